@@ -1,0 +1,78 @@
+//! Wall-clock time as the run's files show it.
+
+use time::{Duration, OffsetDateTime, UtcOffset};
+
+/// Local time with the offset of the moment the program started, so that one run's times never
+/// jump when the clocks change.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    offset: UtcOffset,
+    /// False where the system does not tell its offset: then times are UTC.
+    pub local: bool,
+}
+
+impl Clock {
+    /// The system's clock.
+    #[must_use]
+    pub fn start() -> Self {
+        let offset = UtcOffset::current_local_offset().ok();
+        Clock { offset: offset.unwrap_or(UtcOffset::UTC), local: offset.is_some() }
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc().to_offset(self.offset)
+    }
+}
+
+/// `23:05:12`.
+#[must_use]
+pub fn hms(at: OffsetDateTime) -> String {
+    let (h, m, s) = at.to_hms();
+    format!("{h:02}:{m:02}:{s:02}")
+}
+
+/// `20261124-230504`: the name of a run that began then.
+#[must_use]
+pub fn run_id(at: OffsetDateTime) -> String {
+    let (h, m, s) = at.to_hms();
+    format!("{:04}{:02}{:02}-{h:02}{m:02}{s:02}", at.year(), u8::from(at.month()), at.day())
+}
+
+/// `24 Nov 23:00:04`.
+#[must_use]
+pub fn day_and_time(at: OffsetDateTime) -> String {
+    let month = at.month().to_string();
+    format!("{} {} {}", at.day(), &month[..3], hms(at))
+}
+
+/// A span for a person: `37 s`, `27 min 37 s`, `3 h 5 min`.
+#[must_use]
+pub fn span(span: Duration) -> String {
+    let seconds = span.whole_seconds().max(0);
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, 0, _) => format!("{h} h"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn times_read_as_people_write_them() {
+        let at = datetime!(2026-11-04 03:05:09 +2);
+        assert_eq!(run_id(at), "20261104-030509");
+        assert_eq!(day_and_time(at), "4 Nov 03:05:09");
+        let spans = [(37, "37 s"), (1657, "27 min 37 s"), (2160, "36 min"), (11100, "3 h 5 min")];
+        for (seconds, wanted) in spans {
+            assert_eq!(span(Duration::seconds(seconds)), wanted);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What `ComfyUI` answers, as small typed values. Facts of 0.3.64 and 0.33.0, where not said else.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::json::{node_order, text};
+use crate::nearest::nearest;
+use crate::text::clean;
+use crate::vram::reading::{MB, Reading};
+
+/// `GET /system_stats`.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// `system.comfyui_version`.
+    pub comfyui: Option<String>,
+    /// `system.pytorch_version`.
+    pub pytorch: Option<String>,
+    /// `system.python_version`, its first word.
+    pub python: Option<String>,
+    /// `devices[]`, the primary first.
+    pub devices: Vec<Device>,
+}
+
+/// One of the server's devices.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// As the server calls it: `cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync`.
+    pub name: String,
+    /// `cuda`, `cpu`, `mps`, … Of `cpu` and `mps` the figures are system memory.
+    pub kind: String,
+    /// The server's own number for it.
+    pub index: Option<u64>,
+    /// Its memory, where the answer holds figures for it.
+    pub memory: Option<Reading>,
+}
+
+impl Stats {
+    pub(super) fn read(value: &Value) -> Self {
+        let system = &value["system"];
+        let ram = bytes(system, "ram_total")
+            .zip(bytes(system, "ram_free"))
+            .map(|(total, free)| total.saturating_sub(free));
+        let devices = value["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Stats {
+            comfyui: text(system, "comfyui_version").map(|s| clean(&s)),
+            pytorch: text(system, "pytorch_version").map(|s| clean(&s)),
+            python: text(system, "python_version")
+                .and_then(|version| version.split_whitespace().next().map(clean)),
+            devices: devices.iter().map(|device| Device::read(device, ram)).collect(),
+        }
+    }
+}
+
+impl Device {
+    fn read(value: &Value, ram: Option<u64>) -> Self {
+        let kind = clean(&text(value, "type").unwrap_or_default());
+        Device {
+            name: clean(&text(value, "name").unwrap_or_default()),
+            index: value["index"].as_u64(),
+            memory: memory(value, kind == "cuda", ram),
+            kind,
+        }
+    }
+}
+
+/// Used is what live tensors hold. The driver's figure adds torch's idle cache, which
+/// `vram_free` counts as free. Presence decides, not truth: 0 is a value.
+fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
+    let either = |key, in_mb| bytes(device, key).or_else(|| bytes(device, in_mb).map(|n| n * MB));
+    let total = either("vram_total", "total_mem_mb");
+    let free = either("vram_free", "free_mem_mb");
+    let used = total
+        .zip(free)
+        .map(|(total, free)| total.saturating_sub(free))
+        .or_else(|| either("vram_used", "used_mem_mb"))?;
+    let idle = bytes(device, "torch_vram_free");
+    let driver = total.zip(free).zip(idle).filter(|_| cuda).map(|((total, free), idle)| {
+        total.saturating_sub(free.saturating_sub(idle))
+    });
+    Some(Reading {
+        used: to_mb(used),
+        free: free.map(to_mb),
+        total: total.map(to_mb),
+        driver: driver.map(to_mb),
+        ram: ram.map(to_mb),
+    })
+}
+
+/// A size that may come as an integer or as a float; anything else is absent.
+fn bytes(value: &Value, key: &str) -> Option<u64> {
+    let number = value.get(key)?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be in range
+    number.as_u64().or_else(|| number.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64))
+}
+
+/// Rounded half to even.
+fn to_mb(bytes: u64) -> u64 {
+    let (whole, rest) = (bytes / MB, bytes % MB);
+    whole + u64::from(rest > MB / 2 || (rest == MB / 2 && whole % 2 == 1))
+}
+
+/// `GET /queue`: whose turn it is.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    /// Running now; on today's servers one at most.
+    pub running: Vec<Queued>,
+    /// Waiting, next first.
+    pub pending: Vec<Queued>,
+}
+
+/// A prompt in the queue.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// Its prompt id.
+    pub id: String,
+    /// The client that posted it, where it said so.
+    pub client: Option<String>,
+}
+
+/// Where a prompt stands in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is executing.
+    Running,
+    /// This many are before it, the running one included.
+    Pending(usize),
+    /// Not in the queue: ended, or never there.
+    Absent,
+}
+
+impl Queue {
+    pub(super) fn read(value: &Value) -> Option<Self> {
+        let items = |key| {
+            let mut items: Vec<_> = value[key].as_array()?.iter().filter_map(Queued::read).collect();
+            // The server lists its heap as it lies: its order is by number only at the top.
+            items.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            Some(items.into_iter().map(|(_, item)| item).collect())
+        };
+        Some(Queue { running: items("queue_running")?, pending: items("queue_pending")? })
+    }
+
+    /// Where the prompt stands.
+    #[must_use]
+    pub fn place(&self, id: &str) -> Place {
+        if self.running.iter().any(|item| item.id == id) {
+            return Place::Running;
+        }
+        match self.pending.iter().position(|item| item.id == id) {
+            Some(before) => Place::Pending(before + self.running.len()),
+            None => Place::Absent,
+        }
+    }
+
+    /// Prompts in the queue.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.running.len() + self.pending.len()
+    }
+
+    /// Whether nothing runs and nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Queued {
+    fn read(item: &Value) -> Option<(f64, Self)> {
+        let id = item.get(1)?.as_str()?.to_owned();
+        let client = item.get(3).and_then(|extra| text(extra, "client_id"));
+        Some((item.get(0).and_then(Value::as_f64).unwrap_or(f64::MAX), Queued { id, client }))
+    }
+}
+
+/// What became of a `POST /prompt`.
+#[derive(Clone, Debug)]
+pub enum Submission {
+    /// Queued under this id. `broken`: outputs that were dropped, each with its reason.
+    Accepted {
+        /// The server's id for it; an old server ignores ours.
+        id: String,
+        /// One line a broken node.
+        broken: Vec<String>,
+    },
+    /// Refused, with the reasons.
+    Rejected(String),
+}
+
+/// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.
+pub(super) fn node_errors(value: &Value) -> Vec<String> {
+    let Some(nodes) = value.as_object() else { return Vec::new() };
+    let mut nodes: Vec<_> = nodes.iter().collect();
+    nodes.sort_by_key(|(id, _)| node_order(id));
+    let of_node = |(id, node): (&String, &Value)| {
+        let class = text(node, "class_type").unwrap_or_default();
+        let errors = node["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut errors: Vec<_> = errors.iter().map(node_error).collect();
+        errors.sort(); // the server's order within a node is not stable
+        clean(&format!("node {id} {class} {}", errors.join(", ")))
+    };
+    nodes.into_iter().map(of_node).collect()
+}
+
+fn node_error(error: &Value) -> String {
+    let details = text(error, "details").unwrap_or_default();
+    let extra = &error["extra_info"];
+    let received = extra["received_value"].as_str();
+    if let (Some("value_not_in_list"), Some(input), Some(received)) =
+        (error["type"].as_str(), extra["input_name"].as_str(), received)
+    {
+        let config = &extra["input_config"];
+        let list = config[0].as_array().or_else(|| config[1]["options"].as_array());
+        let near = list.and_then(|list| nearest(received, list.iter().filter_map(Value::as_str)));
+        let near = near.map(|near| format!(" (nearest: '{near}')")).unwrap_or_default();
+        return format!("{input}: '{received}' is not in the server's list{near}");
+    }
+    let message = text(error, "message").unwrap_or_else(|| "refused".to_owned());
+    if details.is_empty() { message } else { format!("{details}: {message}") }
+}
+
+/// The message of a refusal that names no node.
+pub(super) fn refusal(value: &Value) -> Option<String> {
+    let error = &value["error"];
+    let message = error.as_str().map(str::to_owned).or_else(|| text(error, "message"))?;
+    let details = text(error, "details").filter(|details| !details.is_empty() && *details != message);
+    Some(clean(&details.map_or(message.clone(), |details| format!("{message} ({details})"))))
+}
+
+/// How a prompt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// `success`, and no message says otherwise.
+    Success,
+    /// A node raised. Its message, and whether it is a want of memory.
+    Failed {
+        /// `node 4 KSampler: RuntimeError: …`, one line.
+        why: String,
+        /// The exception is an out-of-memory error by its type or its message.
+        out_of_memory: bool,
+    },
+    /// Somebody interrupted it.
+    Interrupted,
+}
+
+/// A file that a prompt made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OutputFile {
+    /// Its name on the server; not to be trusted as a path.
+    pub filename: String,
+    /// Its folder under the server's.
+    pub subfolder: String,
+    /// `output` or `temp`.
+    pub kind: String,
+}
+
+/// An entry of `/history`: a prompt that has ended.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// How.
+    pub end: End,
+    /// The nodes that were taken from the cache, in node order.
+    pub cached: Vec<String>,
+    /// Every output came from the cache: nothing was executed.
+    pub all_cached: bool,
+    /// Milliseconds from `execution_start` to the end, by the server's clock.
+    pub server_ms: Option<u64>,
+    /// The files it lists, in node order; those of `temp` only where there is no `output`.
+    pub files: Vec<OutputFile>,
+    /// The entry as the server sent it, indented.
+    pub raw: String,
+}
+
+impl Entry {
+    pub(super) fn read(entry: &Value) -> Option<Self> {
+        let status = entry.get("status")?;
+        let messages: Vec<(&str, &Value)> = status["messages"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|message| Some((message.get(0)?.as_str()?, message.get(1)?)))
+            .collect();
+        let find = |name| messages.iter().find(|(kind, _)| *kind == name).map(|(_, data)| *data);
+        let end = if find("execution_interrupted").is_some() {
+            End::Interrupted
+        } else if let Some(error) = find("execution_error") {
+            failure(error)
+        } else if status["status_str"] == "success" {
+            End::Success
+        } else {
+            let said = text(status, "status_str").unwrap_or_else(|| "no status".to_owned());
+            End::Failed { why: format!("the server says: {}", clean(&said)), out_of_memory: false }
+        };
+        let mut cached: Vec<String> = find("execution_cached")
+            .and_then(|data| data["nodes"].as_array())
+            .map(|nodes| nodes.iter().filter_map(Value::as_str).map(clean).collect())
+            .unwrap_or_default();
+        cached.sort_by_key(|id| node_order(id));
+        let known: HashSet<&str> = cached.iter().map(String::as_str).collect();
+        let wanted = entry["prompt"][4].as_array().map(Vec::as_slice).unwrap_or_default();
+        let all_cached = !wanted.is_empty()
+            && wanted.iter().all(|id| id.as_str().is_some_and(|id| known.contains(id)));
+        let time = |name| find(name).and_then(|data| data["timestamp"].as_u64());
+        let ended = ["execution_success", "execution_error", "execution_interrupted"];
+        let server_ms = time("execution_start")
+            .zip(ended.into_iter().find_map(time))
+            .map(|(start, end)| end.saturating_sub(start));
+        Some(Entry {
+            end,
+            all_cached,
+            server_ms,
+            files: files(&entry["outputs"]),
+            raw: serde_json::to_string_pretty(entry).unwrap_or_default(),
+            cached,
+        })
+    }
+}
+
+fn failure(error: &Value) -> End {
+    let field = |key| text(error, key).map(|s| clean(s.trim())).unwrap_or_default();
+    let (kind, message) = (field("exception_type"), field("exception_message"));
+    let lower = message.to_lowercase();
+    let out_of_memory = kind.ends_with("OutOfMemoryError")
+        || lower.contains("out of memory")
+        || lower.contains("can't allocate memory");
+    let why = format!("node {} {}: {kind}: {message}", field("node_id"), field("node_type"));
+    End::Failed { why, out_of_memory }
+}
+
+/// Any object with a string `filename` is a file, whatever list it stands in: core `SaveVideo`
+/// lists its mp4 under `images`.
+fn files(outputs: &Value) -> Vec<OutputFile> {
+    let Some(nodes) = outputs.as_object() else { return Vec::new() };
+    let mut nodes: Vec<_> = nodes.iter().collect();
+    nodes.sort_by_key(|(id, _)| node_order(id));
+    let mut found = Vec::new();
+    for (_, node) in nodes {
+        collect(node, &mut found);
+    }
+    let mut seen = HashSet::new();
+    found.retain(|file| seen.insert(file.clone()));
+    let wanted = if found.iter().any(|file| file.kind == "output") { "output" } else { "temp" };
+    found.retain(|file| file.kind == wanted);
+    found
+}
+
+fn collect(value: &Value, found: &mut Vec<OutputFile>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => {
+            if let Some(filename) = text(value, "filename") {
+                let field = |key| text(value, key).unwrap_or_default();
+                found.push(OutputFile { filename, subfolder: field("subfolder"), kind: field("type") });
+            } else {
+                fields.values().for_each(|field| collect(field, found));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Answers cut from recordings of 0.3.64 and 0.33.0.
+
+use serde_json::json;
+
+use super::*;
+
+fn entry(status: &str, messages: &Value, outputs: &Value, wanted: &Value) -> Entry {
+    Entry::read(&json!({
+        "prompt": [0, "id", {}, {"client_id": "e2e"}, wanted],
+        "outputs": outputs,
+        "status": {"status_str": status, "completed": status == "success", "messages": messages},
+        "meta": {},
+    }))
+    .unwrap()
+}
+
+fn cuda(more: &Value) -> Value {
+    let mut device = json!({
+        "name": "cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync", "type": "cuda", "index": 0,
+        "vram_total": 24576 * MB, "vram_free": 20000 * MB,
+        "torch_vram_total": 6000 * MB, "torch_vram_free": 1000 * MB,
+    });
+    for (key, value) in more.as_object().unwrap() {
+        device[key] = value.clone();
+    }
+    json!({
+        "system": {"ram_total": 64000 * MB, "ram_free": 60000 * MB, "comfyui_version": "0.33.0",
+            "python_version": "3.11.7 (main, May  9 2026) [GCC 12.2.0]", "pytorch_version": "2.11.0"},
+        "devices": [device],
+    })
+}
+
+#[test]
+fn used_is_what_tensors_hold_and_driver_adds_the_idle_cache() {
+    let stats = Stats::read(&cuda(&json!({})));
+    assert_eq!(stats.python.as_deref(), Some("3.11.7"));
+    let memory = stats.devices[0].memory.unwrap();
+    assert_eq!((memory.used, memory.driver), (4576, Some(5576)));
+    assert_eq!((memory.free, memory.total, memory.ram), (Some(20000), Some(24576), Some(4000)));
+}
+
+#[test]
+fn a_cpu_has_no_driver_figure_and_zero_is_a_value() {
+    let cpu = Stats::read(&cuda(&json!({"type": "cpu", "index": null}))).devices.remove(0);
+    assert_eq!((cpu.index, cpu.memory.unwrap().driver), (None, None));
+    let full = Stats::read(&cuda(&json!({"vram_free": 0, "torch_vram_free": 0})));
+    let memory = full.devices[0].memory.unwrap();
+    assert_eq!((memory.used, memory.free, memory.driver), (24576, Some(0), Some(24576)));
+}
+
+#[test]
+fn older_spellings_are_read_and_nothing_is_invented() {
+    let memory = |device: Value| Stats::read(&json!({"devices": [device]})).devices[0].memory;
+    let mb = memory(json!({"used_mem_mb": 7, "free_mem_mb": 30, "total_mem_mb": 40})).unwrap();
+    assert_eq!((mb.used, mb.free, mb.total, mb.ram), (10, Some(30), Some(40), None));
+    let used = memory(json!({"vram_used": 3 * MB + MB / 2})).unwrap();
+    assert_eq!((used.used, used.free, used.total), (4, None, None));
+    for nothing in [json!({}), json!({"vram_free": "many"}), json!({"vram_total": 5}), json!(7)] {
+        assert_eq!(memory(nothing), None);
+    }
+    assert!(Stats::read(&json!({"devices": "none"})).devices.is_empty());
+}
+
+#[test]
+fn half_a_megabyte_rounds_to_even() {
+    for (bytes, mb) in [(MB / 2, 0), (MB / 2 + 1, 1), (MB + MB / 2, 2), (2 * MB + MB / 2, 2)] {
+        assert_eq!(to_mb(bytes), mb, "{bytes}");
+    }
+}
+
+#[test]
+fn the_queue_is_ordered_by_number_not_as_the_heap_lies() {
+    let item = |number: i64, id: &str| json!([number, id, {}, {"client_id": "c"}, ["3"]]);
+    let queue = Queue::read(&json!({
+        "queue_running": [item(0, "run")],
+        "queue_pending": [item(-7, "front"), item(2, "b"), item(1, "a"), ["broken"]],
+    }))
+    .unwrap();
+    assert_eq!(queue.place("run"), Place::Running);
+    assert_eq!(queue.place("front"), Place::Pending(1));
+    assert_eq!(queue.place("b"), Place::Pending(3));
+    assert_eq!(queue.place("x"), Place::Absent);
+    assert!(Queue::read(&json!({"queue_running": []})).is_none());
+}
+
+#[test]
+fn a_success_lists_its_files_in_node_order() {
+    let file = |name: &str, kind: &str| json!({"filename": name, "subfolder": "video", "type": kind});
+    let outputs = json!({
+        "10": {"images": [file("late.png", "output")]},
+        "9": {"images": [file("clip.mp4", "output")], "animated": [true]},
+        "3": {"images": [file("preview.png", "temp")], "text": ["no file"]},
+    });
+    let messages = json!([
+        ["execution_start", {"timestamp": 1_000}],
+        ["execution_cached", {"nodes": ["10", "2"], "timestamp": 1_001}],
+        ["execution_success", {"timestamp": 3_500}],
+    ]);
+    let entry = entry("success", &messages, &outputs, &json!(["9", "10"]));
+    let names: Vec<_> = entry.files.iter().map(|file| file.filename.as_str()).collect();
+    assert_eq!(names, ["clip.mp4", "late.png"]);
+    assert_eq!(entry.end, End::Success);
+    assert_eq!(entry.cached, ["2", "10"]);
+    assert!(!entry.all_cached);
+    assert_eq!(entry.server_ms, Some(2_500));
+}
+
+#[test]
+fn all_cached_means_every_output_to_execute() {
+    let messages = |nodes: Value| json!([["execution_cached", {"nodes": nodes}]]);
+    let cached =
+        |nodes, wanted| entry("success", &messages(nodes), &json!({}), &wanted).all_cached;
+    assert!(cached(json!(["1", "2", "3"]), json!(["3"])));
+    assert!(!cached(json!(["1", "2"]), json!(["3"])));
+    assert!(!cached(json!([]), json!([])));
+}
+
+#[test]
+fn previews_count_only_where_nothing_is_saved() {
+    let outputs = json!({"3": {"images": [{"filename": "p.png", "type": "temp"}]}});
+    let entry = entry("success", &json!([]), &outputs, &json!(["3"]));
+    assert_eq!(entry.files[0].kind, "temp");
+}
+
+#[test]
+fn a_want_of_memory_is_known_by_type_or_message() {
+    let end = |kind: &str, message: &str| {
+        let error = json!([["execution_error", {"node_id": "4", "node_type": "KSampler",
+            "exception_type": kind, "exception_message": message}]]);
+        entry("error", &error, &json!({}), &json!(["3"])).end
+    };
+    for (kind, message, wanted) in [
+        ("torch.OutOfMemoryError", "Allocation on device", true),
+        ("torch.cuda.OutOfMemoryError", "", true),
+        ("RuntimeError", "CUDA error: Out of memory", true),
+        ("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you tried", true),
+        ("RuntimeError", "deliberate failure\n", false),
+    ] {
+        let End::Failed { why, out_of_memory } = end(kind, message) else { panic!("{kind}") };
+        assert_eq!(out_of_memory, wanted, "{kind}");
+        assert!(why.starts_with(&format!("node 4 KSampler: {kind}: ")), "{why}");
+        assert!(!why.contains('\n'));
+    }
+}
+
+#[test]
+fn interrupted_is_not_failed_and_an_unknown_status_is_no_success() {
+    let interrupted = json!([["execution_interrupted", {"node_id": "4"}]]);
+    assert_eq!(entry("error", &interrupted, &json!({}), &json!(["3"])).end, End::Interrupted);
+    let end = entry("odd", &json!([]), &json!({}), &json!(["3"])).end;
+    assert!(matches!(end, End::Failed { .. }), "{end:?}");
+    assert!(Entry::read(&json!({"outputs": {}})).is_none());
+}
+
+#[test]
+fn node_errors_name_node_input_and_the_nearest_choice() {
+    let errors = json!({
+        "10": {"class_type": "SaveVideo", "errors": [
+            {"type": "required_input_missing", "message": "Required input is missing", "details": "video"}]},
+        "4": {"class_type": "CheckpointLoaderSimple", "errors": [
+            {"type": "value_not_in_list", "message": "Value not in list",
+             "details": "ckpt_name: 'x.safetensors' not in ['sd15.safetensors', 'xl.safetensors']",
+             "extra_info": {"input_name": "ckpt_name", "received_value": "x.safetensors",
+                "input_config": [["sd15.safetensors", "xl.safetensors"], {}]}}]},
+    });
+    assert_eq!(
+        node_errors(&errors),
+        [
+            "node 4 CheckpointLoaderSimple ckpt_name: 'x.safetensors' is not in the server's list (nearest: 'xl.safetensors')",
+            "node 10 SaveVideo video: Required input is missing",
+        ]
+    );
+    assert!(node_errors(&json!({})).is_empty());
+}
+
+#[test]
+fn a_refusal_without_nodes_says_what_the_server_said() {
+    let error = json!({"error": {"type": "invalid_prompt",
+        "message": "Cannot execute because node NoSuchNode does not exist.", "details": "Node ID '#1'"}});
+    assert_eq!(
+        refusal(&error).unwrap(),
+        "Cannot execute because node NoSuchNode does not exist. (Node ID '#1')"
+    );
+    assert_eq!(refusal(&json!({"error": "no prompt"})).unwrap(), "no prompt");
+    assert_eq!(refusal(&json!({})), None);
+}

@@ -1,0 +1,261 @@
+//! The one place that speaks HTTP to `ComfyUI`: timeouts, caps, headers, and faults by name.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::time::Duration;
+
+use ureq::config::IpFamily;
+use ureq::http::Response;
+use ureq::{Agent, Body, RequestBuilder};
+
+use crate::vram::reading::Miss;
+
+/// Largest answer that is read as JSON: 64 MiB.
+const BODY_CAP: u64 = 64 << 20;
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Where a server is and what to send with each request.
+#[derive(Clone)]
+pub struct Target {
+    /// The URL without credentials and without a slash at its end.
+    pub base: String,
+    /// Headers of every request, `Authorization` among them. Never printed.
+    pub headers: Vec<(String, String)>,
+    /// Whether the host is this machine: then no proxy is used.
+    pub loopback: bool,
+    /// Only IPv4 addresses of the host are tried. For `localhost`, whose IPv6 address costs
+    /// two seconds a connection on Windows when the server listens on IPv4 alone.
+    pub ipv4_only: bool,
+}
+
+/// What kept a call from its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody listens there, or the host has no address.
+    Refused,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke before the answer was whole.
+    Reset,
+    /// The server answered with this status instead of 200.
+    Status(u16),
+    /// The answer is not the JSON that it should be, or larger than 64 MiB.
+    BadJson,
+}
+
+impl Fault {
+    /// The reason of a missed sample.
+    #[must_use]
+    pub fn miss(&self) -> Miss {
+        match self {
+            Fault::Refused => Miss::Refused,
+            Fault::Timeout => Miss::Timeout,
+            Fault::Reset => Miss::Reset,
+            Fault::Status(_) => Miss::Status,
+            Fault::BadJson => Miss::BadJson,
+        }
+    }
+}
+
+/// A call that failed: what was asked, where, and what came back.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    call: String,
+    base: String,
+    /// The kind, for who has to decide.
+    pub fault: Fault,
+    detail: String,
+}
+
+impl CallError {
+    pub(super) fn new(call: &str, base: &str, fault: Fault, detail: impl Into<String>) -> Self {
+        CallError { call: call.into(), base: base.into(), fault, detail: detail.into() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn example(fault: Fault) -> Self {
+        CallError::new("GET /queue", "http://127.0.0.1:8188", fault, "as a test has it")
+    }
+
+    /// What came back, without what was asked.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.call, self.base, self.detail)
+    }
+}
+
+/// What the time of a call is bounded by.
+#[derive(Clone, Copy)]
+pub(super) enum Bound {
+    /// End to end, from the address look-up to the last byte of the body.
+    Whole(Duration),
+    /// This long without a byte in either direction; no bound on the whole.
+    Silence(Duration),
+}
+
+pub(super) enum Payload<'a> {
+    None,
+    Json(&'a str),
+    Bytes { content_type: &'a str, bytes: &'a [u8] },
+}
+
+/// An agent with a pool of its own. One per thread, so that nobody waits for another's transfer.
+pub(super) struct Http {
+    target: Target,
+    agent: Agent,
+}
+
+impl Http {
+    pub(super) fn new(target: Target) -> Self {
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT))
+            .timeout_resolve(Some(CONNECT))
+            .user_agent(concat!("run-comfyui-e2e/", env!("CARGO_PKG_VERSION")));
+        if target.loopback {
+            config = config.proxy(None);
+        }
+        if target.ipv4_only {
+            config = config.ip_family(IpFamily::Ipv4Only);
+        }
+        Http { agent: config.build().new_agent(), target }
+    }
+
+    pub(super) fn base(&self) -> &str {
+        &self.target.base
+    }
+
+    /// The status and body of a call; any status is an answer.
+    pub(super) fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        payload: &Payload,
+        bound: Bound,
+    ) -> Result<(u16, Vec<u8>), CallError> {
+        let response = self.send(method, path, payload, bound)?;
+        let status = response.status().as_u16();
+        let body = response
+            .into_body()
+            .into_with_config()
+            .limit(BODY_CAP)
+            .read_to_vec()
+            .map_err(|error| self.error(method, path, &error))?;
+        Ok((status, body))
+    }
+
+    /// The body of a GET that answered 200, to be read as it comes, and its announced length.
+    pub(super) fn open(
+        &self,
+        path: &str,
+        bound: Bound,
+    ) -> Result<(Option<u64>, impl Read + use<>), CallError> {
+        let response = self.send("GET", path, &Payload::None, bound)?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(self.status("GET", path, status, b""));
+        }
+        let length = response.body().content_length();
+        Ok((length, response.into_body().into_reader()))
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        payload: &Payload,
+        bound: Bound,
+    ) -> Result<Response<Body>, CallError> {
+        let url = format!("{}{path}", self.target.base);
+        let result = if method == "GET" {
+            bounded(self.with_headers(self.agent.get(&url)), bound).call()
+        } else {
+            let request = bounded(self.with_headers(self.agent.post(&url)), bound);
+            match payload {
+                Payload::None => request.send_empty(),
+                Payload::Json(json) => request.content_type("application/json").send(*json),
+                Payload::Bytes { content_type, bytes } => {
+                    request.content_type(*content_type).send(*bytes)
+                }
+            }
+        };
+        result.map_err(|error| self.error(method, path, &error))
+    }
+
+    fn with_headers<Kind>(&self, request: RequestBuilder<Kind>) -> RequestBuilder<Kind> {
+        self.target.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    }
+
+    /// The error of an answer with a status that the call cannot use.
+    pub(super) fn status(&self, method: &str, path: &str, status: u16, body: &[u8]) -> CallError {
+        let hint = match status {
+            401 | 403 => " (it wants other credentials: --header-file FILE or user:password@ in the URL)",
+            300..=399 => " (a redirect, not followed: give the final URL)",
+            _ => "",
+        };
+        let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = if text.is_empty() || text.starts_with('<') {
+            String::new()
+        } else {
+            format!(": {}", text.chars().take(200).collect::<String>())
+        };
+        self.fail(method, path, Fault::Status(status), format!("HTTP {status}{hint}{said}"))
+    }
+
+    pub(super) fn fail(&self, method: &str, path: &str, fault: Fault, detail: impl Into<String>) -> CallError {
+        // The query may carry names from the server; the route alone says what was asked.
+        let route = path.split('?').next().unwrap_or(path);
+        CallError::new(&format!("{method} {route}"), &self.target.base, fault, crate::text::clean(&detail.into()))
+    }
+
+    fn error(&self, method: &str, path: &str, error: &ureq::Error) -> CallError {
+        let (fault, detail) = match error {
+            ureq::Error::Timeout(_) => (Fault::Timeout, "no answer in time".to_owned()),
+            ureq::Error::Io(io) => fault_of_io(io),
+            ureq::Error::HostNotFound => (Fault::Refused, "host not found".to_owned()),
+            ureq::Error::ConnectionFailed => (Fault::Refused, "connection failed".to_owned()),
+            ureq::Error::BodyExceedsLimit(_) => {
+                (Fault::BadJson, "an answer of more than 64 MiB".to_owned())
+            }
+            other => (Fault::Reset, other.to_string()),
+        };
+        self.fail(method, path, fault, detail)
+    }
+}
+
+/// The fault of a body that broke off while it was read.
+pub(super) fn fault_of_io(error: &io::Error) -> (Fault, String) {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => (Fault::Refused, "connection refused".to_owned()),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => {
+            (Fault::Timeout, "no answer in time".to_owned())
+        }
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => (Fault::Reset, "the connection broke off".to_owned()),
+        _ => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
+            Some(ureq::Error::Timeout(_)) => (Fault::Timeout, "no answer in time".to_owned()),
+            _ => (Fault::Reset, error.to_string()),
+        },
+    }
+}
+
+fn bounded<Kind>(request: RequestBuilder<Kind>, bound: Bound) -> RequestBuilder<Kind> {
+    let config = request.config();
+    match bound {
+        Bound::Whole(time) => config.timeout_global(Some(time)).build(),
+        Bound::Silence(time) => {
+            config.timeout_per_read(Some(time)).timeout_per_write(Some(time)).build()
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `ComfyUI`'s JSON as it really comes: Python writes bare `NaN` and `Infinity`, which are no JSON.
+
+use serde_json::Value;
+
+/// The value of a body. `NaN`, `Infinity` and `-Infinity` outside strings are read as null.
+pub(super) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(body).or_else(|strict| {
+        let mended = null_for_nan(body);
+        if mended.len() == body.len() { Err(strict) } else { serde_json::from_slice(&mended) }
+    })
+}
+
+fn null_for_nan(body: &[u8]) -> Vec<u8> {
+    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut out = Vec::with_capacity(body.len() + 16);
+    let mut in_string = false;
+    let mut at = 0;
+    while at < body.len() {
+        let byte = body[at];
+        if in_string {
+            let width = if byte == b'\\' { 2 } else { 1 };
+            in_string = byte != b'"';
+            out.extend(body.iter().skip(at).take(width));
+            at += width;
+        } else if let Some(word) = WORDS.into_iter().find(|word| body[at..].starts_with(word)) {
+            out.extend(b"null");
+            at += word.len();
+        } else {
+            in_string = byte == b'"';
+            out.push(byte);
+            at += 1;
+        }
+    }
+    out
+}
+
+/// A string field, with anything but a string read as absent.
+pub(super) fn text(value: &Value, key: &str) -> Option<String> {
+    value.get(key)?.as_str().map(str::to_owned)
+}
+
+/// Node ids are strings; order them as the numbers they mostly are.
+/// Ids of subgraphs (`12:3`) follow their parts.
+pub(super) fn node_order(id: &str) -> (Vec<u64>, String) {
+    (id.split(':').map(|part| part.parse().unwrap_or(u64::MAX)).collect(), id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_outside_strings_is_null() {
+        let body = br#"{"a": NaN, "b": [-Infinity, Infinity], "c": "NaN \" Infinity", "d": -1}"#;
+        let value = parse(body).unwrap();
+        assert_eq!(value["a"], Value::Null);
+        assert_eq!(value["b"], serde_json::json!([null, null]));
+        assert_eq!(value["c"], "NaN \" Infinity");
+        assert_eq!(value["d"], -1);
+    }
+
+    #[test]
+    fn broken_json_stays_broken() {
+        for body in [&b"{"[..], b"", b"<html>NaN</html>", b"{\"a\": \"x\\"] {
+            assert!(parse(body).is_err(), "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn ids_are_ordered_as_numbers() {
+        let mut ids = vec!["10", "9", "12:3", "12:10", "x", "2"];
+        ids.sort_by_key(|id| node_order(id));
+        assert_eq!(ids, ["2", "9", "10", "12:3", "12:10", "x"]);
+    }
+}

@@ -1,0 +1,301 @@
+//! The server: its routes as calls, its answers as typed values, workflow graphs and their
+//! patching. Nothing outside this module sees `ComfyUI`'s JSON.
+
+mod answers;
+mod http;
+pub mod ids;
+mod json;
+mod placing;
+mod workflow;
+
+use std::io::Read;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+pub use answers::{Device, End, Entry, OutputFile, Place, Queue, Queued, Stats, Submission};
+pub use http::{CallError, Fault, Target};
+pub use workflow::{Texts, Workflow};
+
+use http::{Bound, Http, Payload};
+
+/// Bound of reads and of control calls, end to end.
+const CALL: Duration = Duration::from_secs(5);
+/// Bound of `POST /prompt`: validating a large graph takes the server a while.
+const SUBMIT: Duration = Duration::from_secs(60);
+/// The folder of uploads under the server's input folder.
+const UPLOADS: &str = "run-comfyui-e2e";
+
+/// The two ids of one `POST /prompt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// Our name for the prompt; old servers ignore it and give their own.
+    pub prompt: String,
+    /// New for each POST: without one, some servers leave cached outputs out of the history, and
+    /// it is how a prompt is found whose answer was lost.
+    pub client: String,
+}
+
+impl Ids {
+    /// Two fresh UUIDs.
+    #[must_use]
+    pub fn new() -> Self {
+        Ids { prompt: ids::uuid(), client: ids::uuid() }
+    }
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Ids::new()
+    }
+}
+
+/// A `ComfyUI` server. Calls block: reads and control 5 s at most (2 s of it to connect),
+/// [`submit`](Client::submit) 60 s, transfers as long as bytes come.
+pub struct Client {
+    http: Http,
+    call: Duration,
+    transfer: Duration,
+}
+
+impl Client {
+    /// A client whose transfers end after `transfer` without a byte.
+    #[must_use]
+    pub fn new(target: Target, transfer: Duration) -> Self {
+        Client { http: Http::new(target), call: CALL, transfer }
+    }
+
+    /// A client with this bound on every call, for the sampler's own thread.
+    #[must_use]
+    pub fn with_timeout(target: Target, call: Duration) -> Self {
+        Client { http: Http::new(target), call, transfer: call }
+    }
+
+    /// The URL without credentials.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.http.base()
+    }
+
+    /// `GET /system_stats`: versions and the memory of every device.
+    ///
+    /// # Errors
+    /// No answer, another status than 200, or no JSON object.
+    pub fn system_stats(&self) -> Result<Stats, CallError> {
+        Ok(Stats::read(&self.get("/system_stats")?))
+    }
+
+    /// `POST /prompt`. There is no duplicate check: posting twice generates twice.
+    ///
+    /// # Errors
+    /// No answer, or a status that says nothing about the prompt: 401, 403, 404, 429, 5xx.
+    pub fn submit(&self, workflow: &Workflow, ids: &Ids) -> Result<Submission, CallError> {
+        const PATH: &str = "/prompt";
+        let body = json!({
+            "prompt": workflow.nodes(), "client_id": ids.client, "prompt_id": ids.prompt,
+        });
+        let (status, answer) = self.http.exchange(
+            "POST",
+            PATH,
+            &Payload::Json(&body.to_string()),
+            Bound::Whole(SUBMIT.max(self.call)),
+        )?;
+        let value = json::parse(&answer).unwrap_or(Value::Null);
+        let broken = answers::node_errors(&value["node_errors"]);
+        match status {
+            200 => match value["prompt_id"].as_str() {
+                Some(id) => Ok(Submission::Accepted { id: id.to_owned(), broken }),
+                None => Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without prompt_id")),
+            },
+            400 => match (broken.is_empty(), answers::refusal(&value)) {
+                (false, _) => Ok(Submission::Rejected(broken.join("; "))),
+                (true, Some(why)) => Ok(Submission::Rejected(why)),
+                (true, None) => Err(self.http.status("POST", PATH, status, &answer)),
+            },
+            _ => Err(self.http.status("POST", PATH, status, &answer)),
+        }
+    }
+
+    /// `GET /history/{id}`: the entry of a prompt that has ended. None while it is pending or
+    /// running, and for an id that the server does not know.
+    ///
+    /// # Errors
+    /// No answer, another status than 200, or an entry that is not one.
+    pub fn history(&self, id: &str) -> Result<Option<Entry>, CallError> {
+        let path = format!("/history/{}", percent(id));
+        let value = self.get(&path)?;
+        match value.get(id) {
+            None => Ok(None),
+            Some(entry) => Entry::read(entry)
+                .map(Some)
+                .ok_or_else(|| self.http.fail("GET", &path, Fault::BadJson, "an entry without status")),
+        }
+    }
+
+    /// Whether the history holds no entry at all, as after a restart.
+    ///
+    /// # Errors
+    /// No answer, another status than 200, or no JSON object.
+    pub fn history_is_empty(&self) -> Result<bool, CallError> {
+        Ok(self.get("/history?max_items=1")?.as_object().is_some_and(serde_json::Map::is_empty))
+    }
+
+    /// `GET /queue`.
+    ///
+    /// # Errors
+    /// No answer, another status than 200, or an answer without the two arrays.
+    pub fn queue(&self) -> Result<Queue, CallError> {
+        let value = self.get("/queue")?;
+        Queue::read(&value)
+            .ok_or_else(|| self.http.fail("GET", "/queue", Fault::BadJson, "an answer without its arrays"))
+    }
+
+    /// The prompt that a POST with these ids made, if the server knows one: by either id, in the
+    /// queue or among the last 64 of the history.
+    ///
+    /// # Errors
+    /// No answer, another status than 200, or no JSON object.
+    pub fn find(&self, ids: &Ids) -> Result<Option<String>, CallError> {
+        let queue = self.queue()?;
+        let ours = |item: &&Queued| item.id == ids.prompt || item.client.as_ref() == Some(&ids.client);
+        if let Some(item) = queue.running.iter().chain(&queue.pending).find(ours) {
+            return Ok(Some(item.id.clone()));
+        }
+        let history = self.get("/history?max_items=64")?;
+        let found = history.as_object().and_then(|entries| {
+            entries.iter().find(|(id, entry)| {
+                **id == ids.prompt || entry["prompt"][3]["client_id"] == ids.client.as_str()
+            })
+        });
+        Ok(found.map(|(id, _)| id.clone()))
+    }
+
+    /// Asks for the end of one prompt, and of no other: new servers have a route for it
+    /// (`POST /api/jobs/{id}/cancel`, since 0.26); on others it is taken out of the queue, and
+    /// interrupted only if it is the one that runs. To be called again until it is seen gone.
+    ///
+    /// # Errors
+    /// No answer, or a refusal of the last step.
+    pub fn cancel(&self, id: &str) -> Result<(), CallError> {
+        let path = format!("/api/jobs/{}/cancel", percent(id));
+        let (status, answer) = self.post(&path, &json!({}))?;
+        let known = json::parse(&answer).is_ok_and(|value| value.get("cancelled").is_some());
+        if status == 200 && known {
+            return Ok(());
+        }
+        self.command("/queue", &json!({ "delete": [id] }))?;
+        if self.queue()?.place(id) == Place::Running {
+            self.command("/interrupt", &json!({ "prompt_id": id }))?;
+        }
+        Ok(())
+    }
+
+    /// `POST /free`: asks the server to unload its models and to empty its cache. It only sets a
+    /// flag, and a waiting prompt is taken first.
+    ///
+    /// # Errors
+    /// No answer, or another status than 200.
+    pub fn free(&self) -> Result<(), CallError> {
+        self.command("/free", &json!({ "unload_models": true, "free_memory": true }))
+    }
+
+    /// `POST /upload/image`: an image for a `LoadImage` node, and the name it has there.
+    ///
+    /// # Errors
+    /// No answer, another status than 200, or an answer without the name.
+    pub fn upload(&self, name: &str, image: &[u8]) -> Result<String, CallError> {
+        const PATH: &str = "/upload/image";
+        let boundary = format!("----{}", ids::uuid());
+        let body = multipart(&boundary, name, image);
+        let content_type = format!("multipart/form-data; boundary={boundary}");
+        let payload = Payload::Bytes { content_type: &content_type, bytes: &body };
+        let (status, answer) =
+            self.http.exchange("POST", PATH, &payload, Bound::Silence(self.transfer))?;
+        if status != 200 {
+            return Err(self.http.status("POST", PATH, status, &answer));
+        }
+        let value = json::parse(&answer).unwrap_or(Value::Null);
+        match (value["name"].as_str(), value["subfolder"].as_str()) {
+            (Some(name), None | Some("")) => Ok(name.to_owned()),
+            (Some(name), Some(folder)) => Ok(format!("{folder}/{name}")),
+            _ => Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without the image's name")),
+        }
+    }
+
+    /// `GET /view`: a file of a prompt, to be read as it comes, and its length where it is said.
+    /// A read fails after the transfer timeout without a byte.
+    ///
+    /// # Errors
+    /// No answer, or another status than 200; 404 if the file is gone.
+    pub fn view(&self, file: &OutputFile) -> Result<(Option<u64>, impl Read + use<>), CallError> {
+        let path = format!(
+            "/view?filename={}&subfolder={}&type={}",
+            percent(&file.filename),
+            percent(&file.subfolder),
+            percent(&file.kind)
+        );
+        self.http.open(&path, Bound::Silence(self.transfer))
+    }
+
+    /// The error of a transfer that broke off after it had begun.
+    #[must_use]
+    pub fn broken_view(&self, error: &std::io::Error) -> CallError {
+        let (fault, detail) = http::fault_of_io(error);
+        self.http.fail("GET", "/view", fault, detail)
+    }
+
+    fn get(&self, path: &str) -> Result<Value, CallError> {
+        let (status, body) =
+            self.http.exchange("GET", path, &Payload::None, Bound::Whole(self.call))?;
+        if status != 200 {
+            return Err(self.http.status("GET", path, status, &body));
+        }
+        match json::parse(&body) {
+            Ok(value) if value.is_object() => Ok(value),
+            Ok(_) => Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is no JSON object")),
+            Err(_) => Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is not JSON")),
+        }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<(u16, Vec<u8>), CallError> {
+        self.http.exchange("POST", path, &Payload::Json(&body.to_string()), Bound::Whole(self.call))
+    }
+
+    fn command(&self, path: &str, body: &Value) -> Result<(), CallError> {
+        let (status, answer) = self.post(path, body)?;
+        if status == 200 { Ok(()) } else { Err(self.http.status("POST", path, status, &answer)) }
+    }
+}
+
+/// The form of an upload: the image, our folder, and leave to replace what an earlier run sent.
+fn multipart(boundary: &str, name: &str, image: &[u8]) -> Vec<u8> {
+    let name = name.replace(['"', '\r', '\n'], "_");
+    let mut body = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend(image);
+    for (field, value) in [("subfolder", UPLOADS), ("overwrite", "true"), ("type", "input")] {
+        body.extend(
+            format!(
+                "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}"
+            )
+            .bytes(),
+        );
+    }
+    body.extend(format!("\r\n--{boundary}--\r\n").bytes());
+    body
+}
+
+fn percent(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

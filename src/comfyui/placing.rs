@@ -1,0 +1,335 @@
+//! Where a story's texts go in a template: its placeholders first, else by the graph.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::workflow::{Workflow, is_link};
+use crate::text::clean;
+
+const PROMPT: &str = "__PROMPT__";
+const NEGATIVE: &str = "__NEGATIVE_PROMPT__";
+const KEYFRAME: &str = "__KEYFRAME_IMAGE__";
+const SCENE_ID: &str = "__SCENE_ID__";
+const PREFIX: &str = "__SCENE_PREFIX__";
+const SEED: &str = "__SEED__";
+
+/// What a scene of a story puts into its template.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
+    /// The scene's id; its files are asked for under `video/<id>`.
+    pub scene: &'a str,
+    /// The positive prompt.
+    pub prompt: &'a str,
+    /// The negative one; empty is none.
+    pub negative: &'a str,
+}
+
+impl Workflow {
+    /// Puts a scene's prompts, id and file prefix where they belong. Returns what found no place
+    /// and can be done without.
+    ///
+    /// # Errors
+    /// A positive prompt without a place, or with two; one line naming the candidates.
+    pub fn place(&mut self, texts: Texts) -> Result<Vec<String>, String> {
+        let mut warnings = Vec::new();
+        let positive = (!self.holds(PROMPT)).then(|| self.role("positive"));
+        let negative = (!self.holds(NEGATIVE)).then(|| self.role("negative"));
+        if let Some(places) = &positive {
+            let place = self.only(places)?;
+            self.write(&place, texts.prompt);
+        }
+        if let Some(places) = &negative
+            && !texts.negative.is_empty()
+        {
+            // A negative side that hangs on the positive text (ConditioningZeroOut) has no place.
+            match places.iter().collect::<Vec<_>>().as_slice() {
+                [place] if positive.as_ref().is_none_or(|taken| !taken.contains(*place)) => {
+                    self.write(place, texts.negative);
+                }
+                _ => warnings.push(format!(
+                    "the negative prompt finds no place in the workflow: put {NEGATIVE} where it belongs"
+                )),
+            }
+        }
+        let prefix = format!("video/{}", texts.scene);
+        if !self.holds(PREFIX) {
+            self.write_prefixes(&prefix);
+        }
+        self.fill(PROMPT, texts.prompt);
+        self.fill(NEGATIVE, texts.negative);
+        self.fill(SCENE_ID, texts.scene);
+        self.fill(PREFIX, &prefix);
+        Ok(warnings)
+    }
+
+    /// Fills the placeholders that need no story: `__SCENE_ID__`, `__SCENE_PREFIX__`.
+    ///
+    /// # Errors
+    /// A placeholder that only a story can fill; one line.
+    pub fn place_without_story(&mut self, scene: &str) -> Result<(), String> {
+        for placeholder in [PROMPT, NEGATIVE, KEYFRAME] {
+            if self.holds(placeholder) {
+                return Err(format!("it holds {placeholder}, which only a story can fill: --story PATH"));
+            }
+        }
+        self.fill(SCENE_ID, scene);
+        self.fill(PREFIX, &format!("video/{scene}"));
+        Ok(())
+    }
+
+    /// Whether there is a `__SEED__` to fill.
+    #[must_use]
+    pub fn wants_seed(&self) -> bool {
+        self.holds(SEED)
+    }
+
+    /// Fills `__SEED__`: as a number where it is the whole input.
+    pub fn fill_seed(&mut self, seed: u64) {
+        for value in self.all_inputs_mut() {
+            if value.as_str().is_some_and(|text| text.trim() == SEED) {
+                *value = seed.into();
+            }
+        }
+        self.fill(SEED, &seed.to_string());
+    }
+
+    /// Whether a keyframe has a place: `__KEYFRAME_IMAGE__`, or a `LoadImage`.
+    #[must_use]
+    pub fn takes_keyframe(&self) -> bool {
+        self.holds(KEYFRAME) || self.first_load_image().is_some()
+    }
+
+    /// Puts an uploaded image's name into `__KEYFRAME_IMAGE__`, else into the first `LoadImage`.
+    pub fn place_keyframe(&mut self, image: &str) {
+        if self.holds(KEYFRAME) {
+            self.fill(KEYFRAME, image);
+        } else if let Some(id) = self.first_load_image() {
+            self.write(&(id, "image".to_owned()), image);
+        }
+    }
+
+    fn first_load_image(&self) -> Option<String> {
+        let ids = self.ids();
+        ids.into_iter()
+            .find(|id| {
+                self.class(id) == "LoadImage"
+                    && self.input(id, "image").is_some_and(|value| !is_link(value))
+            })
+            .cloned()
+    }
+
+    fn write(&mut self, (id, input): &(String, String), text: &str) {
+        if let Some(value) = self.input_mut(id, input) {
+            *value = text.into();
+        }
+    }
+
+    fn write_prefixes(&mut self, prefix: &str) {
+        let ids: Vec<String> = self.ids().into_iter().cloned().collect();
+        for id in ids {
+            if let Some(value) = self.input_mut(&id, "filename_prefix")
+                && value.is_string()
+            {
+                *value = prefix.into();
+            }
+        }
+    }
+
+    fn holds(&self, placeholder: &str) -> bool {
+        self.ids().into_iter().any(|id| {
+            self.inputs(id).any(|(_, value)| {
+                value.as_str().is_some_and(|text| text.contains(placeholder))
+            })
+        })
+    }
+
+    fn fill(&mut self, placeholder: &str, with: &str) {
+        for value in self.all_inputs_mut() {
+            if let Value::String(text) = value
+                && text.contains(placeholder)
+            {
+                *text = text.replace(placeholder, with);
+            }
+        }
+    }
+
+    /// The texts that reach a sampler or a guider by the input of this name.
+    fn role(&self, role: &str) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for id in self.ids() {
+            let class = self.class(id).to_lowercase();
+            if !class.contains("sampler") && !class.contains("guider") {
+                continue;
+            }
+            let single = (role == "positive").then_some("conditioning");
+            let start = [Some(role), single]
+                .into_iter()
+                .flatten()
+                .find_map(|name| self.input(id, name).and_then(source));
+            if let Some(start) = start {
+                self.upstream(start, role, &mut BTreeSet::new(), &mut found);
+            }
+        }
+        found
+    }
+
+    fn upstream<'a>(
+        &'a self,
+        id: &'a str,
+        role: &str,
+        seen: &mut BTreeSet<&'a str>,
+        found: &mut BTreeSet<(String, String)>,
+    ) {
+        if !seen.insert(id) {
+            return;
+        }
+        if let Some(name) = text_input(self, id) {
+            found.insert((id.to_owned(), name.to_owned()));
+            return;
+        }
+        if let Some(next) = self.input(id, role).and_then(source) {
+            self.upstream(next, role, seen, found);
+            return;
+        }
+        let conditionings = self.inputs(id).filter(|(name, _)| name.starts_with("conditioning"));
+        for next in conditionings.filter_map(|(_, value)| source(value)) {
+            self.upstream(next, role, seen, found);
+        }
+    }
+
+    fn only(&self, places: &BTreeSet<(String, String)>) -> Result<(String, String), String> {
+        let named = |(id, input): (&str, &str)| format!("node {id} {} {input}", clean(self.class(id)));
+        let mut places_in_order = places.iter();
+        match (places_in_order.next(), places_in_order.next()) {
+            (Some(place), None) => Ok(place.clone()),
+            (None, _) => {
+                let ids = self.ids();
+                let texts: Vec<String> = ids
+                    .into_iter()
+                    .filter_map(|id| Some(named((id, text_input(self, id)?))))
+                    .collect();
+                let candidates = if texts.is_empty() {
+                    "no node has a string input 'text' or 'prompt'".to_owned()
+                } else {
+                    format!("candidates: {}", texts.join(", "))
+                };
+                Err(format!(
+                    "the scene's prompt finds no place ({candidates}): put {PROMPT} where it belongs"
+                ))
+            }
+            _ => {
+                let candidates: Vec<_> =
+                    places.iter().map(|(id, input)| named((id, input))).collect();
+                Err(format!(
+                    "the scene's prompt finds {} places ({}): put {PROMPT} where it belongs",
+                    candidates.len(),
+                    candidates.join(", ")
+                ))
+            }
+        }
+    }
+}
+
+/// The node at the other end of a link.
+fn source(value: &Value) -> Option<&str> {
+    if is_link(value) { value[0].as_str() } else { None }
+}
+
+fn text_input(graph: &Workflow, id: &str) -> Option<&'static str> {
+    ["text", "prompt"].into_iter().find(|name| graph.input(id, name).is_some_and(Value::is_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: Texts = Texts { scene: "scene-001", prompt: "a fox", negative: "blur" };
+
+    fn graph(json: &str) -> Workflow {
+        Workflow::parse(json).unwrap()
+    }
+
+    /// A Wan image-to-video template as the editor exports it: the sampler's conditionings pass
+    /// through a node with inputs of the same names.
+    const WAN: &str = r#"{
+        "3": {"class_type": "KSampler", "inputs": {"positive": ["50", 0], "negative": ["50", 1], "seed": 1}},
+        "50": {"class_type": "WanImageToVideo", "inputs": {"positive": ["6", 0], "negative": ["7", 0]}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "old", "clip": ["9", 0]}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "old too", "clip": ["9", 0]}},
+        "52": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
+        "8": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "old"}}}"#;
+
+    #[test]
+    fn prompts_go_upstream_of_the_sampler() {
+        let mut wan = graph(WAN);
+        assert_eq!(wan.place(TEXTS).unwrap(), [""; 0]);
+        wan.place_keyframe("run/k.png");
+        assert_eq!(wan.input("6", "text").unwrap(), "a fox");
+        assert_eq!(wan.input("7", "text").unwrap(), "blur");
+        assert_eq!(wan.input("8", "filename_prefix").unwrap(), "video/scene-001");
+        assert_eq!(wan.input("52", "image").unwrap(), "run/k.png");
+    }
+
+    #[test]
+    fn a_guider_is_followed_and_a_zeroed_negative_has_no_place() {
+        let mut flux = graph(
+            r#"{"1": {"class_type": "BasicGuider", "inputs": {"conditioning": ["2", 0]}},
+                "2": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["3", 0]}},
+                "4": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["5", 0]}},
+                "5": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["3", 0]}},
+                "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "old"}}}"#,
+        );
+        let warnings = flux.place(TEXTS).unwrap();
+        assert_eq!(flux.input("3", "text").unwrap(), "a fox");
+        assert!(warnings[0].contains("__NEGATIVE_PROMPT__"), "{warnings:?}");
+    }
+
+    #[test]
+    fn placeholders_win_over_the_graph() {
+        let mut wan = graph(&WAN.replace("\"old\"", "\"__PROMPT__ in __SCENE_ID__\"").replace(
+            "\"seed\": 1",
+            "\"seed\": \"__SEED__\", \"note\": \"s__SEED__\", \"p\": \"__SCENE_PREFIX__/x\"",
+        ));
+        wan.place(TEXTS).unwrap();
+        wan.fill_seed(7);
+        assert_eq!(wan.input("6", "text").unwrap(), "a fox in scene-001");
+        assert_eq!(wan.input("3", "seed").unwrap(), 7);
+        assert_eq!(wan.input("3", "note").unwrap(), "s7");
+        assert_eq!(wan.input("3", "p").unwrap(), "video/scene-001/x");
+    }
+
+    #[test]
+    fn no_place_and_two_places_name_the_candidates() {
+        let mut none = graph(r#"{"1": {"class_type": "Odd", "inputs": {"prompt": "x"}}}"#);
+        assert_eq!(
+            none.place(TEXTS).unwrap_err(),
+            "the scene's prompt finds no place (candidates: node 1 Odd prompt): put __PROMPT__ where it belongs"
+        );
+        let mut two = graph(
+            r#"{"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0]}},
+                "2": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["3", 0], "conditioning_2": ["4", 0]}},
+                "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a"}},
+                "4": {"class_type": "CLIPTextEncode", "inputs": {"text": "b"}}}"#,
+        );
+        let error = two.place(TEXTS).unwrap_err();
+        assert!(error.contains("2 places (node 3 CLIPTextEncode text, node 4"), "{error}");
+    }
+
+    #[test]
+    fn linked_texts_are_never_overwritten() {
+        let mut linked = graph(
+            r#"{"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0]}},
+                "2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["3", 0]}},
+                "3": {"class_type": "Note", "inputs": {"value": "b"}}}"#,
+        );
+        assert!(linked.place(TEXTS).is_err());
+        assert!(is_link(linked.input("2", "text").unwrap()));
+    }
+
+    #[test]
+    fn a_story_s_placeholders_without_a_story_are_named() {
+        let mut flow = graph(r#"{"1": {"class_type": "X", "inputs": {"t": "__PROMPT__"}}}"#);
+        assert!(flow.place_without_story("a").unwrap_err().contains("--story"));
+    }
+}

@@ -1,0 +1,75 @@
+//! The exit codes: what a scheduler reads in the morning.
+
+use std::process::ExitCode;
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Every scene succeeded.
+    Success,
+    /// Scenes failed for different reasons or for one without a code of its own, or the run could
+    /// not be carried out.
+    Failed,
+    /// Usage or configuration: nothing was run and no run folder made.
+    Usage,
+    /// `ComfyUI` could not be reached.
+    Unreachable,
+    /// Scenes did not end in time.
+    Deadline,
+    /// Scenes ran out of memory.
+    OutOfMemory,
+    /// Prompts were lost: the server restarted, or somebody removed them.
+    Lost,
+    /// Ctrl-C, Ctrl-Break, SIGTERM or SIGHUP.
+    Interrupted,
+}
+
+impl Exit {
+    /// Every way to end, by its code.
+    pub const ALL: [Exit; 8] = [
+        Exit::Success,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Unreachable,
+        Exit::Deadline,
+        Exit::OutOfMemory,
+        Exit::Lost,
+        Exit::Interrupted,
+    ];
+
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+            Exit::Deadline => 4,
+            Exit::OutOfMemory => 5,
+            Exit::Lost => 6,
+            Exit::Interrupted => 130,
+        }
+    }
+
+    /// The word behind it in a verdict and in the metadata.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Exit::Success => "success",
+            Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::Unreachable => "unreachable",
+            Exit::Deadline => "deadline",
+            Exit::OutOfMemory => "out of memory",
+            Exit::Lost => "lost",
+            Exit::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}

@@ -1,0 +1,68 @@
+//! Files written whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Writes a file by way of a temporary one in the same folder: sync, then rename, so that
+/// readers see the old text or the new one. `pause` is how the caller waits.
+///
+/// # Errors
+/// What the system said, without the path.
+pub fn write_whole(path: &Path, bytes: &[u8], pause: impl FnMut(Duration)) -> io::Result<()> {
+    let part = part_of(path);
+    let written = File::create(&part).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| rename(&part, path, pause))
+        .inspect_err(|_| drop(fs::remove_file(&part)))
+}
+
+/// The name under which a file is written before it has its own.
+#[must_use]
+pub fn part_of(path: &Path) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+/// Renames over an existing file. On Windows a reader or a virus scanner may hold it open for a
+/// moment, so that is tried for up to a quarter of a second.
+///
+/// # Errors
+/// What the system said.
+pub fn rename(from: &Path, to: &Path, mut pause: impl FnMut(Duration)) -> io::Result<()> {
+    let mut result = fs::rename(from, to);
+    for _ in 0..25 {
+        match &result {
+            Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => {
+                pause(Duration::from_millis(10));
+                result = fs::rename(from, to);
+            }
+            _ => break,
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_stays() {
+        let folder = std::env::temp_dir().join(format!("whole-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("a.json");
+        write_whole(&path, b"one", |_| {}).unwrap();
+        write_whole(&path, b"two", |_| {}).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert!(write_whole(&folder.join("no/such"), b"x", |_| {}).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,50 @@
+//! Runs `ComfyUI` generations end to end and records the VRAM they use: blocking, unattended,
+//! with an exit code that says what happened.
+//!
+//! One idea carries it. The main thread drives the generation with short blocking calls and
+//! otherwise waits in one place, [`run`]'s wait: a timed receive on one channel, into which the
+//! sampler's thread sends readings and the signal's thread an interrupt. What the program then
+//! says about memory is a function of the log that those readings made.
+//!
+//! [`options`] → [`run`] → ([`comfyui`], [`vram`], [`project`]), and [`report`] reads the plain
+//! record that the run fills. Nothing outside [`comfyui`] sees its JSON.
+
+pub mod clock;
+pub mod comfyui;
+pub mod exit;
+pub mod files;
+pub mod nearest;
+pub mod options;
+pub mod project;
+pub mod report;
+pub mod run;
+pub mod summary;
+pub mod text;
+pub mod vram;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use exit::Exit;
+use options::{Command, World};
+
+/// The whole program: arguments without the program's name in, the way it ended out.
+pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let world = World {
+        env: &|name| std::env::var_os(name),
+        current_dir: std::env::current_dir().unwrap_or_default(),
+        program: std::env::current_exe().ok(),
+    };
+    match options::parse(arguments, &world) {
+        Ok(Command::Print(text)) => {
+            let _ = writeln!(std::io::stdout(), "{text}");
+            Exit::Success
+        }
+        Ok(Command::Run(options)) => run::run(&options),
+        Ok(Command::Summary(options)) => summary::summary(&options),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {error}");
+            Exit::Usage
+        }
+    }
+}

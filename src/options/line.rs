@@ -1,0 +1,143 @@
+//! A command line taken apart, and where the value of an option comes from.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::lexer::{Given, Item};
+use super::row::{Group, Id, Kind, Row, Verb};
+use super::say::quoted;
+use super::{UsageError, World, values};
+
+/// A command line without contradictions, and the world it was given in.
+pub(super) struct Line<'a> {
+    pub(super) verb: Verb,
+    pub(super) items: Vec<Item>,
+    pub(super) world: &'a World<'a>,
+}
+
+/// The value that an option has, and the option or variable to name if it is bad.
+pub(super) struct Setting {
+    pub(super) label: String,
+    pub(super) value: OsString,
+}
+
+impl Setting {
+    /// The error line: what the option takes, and what it was given.
+    pub(super) fn refused(&self, row: &Row) -> UsageError {
+        UsageError(format!(
+            "{} takes {}, not {}",
+            self.label,
+            row.kind.takes(),
+            quoted(&self.value)
+        ))
+    }
+}
+
+impl From<&Given> for Setting {
+    fn from(given: &Given) -> Setting {
+        Setting { label: given.label(), value: given.value.clone() }
+    }
+}
+
+impl<'a> Line<'a> {
+    /// # Errors
+    /// An option that was given twice.
+    pub(super) fn new(
+        verb: Verb,
+        items: Vec<Item>,
+        world: &'a World<'a>,
+    ) -> Result<Line<'a>, UsageError> {
+        let line = Line { verb, items, world };
+        for (place, given) in line.options().enumerate() {
+            let row = given.name.row;
+            let before = line.options().take(place);
+            if row.repeatable || !before.into_iter().any(|b| b.name.text == given.name.text) {
+                continue;
+            }
+            let label = given.label();
+            return Err(UsageError(match row.kind {
+                Kind::Switch => format!("{label} is given twice"),
+                kind => format!("{label} is given twice: it takes one value, {}", kind.takes()),
+            }));
+        }
+        Ok(line)
+    }
+
+    fn options(&self) -> impl Iterator<Item = &Given> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Option(given) => Some(given),
+            Item::Word(_) | Item::ShortHelp => None,
+        })
+    }
+
+    /// Every time that the option was given.
+    pub(super) fn all(&self, id: Id) -> impl Iterator<Item = &Given> {
+        self.options().filter(move |given| given.name.row.id == id)
+    }
+
+    /// The option as it was given; where it was given by both names, by the one that begins with
+    /// `Scene`.
+    pub(super) fn given(&self, id: Id) -> Option<&Given> {
+        self.all(id).max_by_key(|given| given.name.text.starts_with("Scene"))
+    }
+
+    /// Whether the switch is on.
+    pub(super) fn on(&self, id: Id) -> bool {
+        self.given(id).is_some_and(|given| given.on)
+    }
+
+    /// The option's value: from the command line, `FastIteration`, the environment or the table.
+    pub(super) fn setting(&self, id: Id) -> Setting {
+        let row = id.row();
+        if let Some(given) = self.given(id) {
+            return given.into();
+        }
+        let fast = row.fast.filter(|_| self.on(Id::FastIteration));
+        let variable = row.env.iter().find_map(|name| Some((*name, self.variable(name)?)));
+        let (label, value) = match (fast, variable) {
+            (Some(fast), _) => (row.name, fast.into()),
+            (None, Some((name, value))) => (name, value),
+            (None, None) => (row.name, row.default.into()),
+        };
+        Setting { label: label.to_owned(), value }
+    }
+
+    /// A variable of the environment; one without a visible character is unset.
+    fn variable(&self, name: &str) -> Option<OsString> {
+        (self.world.env)(name).filter(|value| !value.to_string_lossy().trim().is_empty())
+    }
+
+    /// The option's whole number.
+    pub(super) fn whole(&self, id: Id) -> Result<u32, UsageError> {
+        let setting = self.setting(id);
+        let number = values::whole(&setting.value).and_then(|number| u32::try_from(number).ok());
+        number
+            .filter(|number| id.row().kind.holds(f64::from(*number)))
+            .ok_or_else(|| setting.refused(id.row()))
+    }
+
+    /// The option's whole seconds.
+    pub(super) fn seconds(&self, id: Id) -> Result<Duration, UsageError> {
+        self.whole(id).map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// The option's seconds, decimals allowed.
+    pub(super) fn decimal_seconds(&self, id: Id) -> Result<Duration, UsageError> {
+        let setting = self.setting(id);
+        values::decimal(&setting.value)
+            .filter(|number| id.row().kind.holds(*number))
+            .and_then(|number| Duration::try_from_secs_f64(number).ok())
+            .ok_or_else(|| setting.refused(id.row()))
+    }
+
+    /// What to tell the user before anything is done.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let inert = self.options().filter(|given| given.name.row.group == Group::Inert);
+        let names: Vec<String> = inert.map(Given::label).collect();
+        match names.as_slice() {
+            [] => Vec::new(),
+            [name] => vec![format!("{name} is accepted, but does nothing")],
+            names => vec![format!("{} are accepted, but do nothing", names.join(", "))],
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The command line: from its words and the environment to typed options, or to one line that
+//! says what is wrong with it.
+//!
+//! Every option has one name, written two ways: GNU's (`--max-wait-seconds 600`) and PowerShell's
+//! (`-MaxWaitSeconds 600`). All of them stand in one table, from which the help is made too.
+
+mod help;
+mod lexer;
+mod line;
+mod names;
+mod places;
+mod row;
+mod run;
+mod say;
+mod server;
+mod table;
+mod url;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use lexer::{Item, asks};
+use line::Line;
+use row::{Id, Verb};
+
+pub use run::{Assignment, RunOptions, Seed, SummaryOptions};
+pub use server::ServerOptions;
+pub use url::ServerUrl;
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// To print this text (help or version, without its last line's end) and to end with success.
+    Print(String),
+    /// A run.
+    Run(Box<RunOptions>),
+    /// The statistics of logs that are there.
+    Summary(SummaryOptions),
+}
+
+/// What else decides, beside the command line.
+pub struct World<'a> {
+    /// The value of a variable of the environment; `None` if it is not set.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The current folder, absolute: relative paths count from it.
+    pub current_dir: PathBuf,
+    /// The program's own file, if it is known.
+    pub program: Option<PathBuf>,
+}
+
+/// Why a command line is refused: one line, without credentials, that names the option, what it
+/// takes, and what was probably meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Reads a command line; `args` are its words without the program's own.
+///
+/// The file system is asked what bare words and paths are, and the file of `HeaderFile` is read;
+/// nothing is written. A value comes from the command line, else from `FastIteration`, else from
+/// the environment, else it is the option's default.
+///
+/// # Errors
+/// An option that is unknown, ambiguous, another verb's, given twice or without its value; a value
+/// that is no such number, out of range or malformed, on the command line or in a variable that
+/// counts; a path where there is nothing; a header file that cannot be read.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    world: &World,
+) -> Result<Command, UsageError> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let named = Verb::ALL.iter().find(|verb| {
+        verb.word().is_some_and(|word| args.first().is_some_and(|first| first == word))
+    });
+    if named.is_some() {
+        args.remove(0);
+    }
+    let verb = *named.unwrap_or(&Verb::Run);
+    let items = lexer::lex(verb, args)?;
+    if items.iter().any(|item| matches!(item, Item::ShortHelp)) {
+        return Ok(Command::Print(help::short()));
+    }
+    if asks(&items, Id::Help) {
+        return Ok(Command::Print(help::full()));
+    }
+    if asks(&items, Id::Version) {
+        return Ok(Command::Print(help::version()));
+    }
+    let line = Line::new(verb, items, world)?;
+    match verb {
+        Verb::Run => run::run(&line).map(|options| Command::Run(Box::new(options))),
+        Verb::Summary => run::summary(&line).map(Command::Summary),
+    }
+}

@@ -1,0 +1,220 @@
+//! What one option is: the columns of the table.
+
+use super::table::TABLE;
+
+/// Which option a row is. The order is the table's, which the compiler checks there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Id {
+    ProjectRoot,
+    Workflow,
+    Story,
+    SceneFilter,
+    Set,
+    Seed,
+    Fresh,
+    FastIteration,
+    MaxWaitSeconds,
+    PollIntervalSeconds,
+    HistoryMaxAttempts,
+    PostExecutionTimeoutSeconds,
+    SceneRetryBudget,
+    WaitForComfyUI,
+    ComfyUIUrl,
+    HeaderFile,
+    Header,
+    SampleIntervalSeconds,
+    Gpu,
+    LogsDir,
+    Quiet,
+    Json,
+    StopComfyUI,
+    SkipComfyUI,
+    Debug,
+    Verbose,
+    ErrorAction,
+    Help,
+    Version,
+}
+
+impl Id {
+    /// This option's row.
+    pub(super) fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+}
+
+/// What the program is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Run,
+    Summary,
+}
+
+impl Verb {
+    /// Every verb.
+    pub(super) const ALL: &'static [Verb] = &[Verb::Run, Verb::Summary];
+
+    /// The word on the command line; a run has none.
+    pub(super) fn word(self) -> Option<&'static str> {
+        match self {
+            Verb::Run => None,
+            Verb::Summary => Some("summary"),
+        }
+    }
+
+    /// The verb in a sentence.
+    pub(super) fn said(self) -> &'static str {
+        self.word().unwrap_or("a run")
+    }
+}
+
+/// The heading in the full help under which a row stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    What,
+    How,
+    Server,
+    Vram,
+    Output,
+    Inert,
+    About,
+}
+
+impl Group {
+    /// The heading.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Group::What => "What is run",
+            Group::How => "How it is run",
+            Group::Server => "The server",
+            Group::Vram => "VRAM",
+            Group::Output => "Output",
+            Group::Inert => "Accepted for the script's sake, without any effect",
+            Group::About => "About",
+        }
+    }
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Nothing.
+    Switch,
+    /// A text: its placeholder in the help, and what it is in a sentence.
+    Text(&'static str, &'static str),
+    /// A number of this unit, from the one to the other.
+    Number(&'static str, f64, f64),
+}
+
+impl Kind {
+    /// What the option takes, in a sentence.
+    pub(super) fn takes(self) -> String {
+        match self {
+            Kind::Switch => "no value".to_owned(),
+            Kind::Text(_, takes) => takes.to_owned(),
+            Kind::Number(unit, min, max) => format!("{unit} from {min} to {max}"),
+        }
+    }
+
+    /// What stands for the value in the help.
+    pub(super) fn placeholder(self) -> &'static str {
+        match self {
+            Kind::Switch => "",
+            Kind::Text(placeholder, _) => placeholder,
+            Kind::Number(..) => "N",
+        }
+    }
+
+    /// Whether the number is in range.
+    pub(super) fn holds(self, number: f64) -> bool {
+        matches!(self, Kind::Number(_, min, max) if (min..=max).contains(&number))
+    }
+}
+
+/// One option.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: Id,
+    /// Its name as PowerShell writes it.
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) group: Group,
+    /// What it means. The first sentence stands in the short help too.
+    pub(super) help: &'static str,
+    /// A second name, always one of the script's own.
+    pub(super) alias: Option<&'static str>,
+    /// Whether the script has an option named `name`: it wins over ours where a prefix fits both.
+    pub(super) script: bool,
+    pub(super) verbs: &'static [Verb],
+    pub(super) repeatable: bool,
+    /// Whether it stands in the short help.
+    pub(super) short: bool,
+    /// The value where nothing else gives one; of some options a description of it.
+    pub(super) default: &'static str,
+    /// The value under `FastIteration`, if that changes it.
+    pub(super) fast: Option<&'static str>,
+    /// The environment variables that give a value, the stronger first.
+    pub(super) env: &'static [&'static str],
+}
+
+impl Row {
+    /// An option of a run, ours, given once at most.
+    pub(super) const fn new(id: Id, name: &'static str, group: Group, kind: Kind) -> Row {
+        Row {
+            id,
+            name,
+            kind,
+            group,
+            help: "",
+            alias: None,
+            script: false,
+            verbs: &[Verb::Run],
+            repeatable: false,
+            short: false,
+            default: "",
+            fast: None,
+            env: &[],
+        }
+    }
+
+    pub(super) const fn help(self, help: &'static str) -> Row {
+        Row { help, ..self }
+    }
+
+    pub(super) const fn alias(self, alias: &'static str) -> Row {
+        Row { alias: Some(alias), ..self }
+    }
+
+    pub(super) const fn script(self) -> Row {
+        Row { script: true, ..self }
+    }
+
+    pub(super) const fn every_verb(self) -> Row {
+        Row { verbs: Verb::ALL, ..self }
+    }
+
+    pub(super) const fn repeatable(self) -> Row {
+        Row { repeatable: true, ..self }
+    }
+
+    pub(super) const fn short(self) -> Row {
+        Row { short: true, ..self }
+    }
+
+    pub(super) const fn default(self, default: &'static str) -> Row {
+        Row { default, ..self }
+    }
+
+    pub(super) const fn fast(self, fast: &'static str) -> Row {
+        Row { fast: Some(fast), ..self }
+    }
+
+    pub(super) const fn env(self, env: &'static [&'static str]) -> Row {
+        Row { env, ..self }
+    }
+
+    /// Its names, as PowerShell writes them, each with whether it is the script's.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        [(self.name, self.script)].into_iter().chain(self.alias.map(|alias| (alias, true)))
+    }
+}

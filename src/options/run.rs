@@ -1,0 +1,144 @@
+//! The typed options of each verb.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::line::{Line, Setting};
+use super::row::Id;
+use super::server::{ServerOptions, server};
+use super::{UsageError, places, values};
+
+/// One input of one node that the user sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The node's id, or a title or class that only one node has; not empty.
+    pub node: String,
+    /// The input's name; not empty.
+    pub input: String,
+    /// Its value as it was written; may be empty.
+    pub value: String,
+}
+
+/// What goes into a scene's seeds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seed {
+    /// What the workflow has.
+    #[default]
+    Keep,
+    /// A number of our own for each scene.
+    Random,
+    /// This number.
+    Fixed(u64),
+}
+
+/// The options of a run. Every path is absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct RunOptions {
+    /// The project's folder. Default: the parent of `scripts` if the program lies in a folder of
+    /// that name, else the current folder.
+    pub project_root: PathBuf,
+    /// Whether the user named that folder, by option or bare word.
+    pub root_given: bool,
+    /// Workflows or folders of them, in the order in which they were given. All were there.
+    pub workflows: Vec<PathBuf>,
+    /// A story, or the folder that holds one. It was there.
+    pub story: Option<PathBuf>,
+    /// The ids of the scenes to run, in the order in which they were given; empty: all.
+    pub scene_filter: Vec<String>,
+    /// The inputs to set, in the order in which they were given.
+    pub set: Vec<Assignment>,
+    /// What goes into the seeds. Default: what the workflow has.
+    pub seed: Seed,
+    /// Whether `ComfyUI`'s cache is emptied before each scene.
+    pub fresh: bool,
+    /// Whether the shorter waits were asked for; they are in the fields below already.
+    pub fast_iteration: bool,
+    /// The deadline of one attempt: 1 to 604800 s, whole. Default 600.
+    pub max_wait: Duration,
+    /// The longest pause between polls: 0.05 to 3600 s. Default 2.
+    pub poll_interval: Duration,
+    /// How many asks for the history of a prompt that has left the queue may fail. Default 0: no
+    /// limit.
+    pub history_max_attempts: u32,
+    /// How long a transfer may go without a byte: at least 1 s, whole. Default 30.
+    pub post_execution_timeout: Duration,
+    /// Extra attempts of a failed scene: 0 to 100. Default 1.
+    pub scene_retry_budget: u32,
+    /// How long an unreachable server is waited for at the start, in whole seconds. Default 0.
+    pub wait_for_comfyui: Duration,
+    /// The time between two samples: 0.05 to 3600 s. Default 5.
+    pub sample_interval: Duration,
+    /// The position among the server's devices of the one that is told of. Default 0.
+    pub gpu: usize,
+    /// How the server is reached.
+    pub server: ServerOptions,
+    /// Where the run folders are made; it need not be there. Default: `logs` in the project's
+    /// folder.
+    pub logs_dir: PathBuf,
+    /// Whether nothing is printed on success.
+    pub quiet: bool,
+    /// Whether one JSON document goes to stdout at the end.
+    pub json: bool,
+    /// What to tell the user first, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// The options of `summary`. Every path is absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryOptions {
+    /// Logs or run folders, in the order in which they were given; empty: the newest run. All were
+    /// there.
+    pub targets: Vec<PathBuf>,
+    /// Where the run folders are; it need not be there. Default: `logs` in the project's folder.
+    pub logs_dir: PathBuf,
+    /// Whether the statistics go to stdout as one JSON document.
+    pub json: bool,
+    /// What to tell the user first, one line each.
+    pub warnings: Vec<String>,
+}
+
+pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
+    let places = places::of_run(line)?;
+    let gpu = line.whole(Id::Gpu)?;
+    let filter = line.given(Id::SceneFilter).map(Setting::from);
+    let story = line.given(Id::Story).map(|given| places::existing(given, line));
+    Ok(RunOptions {
+        story: story.transpose()?,
+        scene_filter: filter.as_ref().map_or_else(|| Ok(Vec::new()), values::scene_filter)?,
+        set: line
+            .all(Id::Set)
+            .map(|given| values::assignment(&given.into()))
+            .collect::<Result<_, _>>()?,
+        seed: values::seed(&line.setting(Id::Seed))?,
+        fresh: line.on(Id::Fresh),
+        fast_iteration: line.on(Id::FastIteration),
+        max_wait: line.seconds(Id::MaxWaitSeconds)?,
+        poll_interval: line.decimal_seconds(Id::PollIntervalSeconds)?,
+        history_max_attempts: line.whole(Id::HistoryMaxAttempts)?,
+        post_execution_timeout: line.seconds(Id::PostExecutionTimeoutSeconds)?,
+        scene_retry_budget: line.whole(Id::SceneRetryBudget)?,
+        wait_for_comfyui: line.seconds(Id::WaitForComfyUI)?,
+        sample_interval: line.decimal_seconds(Id::SampleIntervalSeconds)?,
+        gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
+        server: server(line)?,
+        logs_dir: places::logs_dir(line, &places.root)?,
+        quiet: line.on(Id::Quiet),
+        json: line.on(Id::Json),
+        warnings: line.warnings(),
+        project_root: places.root,
+        root_given: places.root_given,
+        workflows: places.workflows,
+    })
+}
+
+pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {
+    let targets = places::of_summary(line)?;
+    let root = places::root(line)?;
+    Ok(SummaryOptions {
+        targets,
+        logs_dir: places::logs_dir(line, &root)?,
+        json: line.on(Id::Json),
+        warnings: line.warnings(),
+    })
+}

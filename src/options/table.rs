@@ -1,0 +1,199 @@
+//! The one table of the options: a new option is one row here and its [`Id`].
+
+use super::row::{Group, Id, Kind, Row};
+
+/// A week. What waits longer is a mistake of the hand.
+const WEEK: f64 = 604_800.0;
+/// The largest integer that the script could take.
+const MOST: f64 = 2_147_483_647.0;
+
+const ROOT_DEFAULT: &str =
+    "the parent of scripts if the program lies in a folder of that name, else the current folder";
+
+/// Every option there is, in the order of [`Id`] and of the full help.
+pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
+    Row::new(Id::ProjectRoot, "ProjectRoot", Group::What, Kind::Text("FOLDER", "a folder"))
+        .script()
+        .every_verb()
+        .default(ROOT_DEFAULT)
+        .help("The project's folder. Also a bare word that is a folder."),
+    Row::new(Id::Workflow, "Workflow", Group::What, Kind::Text("FILE", "a file or a folder"))
+        .repeatable()
+        .short()
+        .help(
+            "An API-format workflow, or a folder of them. Also bare words that are .json files. \
+             Without a story each file is one scene, named after it.",
+        ),
+    Row::new(Id::Story, "Story", Group::What, Kind::Text("PATH", "a story.json or its folder"))
+        .short()
+        .help(
+            "A story.json, or the folder that holds one. One workflow is then the template of all \
+             its scenes.",
+        ),
+    Row::new(
+        Id::SceneFilter,
+        "SceneFilter",
+        Group::What,
+        Kind::Text("ID[,ID...]", "scene ids with commas between them"),
+    )
+    .default("all")
+    .short()
+    .help("Only these scenes."),
+    Row::new(Id::Set, "Set", Group::What, Kind::Text("NODE.INPUT=VALUE", "NODE.INPUT=VALUE"))
+        .repeatable()
+        .short()
+        .help(
+            "Sets one input of one node. NODE is an id, or a title or class_type that only one \
+             node has; VALUE keeps the type the input has.",
+        ),
+    Row::new(
+        Id::Seed,
+        "Seed",
+        Group::What,
+        Kind::Text("N", "a whole number from 0 to 18446744073709551615, random or keep"),
+    )
+    .default("keep")
+    .short()
+    .help(
+        "A number, random or keep. It goes into every seed and noise_seed that is not a link; \
+         one seed a scene, kept over its retries.",
+    ),
+    Row::new(Id::Fresh, "Fresh", Group::How, Kind::Switch)
+        .short()
+        .help("Empties ComfyUI's cache before each scene."),
+    Row::new(Id::FastIteration, "FastIteration", Group::How, Kind::Switch).script().short().help(
+        "Shorter waits, for trying things out. A value given on the command line wins over it.",
+    ),
+    Row::new(Id::MaxWaitSeconds, "MaxWaitSeconds", Group::How, Kind::Number("seconds", 1.0, WEEK))
+        .alias("SceneMaxWaitSeconds")
+        .default("600")
+        .fast("360")
+        .env(&["SCENE_MAX_WAIT_SECONDS"])
+        .short()
+        .help("The deadline of one attempt at a scene. From submission to completion."),
+    Row::new(
+        Id::PollIntervalSeconds,
+        "PollIntervalSeconds",
+        Group::How,
+        Kind::Number("seconds", 0.05, 3600.0),
+    )
+    .alias("SceneHistoryPollIntervalSeconds")
+    .default("2")
+    .fast("1")
+    .env(&["SCENE_HISTORY_POLL_INTERVAL_SECONDS"])
+    .help(
+        "The longest pause between polls; decimals allowed. Polling starts at 0.1 s and backs off \
+         to it.",
+    ),
+    Row::new(
+        Id::HistoryMaxAttempts,
+        "HistoryMaxAttempts",
+        Group::How,
+        Kind::Number("a number", 0.0, MOST),
+    )
+    .alias("SceneHistoryMaxAttempts")
+    .default("0")
+    .env(&["SCENE_HISTORY_MAX_ATTEMPTS"])
+    .help(
+        "How many asks for the history of a prompt that has left the queue may fail. 0: asked \
+         until the deadline. Polls of a queued or running prompt never count.",
+    ),
+    Row::new(
+        Id::PostExecutionTimeoutSeconds,
+        "PostExecutionTimeoutSeconds",
+        Group::How,
+        Kind::Number("seconds", 1.0, MOST),
+    )
+    .alias("ScenePostExecutionTimeoutSeconds")
+    .default("30")
+    .fast("15")
+    .env(&["SCENE_POST_EXECUTION_TIMEOUT_SECONDS"])
+    .help("How long bringing outputs home may go without a byte."),
+    Row::new(
+        Id::SceneRetryBudget,
+        "SceneRetryBudget",
+        Group::How,
+        Kind::Number("a number", 0.0, 100.0),
+    )
+    .script()
+    .alias("MaxSceneRetries")
+    .default("1")
+    .env(&["SCENE_RETRY_BUDGET"])
+    .short()
+    .help("Extra attempts of a failed scene."),
+    Row::new(
+        Id::WaitForComfyUI,
+        "WaitForComfyUI",
+        Group::Server,
+        Kind::Number("seconds", 0.0, MOST),
+    )
+    .default("0")
+    .short()
+    .help("How many seconds an unreachable server is waited for."),
+    Row::new(
+        Id::ComfyUIUrl,
+        "ComfyUIUrl",
+        Group::Server,
+        Kind::Text("URL", "a URL such as http://127.0.0.1:8188"),
+    )
+    .default("http://127.0.0.1:8188")
+    .env(&["COMFYUI_URL", "LOCAL_COMFY_URL"])
+    .short()
+    .help("Where ComfyUI answers. A path prefix is kept; user:password@ gives Basic auth."),
+    Row::new(Id::HeaderFile, "HeaderFile", Group::Server, Kind::Text("FILE", "a file")).help(
+        "A file of HTTP headers, one Name: value a line. Empty lines and # comments are skipped. \
+         It keeps a token out of process lists.",
+    ),
+    Row::new(Id::Header, "Header", Group::Server, Kind::Text("'NAME: VALUE'", "'Name: value'"))
+        .repeatable()
+        .help("An HTTP header of every request."),
+    Row::new(
+        Id::SampleIntervalSeconds,
+        "SampleIntervalSeconds",
+        Group::Vram,
+        Kind::Number("seconds", 0.05, 3600.0),
+    )
+    .default("5")
+    .short()
+    .help("The time between two samples of VRAM; decimals allowed."),
+    Row::new(Id::Gpu, "Gpu", Group::Vram, Kind::Number("a device's position", 0.0, MOST))
+        .default("0")
+        .help("Which of the server's devices vram-usage.log tells of."),
+    Row::new(Id::LogsDir, "LogsDir", Group::Output, Kind::Text("FOLDER", "a folder"))
+        .every_verb()
+        .default("logs in the project's folder")
+        .short()
+        .help("Where the run folders are."),
+    Row::new(Id::Quiet, "Quiet", Group::Output, Kind::Switch)
+        .short()
+        .help("Nothing on success. Verdict and failures go to stderr."),
+    Row::new(Id::Json, "Json", Group::Output, Kind::Switch)
+        .every_verb()
+        .short()
+        .help("One JSON document on stdout at the end. The human lines go to stderr."),
+    inert(Id::StopComfyUI, "StopComfyUI", Kind::Switch),
+    inert(Id::SkipComfyUI, "SkipComfyUI", Kind::Switch),
+    inert(Id::Debug, "Debug", Kind::Switch),
+    inert(Id::Verbose, "Verbose", Kind::Switch),
+    inert(Id::ErrorAction, "ErrorAction", Kind::Text("X", "PowerShell's word for it")),
+    Row::new(Id::Help, "Help", Group::About, Kind::Switch)
+        .every_verb()
+        .help("This text. The short one: -h, -?, /?"),
+    Row::new(Id::Version, "Version", Group::About, Kind::Switch)
+        .every_verb()
+        .help("The version. Also -V."),
+];
+
+/// An option that the script once documented.
+const fn inert(id: Id, name: &'static str, kind: Kind) -> Row {
+    Row::new(id, name, Group::Inert, kind).script()
+}
+
+/// A row at another place than its id's would be taken for another option.
+const _: () = {
+    let mut place = 0;
+    while place < TABLE.len() {
+        assert!(TABLE[place].id as usize == place);
+        place += 1;
+    }
+};

@@ -1,0 +1,248 @@
+//! What good command lines mean.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::table::TABLE;
+use super::super::{Assignment, Command, Seed};
+use super::Desk;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn no_argument_is_a_run_of_defaults() {
+    let desk = Desk::new();
+    let options = desk.run("");
+    assert_eq!((options.project_root.as_path(), options.root_given), (desk.dir.as_path(), false));
+    assert_eq!(options.logs_dir, desk.path("logs"));
+    assert_eq!((options.workflows.len(), options.story, options.set.len()), (0, None, 0));
+    assert_eq!((options.seed, options.scene_filter.len()), (Seed::Keep, 0));
+    assert_eq!(options.max_wait, seconds(600));
+    assert_eq!(options.poll_interval, seconds(2));
+    assert_eq!(options.post_execution_timeout, seconds(30));
+    assert_eq!((options.history_max_attempts, options.scene_retry_budget), (0, 1));
+    assert_eq!((options.wait_for_comfyui, options.sample_interval), (seconds(0), seconds(5)));
+    assert_eq!((options.gpu, options.server.url.base()), (0, "http://127.0.0.1:8188"));
+    assert!(!options.fresh && !options.fast_iteration && !options.quiet && !options.json);
+    assert!(options.server.headers.is_empty() && options.warnings.is_empty());
+}
+
+/// Each line of the wild, and the same in GNU's spelling: max wait, poll interval, attempts,
+/// post-execution timeout, retries.
+#[test]
+fn the_scripts_command_lines() {
+    let desk = Desk::new();
+    let cases = [
+        ("-FastIteration", "--fast-iteration", [360, 1, 0, 15, 1]),
+        (
+            "-SceneRetryBudget 0 -FastIteration",
+            "--scene-retry-budget 0 --fast-iteration",
+            [360, 1, 0, 15, 0],
+        ),
+        (
+            "-SceneRetryBudget 1 -SceneMaxWaitSeconds 600 -SceneHistoryPollIntervalSeconds 2",
+            "--scene-retry-budget=1 --scene-max-wait-seconds=600 \
+             --scene-history-poll-interval-seconds=2",
+            [600, 2, 0, 30, 1],
+        ),
+        (
+            "-MaxSceneRetries 2 -SceneMaxWaitSeconds 180 -SceneHistoryMaxAttempts 30",
+            "--max-scene-retries 2 --max-wait-seconds 180 --history-max-attempts 30",
+            [180, 2, 30, 30, 2],
+        ),
+        (
+            "-SceneMaxWaitSeconds 900 -SceneHistoryMaxAttempts 5 -SceneHistoryPollIntervalSeconds 5 \
+             -ScenePostExecutionTimeoutSeconds 60 -SceneRetryBudget 1",
+            "--max-wait-seconds 900 --scene-history-max-attempts 5 --poll-interval-seconds 5 \
+             --scene-post-execution-timeout-seconds 60 --scene-retry-budget 1",
+            [900, 5, 5, 60, 1],
+        ),
+        (
+            "-SceneMaxWaitSeconds 180 -SceneHistoryMaxAttempts 1 -SceneHistoryPollIntervalSeconds 2 \
+             -ScenePostExecutionTimeoutSeconds 30",
+            "--max-wait-seconds 180 --history-max-attempts 1 --poll-interval-seconds 2 \
+             --post-execution-timeout-seconds 30",
+            [180, 2, 1, 30, 1],
+        ),
+        ("-MaxW ␣600␣ -Fast", "--max-wait-seconds 0x258 --fast-iteration", [600, 1, 0, 15, 1]),
+        ("-maxwaitseconds:6e2", "--max-wait-seconds=6e2", [600, 2, 0, 30, 1]),
+        ("–MaxWaitSeconds 7", "--max-wait-seconds 7", [7, 2, 0, 30, 1]),
+        (
+            "—FASTITERATION ―MaxWaitSeconds: 7",
+            "--fast-iteration --max-wait-seconds 7",
+            [7, 1, 0, 15, 1],
+        ),
+        ("-FastIteration:$false", "", [600, 2, 0, 30, 1]),
+        ("-FastIteration: $false", "", [600, 2, 0, 30, 1]),
+        ("-FastIteration:True", "--fast-iteration", [360, 1, 0, 15, 1]),
+        (
+            "-MaxWaitSeconds 100 -SceneMaxWaitSeconds 200",
+            "--scene-max-wait-seconds 200 --max-wait-seconds 100",
+            [200, 2, 0, 30, 1],
+        ),
+        (
+            "-SceneRetryBudget 3 -MaxSceneRetries 4",
+            "--max-scene-retries 4 --scene-retry-budget 3",
+            [600, 2, 0, 30, 3],
+        ),
+    ];
+    for (powershell, gnu, numbers) in cases {
+        let options = desk.run(powershell);
+        let read = [
+            options.max_wait.as_secs(),
+            options.poll_interval.as_secs(),
+            options.history_max_attempts.into(),
+            options.post_execution_timeout.as_secs(),
+            options.scene_retry_budget.into(),
+        ];
+        assert_eq!(read, numbers, "{powershell}");
+        assert_eq!(options, desk.run(gnu), "{powershell}");
+    }
+}
+
+#[test]
+fn what_does_nothing_says_so_once() {
+    let desk = Desk::new();
+    let warning = |line: &str| desk.run(line).warnings;
+    assert_eq!(warning("-StopComfyUI"), ["-StopComfyUI is accepted, but does nothing"]);
+    assert_eq!(
+        warning("-FastIteration -ErrorAction SilentlyContinue -Debug --skip-comfyui -Verb"),
+        ["-ErrorAction, -Debug, --skip-comfyui, -Verbose are accepted, but do nothing"]
+    );
+}
+
+#[test]
+fn folders_and_files() {
+    let desk = Desk::new();
+    let root = desk.run("my␣project flow.json two.JSON");
+    assert_eq!((root.project_root, root.root_given), (desk.path("my project"), true));
+    assert_eq!(root.workflows, [desk.path("flow.json"), desk.path("two.JSON")]);
+    assert_eq!(root.logs_dir, desk.path("my project/logs"));
+    let mixed = desk.run("two.JSON -Workflow flows --workflow=./flow.json -LogsDir x -Story flows");
+    assert_eq!(mixed.workflows, ["two.JSON", "flows", "flow.json"].map(|file| desk.path(file)));
+    assert_eq!((mixed.logs_dir, mixed.story), (desk.path("x"), Some(desk.path("flows"))));
+    let dashed = desk.run("--quiet -- flow.json");
+    assert_eq!((dashed.workflows, dashed.quiet), (vec![desk.path("flow.json")], true));
+
+    let beside = Desk::new().program("/p/my project/scripts/run-comfyui-e2e");
+    let options = beside.run("");
+    assert_eq!(
+        (options.project_root.as_path(), options.root_given),
+        (Path::new("/p/my project"), false)
+    );
+    let elsewhere = Desk::new().program("/usr/bin/run-comfyui-e2e");
+    assert_eq!(elsewhere.run("").project_root, elsewhere.dir);
+}
+
+#[test]
+fn scenes_and_inputs() {
+    let desk = Desk::new();
+    let options =
+        desk.run("-SceneFilter a,␣b,,c --set 4.seed=5 -Set:KSampler.cfg=a=b -Seed 0xff -Fresh");
+    assert_eq!(options.scene_filter, ["a", "b", "c"]);
+    let set = [("4", "seed", "5"), ("KSampler", "cfg", "a=b")];
+    let set = set.map(|(node, input, value)| Assignment {
+        node: node.into(),
+        input: input.into(),
+        value: value.into(),
+    });
+    assert_eq!((options.set, options.seed, options.fresh), (set.to_vec(), Seed::Fixed(255), true));
+    let seed = desk.run("--seed RANDOM --sample-interval-seconds .25 --poll-interval-seconds 0x2");
+    assert_eq!(seed.seed, Seed::Random);
+    assert_eq!(seed.sample_interval, Duration::from_millis(250));
+    assert_eq!(seed.poll_interval, seconds(2));
+}
+
+#[test]
+fn a_value_may_look_like_an_option() {
+    let desk = Desk::new();
+    assert_eq!(desk.run("-SceneFilter -Fresh").scene_filter, ["-Fresh"]);
+    assert_eq!(desk.run("--logs-dir --json").logs_dir, desk.path("--json"));
+    assert_eq!(desk.run("-LogsD: --").logs_dir, desk.path("--"));
+}
+
+#[test]
+fn headers_of_the_file_come_first() {
+    let desk = Desk::new();
+    desk.write("h.txt", b"\xef\xbb\xbf# a token\r\nAuthorization: Bearer a\r\n\r\n  X-A: 1  \r\n");
+    let options = desk.run("-Header X-B:␣2 --header-file h.txt --header=X-C:3");
+    let headers: Vec<_> =
+        options.server.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(headers, [("Authorization", "Bearer a"), ("X-A", "1"), ("X-B", "2"), ("X-C", "3")]);
+}
+
+#[test]
+fn precedence() {
+    let desk = || Desk::new().env("SCENE_MAX_WAIT_SECONDS", "100").env("SCENE_RETRY_BUDGET", " 3 ");
+    assert_eq!(desk().run("").max_wait, seconds(100));
+    assert_eq!(desk().run("").scene_retry_budget, 3);
+    assert_eq!(desk().run("-FastIteration").max_wait, seconds(360));
+    assert_eq!(desk().run("-FastIteration -MaxWaitSeconds 50").max_wait, seconds(50));
+    assert_eq!(desk().run("-MaxWaitSeconds 50").max_wait, seconds(50));
+    let unset = Desk::new().env("SCENE_MAX_WAIT_SECONDS", " ").env("COMFYUI_URL", "");
+    assert_eq!(unset.run("").max_wait, seconds(600));
+    let overruled = Desk::new().env("SCENE_MAX_WAIT_SECONDS", "soon");
+    assert_eq!(overruled.run("-Fast").max_wait, seconds(360));
+    let others = Desk::new()
+        .env("SCENE_HISTORY_POLL_INTERVAL_SECONDS", "0.5")
+        .env("SCENE_HISTORY_MAX_ATTEMPTS", "9")
+        .env("SCENE_POST_EXECUTION_TIMEOUT_SECONDS", "8");
+    let options = others.run("");
+    assert_eq!(options.poll_interval, Duration::from_millis(500));
+    assert_eq!((options.history_max_attempts, options.post_execution_timeout), (9, seconds(8)));
+
+    let local = Desk::new().env("LOCAL_COMFY_URL", "http://local:1");
+    assert_eq!(local.run("").server.url.base(), "http://local:1");
+    let both = local.env("COMFYUI_URL", "http://user:pw@comfy:2/");
+    let url = both.run("").server.url;
+    assert_eq!((url.base(), url.authorization()), ("http://comfy:2", Some("Basic dXNlcjpwdw==")));
+    assert_eq!(both.run("-ComfyUIUrl 127.0.0.1:3").server.url.base(), "http://127.0.0.1:3");
+}
+
+#[test]
+fn every_default_of_the_table_is_read() {
+    // Those of the rows that describe their default in words are read by nobody.
+    let desk = Desk::new();
+    let spelled =
+        TABLE.iter().filter(|row| row.default.parse::<f64>().is_ok() || row.default == "keep");
+    let words = spelled.flat_map(|row| [format!("-{}", row.name), row.default.to_owned()]);
+    let Ok(Command::Run(options)) = desk.words(words) else { panic!("a default is refused") };
+    assert_eq!(*options, desk.run(""));
+}
+
+#[test]
+fn summary_takes_logs_and_run_folders() {
+    let desk = Desk::new();
+    let options = desk.summary("summary");
+    assert_eq!((options.targets.len(), options.json), (0, false));
+    assert_eq!(options.logs_dir, desk.path("logs"));
+    let options = desk.summary("summary notes.txt -Json flows -ProjectRoot my␣project");
+    assert_eq!(
+        (options.targets, options.json),
+        (vec![desk.path("notes.txt"), desk.path("flows")], true)
+    );
+    assert_eq!(options.logs_dir, desk.path("my project/logs"));
+    assert_eq!(desk.summary("summary --logs-dir elsewhere").logs_dir, desk.path("elsewhere"));
+}
+
+#[test]
+fn help_and_version() {
+    let desk = Desk::new();
+    let text = |line: &str| match desk.line(line) {
+        Ok(Command::Print(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    };
+    let short = text("-h");
+    for line in
+        ["-?", "/?", "–?", "flow.json -h", "summary -?", "-MaxWaitSeconds abc -h", "--help -h"]
+    {
+        assert_eq!(text(line), short, "{line}");
+    }
+    for line in ["-Help", "-help", "summary --help", "--version --help"] {
+        assert_eq!(text(line), text("--help"), "{line}");
+    }
+    let version = concat!("run-comfyui-e2e ", env!("CARGO_PKG_VERSION"));
+    assert_eq!([text("-V"), text("--version"), text("summary -Version")], [version; 3]);
+}

@@ -1,0 +1,3 @@
+//! The script's side of a project.
+
+pub mod story;

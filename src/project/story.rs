@@ -1,0 +1,75 @@
+//! `story.json`: the scenes that a project's generator wrote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::text::clean;
+
+/// A story.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// `storyId`.
+    pub id: String,
+    /// In its own order; never empty.
+    pub scenes: Vec<StoryScene>,
+}
+
+/// One scene of it.
+#[derive(Clone, Debug)]
+pub struct StoryScene {
+    /// As the story writes it.
+    pub id: String,
+    /// The positive prompt.
+    pub prompt: String,
+    /// The negative one; empty is none.
+    pub negative: String,
+    /// An image file; a relative path was taken from the story's folder.
+    pub keyframe: Option<PathBuf>,
+}
+
+impl Story {
+    /// Reads a story file, or the `story.json` of a folder.
+    ///
+    /// # Errors
+    /// One line naming the file, the place in it and what is wrong: unreadable, no JSON, no
+    /// scenes, a scene without id or prompt, a keyframe that is not there.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let file = if path.is_dir() { path.join("story.json") } else { path.to_owned() };
+        let name = file.display();
+        let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| format!("{name}: not JSON: {error}"))?;
+        let scenes = value["scenes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if scenes.is_empty() {
+            return Err(format!("{name}: no scenes: a story has a list 'scenes'"));
+        }
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let scenes = scenes
+            .iter()
+            .enumerate()
+            .map(|(index, scene)| {
+                StoryScene::read(scene, folder)
+                    .map_err(|why| format!("{name}: scene {}: {why}", index + 1))
+            })
+            .collect::<Result<_, _>>()?;
+        let id = value["storyId"].as_str().unwrap_or_default();
+        Ok(Story { id: clean(id), scenes })
+    }
+}
+
+impl StoryScene {
+    fn read(scene: &Value, folder: &Path) -> Result<Self, String> {
+        let text = |key: &str| scene[key].as_str().map(str::to_owned);
+        let id = text("id").filter(|id| !id.is_empty()).ok_or("it has no id")?;
+        let prompt = text("prompt").ok_or_else(|| format!("'{}' has no prompt", clean(&id)))?;
+        let keyframe = text("keyframePath").filter(|path| !path.is_empty());
+        let keyframe = keyframe.map(|path| folder.join(path));
+        if let Some(path) = keyframe.as_ref().filter(|path| !path.is_file()) {
+            return Err(format!("'{}': its keyframe {} is not there", clean(&id), path.display()));
+        }
+        Ok(StoryScene { id, prompt, negative: text("negativePrompt").unwrap_or_default(), keyframe })
+    }
+}

@@ -1,0 +1,214 @@
+//! The block that closes a run: what a person needs in the morning.
+
+use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
+use crate::clock::{day_and_time, span};
+use crate::exit::Exit;
+use crate::vram::reading::MB;
+use crate::vram::statistics::Statistics;
+
+/// Sizes in GB of cards that are sold.
+const CARDS: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];
+/// Above this many scenes the failures come first.
+const MANY: usize = 8;
+
+/// The block, verdict first.
+#[must_use]
+pub fn block(run: &RunRecord, vram: &Statistics) -> Vec<String> {
+    let mut lines = vec![verdict(run)];
+    if let Some((_, why)) = &run.failure {
+        lines.push(why.clone());
+    }
+    lines.extend(scenes(run).into_iter().map(|scene| scene_line(scene, run, vram)));
+    lines.push(aftermath(run));
+    lines.extend(peak(run, vram));
+    lines.extend(took(vram));
+    lines.push(trust(vram));
+    lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
+    lines
+}
+
+fn verdict(run: &RunRecord) -> String {
+    let (all, good) = (run.scenes.len(), run.succeeded());
+    let exit = run.exit();
+    let what = match exit {
+        Exit::Success if all > 0 && run.scenes.iter().all(|s| s.outcome == Outcome::Cached) => {
+            return format!(
+                "OK, but nothing was generated: {} came from ComfyUI's cache (use -Fresh or -Seed random); no VRAM figures",
+                if all == 1 { "the scene".to_owned() } else { format!("all {all} scenes") }
+            );
+        }
+        Exit::Success => format!("OK: {good} of {} scenes, exit 0", all),
+        Exit::Interrupted => {
+            format!("INTERRUPTED: {good} of {all} scenes succeeded, exit 130 (interrupted)")
+        }
+        exit => {
+            format!("FAILED: {} of {all} scenes, exit {} ({})", all - good, exit.code(), exit.reason())
+        }
+    };
+    format!(
+        "{what}      {} to {} ({})",
+        day_and_time(run.started),
+        crate::clock::hms(run.ended),
+        span(run.ended - run.started)
+    )
+}
+
+fn scenes(run: &RunRecord) -> Vec<&SceneRecord> {
+    let mut scenes: Vec<_> = run.scenes.iter().collect();
+    if scenes.len() > MANY {
+        scenes.sort_by_key(|scene| scene.outcome.is_success());
+    }
+    scenes
+}
+
+fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &Statistics) -> String {
+    if !scene.outcome.is_success() {
+        return format!("✗ {}  {}", scene.id, failure(scene, run));
+    }
+    let mut line = format!("✓ {}  {} s", scene.id, whole(scene.seconds));
+    if scene.outcome == Outcome::Cached {
+        line.push_str("  cached, no execution");
+    } else if let Some(figures) = vram.scenes.iter().find(|figures| figures.id == scene.id) {
+        match (figures.driver_peak, figures.peak) {
+            (Some(driver), _) => line.push_str(&format!("  peak {driver} MB driver")),
+            (None, Some(used)) => line.push_str(&format!("  peak {used} MB used")),
+            (None, None) => {}
+        }
+    }
+    if let Some(first) = scene.outputs.first() {
+        line.push_str(&format!("  {}", sized(first)));
+        match scene.outputs.len() - 1 {
+            0 => {}
+            more => line.push_str(&format!(" and {more} more")),
+        }
+    }
+    if scene.attempts.len() > 1 {
+        line.push_str(&format!("  {}", attempts(&scene.attempts)));
+    }
+    line
+}
+
+fn attempts(attempts: &[Attempt]) -> String {
+    let earlier: Vec<String> = attempts[..attempts.len() - 1]
+        .iter()
+        .enumerate()
+        .filter(|(_, attempt)| !attempt.outcome.is_success())
+        .map(|(index, attempt)| {
+            format!("{}: {}, {}", ordinal(index + 1), attempt.outcome.name(), attempt.why)
+        })
+        .collect();
+    let earlier = if earlier.is_empty() { String::new() } else { format!(" ({})", earlier.join("; ")) };
+    format!("{} attempt{earlier}", ordinal(attempts.len()))
+}
+
+fn ordinal(n: usize) -> String {
+    let end = match (n % 10, n % 100) {
+        (1, rest) if rest != 11 => "st",
+        (2, rest) if rest != 12 => "nd",
+        (3, rest) if rest != 13 => "rd",
+        _ => "th",
+    };
+    format!("{n}{end}")
+}
+
+fn failure(scene: &SceneRecord, run: &RunRecord) -> String {
+    let tries = scene.attempts.len();
+    let name = scene.outcome.name();
+    match scene.outcome {
+        Outcome::Deadline => {
+            let times = if tries > 1 { format!("{tries} × ") } else { String::new() };
+            format!("{name}, {times}{} s: {}", run.settings.max_wait_seconds, scene.why)
+        }
+        _ if tries > 1 => format!("{name}, {tries} attempts: {}", scene.why),
+        _ => format!("{name}: {}", scene.why),
+    }
+}
+
+fn aftermath(run: &RunRecord) -> String {
+    let after = &run.aftermath;
+    let memory = after.used_after_mb.map(|used| {
+        let before = after.used_before_mb.map(|before| format!(" ({before} before the run)"));
+        format!(", {used} MB in use{}", before.unwrap_or_default())
+    });
+    let memory = memory.unwrap_or_default();
+    match (&after.still_running, after.queue) {
+        (Some(scene), _) => format!("GPU not free: {scene} was asked to end and still runs{memory}"),
+        (None, Some(0)) => format!("GPU free: queue empty{memory}"),
+        (None, Some(1)) => format!("GPU: 1 prompt of somebody else in the queue{memory}"),
+        (None, Some(n)) => format!("GPU: {n} prompts of somebody else in the queue{memory}"),
+        (None, None) => "GPU: unknown, the server does not answer".to_owned(),
+    }
+}
+
+fn peak(run: &RunRecord, vram: &Statistics) -> Option<String> {
+    let peak = vram.peak_generating.as_ref()?;
+    let (meaning, figure) = match (peak.driver, peak.used) {
+        (Some(driver), _) => ("driver", driver),
+        (None, Some(used)) if is_ram(run) => ("system RAM", used),
+        (None, Some(used)) => ("used", used),
+        (None, None) => return None,
+    };
+    let card = vram.total.filter(|total| *total > 0).map(|total| {
+        let percent = (figure * 200 + total) / (2 * total);
+        format!(" of {total} ({percent} %), {} MB to spare", total.saturating_sub(figure))
+    });
+    Some(format!(
+        "Peak while generating: {meaning} {figure} MB{}, {} in {}",
+        card.unwrap_or_default(),
+        crate::vram::log::time_text(peak.at),
+        peak.scene
+    ))
+}
+
+/// Of `cpu` and `mps` devices the figures are the machine's memory.
+fn is_ram(run: &RunRecord) -> bool {
+    matches!(run.server.device_kind.as_deref(), Some("cpu" | "mps"))
+}
+
+fn took(vram: &Statistics) -> Option<String> {
+    let mb = vram.run_took.as_ref()?.mb();
+    let gb = |gb: u64| gb * 1024;
+    let smaller = CARDS.into_iter().rev().find(|card| gb(*card) < mb);
+    let larger = CARDS.into_iter().find(|card| gb(*card) >= mb);
+    let between = match (smaller, larger) {
+        (Some(smaller), Some(larger)) => {
+            format!(": more than a {smaller} GB card has, less than a {larger} GB one")
+        }
+        (None, Some(larger)) => format!(": less than a {larger} GB card has"),
+        (Some(smaller), None) => format!(": more than a {smaller} GB card has"),
+        (None, None) => String::new(),
+    };
+    Some(format!("The run itself took {mb} MB{between}"))
+}
+
+fn trust(vram: &Statistics) -> String {
+    if vram.samples == 0 {
+        return format!("Trust: {}", vram.no_sample());
+    }
+    let mut parts = Vec::new();
+    parts.extend(vram.asked_interval_ms.map(|ms| format!("every {}", seconds(ms))));
+    parts.extend(vram.longest_gap_ms.map(|ms| format!("longest gap {}", seconds(ms))));
+    let missed: u64 = vram.missed.values().sum();
+    parts.push(format!("{missed} of {} ticks missed", vram.ticks));
+    let bound = vram
+        .longest_gap_ms
+        .map(|ms| format!(": a peak shorter than {} may be higher", seconds(ms)))
+        .unwrap_or_default();
+    format!("Trust: {}{bound}", parts.join(", "))
+}
+
+fn seconds(ms: u64) -> String {
+    crate::vram::statistics::seconds_text(ms)
+}
+
+fn whole(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{seconds:.1}") } else { format!("{seconds:.0}") }
+}
+
+/// `video/a/a.mp4 (1.53 MB)`.
+#[must_use]
+pub fn sized(output: &Output) -> String {
+    #[allow(clippy::cast_precision_loss)] // two decimals are shown
+    let mb = output.bytes as f64 / MB as f64;
+    format!("{} ({mb:.2} MB)", output.path)
+}

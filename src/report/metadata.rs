@@ -1,0 +1,241 @@
+//! `artifact-metadata.json`: the machine's record of a run, and the record read back from it.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::record::{
+    Aftermath, Attempt, Outcome, Output, RunRecord, SceneRecord, Server, Settings,
+};
+use crate::exit::Exit;
+use crate::vram::statistics::Statistics;
+
+/// Counts up whenever a key changes its meaning or goes.
+const SCHEMA: u64 = 1;
+
+/// The document. An unknown is null; times are ISO 8601 with their offset, paths have forward
+/// slashes, keys are in alphabetical order.
+#[must_use]
+pub fn document(run: &RunRecord, vram: &Statistics) -> Value {
+    let exit = run.exit();
+    json!({
+        "SchemaVersion": SCHEMA,
+        "Tool": {"Name": env!("CARGO_PKG_NAME"), "Version": env!("CARGO_PKG_VERSION")},
+        "RunId": run.id,
+        "RunDir": run.folder,
+        "Timestamp": iso(run.started),
+        "Ended": iso(run.ended),
+        "Server": {
+            "Url": run.server.url,
+            "ComfyUIVersion": run.server.comfyui,
+            "PyTorchVersion": run.server.pytorch,
+            "PythonVersion": run.server.python,
+            "Device": run.server.device,
+            "DeviceType": run.server.device_kind,
+        },
+        "QueueConfig": {
+            "SceneRetryBudget": run.settings.scene_retry_budget,
+            "HistoryMaxWaitSeconds": run.settings.max_wait_seconds,
+            "HistoryPollIntervalSeconds": run.settings.poll_interval_seconds,
+            "HistoryMaxAttempts": run.settings.history_max_attempts,
+            "PostExecutionTimeoutSeconds": run.settings.post_execution_timeout_seconds,
+        },
+        "SampleIntervalSeconds": run.settings.sample_interval_seconds,
+        "Scenes": run.scenes.iter().map(|scene| of_scene(scene, vram)).collect::<Vec<_>>(),
+        "Vram": vram.json(),
+        "Gates": [],
+        "Aftermath": {
+            "QueueLength": run.aftermath.queue,
+            "UsedBeforeMB": run.aftermath.used_before_mb,
+            "UsedAfterMB": run.aftermath.used_after_mb,
+            "StillRunning": run.aftermath.still_running,
+        },
+        "Interrupted": run.interrupted,
+        "Failure": run.failure.as_ref().map(|(exit, why)| json!({"Code": exit.code(), "Why": why})),
+        "ExitCode": exit.code(),
+        "ExitReason": exit.reason(),
+        "Next": run.next,
+    })
+}
+
+fn of_scene(scene: &SceneRecord, vram: &Statistics) -> Value {
+    let last = scene.attempts.last();
+    let figures = vram
+        .scenes
+        .iter()
+        .find(|figures| figures.id == scene.id && scene.outcome != Outcome::Cached)
+        .map(crate::vram::statistics::SceneStatistics::json);
+    json!({
+        "SceneId": scene.id,
+        "Success": scene.outcome.is_success(),
+        "Outcome": scene.outcome.name(),
+        "Why": none_if_empty(&scene.why),
+        "DurationSeconds": scene.seconds,
+        "PromptId": last.and_then(|attempt| attempt.prompt_id.clone()),
+        "CachedNodes": last.map(|attempt| attempt.cached_nodes.clone()).unwrap_or_default(),
+        "QueuedSeconds": last.map(|attempt| attempt.queued_seconds),
+        "ServerSeconds": last.and_then(|attempt| attempt.server_seconds),
+        "AttemptsRun": scene.attempts.len(),
+        "Attempts": scene.attempts.iter().map(of_attempt).collect::<Vec<_>>(),
+        "Outputs": scene.outputs.iter().map(|output| {
+            json!({"Path": output.path, "Bytes": output.bytes})
+        }).collect::<Vec<_>>(),
+        "Warnings": scene.warnings,
+        "Seed": scene.seed,
+        "Vram": figures,
+    })
+}
+
+fn of_attempt(attempt: &Attempt) -> Value {
+    json!({
+        "Outcome": attempt.outcome.name(),
+        "Why": none_if_empty(&attempt.why),
+        "PromptId": attempt.prompt_id,
+        "DurationSeconds": attempt.seconds,
+        "QueuedSeconds": attempt.queued_seconds,
+        "ServerSeconds": attempt.server_seconds,
+        "Polls": attempt.polls,
+        "CachedNodes": attempt.cached_nodes,
+    })
+}
+
+fn none_if_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn iso(at: OffsetDateTime) -> Value {
+    at.format(&Rfc3339).map_or(Value::Null, Value::String)
+}
+
+/// The record in a document.
+///
+/// # Errors
+/// The key that is missing or holds something else, one line.
+pub fn record(document: &Value) -> Result<RunRecord, String> {
+    let doc = Fields { path: String::new(), value: document };
+    let (server, queue, after) = (doc.at("Server"), doc.at("QueueConfig"), doc.at("Aftermath"));
+    let failure = doc.at("Failure");
+    let failure = if failure.value.is_null() {
+        None
+    } else {
+        let code = failure.number("Code")?;
+        let exit = Exit::ALL.into_iter().find(|exit| u64::from(exit.code()) == code);
+        Some((exit.ok_or_else(|| failure.wrong("Code"))?, failure.text("Why")?))
+    };
+    Ok(RunRecord {
+        id: doc.text("RunId")?,
+        folder: doc.text("RunDir")?,
+        started: doc.time("Timestamp")?,
+        ended: doc.time("Ended")?,
+        settings: Settings {
+            max_wait_seconds: queue.number("HistoryMaxWaitSeconds")?,
+            poll_interval_seconds: queue.decimal("HistoryPollIntervalSeconds")?,
+            history_max_attempts: queue.small("HistoryMaxAttempts")?,
+            post_execution_timeout_seconds: queue.number("PostExecutionTimeoutSeconds")?,
+            scene_retry_budget: queue.small("SceneRetryBudget")?,
+            sample_interval_seconds: doc.decimal("SampleIntervalSeconds")?,
+        },
+        server: Server {
+            url: server.text("Url")?,
+            comfyui: server.maybe_text("ComfyUIVersion"),
+            pytorch: server.maybe_text("PyTorchVersion"),
+            python: server.maybe_text("PythonVersion"),
+            device: server.maybe_text("Device"),
+            device_kind: server.maybe_text("DeviceType"),
+        },
+        scenes: doc.each("Scenes", |scene| {
+            Ok(SceneRecord {
+                id: scene.text("SceneId")?,
+                outcome: scene.outcome()?,
+                why: scene.maybe_text("Why").unwrap_or_default(),
+                seconds: scene.decimal("DurationSeconds")?,
+                attempts: scene.each("Attempts", |attempt| {
+                    Ok(Attempt {
+                        outcome: attempt.outcome()?,
+                        why: attempt.maybe_text("Why").unwrap_or_default(),
+                        prompt_id: attempt.maybe_text("PromptId"),
+                        seconds: attempt.decimal("DurationSeconds")?,
+                        queued_seconds: attempt.decimal("QueuedSeconds")?,
+                        server_seconds: attempt.value["ServerSeconds"].as_f64(),
+                        polls: attempt.small("Polls")?,
+                        cached_nodes: attempt.texts("CachedNodes")?,
+                    })
+                })?,
+                outputs: scene.each("Outputs", |output| {
+                    Ok(Output { path: output.text("Path")?, bytes: output.number("Bytes")? })
+                })?,
+                warnings: scene.texts("Warnings")?,
+                seed: scene.value["Seed"].as_u64(),
+            })
+        })?,
+        interrupted: doc.value["Interrupted"].as_bool().ok_or_else(|| doc.wrong("Interrupted"))?,
+        failure,
+        aftermath: Aftermath {
+            queue: after.value["QueueLength"].as_u64(),
+            used_before_mb: after.value["UsedBeforeMB"].as_u64(),
+            used_after_mb: after.value["UsedAfterMB"].as_u64(),
+            still_running: after.maybe_text("StillRunning"),
+        },
+        next: doc.maybe_text("Next"),
+    })
+}
+
+/// The fields of one object of the document, by names that an error can tell.
+struct Fields<'a> {
+    path: String,
+    value: &'a Value,
+}
+
+impl<'a> Fields<'a> {
+    fn at(&self, key: &str) -> Fields<'a> {
+        Fields { path: format!("{}{key}.", self.path), value: &self.value[key] }
+    }
+
+    fn wrong(&self, key: &str) -> String {
+        format!("{}{key} is missing or not what it should be", self.path)
+    }
+
+    fn maybe_text(&self, key: &str) -> Option<String> {
+        self.value[key].as_str().map(crate::text::clean)
+    }
+
+    fn text(&self, key: &str) -> Result<String, String> {
+        self.maybe_text(key).ok_or_else(|| self.wrong(key))
+    }
+
+    fn number(&self, key: &str) -> Result<u64, String> {
+        self.value[key].as_u64().ok_or_else(|| self.wrong(key))
+    }
+
+    fn small(&self, key: &str) -> Result<u32, String> {
+        self.number(key)?.try_into().map_err(|_| self.wrong(key))
+    }
+
+    fn decimal(&self, key: &str) -> Result<f64, String> {
+        self.value[key].as_f64().ok_or_else(|| self.wrong(key))
+    }
+
+    fn time(&self, key: &str) -> Result<OffsetDateTime, String> {
+        OffsetDateTime::parse(&self.text(key)?, &Rfc3339).map_err(|_| self.wrong(key))
+    }
+
+    fn outcome(&self) -> Result<Outcome, String> {
+        Outcome::from_name(&self.text("Outcome")?).ok_or_else(|| self.wrong("Outcome"))
+    }
+
+    fn each<T>(
+        &self,
+        key: &str,
+        read: impl Fn(Fields<'a>) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let items = self.value[key].as_array().ok_or_else(|| self.wrong(key))?;
+        let fields = |(index, value)| Fields { path: format!("{}{key}[{index}].", self.path), value };
+        items.iter().enumerate().map(fields).map(read).collect()
+    }
+
+    fn texts(&self, key: &str) -> Result<Vec<String>, String> {
+        self.each(key, |item| {
+            item.value.as_str().map(crate::text::clean).ok_or_else(|| self.wrong(key))
+        })
+    }
+}

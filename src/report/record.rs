@@ -1,0 +1,269 @@
+//! The plain record of a run: filled while it goes on, read by every report.
+
+use time::OffsetDateTime;
+
+use crate::exit::Exit;
+
+/// How a scene ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It executed, and its files are home.
+    Succeeded,
+    /// Its files are home, and nothing was executed: there are no figures of its memory.
+    Cached,
+    /// Some of its outputs were refused; the others are home.
+    Partial,
+    /// The server refused the workflow.
+    Rejected,
+    /// A node raised.
+    Failed,
+    /// A node ran out of memory.
+    OutOfMemory,
+    /// It did not end in time.
+    Deadline,
+    /// The server knows nothing of it any more.
+    Lost,
+    /// Somebody interrupted it.
+    Interrupted,
+    /// It succeeded and made no file.
+    NoOutput,
+    /// It succeeded, and its files could not be brought home.
+    DownloadFailed,
+    /// The server went away.
+    Unreachable,
+    /// It was not started.
+    Skipped,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 13] = [
+        Outcome::Succeeded,
+        Outcome::Cached,
+        Outcome::Partial,
+        Outcome::Rejected,
+        Outcome::Failed,
+        Outcome::OutOfMemory,
+        Outcome::Deadline,
+        Outcome::Lost,
+        Outcome::Interrupted,
+        Outcome::NoOutput,
+        Outcome::DownloadFailed,
+        Outcome::Unreachable,
+        Outcome::Skipped,
+    ];
+
+    /// Its name in lines and in the metadata.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Cached => "cached",
+            Outcome::Partial => "partial",
+            Outcome::Rejected => "rejected",
+            Outcome::Failed => "failed",
+            Outcome::OutOfMemory => "outOfMemory",
+            Outcome::Deadline => "deadline",
+            Outcome::Lost => "lost",
+            Outcome::Interrupted => "interrupted",
+            Outcome::NoOutput => "noOutput",
+            Outcome::DownloadFailed => "downloadFailed",
+            Outcome::Unreachable => "unreachable",
+            Outcome::Skipped => "skipped",
+        }
+    }
+
+    /// The outcome of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Outcome::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
+    /// Whether the scene did what it was asked for.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        matches!(self, Outcome::Succeeded | Outcome::Cached)
+    }
+
+    fn exit(self) -> Exit {
+        match self {
+            Outcome::Succeeded | Outcome::Cached => Exit::Success,
+            Outcome::OutOfMemory => Exit::OutOfMemory,
+            Outcome::Deadline => Exit::Deadline,
+            Outcome::Lost => Exit::Lost,
+            Outcome::Unreachable => Exit::Unreachable,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// One try of a scene.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, one line; empty for a success.
+    pub why: String,
+    /// The server's id of the prompt, if there was one.
+    pub prompt_id: Option<String>,
+    /// Seconds from the submission to the end, its files included.
+    pub seconds: f64,
+    /// Seconds of it in the queue, as far as polls showed.
+    pub queued_seconds: f64,
+    /// Seconds of execution by the server's own clock.
+    pub server_seconds: Option<f64>,
+    /// Polls that it took.
+    pub polls: u32,
+    /// Nodes that came from the cache.
+    pub cached_nodes: Vec<String>,
+}
+
+/// A file brought home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its path in the run folder, with forward slashes.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// One scene.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SceneRecord {
+    /// Its id, `[A-Za-z0-9._-]`.
+    pub id: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, one line; empty for a success.
+    pub why: String,
+    /// Seconds from its start to its end, all attempts.
+    pub seconds: f64,
+    /// The attempts, in order.
+    pub attempts: Vec<Attempt>,
+    /// Its files, in the order of their nodes.
+    pub outputs: Vec<Output>,
+    /// What was noticed and did not end it.
+    pub warnings: Vec<String>,
+    /// The seed it was given, where one was.
+    pub seed: Option<u64>,
+}
+
+impl SceneRecord {
+    /// A scene that was not started.
+    #[must_use]
+    pub fn skipped(id: &str, why: impl Into<String>) -> Self {
+        SceneRecord {
+            id: id.to_owned(),
+            outcome: Outcome::Skipped,
+            why: why.into(),
+            seconds: 0.0,
+            attempts: Vec::new(),
+            outputs: Vec::new(),
+            warnings: Vec::new(),
+            seed: None,
+        }
+    }
+}
+
+/// The server, as far as it said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// Its URL without credentials.
+    pub url: String,
+    /// `ComfyUI`'s version.
+    pub comfyui: Option<String>,
+    /// Its torch.
+    pub pytorch: Option<String>,
+    /// Its Python.
+    pub python: Option<String>,
+    /// The device whose memory is recorded: its name.
+    pub device: Option<String>,
+    /// And its type: `cuda`, `cpu`, …
+    pub device_kind: Option<String>,
+}
+
+/// What the run was asked to do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Seconds of one attempt.
+    pub max_wait_seconds: u64,
+    /// The longest pause between polls.
+    pub poll_interval_seconds: f64,
+    /// Failed asks for the history of a prompt that has left the queue; 0 is unbounded.
+    pub history_max_attempts: u32,
+    /// Seconds without a byte while bringing outputs home.
+    pub post_execution_timeout_seconds: u64,
+    /// Extra attempts.
+    pub scene_retry_budget: u32,
+    /// The sampler's interval.
+    pub sample_interval_seconds: f64,
+}
+
+/// The GPU after the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Prompts in the server's queue, anybody's.
+    pub queue: Option<u64>,
+    /// MB in use before the run and after it, both by the driver's figure or both by ComfyUI's.
+    pub used_before_mb: Option<u64>,
+    /// See there.
+    pub used_after_mb: Option<u64>,
+    /// A scene of ours that still ran when the run ended.
+    pub still_running: Option<String>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// Its name, `yyyyMMdd-HHmmss`.
+    pub id: String,
+    /// Its folder, with forward slashes.
+    pub folder: String,
+    /// When it began.
+    pub started: OffsetDateTime,
+    /// When it ended.
+    pub ended: OffsetDateTime,
+    /// What it was asked to do.
+    pub settings: Settings,
+    /// The server.
+    pub server: Server,
+    /// Its scenes, in order.
+    pub scenes: Vec<SceneRecord>,
+    /// Somebody asked for its end.
+    pub interrupted: bool,
+    /// What kept it from being carried out, and the code for that.
+    pub failure: Option<(Exit, String)>,
+    /// The GPU after it.
+    pub aftermath: Aftermath,
+    /// The command that repeats what failed.
+    pub next: Option<String>,
+}
+
+impl RunRecord {
+    /// The exit code: the first that applies of interrupted, unreachable, the scenes' own.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.interrupted {
+            return Exit::Interrupted;
+        }
+        if let Some((exit, _)) = &self.failure {
+            return *exit;
+        }
+        let mut exits = self.scenes.iter().map(|scene| scene.outcome.exit());
+        if exits.clone().any(|exit| exit == Exit::Unreachable) {
+            return Exit::Unreachable;
+        }
+        exits.try_fold(Exit::Success, |all, exit| match (all, exit) {
+            (Exit::Success, one) | (one, Exit::Success) => Ok(one),
+            (all, one) if all == one => Ok(one),
+            _ => Err(Exit::Failed),
+        })
+        .unwrap_or_else(|mixed| mixed)
+    }
+
+    /// Scenes that did what they were asked for.
+    #[must_use]
+    pub fn succeeded(&self) -> usize {
+        self.scenes.iter().filter(|scene| scene.outcome.is_success()).count()
+    }
+}

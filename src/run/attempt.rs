@@ -1,0 +1,370 @@
+//! One attempt of a scene: from the upload to the outcome, its files home.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use super::follow::{Follow, Seen, Verdict};
+use super::journal::Live;
+use super::outputs::{Trouble, fetch};
+use super::plan::Scene;
+use super::stage::{Cancelled, Stage};
+use super::submit::{Submitted, submit};
+use super::wait::Interrupted;
+use crate::clock::hms;
+use crate::comfyui::{CallError, End, Entry, Fault, Place};
+use crate::report::record::{Attempt, Outcome, Output};
+use crate::text::file_name;
+
+/// What an attempt left.
+pub struct Tried {
+    /// Its record.
+    pub record: Attempt,
+    /// Its files.
+    pub outputs: Vec<Output>,
+    /// Its history entry, as the server sent it.
+    pub history: Option<String>,
+    /// Every output came from the cache.
+    pub all_cached: bool,
+    /// Another attempt may help, and nothing of this one is left on the server.
+    pub again: bool,
+    /// A file of a cached scene is gone: it has to be made anew.
+    pub files_gone: bool,
+}
+
+/// The parts of an attempt that are known while it goes on.
+struct Course {
+    begun: Instant,
+    posted: OffsetDateTime,
+    deadline: Instant,
+    prompt_id: Option<String>,
+    broken: Vec<String>,
+    follow: Follow,
+}
+
+/// Runs a scene once.
+///
+/// # Errors
+/// [`Interrupted`]; what was posted stays among the stage's unfinished.
+pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, Interrupted> {
+    let options = stage.options;
+    let mut workflow = scene.workflow.clone();
+    let begun = Instant::now();
+    let mut course = Course {
+        begun,
+        posted: stage.clock.now(),
+        deadline: begun + options.max_wait,
+        prompt_id: None,
+        broken: Vec::new(),
+        follow: Follow::new(options.poll_interval, options.history_max_attempts),
+    };
+    if let Some(path) = &scene.keyframe {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{}-{}", scene.id, file_name(&name));
+        let image = match fs::read(path) {
+            Ok(image) => image,
+            Err(error) => {
+                let why = format!("keyframe {}: {error}", path.display());
+                return Ok(course.ended(Outcome::Failed, why));
+            }
+        };
+        match stage.client.upload(&name, &image) {
+            Ok(uploaded) => workflow.place_keyframe(&uploaded),
+            Err(error) if error.fault == Fault::Refused => {
+                return Ok(course.ended(Outcome::Unreachable, error.to_string()));
+            }
+            Err(error) => return Ok(course.ended(Outcome::Failed, error.to_string()).again()),
+        }
+        stage.wait.check()?;
+    }
+    course.posted = stage.clock.now();
+    course.begun = Instant::now();
+    course.deadline = course.begun + options.max_wait;
+    live(stage, what, "posting", &course);
+    match submit(stage, scene, &workflow, course.deadline)? {
+        Submitted::Accepted { id, broken } => {
+            stage.wait.journal.say(&format!(
+                "[Scene {}] Wan2 prompt queued: prompt_id={id} duration={:.1}s",
+                scene.id,
+                course.begun.elapsed().as_secs_f64()
+            ));
+            course.prompt_id = Some(id.clone());
+            course.broken = broken;
+            let end = follow_to_end(stage, scene, &id, &mut course, what);
+            stage.wait.recorder.set_running(None);
+            end
+        }
+        Submitted::Rejected(why) => Ok(course.ended(Outcome::Rejected, why)),
+        Submitted::Deadline(error) => {
+            let cancelled = stage.cancel_all();
+            let words = cancelled.as_ref().map_or("never seen there".into(), Cancelled::words);
+            let why = format!("posting it was not answered in time ({error}); {words}");
+            Ok(course.ended(Outcome::Deadline, why))
+        }
+        Submitted::Unreachable(error) => Ok(course.ended(Outcome::Unreachable, error.to_string())),
+    }
+}
+
+fn live(stage: &mut Stage, what: &str, doing: &str, course: &Course) {
+    stage.wait.journal.set_live(Some(Live {
+        what: format!("{what} {doing}"),
+        since: course.begun,
+        of: stage.options.max_wait,
+    }));
+}
+
+fn follow_to_end(
+    stage: &mut Stage,
+    scene: &Scene,
+    id: &str,
+    course: &mut Course,
+    what: &str,
+) -> Result<Tried, Interrupted> {
+    let mut told: Option<CallError> = None;
+    loop {
+        let left = course.deadline.saturating_duration_since(Instant::now());
+        stage.wait.pause(course.follow.pause().min(left))?;
+        let at_deadline = Instant::now() >= course.deadline;
+        let seen = look(stage, scene, id)?;
+        match &seen {
+            Seen::At(Place::Running) => live(stage, what, "running", course),
+            Seen::At(Place::Pending(before)) => {
+                live(stage, what, &format!("queued, {before} before it"), course);
+            }
+            Seen::Failed(error) | Seen::Unread(error)
+                if told.as_ref().is_none_or(|told| told.fault != error.fault) =>
+            {
+                let text = format!("{error}: polling on");
+                if matches!(seen, Seen::Unread(_)) {
+                    stage.wait.journal.say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
+                } else {
+                    stage.warn(&scene.id, &text);
+                }
+                told = Some(error.clone());
+            }
+            _ => {}
+        }
+        let refused = match &seen {
+            Seen::Failed(error) if error.fault == Fault::Refused => Some(error.clone()),
+            _ => None,
+        };
+        match course.follow.observe(Instant::now(), seen) {
+            Verdict::Continue if !at_deadline => {}
+            Verdict::Continue => {
+                return match refused {
+                    Some(error) => {
+                        Ok(course.ended(Outcome::Unreachable, format!("at the deadline: {error}")))
+                    }
+                    None => Ok(deadline(stage, id, course)),
+                };
+            }
+            Verdict::Ended(entry) => {
+                stage.finished(id);
+                stage.history_seen = true;
+                return ended(stage, scene, course, &entry);
+            }
+            Verdict::Lost => return Ok(lost(stage, id, course)),
+            Verdict::Unreadable(error) => {
+                // It has left the queue: nothing of it runs.
+                stage.finished(id);
+                let why = format!("history not readable ({error})");
+                return Ok(course.ended(Outcome::Lost, why));
+            }
+            Verdict::Unreachable(error) => {
+                let why = format!("refused for a minute on end: {error}");
+                return Ok(course.ended(Outcome::Unreachable, why));
+            }
+        }
+    }
+}
+
+/// One poll: the history, then the queue, then the history again, since a prompt may have gone
+/// from one to the other in between.
+fn look(stage: &mut Stage, scene: &Scene, id: &str) -> Result<Seen, Interrupted> {
+    let unread = match stage.client.history(id) {
+        Ok(Some(entry)) => return Ok(over(stage, entry)),
+        Ok(None) => None,
+        Err(error) if error.fault == Fault::Refused => return Ok(Seen::Failed(error)),
+        Err(error) => Some(error),
+    };
+    stage.wait.check()?;
+    let asked = stage.clock.now();
+    let queue = match stage.client.queue() {
+        Ok(queue) => queue,
+        Err(error) => return Ok(Seen::Failed(unread.unwrap_or(error))),
+    };
+    // What came meanwhile belongs to what was known before this answer.
+    stage.wait.check()?;
+    let ours = |id: &String| {
+        stage.unfinished.iter().any(|prompt| prompt.accepted.as_ref() == Some(id))
+    };
+    let strangers: Vec<_> =
+        queue.running.iter().map(|prompt| &prompt.id).filter(|id| !ours(id)).cloned().collect();
+    for stranger in strangers {
+        if stage.others.insert(stranger) {
+            stage.wait.journal.say("Another client's prompt is running: its memory is in the figures");
+        }
+    }
+    match queue.place(id) {
+        Place::Running => {
+            stage.wait.recorder.set_running(Some((&scene.id, asked)));
+            Ok(Seen::At(Place::Running))
+        }
+        Place::Absent => match stage.client.history(id) {
+            Ok(Some(entry)) => Ok(over(stage, entry)),
+            Ok(None) => Ok(Seen::At(Place::Absent)),
+            Err(error) => Ok(Seen::Unread(error)),
+        },
+        pending @ Place::Pending(_) => {
+            stage.wait.recorder.set_running(None);
+            Ok(Seen::At(pending))
+        }
+    }
+}
+
+fn over(stage: &mut Stage, entry: Entry) -> Seen {
+    stage.wait.drain();
+    stage.wait.recorder.set_running(None);
+    Seen::Ended(Box::new(entry))
+}
+
+fn deadline(stage: &mut Stage, id: &str, course: &Course) -> Tried {
+    let state = match course.follow.running_since {
+        None => "queued all the time".to_owned(),
+        Some(since) => match since.saturating_duration_since(course.begun).as_secs() {
+            0..=3 => "running all the time, never finished".to_owned(),
+            queued => format!("queued {queued} s, then running, never finished"),
+        },
+    };
+    let cancelled = stage.cancel(id);
+    let gone = matches!(cancelled, Cancelled::Gone);
+    let tried = course.ended(Outcome::Deadline, format!("{state}; {}", cancelled.words()));
+    if gone { tried.again() } else { tried }
+}
+
+fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {
+    stage.finished(id);
+    let refused = stage.wait.recorder.refused().filter(|at| *at >= course.posted);
+    let restarted = course.follow.was_refused
+        || refused.is_some()
+        || (stage.history_seen && stage.client.history_is_empty().unwrap_or(false));
+    if restarted {
+        stage.history_seen = false;
+        let at = hms(refused.unwrap_or_else(|| stage.clock.now()));
+        course.ended(Outcome::Lost, format!("server restarted {at}")).again()
+    } else {
+        let why = "gone from the queue without a history entry: somebody removed it";
+        course.ended(Outcome::Lost, why.to_owned())
+    }
+}
+
+fn ended(
+    stage: &mut Stage,
+    scene: &Scene,
+    course: &Course,
+    entry: &Entry,
+) -> Result<Tried, Interrupted> {
+    let with = |mut tried: Tried| {
+        tried.record.server_seconds = entry.server_ms.map(|ms| seconds(Duration::from_millis(ms)));
+        tried.record.cached_nodes.clone_from(&entry.cached);
+        tried.history = Some(entry.raw.clone());
+        tried.all_cached = entry.all_cached;
+        tried
+    };
+    match &entry.end {
+        End::Interrupted => {
+            let why = "somebody interrupted it on the server".to_owned();
+            return Ok(with(course.ended(Outcome::Interrupted, why)));
+        }
+        End::Failed { why, out_of_memory } => {
+            let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
+            return Ok(with(course.ended(outcome, why.clone()).again()));
+        }
+        End::Success => {}
+    }
+    let execution = entry.server_ms.map_or(course.begun.elapsed(), Duration::from_millis);
+    stage.wait.journal.say(&format!(
+        "[Scene {}] Wan2 execution completed ({:.1}s)",
+        scene.id,
+        seconds(execution)
+    ));
+    let (outputs, trouble) = bring_home(stage, scene, entry)?;
+    let (outcome, why) = match trouble {
+        Some(trouble) => {
+            let mut tried = with(course.ended(Outcome::DownloadFailed, trouble.why));
+            tried.files_gone = trouble.gone && entry.all_cached;
+            return Ok(tried);
+        }
+        None if !course.broken.is_empty() => (Outcome::Partial, course.broken.join("; ")),
+        None if outputs.is_empty() => {
+            (Outcome::NoOutput, "it succeeded and lists no file: has it a node that saves?".into())
+        }
+        None if entry.all_cached => (Outcome::Cached, String::new()),
+        None => (Outcome::Succeeded, String::new()),
+    };
+    let mut tried = with(course.ended(outcome, why));
+    tried.outputs = outputs;
+    Ok(tried)
+}
+
+/// The download, repeated within the scene's budget.
+fn bring_home(
+    stage: &mut Stage,
+    scene: &Scene,
+    entry: &Entry,
+) -> Result<(Vec<Output>, Option<Trouble>), Interrupted> {
+    let mut left = stage.options.scene_retry_budget;
+    loop {
+        match fetch(stage, &scene.id, entry)? {
+            Ok(outputs) => return Ok((outputs, None)),
+            Err(trouble) if left == 0 || trouble.gone => return Ok((Vec::new(), Some(trouble))),
+            Err(trouble) => {
+                left -= 1;
+                stage.warn(&scene.id, &format!("{}: downloading again", trouble.why));
+                stage.wait.pause(Duration::from_secs(1))?;
+            }
+        }
+    }
+}
+
+impl Course {
+    fn ended(&self, outcome: Outcome, why: String) -> Tried {
+        let now = Instant::now();
+        let queued_until = match (outcome, self.follow.running_since) {
+            (_, Some(since)) => since,
+            // Over before a poll saw it running.
+            (Outcome::Deadline | Outcome::Lost | Outcome::Unreachable, None) => now,
+            (_, None) => self.begun,
+        };
+        Tried {
+            record: Attempt {
+                outcome,
+                why,
+                prompt_id: self.prompt_id.clone(),
+                seconds: seconds(now.saturating_duration_since(self.begun)),
+                queued_seconds: seconds(queued_until.saturating_duration_since(self.begun)),
+                server_seconds: None,
+                polls: self.follow.polls,
+                cached_nodes: Vec::new(),
+            },
+            outputs: Vec::new(),
+            history: None,
+            all_cached: false,
+            again: false,
+            files_gone: false,
+        }
+    }
+}
+
+impl Tried {
+    fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+}
+
+/// To the millisecond, as the files show it.
+pub(super) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}

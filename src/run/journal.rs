@@ -1,0 +1,150 @@
+//! The run's human lines: `run-summary.txt` and the terminal, and the live line below them.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::recorder::{Recorder, figure};
+use crate::clock::{Clock, hms};
+
+/// Where the human lines go besides the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// Standard error, where standard output carries the JSON document.
+    Stderr,
+    /// Nowhere: only a failure's verdict is printed, at the end.
+    Quiet,
+}
+
+/// What the live line tells beside the memory.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// `2/3 scene-002 running`.
+    pub what: String,
+    /// Since when.
+    pub since: Instant,
+    /// The time it may take.
+    pub of: Duration,
+}
+
+/// Writes each line as it comes: the file is opened for every line, since helper scripts append
+/// to it too and people follow it.
+pub struct Journal {
+    clock: Clock,
+    file: PathBuf,
+    output: Output,
+    terminal: bool,
+    live: Option<Live>,
+    drawn: usize,
+    file_failed: bool,
+}
+
+impl Journal {
+    /// A journal over this file.
+    #[must_use]
+    pub fn new(clock: Clock, file: PathBuf, output: Output) -> Self {
+        // The live line is for a person before a terminal; in a pipe there are whole lines only.
+        let terminal = match output {
+            Output::Stdout => io::stdout().is_terminal() && io::stderr().is_terminal(),
+            Output::Stderr => io::stderr().is_terminal(),
+            Output::Quiet => false,
+        };
+        Journal { clock, file, output, terminal, live: None, drawn: 0, file_failed: false }
+    }
+
+    /// One line, `[HH:mm:ss] text`.
+    pub fn say(&mut self, text: &str) {
+        let line = format!("[{}] {text}\n", hms(self.clock.now()));
+        self.print(&line);
+        let written = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.file)
+            .and_then(|mut file| file.write_all(line.as_bytes()));
+        if let Err(error) = written
+            && !std::mem::replace(&mut self.file_failed, true)
+        {
+            self.print(&format!("WARNING: {}: {error}: lines are missing there\n", self.file.display()));
+        }
+    }
+
+    /// A title between blank lines.
+    pub fn header(&mut self, title: &str) {
+        self.say("");
+        self.say(&format!("=== {title} ==="));
+        self.say("");
+    }
+
+    /// Several lines.
+    pub fn block(&mut self, lines: &[String]) {
+        for line in lines {
+            self.say(line);
+        }
+    }
+
+    /// What the live line says from now on; none takes it away.
+    pub fn set_live(&mut self, live: Option<Live>) {
+        self.live = live;
+        if self.live.is_none() {
+            self.erase();
+        }
+    }
+
+    /// Whether there is a line to draw from time to time.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.terminal && self.live.is_some()
+    }
+
+    /// Draws the live line.
+    pub fn draw(&mut self, recorder: &Recorder) {
+        let Some(live) = self.live.as_ref().filter(|_| self.terminal) else { return };
+        let line = live_line(live, Instant::now(), recorder);
+        let width = line.chars().count();
+        // Blanks instead of an escape sequence: older Windows consoles print those.
+        let rest = " ".repeat(self.drawn.saturating_sub(width));
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "\r{line}{rest}\r{line}").and_then(|()| err.flush());
+        self.drawn = width;
+    }
+
+    fn erase(&mut self) {
+        if self.drawn > 0 {
+            let mut err = io::stderr().lock();
+            let _ = write!(err, "\r{}\r", " ".repeat(self.drawn)).and_then(|()| err.flush());
+            self.drawn = 0;
+        }
+    }
+
+    /// A reader that went away (`| head`) is no reason to end a run.
+    fn print(&mut self, line: &str) {
+        self.erase();
+        let _ = match self.output {
+            Output::Stdout => io::stdout().lock().write_all(line.as_bytes()),
+            Output::Stderr => io::stderr().lock().write_all(line.as_bytes()),
+            Output::Quiet => Ok(()),
+        };
+    }
+}
+
+/// At most 79 columns, and fewer where the terminal says so: a line that wraps is not redrawn.
+fn live_line(live: &Live, now: Instant, recorder: &Recorder) -> String {
+    let mut line = format!(
+        "{}  {} of {}",
+        live.what,
+        minutes(now.saturating_duration_since(live.since)),
+        minutes(live.of)
+    );
+    if let (Some(latest), Some(peak)) = (recorder.latest(), recorder.peak()) {
+        line.push_str(&format!("  {} MB, peak {peak}", figure(&latest)));
+    }
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    line.chars().take(columns.unwrap_or(80).clamp(10, 80) - 1).collect()
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}

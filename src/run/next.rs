@@ -1,0 +1,64 @@
+//! The command that repeats what failed, with what would help.
+
+use super::plan::Scene;
+use crate::options::{RunOptions, Seed};
+use crate::report::record::{Outcome, SceneRecord};
+
+/// One command line, or none where all is well. Credentials are never in it.
+pub fn command(options: &RunOptions, scenes: &[Scene], records: &[SceneRecord]) -> Option<String> {
+    let failed: Vec<&SceneRecord> =
+        records.iter().filter(|record| !record.outcome.is_success()).collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let any = |outcome| failed.iter().any(|record| record.outcome == outcome);
+    let mut words = vec!["run-comfyui-e2e".to_owned()];
+    let mut add = |name: &str, value: String| words.extend([name.to_owned(), quoted(&value)]);
+    let max_wait = options.max_wait.as_secs() * if any(Outcome::Deadline) { 2 } else { 1 };
+    let default = if options.fast_iteration { 360 } else { 600 };
+    if max_wait != default {
+        add("-MaxWaitSeconds", max_wait.to_string());
+    }
+    if any(Outcome::Unreachable) || failed.iter().any(|record| record.attempts.is_empty()) {
+        add("-WaitForComfyUI", "120".into());
+    }
+    if options.server.url.base() != "http://127.0.0.1:8188" {
+        add("-ComfyUIUrl", options.server.url.base().to_owned());
+    }
+    if options.root_given {
+        add("-ProjectRoot", options.project_root.display().to_string());
+    }
+    match options.seed {
+        Seed::Keep => {}
+        Seed::Random => add("-Seed", "random".into()),
+        Seed::Fixed(seed) => add("-Seed", seed.to_string()),
+    }
+    for set in &options.set {
+        add("-Set", format!("{}.{}={}", set.node, set.input, set.value));
+    }
+    let of_failed = |scene: &&Scene| failed.iter().any(|record| record.id == scene.id);
+    if let Some(story) = &options.story {
+        add("-Story", story.display().to_string());
+        if let Some(scene) = scenes.first() {
+            add("-Workflow", scene.source.display().to_string());
+        }
+        let ids: Vec<_> = failed.iter().map(|record| record.id.as_str()).collect();
+        add("-SceneFilter", ids.join(","));
+    } else {
+        for scene in scenes.iter().filter(of_failed) {
+            add("-Workflow", scene.source.display().to_string());
+        }
+    }
+    if options.fast_iteration {
+        words.insert(1, "-FastIteration".into());
+    }
+    if options.fresh {
+        words.push("-Fresh".into());
+    }
+    Some(words.join(" "))
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./\\:,=%+@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("\"{word}\"") }
+}

@@ -1,0 +1,118 @@
+//! What becomes of a reading: its line in the log, and the figures of the live line.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::vram::log::Writer;
+use crate::vram::reading::{Miss, Reading, Tick};
+use crate::vram::sampler::Sampled;
+
+/// Takes every tick in the order of its stamp.
+pub struct Recorder {
+    path: PathBuf,
+    log: Option<Writer>,
+    running: Option<(String, OffsetDateTime)>,
+    ticks: u64,
+    first: Option<Reading>,
+    latest: Option<Reading>,
+    peak: Option<u64>,
+    refused: Option<OffsetDateTime>,
+    trouble_told: bool,
+}
+
+impl Recorder {
+    /// Opens the log. Without one the run goes on; the problem is told once.
+    pub fn new(path: &Path, interval: Duration) -> (Self, Option<String>) {
+        let (log, problem) = match Writer::create(path, interval) {
+            Ok(log) => (Some(log), None),
+            Err(error) => (None, Some(format!("{}: {error}: no VRAM is recorded", path.display()))),
+        };
+        let recorder = Recorder {
+            path: path.to_owned(),
+            trouble_told: log.is_none(),
+            log,
+            running: None,
+            ticks: 0,
+            first: None,
+            latest: None,
+            peak: None,
+            refused: None,
+        };
+        (recorder, problem)
+    }
+
+    /// The queue showed our prompt running, from an answer asked for at that moment; or no longer.
+    /// Readings stamped since then carry the scene.
+    pub fn set_running(&mut self, scene: Option<(&str, OffsetDateTime)>) {
+        match (scene, &self.running) {
+            (Some((scene, _)), Some((known, _))) if scene == known => {}
+            (scene, _) => self.running = scene.map(|(scene, since)| (scene.to_owned(), since)),
+        }
+    }
+
+    /// Ticks so far, missed ones included.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// The first reading of the run.
+    #[must_use]
+    pub fn first(&self) -> Option<Reading> {
+        self.first
+    }
+
+    /// The last one.
+    #[must_use]
+    pub fn latest(&self) -> Option<Reading> {
+        self.latest
+    }
+
+    /// The highest so far, in MB: the driver's figure where it is known.
+    #[must_use]
+    pub fn peak(&self) -> Option<u64> {
+        self.peak
+    }
+
+    /// The last moment when the sampler found nobody listening.
+    #[must_use]
+    pub fn refused(&self) -> Option<OffsetDateTime> {
+        self.refused
+    }
+
+    /// Takes what the sampler tells. Returns a problem to be told, each at most once.
+    pub fn record(&mut self, sampled: &Sampled) -> Option<String> {
+        match sampled {
+            Sampled::Tick(tick) => self.tick(tick),
+            Sampled::Died => Some("the VRAM sampler died: no further samples".to_owned()),
+        }
+    }
+
+    fn tick(&mut self, tick: &Tick) -> Option<String> {
+        self.ticks += 1;
+        match tick.result {
+            Ok((reading, _)) => {
+                self.first = self.first.or(Some(reading));
+                self.latest = Some(reading);
+                self.peak = self.peak.max(Some(figure(&reading)));
+            }
+            Err(Miss::Refused) => self.refused = Some(tick.at),
+            Err(_) => {}
+        }
+        let since = self.running.as_ref().filter(|(_, since)| tick.at >= *since);
+        let scene = since.map(|(scene, _)| scene.as_str());
+        let error = self.log.as_mut()?.append(tick, scene).err()?;
+        if std::mem::replace(&mut self.trouble_told, true) {
+            return None;
+        }
+        Some(format!("{}: {error}: the VRAM log has holes", self.path.display()))
+    }
+}
+
+/// The figure that a person watches: the driver's, else what tensors hold.
+#[must_use]
+pub fn figure(reading: &Reading) -> u64 {
+    reading.driver.unwrap_or(reading.used)
+}

@@ -1,0 +1,142 @@
+//! One scene's life: its attempts, and what becomes of it.
+
+use std::fs;
+use std::time::Instant;
+
+use super::attempt::{Tried, attempt, seconds};
+use super::plan::Scene;
+use super::stage::{Cancelled, Stage};
+use super::wait::Interrupted;
+use crate::files::write_whole;
+use crate::report::record::{Outcome, SceneRecord};
+
+/// Runs a scene to its outcome. `what` is how the live line calls it: `2/3 scene-002`.
+pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> SceneRecord {
+    let begun = Instant::now();
+    stage.wait.journal.say(&format!("[Scene {}] Starting video generation...", scene.id));
+    let mut life = Life { record: SceneRecord::skipped(&scene.id, ""), executed: false };
+    life.record.seed = scene.seed;
+    for warning in &scene.warnings {
+        life.warn(stage, warning);
+    }
+    if life.attempts(stage, scene, what).is_err() {
+        stage.wait.recorder.set_running(None);
+        let cancelled = stage.cancel_all();
+        let words = cancelled.as_ref().map_or("nothing of it was running".into(), Cancelled::words);
+        life.record.outcome = Outcome::Interrupted;
+        life.record.why = format!("stopped from here; {words}");
+    }
+    stage.wait.journal.set_live(None);
+    let mut record = life.record;
+    record.seconds = seconds(begun.elapsed());
+    let line = match record.outcome {
+        Outcome::Succeeded => format!("✓ Video generation completed ({:.1}s)", record.seconds),
+        Outcome::Cached => {
+            format!("✓ Video generation completed ({:.1}s): all of it from ComfyUI's cache", record.seconds)
+        }
+        outcome => format!(
+            "✗ Video generation failed: {}: {} ({:.1}s)",
+            outcome.name(),
+            record.why,
+            record.seconds
+        ),
+    };
+    stage.wait.journal.say(&format!("[Scene {}] {line}", scene.id));
+    record
+}
+
+struct Life {
+    record: SceneRecord,
+    /// Something was executed in one of the attempts: then the scene is not a cached one.
+    executed: bool,
+}
+
+impl Life {
+    fn attempts(&mut self, stage: &mut Stage, scene: &Scene, what: &str) -> Result<(), Interrupted> {
+        let mut budget = stage.options.scene_retry_budget;
+        let mut made_anew = false;
+        let mut freed_twice = false;
+        let mut free_first = stage.options.fresh;
+        loop {
+            if !stage.clear()? {
+                let over = stage.over.clone().unwrap_or_default();
+                if self.record.attempts.is_empty() {
+                    self.end(Outcome::Skipped, &over);
+                }
+                return Ok(());
+            }
+            if free_first {
+                stage.free()?;
+            }
+            let tried = attempt(stage, scene, what)?;
+            let (outcome, why) = (tried.record.outcome, tried.record.why.clone());
+            let (again, files_gone) = (tried.again, tried.files_gone);
+            let not_fresh = stage.options.fresh && !tried.record.cached_nodes.is_empty();
+            self.keep(stage, tried);
+            if files_gone && !made_anew {
+                made_anew = true;
+                free_first = true;
+                self.warn(stage, &format!("cached, but a file is gone from the server ({why}): made anew after /free"));
+                continue;
+            }
+            if not_fresh && outcome.is_success() {
+                if !freed_twice {
+                    freed_twice = true;
+                    self.warn(stage, "-Fresh: nodes came from the cache all the same: once more");
+                    continue;
+                }
+                self.warn(stage, "-Fresh: nodes came from the cache again");
+            }
+            if again && budget > 0 {
+                budget -= 1;
+                free_first = stage.options.fresh || outcome == Outcome::OutOfMemory;
+                stage.wait.journal.say(&format!(
+                    "[Scene {}] ERROR: {}: {why}: trying again ({} of {})",
+                    scene.id,
+                    outcome.name(),
+                    stage.options.scene_retry_budget - budget,
+                    stage.options.scene_retry_budget
+                ));
+                continue;
+            }
+            let outcome =
+                if outcome == Outcome::Cached && self.executed { Outcome::Succeeded } else { outcome };
+            self.end(outcome, &why);
+            if outcome == Outcome::Unreachable {
+                stage.over = Some("server gone".into());
+            }
+            return Ok(());
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome, why: &str) {
+        self.record.outcome = outcome;
+        why.clone_into(&mut self.record.why);
+    }
+
+    fn warn(&mut self, stage: &mut Stage, text: &str) {
+        stage.warn(&self.record.id, text);
+        self.record.warnings.push(text.to_owned());
+    }
+
+    fn keep(&mut self, stage: &mut Stage, tried: Tried) {
+        let attempt = tried.record;
+        self.executed |= attempt.server_seconds.is_some() && !tried.all_cached;
+        if !tried.all_cached && attempt.outcome.is_success() && !attempt.cached_nodes.is_empty() {
+            self.warn(
+                stage,
+                &format!("partly cached: {} of its nodes were not executed", attempt.cached_nodes.len()),
+            );
+        }
+        self.record.outputs = tried.outputs;
+        self.record.attempts.push(attempt);
+        let Some(history) = tried.history else { return };
+        let path = stage.folder.join("history").join(format!("{}.json", self.record.id));
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
+            write_whole(&path, history.as_bytes(), |time| stage.wait.linger(time))
+        });
+        if let Err(error) = written {
+            self.warn(stage, &format!("{}: {error}", path.display()));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What the scenes of a run share: the server, the one wait, and the prompts that may still run.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::wait::{Interrupted, Wait};
+use crate::clock::Clock;
+use crate::comfyui::{CallError, Client, Ids, Place};
+use crate::options::RunOptions;
+
+/// How long a cancelled prompt is watched.
+const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
+/// How often a prompt that ignores its end is cancelled again.
+const CANCEL_AGAIN: Duration = Duration::from_secs(10);
+/// `/free` only sets a flag: nothing is posted sooner than this.
+const FREE_AT_LEAST: Duration = Duration::from_secs(1);
+/// And nothing waits longer than this for memory to stop coming free.
+const FREE_AT_MOST: Duration = Duration::from_secs(10);
+
+/// A prompt of ours that has not been seen gone.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// Its scene.
+    pub scene: String,
+    /// The ids we gave it.
+    pub ids: Ids,
+    /// The server's id for it, once it said so.
+    pub accepted: Option<String>,
+}
+
+/// What became of asking for a prompt's end.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// It is in neither list of the queue.
+    Gone,
+    /// It was asked and still runs.
+    StillRunning,
+    /// The server did not say.
+    Unknown(CallError),
+}
+
+impl Cancelled {
+    /// For the end of a sentence.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Cancelled::Gone => "cancelled and seen gone".to_owned(),
+            Cancelled::StillRunning => "cancel asked, still running".to_owned(),
+            Cancelled::Unknown(error) => format!("cancel asked, not seen gone ({error})"),
+        }
+    }
+}
+
+/// Shared by all scenes.
+pub struct Stage<'a> {
+    /// What was asked for.
+    pub options: &'a RunOptions,
+    /// The clock of the run.
+    pub clock: Clock,
+    /// The server.
+    pub client: &'a Client,
+    /// The one wait.
+    pub wait: &'a mut Wait,
+    /// The run folder.
+    pub folder: &'a Path,
+    /// Every prompt of ours not yet seen gone.
+    pub unfinished: Vec<Unfinished>,
+    /// Whether the server's history has held an entry in this run: an empty one then means that
+    /// the server has restarted.
+    pub history_seen: bool,
+    /// Prompts of other clients that were seen running.
+    pub others: HashSet<String>,
+    /// Why no further scene can be run.
+    pub over: Option<String>,
+}
+
+impl Stage<'_> {
+    /// The scene's warning, in the journal.
+    pub fn warn(&mut self, scene: &str, text: &str) {
+        self.wait.journal.say(&format!("[Scene {scene}] WARNING: {text}"));
+    }
+
+    /// A prompt has ended or was seen gone.
+    pub fn finished(&mut self, id: &str) {
+        self.unfinished.retain(|prompt| prompt.accepted.as_deref() != Some(id));
+    }
+
+    /// Asks for the end of a prompt and watches it go, for up to 5 s. An interrupt does not cut
+    /// this short.
+    pub fn cancel(&mut self, id: &str) -> Cancelled {
+        let until = Instant::now() + SEEN_GONE_WITHIN;
+        let mut asked = self.client.cancel(id);
+        let mut pause = Duration::from_millis(50);
+        loop {
+            self.wait.drain();
+            let seen = self.client.queue();
+            if let (Ok(queue), Ok(())) = (&seen, &asked)
+                && queue.place(id) == Place::Absent
+            {
+                self.finished(id);
+                return Cancelled::Gone;
+            }
+            if Instant::now() >= until {
+                return match (seen, asked) {
+                    (Ok(_), Ok(())) => Cancelled::StillRunning,
+                    (Err(error), _) | (_, Err(error)) => Cancelled::Unknown(error),
+                };
+            }
+            self.wait.linger(pause);
+            pause = (pause * 2).min(Duration::from_millis(500));
+            if asked.is_err() {
+                asked = self.client.cancel(id);
+            }
+        }
+    }
+
+    /// Cancels everything of ours that may still run. Returns what became of the last one that
+    /// did not go, else of the last one.
+    pub fn cancel_all(&mut self) -> Option<Cancelled> {
+        let mut last = None;
+        for prompt in self.unfinished.clone() {
+            let id = match prompt.accepted {
+                Some(id) => id,
+                None => match self.client.find(&prompt.ids) {
+                    Ok(Some(id)) => {
+                        self.accepted(&prompt.ids, &id);
+                        id
+                    }
+                    Ok(None) => {
+                        self.unfinished.retain(|other| other.ids != prompt.ids);
+                        continue;
+                    }
+                    Err(error) => {
+                        last = Some(Cancelled::Unknown(error));
+                        continue;
+                    }
+                },
+            };
+            let cancelled = self.cancel(&id);
+            if !matches!((&last, &cancelled), (Some(_), Cancelled::Gone)) {
+                last = Some(cancelled);
+            }
+        }
+        last
+    }
+
+    /// The server has named the prompt of a POST.
+    pub fn accepted(&mut self, ids: &Ids, id: &str) {
+        if let Some(prompt) = self.unfinished.iter_mut().find(|prompt| prompt.ids == *ids) {
+            prompt.accepted = Some(id.to_owned());
+        }
+    }
+
+    /// Before anything is posted: while a prompt of ours still runs, it is cancelled again every
+    /// 10 s for up to `MaxWaitSeconds`. Returns whether nothing of ours is left.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn clear(&mut self) -> Result<bool, Interrupted> {
+        let until = Instant::now() + self.options.max_wait;
+        let mut told = false;
+        while let Some(prompt) = self.unfinished.first() {
+            let scene = prompt.scene.clone();
+            self.cancel_all();
+            if self.unfinished.is_empty() {
+                break;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.over = Some(format!("GPU still busy with {scene}"));
+                return Ok(false);
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.wait.journal.say(&format!(
+                    "[Scene {scene}] still running after its cancel: asking again every 10 s, nothing is posted before it is gone"
+                ));
+            }
+            self.wait.pause(CANCEL_AGAIN.min(left))?;
+        }
+        Ok(true)
+    }
+
+    /// Empties the server's cache and memory, and waits until that has happened: at least 1 s,
+    /// then until free memory has stopped rising, 10 s at most.
+    ///
+    /// # Errors
+    /// [`Interrupted`]; that it was refused is told and nothing more.
+    pub fn free(&mut self) -> Result<(), Interrupted> {
+        self.wait.check()?;
+        if let Err(error) = self.client.free() {
+            self.wait.journal.say(&format!("WARNING: nothing was freed: {error}"));
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.wait.pause(FREE_AT_LEAST)?;
+        let mut before = self.free_mb();
+        while begun.elapsed() < FREE_AT_MOST {
+            self.wait.pause(Duration::from_millis(300))?;
+            let now = self.free_mb();
+            // System memory of a CPU server is never quite still.
+            if now.zip(before).is_none_or(|(now, before)| now <= before + 16) {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+
+    fn free_mb(&self) -> Option<u64> {
+        let stats = self.client.system_stats().ok()?;
+        stats.devices.get(self.options.gpu)?.memory?.free
+    }
+}

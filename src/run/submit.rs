@@ -1,0 +1,130 @@
+//! Posting a prompt exactly once, whatever becomes of the answer.
+
+use std::time::{Duration, Instant};
+
+use super::follow::Outage;
+use super::plan::Scene;
+use super::stage::{Stage, Unfinished};
+use super::wait::Interrupted;
+use crate::comfyui::{CallError, Fault, Ids, Submission, Workflow};
+
+/// Between two looks for a prompt whose answer was lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What came of it.
+pub enum Submitted {
+    /// The server has it under this id. `broken`: the outputs that it dropped.
+    Accepted {
+        /// The id.
+        id: String,
+        /// One line a broken node.
+        broken: Vec<String>,
+    },
+    /// The server refused it.
+    Rejected(String),
+    /// The deadline passed first.
+    Deadline(CallError),
+    /// The server is gone.
+    Unreachable(CallError),
+}
+
+/// Posts until the server has it, by the deadline.
+///
+/// # Errors
+/// [`Interrupted`]; what was posted stays among the unfinished.
+pub fn submit(
+    stage: &mut Stage,
+    scene: &Scene,
+    workflow: &Workflow,
+    deadline: Instant,
+) -> Result<Submitted, Interrupted> {
+    let mut outage = Outage::default();
+    loop {
+        stage.wait.check()?;
+        let ids = Ids::new();
+        stage.unfinished.push(Unfinished {
+            scene: scene.id.clone(),
+            ids: ids.clone(),
+            accepted: None,
+        });
+        let error = match stage.client.submit(workflow, &ids) {
+            Ok(Submission::Accepted { id, broken }) => {
+                stage.accepted(&ids, &id);
+                return Ok(Submitted::Accepted { id, broken });
+            }
+            Ok(Submission::Rejected(why)) => {
+                forget(stage, &ids);
+                return Ok(Submitted::Rejected(why));
+            }
+            Err(error) => error,
+        };
+        match error.fault {
+            // Never sent.
+            Fault::Refused => {
+                forget(stage, &ids);
+                if outage.lasts(Instant::now(), &error) {
+                    return Ok(Submitted::Unreachable(error));
+                }
+            }
+            // A gateway's word about a server behind it: as good as no answer.
+            Fault::Timeout | Fault::Reset | Fault::BadJson | Fault::Status(502..=504) => {
+                stage.warn(&scene.id, &format!("{error}: looking whether the prompt arrived"));
+                match look(stage, &ids, deadline)? {
+                    Look::Found(id) => {
+                        stage.accepted(&ids, &id);
+                        return Ok(Submitted::Accepted { id, broken: Vec::new() });
+                    }
+                    Look::NotThere => forget(stage, &ids),
+                    Look::NoAnswer => return Ok(gone(error)),
+                }
+            }
+            Fault::Status(_) => {
+                forget(stage, &ids);
+                return Ok(Submitted::Rejected(error.to_string()));
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(gone(error));
+        }
+        stage.wait.pause(LOOK_AGAIN.min(left))?;
+    }
+}
+
+fn gone(error: CallError) -> Submitted {
+    if error.fault == Fault::Refused {
+        Submitted::Unreachable(error)
+    } else {
+        Submitted::Deadline(error)
+    }
+}
+
+fn forget(stage: &mut Stage, ids: &Ids) {
+    stage.unfinished.retain(|prompt| prompt.ids != *ids);
+}
+
+enum Look {
+    Found(String),
+    NotThere,
+    NoAnswer,
+}
+
+/// Looks for both ids as soon as the server answers, and once more a second later: a stalled
+/// server may read the POST only then.
+fn look(stage: &mut Stage, ids: &Ids, deadline: Instant) -> Result<Look, Interrupted> {
+    let mut looks = 0;
+    loop {
+        stage.wait.check()?;
+        match stage.client.find(ids) {
+            Ok(Some(id)) => return Ok(Look::Found(id)),
+            Ok(None) if looks == 1 => return Ok(Look::NotThere),
+            Ok(None) => looks += 1,
+            Err(_) => {}
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Look::NoAnswer);
+        }
+        stage.wait.pause(LOOK_AGAIN.min(left))?;
+    }
+}

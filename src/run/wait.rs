@@ -1,0 +1,128 @@
+//! The one place where the main thread blocks, besides its short HTTP calls.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use super::journal::Journal;
+use super::recorder::Recorder;
+use crate::vram::sampler::Sampled;
+
+/// What other threads send to the main thread.
+pub enum Event {
+    /// From the sampler.
+    Sampled(Sampled),
+    /// From the signal's thread: end the run.
+    Interrupt,
+}
+
+/// Somebody asked for the end of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+/// The receiving end of the channel, and what becomes of what arrives: readings go to the log,
+/// an interrupt is remembered.
+pub struct Wait {
+    events: Receiver<Event>,
+    /// Held so that the channel has a sender as long as it has this receiver.
+    sender: Sender<Event>,
+    interrupted: bool,
+    /// Where readings go.
+    pub recorder: Recorder,
+    /// Where lines go.
+    pub journal: Journal,
+}
+
+/// How often the live line is drawn anew.
+const REDRAW: Duration = Duration::from_millis(500);
+
+impl Wait {
+    pub(super) fn new(
+        (sender, events): (Sender<Event>, Receiver<Event>),
+        recorder: Recorder,
+        journal: Journal,
+    ) -> Self {
+        Wait { events, sender, interrupted: false, recorder, journal }
+    }
+
+    /// Waits that long, readings reaching the log meanwhile.
+    ///
+    /// # Errors
+    /// [`Interrupted`] as soon as somebody asks for the end, or has.
+    pub fn pause(&mut self, time: Duration) -> Result<(), Interrupted> {
+        self.receive(Instant::now() + time, |wait| wait.interrupted);
+        self.check()
+    }
+
+    /// Waits for the sampler's first tick, that long at most.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn first_tick(&mut self, at_most: Duration) -> Result<(), Interrupted> {
+        let done = |wait: &Self| wait.interrupted || wait.recorder.ticks() > 0;
+        self.receive(Instant::now() + at_most, done);
+        self.check()
+    }
+
+    /// Waits that long whoever asks for the end: for what has to be seen through after it.
+    pub fn linger(&mut self, time: Duration) {
+        self.receive(Instant::now() + time, |_| false);
+    }
+
+    /// Takes what has arrived, without waiting: between calls, and between chunks of a transfer.
+    ///
+    /// # Errors
+    /// [`Interrupted`] if somebody has asked for the end.
+    pub fn check(&mut self) -> Result<(), Interrupted> {
+        self.drain();
+        if self.interrupted { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Takes what has arrived, without waiting.
+    pub fn drain(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event);
+        }
+    }
+
+    /// For a thread that has something to tell.
+    #[must_use]
+    pub fn sender(&self) -> Sender<Event> {
+        self.sender.clone()
+    }
+
+    /// Whether somebody has asked for the end.
+    #[must_use]
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// The only blocking receive of the program.
+    fn receive(&mut self, until: Instant, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            self.journal.draw(&self.recorder);
+            let now = Instant::now();
+            let left = until.saturating_duration_since(now);
+            let slice = if self.journal.is_live() { left.min(REDRAW) } else { left };
+            match self.events.recv_timeout(slice) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Not while we hold a sender ourselves.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Interrupt => self.interrupted = true,
+            Event::Sampled(sampled) => {
+                if let Some(problem) = self.recorder.record(&sampled) {
+                    self.journal.say(&format!("WARNING: {problem}"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder.
+
+/// One line without control characters: what a server, a story or a workflow says, before it
+/// reaches a terminal, a log or a page. Line breaks and tabs become one space each.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let text = text.replace("\r\n", " ");
+    text.chars()
+        .map(|c| if matches!(c, '\n' | '\t' | '\r' | '\u{2028}' | '\u{2029}') { ' ' } else { c })
+        .filter(|c| !c.is_control() && !is_format(*c))
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
+}
+
+/// Characters that reorder or hide what stands around them.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
+/// means something else to a file system.
+#[must_use]
+pub fn scene_id(text: &str) -> String {
+    let id: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
+        .take(100)
+        .collect();
+    harmless(&id)
+}
+
+/// A file's name from elsewhere as one that stays in its folder on every system: without
+/// separators, drive letters and control characters, not `..`, no reserved Windows name.
+#[must_use]
+pub fn file_name(text: &str) -> String {
+    let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name: String = clean(last)
+        .chars()
+        .map(|c| if r#"<>:"|?*"#.contains(c) { '_' } else { c })
+        .collect();
+    harmless(&shorten(&name))
+}
+
+/// At most 180 bytes, the extension kept: file systems end at 255, and a suffix may follow.
+fn shorten(name: &str) -> String {
+    const MOST: usize = 180;
+    if name.len() <= MOST {
+        return name.to_owned();
+    }
+    let extension = name.rfind('.').map_or("", |dot| &name[dot..]);
+    let extension = if extension.len() > 16 { "" } else { extension };
+    let mut end = MOST - extension.len();
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{extension}", &name[..end])
+}
+
+fn harmless(name: &str) -> String {
+    const RESERVED: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+    let name = name.trim_end_matches(['.', ' ']).trim_start_matches(' ');
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let port = ["COM", "LPT"].iter().any(|port| {
+        stem.strip_prefix(port).is_some_and(|n| {
+            let mut digits = n.chars();
+            matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+        })
+    });
+    if name.is_empty() || port || RESERVED.contains(&stem.as_str()) {
+        format!("_{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_is_one_line_without_control_characters() {
+        assert_eq!(clean("a\r\nb\tc\x1b[31md\u{202e}e\n"), "a b c[31mde");
+        assert_eq!(clean("Grüße ✓"), "Grüße ✓");
+    }
+
+    #[test]
+    fn ids_are_plain() {
+        assert_eq!(scene_id("flow r1/é"), "flow_r1__");
+        assert_eq!(scene_id(".."), "_");
+        assert_eq!(scene_id("con"), "_con");
+        assert_eq!(scene_id(""), "_");
+    }
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        for (given, wanted) in [
+            ("../../etc/passwd", "passwd"),
+            (r"C:\Windows\evil.exe", "evil.exe"),
+            ("C:evil.mp4", "C_evil.mp4"),
+            ("..", "_"),
+            ("a/..", "_"),
+            ("NUL.mp4", "_NUL.mp4"),
+            ("com1", "_com1"),
+            ("COM¹.png", "_COM¹.png"),
+            ("communion.png", "communion.png"),
+            ("nul\0l.png", "_null.png".trim_start_matches('_')),
+            ("dot. ", "dot"),
+            ("clip é.mp4", "clip é.mp4"),
+        ] {
+            assert_eq!(file_name(given), wanted, "{given:?}");
+        }
+        let long = file_name(&format!("{}.mp4", "é".repeat(200)));
+        assert!(long.len() <= 180 && long.ends_with(".mp4"), "{long}");
+    }
+}

@@ -1,0 +1,96 @@
+//! One reading of the memory of one device: what both the sampler sends and the log holds.
+
+use time::OffsetDateTime;
+
+/// Bytes in the MB of every figure of this program: 2^20.
+pub const MB: u64 = 1_048_576;
+
+/// The memory figures of one moment, in MB. What is not known is absent, never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What live tensors hold (`vram_total - vram_free`); torch's idle cache counts as free.
+    /// On a line of nvidia-smi it is that program's figure.
+    pub used: u64,
+    /// What ComfyUI could still allocate, its idle cache included.
+    pub free: Option<u64>,
+    /// The size of the card.
+    pub total: Option<u64>,
+    /// What the driver has handed out, torch's idle cache included: what nvidia-smi shows.
+    /// Known for `cuda` devices only.
+    pub driver: Option<u64>,
+    /// The system memory in use on the server's machine.
+    pub ram: Option<u64>,
+}
+
+/// Who gave a reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// ComfyUI's `GET /system_stats`.
+    #[default]
+    ComfyUi,
+    /// The fallback on the same machine.
+    NvidiaSmi,
+}
+
+/// Why a tick has no reading. Its name in the log is one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Miss {
+    /// No answer within the sampler's timeout.
+    Timeout,
+    /// Nobody listens at the address.
+    Refused,
+    /// The connection broke before the answer was whole.
+    Reset,
+    /// An HTTP status other than 200.
+    Status,
+    /// An answer that is not the JSON it should be.
+    BadJson,
+    /// The answer lists no such device, or no memory figures for it.
+    NoDevice,
+    /// The tick passed while an earlier request was still out.
+    Late,
+}
+
+impl Miss {
+    /// Every reason, in the order in which they are told.
+    pub const ALL: [Miss; 7] = [
+        Miss::Timeout,
+        Miss::Refused,
+        Miss::Reset,
+        Miss::Status,
+        Miss::BadJson,
+        Miss::NoDevice,
+        Miss::Late,
+    ];
+
+    /// The word in the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Miss::Timeout => "timeout",
+            Miss::Refused => "refused",
+            Miss::Reset => "reset",
+            Miss::Status => "status",
+            Miss::BadJson => "badJson",
+            Miss::NoDevice => "noDevice",
+            Miss::Late => "late",
+        }
+    }
+
+    /// The reason of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Miss> {
+        Miss::ALL.into_iter().find(|miss| miss.name() == name)
+    }
+}
+
+/// One tick of the sampler: the moment it was asked, and what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// When the request was sent; of a late tick, when it was due.
+    pub at: OffsetDateTime,
+    /// How long the answer took, if it took more than a twentieth of the interval.
+    pub took_ms: Option<u64>,
+    /// The reading, or why there is none.
+    pub result: Result<(Reading, Source), Miss>,
+}

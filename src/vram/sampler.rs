@@ -1,0 +1,147 @@
+//! The thread that takes a reading on every tick of a fixed grid.
+//!
+//! It knows neither who gives the readings nor where they go. It ends when its handle is
+//! dropped: within 10 ms between ticks, within the reader's own timeout during one.
+
+use std::convert::Infallible;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::reading::{Miss, Reading, Source, Tick};
+use crate::clock::Clock;
+
+/// What the sampler's thread tells.
+#[derive(Clone, Debug)]
+pub enum Sampled {
+    /// One tick, with or without a reading.
+    Tick(Tick),
+    /// The thread died; there will be no more ticks.
+    Died,
+}
+
+/// The running thread. Dropping it ends the thread and waits for that.
+pub struct Sampler {
+    stop: Option<Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sampler {
+    /// Starts sampling: the first tick is now. `read` blocks for a bounded time; `tell` gets each
+    /// tick in the order of their stamps. A tick that passes while `read` is still out is
+    /// [`Miss::Late`].
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        interval: Duration,
+        clock: Clock,
+        mut read: impl FnMut() -> Result<Reading, Miss> + Send + 'static,
+        tell: impl FnMut(Sampled) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<Infallible>();
+        let thread = thread::Builder::new().name("vram sampler".into()).spawn(move || {
+            let mut teller = Teller(tell);
+            let start = Instant::now();
+            let mut due = start;
+            loop {
+                match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                let (at, sent) = (clock.now(), Instant::now());
+                let result = read().map(|reading| (reading, Source::ComfyUi));
+                let took = sent.elapsed();
+                let took_ms = (took > interval / 20).then(|| millis(took));
+                teller.0(Sampled::Tick(Tick { at, took_ms, result }));
+                let now = Instant::now();
+                due += interval;
+                while due <= now {
+                    let at = at + due.saturating_duration_since(sent);
+                    teller.0(Sampled::Tick(Tick { at, took_ms: None, result: Err(Miss::Late) }));
+                    due += interval;
+                }
+            }
+        })?;
+        Ok(Sampler { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic was told by the guard already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Says so when the thread unwinds: the run goes on without it.
+struct Teller<T: FnMut(Sampled)>(T);
+
+impl<T: FnMut(Sampled)> Drop for Teller<T> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0(Sampled::Died);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampler(
+        interval: Duration,
+        read: impl FnMut() -> Result<Reading, Miss> + Send + 'static,
+    ) -> (Sampler, mpsc::Receiver<Sampled>) {
+        let (tx, rx) = mpsc::channel();
+        let tell = move |sampled| drop(tx.send(sampled));
+        (Sampler::start(interval, Clock::start(), read, tell).unwrap(), rx)
+    }
+
+    #[test]
+    fn ticks_that_pass_during_a_request_are_late_and_the_grid_stays() {
+        const TICK: Duration = Duration::from_millis(40);
+        let mut first = true;
+        let (sampler, rx) = sampler(TICK, move || {
+            if std::mem::take(&mut first) {
+                thread::sleep(TICK * 2 + TICK / 2);
+            }
+            Ok(Reading::default())
+        });
+        let ticks: Vec<Tick> = rx
+            .iter()
+            .filter_map(|sampled| if let Sampled::Tick(tick) = sampled { Some(tick) } else { None })
+            .take(4)
+            .collect();
+        drop(sampler);
+        let results: Vec<_> = ticks.iter().map(|tick| tick.result.err()).collect();
+        assert_eq!(results, [None, Some(Miss::Late), Some(Miss::Late), None]);
+        assert!(ticks[0].took_ms >= Some(100), "{ticks:?}");
+        for pair in ticks.windows(2) {
+            assert!(pair[0].at < pair[1].at, "{ticks:?}");
+        }
+    }
+
+    #[test]
+    fn it_stops_at_once_between_ticks() {
+        let (sampler, rx) = sampler(Duration::from_secs(3600), || Err(Miss::Refused));
+        assert!(matches!(rx.recv(), Ok(Sampled::Tick(Tick { result: Err(Miss::Refused), .. }))));
+        let begun = Instant::now();
+        drop(sampler);
+        // Ten times the promise, which a benchmark measures: this only tells it from a tick.
+        assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_dead_sampler_says_so() {
+        let (_sampler, rx) = sampler(Duration::from_secs(3600), || panic!("on purpose"));
+        assert!(matches!(rx.recv(), Ok(Sampled::Died)));
+    }
+}
