@@ -52,6 +52,24 @@ impl Exit {
         }
     }
 
+    /// The sentence of `--help` and the README.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Exit::Success => "every scene succeeded",
+            Exit::Failed => {
+                "scenes failed for different reasons, or for one without a code of its own, \
+                 or the run could not be carried out"
+            }
+            Exit::Usage => "usage or configuration; nothing was run, no run folder made",
+            Exit::Unreachable => "ComfyUI unreachable",
+            Exit::Deadline => "deadline",
+            Exit::OutOfMemory => "out of memory",
+            Exit::Lost => "prompt lost: the server restarted, or somebody removed it",
+            Exit::Interrupted => "interrupted: Ctrl-C, Ctrl-Break, SIGTERM, SIGHUP",
+        }
+    }
+
     /// The word behind it in a verdict and in the metadata.
     #[must_use]
     pub fn reason(self) -> &'static str {

@@ -17,9 +17,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], pause: impl FnMut(Duration)) -> io
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written
-        .and_then(|()| rename(&part, path, pause))
-        .inspect_err(|_| drop(fs::remove_file(&part)))
+    written.and_then(|()| rename(&part, path, pause)).inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
 /// The name under which a file is written before it has its own.

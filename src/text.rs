@@ -35,10 +35,8 @@ pub fn scene_id(text: &str) -> String {
 #[must_use]
 pub fn file_name(text: &str) -> String {
     let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = clean(last)
-        .chars()
-        .map(|c| if r#"<>:"|?*"#.contains(c) { '_' } else { c })
-        .collect();
+    let name: String =
+        clean(last).chars().map(|c| if r#"<>:"|?*"#.contains(c) { '_' } else { c }).collect();
     harmless(&shorten(&name))
 }
 

@@ -75,9 +75,11 @@ fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
         .map(|(total, free)| total.saturating_sub(free))
         .or_else(|| either("vram_used", "used_mem_mb"))?;
     let idle = bytes(device, "torch_vram_free");
-    let driver = total.zip(free).zip(idle).filter(|_| cuda).map(|((total, free), idle)| {
-        total.saturating_sub(free.saturating_sub(idle))
-    });
+    let driver = total
+        .zip(free)
+        .zip(idle)
+        .filter(|_| cuda)
+        .map(|((total, free), idle)| total.saturating_sub(free.saturating_sub(idle)));
     Some(Reading {
         used: to_mb(used),
         free: free.map(to_mb),
@@ -91,7 +93,9 @@ fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
 fn bytes(value: &Value, key: &str) -> Option<u64> {
     let number = value.get(key)?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be in range
-    number.as_u64().or_else(|| number.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64))
+    number
+        .as_u64()
+        .or_else(|| number.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64))
 }
 
 /// Rounded half to even.
@@ -132,7 +136,8 @@ pub enum Place {
 impl Queue {
     pub(super) fn read(value: &Value) -> Option<Self> {
         let items = |key| {
-            let mut items: Vec<_> = value[key].as_array()?.iter().filter_map(Queued::read).collect();
+            let mut items: Vec<_> =
+                value[key].as_array()?.iter().filter_map(Queued::read).collect();
             // The server lists its heap as it lies: its order is by number only at the top.
             items.sort_by(|(a, _), (b, _)| a.total_cmp(b));
             Some(items.into_iter().map(|(_, item)| item).collect())
@@ -223,7 +228,8 @@ fn node_error(error: &Value) -> String {
 pub(super) fn refusal(value: &Value) -> Option<String> {
     let error = &value["error"];
     let message = error.as_str().map(str::to_owned).or_else(|| text(error, "message"))?;
-    let details = text(error, "details").filter(|details| !details.is_empty() && *details != message);
+    let details =
+        text(error, "details").filter(|details| !details.is_empty() && *details != message);
     Some(clean(&details.map_or(message.clone(), |details| format!("{message} ({details})"))))
 }
 
@@ -351,7 +357,11 @@ fn collect(value: &Value, found: &mut Vec<OutputFile>) {
         Value::Object(fields) => {
             if let Some(filename) = text(value, "filename") {
                 let field = |key| text(value, key).unwrap_or_default();
-                found.push(OutputFile { filename, subfolder: field("subfolder"), kind: field("type") });
+                found.push(OutputFile {
+                    filename,
+                    subfolder: field("subfolder"),
+                    kind: field("type"),
+                });
             } else {
                 fields.values().for_each(|field| collect(field, found));
             }

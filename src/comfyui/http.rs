@@ -191,13 +191,18 @@ impl Http {
     }
 
     fn with_headers<Kind>(&self, request: RequestBuilder<Kind>) -> RequestBuilder<Kind> {
-        self.target.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+        self.target
+            .headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// The error of an answer with a status that the call cannot use.
     pub(super) fn status(&self, method: &str, path: &str, status: u16, body: &[u8]) -> CallError {
         let hint = match status {
-            401 | 403 => " (it wants other credentials: --header-file FILE or user:password@ in the URL)",
+            401 | 403 => {
+                " (it wants other credentials: --header-file FILE or user:password@ in the URL)"
+            }
             300..=399 => " (a redirect, not followed: give the final URL)",
             _ => "",
         };
@@ -211,10 +216,21 @@ impl Http {
         self.fail(method, path, Fault::Status(status), format!("HTTP {status}{hint}{said}"))
     }
 
-    pub(super) fn fail(&self, method: &str, path: &str, fault: Fault, detail: impl Into<String>) -> CallError {
+    pub(super) fn fail(
+        &self,
+        method: &str,
+        path: &str,
+        fault: Fault,
+        detail: impl Into<String>,
+    ) -> CallError {
         // The query may carry names from the server; the route alone says what was asked.
         let route = path.split('?').next().unwrap_or(path);
-        CallError::new(&format!("{method} {route}"), &self.target.base, fault, crate::text::clean(&detail.into()))
+        CallError::new(
+            &format!("{method} {route}"),
+            &self.target.base,
+            fault,
+            crate::text::clean(&detail.into()),
+        )
     }
 
     fn error(&self, method: &str, path: &str, error: &ureq::Error) -> CallError {

@@ -105,7 +105,9 @@ impl Client {
         match status {
             200 => match value["prompt_id"].as_str() {
                 Some(id) => Ok(Submission::Accepted { id: id.to_owned(), broken }),
-                None => Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without prompt_id")),
+                None => {
+                    Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without prompt_id"))
+                }
             },
             400 => match (broken.is_empty(), answers::refusal(&value)) {
                 (false, _) => Ok(Submission::Rejected(broken.join("; "))),
@@ -126,9 +128,9 @@ impl Client {
         let value = self.get(&path)?;
         match value.get(id) {
             None => Ok(None),
-            Some(entry) => Entry::read(entry)
-                .map(Some)
-                .ok_or_else(|| self.http.fail("GET", &path, Fault::BadJson, "an entry without status")),
+            Some(entry) => Entry::read(entry).map(Some).ok_or_else(|| {
+                self.http.fail("GET", &path, Fault::BadJson, "an entry without status")
+            }),
         }
     }
 
@@ -146,8 +148,9 @@ impl Client {
     /// No answer, another status than 200, or an answer without the two arrays.
     pub fn queue(&self) -> Result<Queue, CallError> {
         let value = self.get("/queue")?;
-        Queue::read(&value)
-            .ok_or_else(|| self.http.fail("GET", "/queue", Fault::BadJson, "an answer without its arrays"))
+        Queue::read(&value).ok_or_else(|| {
+            self.http.fail("GET", "/queue", Fault::BadJson, "an answer without its arrays")
+        })
     }
 
     /// The prompt that a POST with these ids made, if the server knows one: by either id, in the
@@ -157,7 +160,8 @@ impl Client {
     /// No answer, another status than 200, or no JSON object.
     pub fn find(&self, ids: &Ids) -> Result<Option<String>, CallError> {
         let queue = self.queue()?;
-        let ours = |item: &&Queued| item.id == ids.prompt || item.client.as_ref() == Some(&ids.client);
+        let ours =
+            |item: &&Queued| item.id == ids.prompt || item.client.as_ref() == Some(&ids.client);
         if let Some(item) = queue.running.iter().chain(&queue.pending).find(ours) {
             return Ok(Some(item.id.clone()));
         }
@@ -218,7 +222,12 @@ impl Client {
         match (value["name"].as_str(), value["subfolder"].as_str()) {
             (Some(name), None | Some("")) => Ok(name.to_owned()),
             (Some(name), Some(folder)) => Ok(format!("{folder}/{name}")),
-            _ => Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without the image's name")),
+            _ => Err(self.http.fail(
+                "POST",
+                PATH,
+                Fault::BadJson,
+                "an answer without the image's name",
+            )),
         }
     }
 
@@ -252,8 +261,12 @@ impl Client {
         }
         match json::parse(&body) {
             Ok(value) if value.is_object() => Ok(value),
-            Ok(_) => Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is no JSON object")),
-            Err(_) => Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is not JSON")),
+            Ok(_) => {
+                Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is no JSON object"))
+            }
+            Err(_) => {
+                Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is not JSON"))
+            }
         }
     }
 

@@ -70,7 +70,9 @@ impl Workflow {
     pub fn place_without_story(&mut self, scene: &str) -> Result<(), String> {
         for placeholder in [PROMPT, NEGATIVE, KEYFRAME] {
             if self.holds(placeholder) {
-                return Err(format!("it holds {placeholder}, which only a story can fill: --story PATH"));
+                return Err(format!(
+                    "it holds {placeholder}, which only a story can fill: --story PATH"
+                ));
             }
         }
         self.fill(SCENE_ID, scene);
@@ -138,9 +140,8 @@ impl Workflow {
 
     fn holds(&self, placeholder: &str) -> bool {
         self.ids().into_iter().any(|id| {
-            self.inputs(id).any(|(_, value)| {
-                value.as_str().is_some_and(|text| text.contains(placeholder))
-            })
+            self.inputs(id)
+                .any(|(_, value)| value.as_str().is_some_and(|text| text.contains(placeholder)))
         })
     }
 
@@ -199,7 +200,8 @@ impl Workflow {
     }
 
     fn only(&self, places: &BTreeSet<(String, String)>) -> Result<(String, String), String> {
-        let named = |(id, input): (&str, &str)| format!("node {id} {} {input}", clean(self.class(id)));
+        let named =
+            |(id, input): (&str, &str)| format!("node {id} {} {input}", clean(self.class(id)));
         let mut places_in_order = places.iter();
         match (places_in_order.next(), places_in_order.next()) {
             (Some(place), None) => Ok(place.clone()),

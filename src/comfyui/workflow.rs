@@ -147,14 +147,21 @@ impl Workflow {
                     [Some(id.as_str()), self.title(id), Some(self.class(id))].into_iter().flatten()
                 });
                 let near = nearest(name, names).map_or_else(
-                    || "name it by its id, or by a title or class_type that only one node has".into(),
+                    || {
+                        "name it by its id, or by a title or class_type that only one node has"
+                            .into()
+                    },
                     did_you_mean,
                 );
                 Err(format!("no node '{name}': {near}"))
             }
             many => {
                 let ids: Vec<_> = many.iter().map(|id| id.as_str()).collect();
-                Err(format!("{} nodes are called '{name}': name one by its id ({})", ids.len(), ids.join(", ")))
+                Err(format!(
+                    "{} nodes are called '{name}': name one by its id ({})",
+                    ids.len(),
+                    ids.join(", ")
+                ))
             }
         }
     }
@@ -178,12 +185,18 @@ fn like(old: &Value, text: &str) -> Option<Value> {
             "false" | "$false" => Some(false.into()),
             _ => None,
         },
-        Value::Number(number) if number.is_f64() => {
-            text.trim().parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number)
-        }
+        Value::Number(number) if number.is_f64() => text
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .and_then(serde_json::Number::from_f64)
+            .map(Value::Number),
         Value::Number(_) => {
             let text = text.trim();
-            text.parse::<i64>().map(Into::into).or_else(|_| text.parse::<u64>().map(Into::into)).ok()
+            text.parse::<i64>()
+                .map(Into::into)
+                .or_else(|_| text.parse::<u64>().map(Into::into))
+                .ok()
         }
         _ => serde_json::from_str(text).ok(),
     }

@@ -3,6 +3,7 @@
 use super::names::Spelling;
 use super::row::{Group, Kind, Row, Verb};
 use super::table::TABLE;
+use crate::exit::Exit;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 /// Where an option's description begins in the short help, in columns.
@@ -30,18 +31,6 @@ FastIteration, else from the environment, else it is the default.
 const SHORT_END: &str = "
 PowerShell's spelling works too: -MaxWaitSeconds 600, -Fast
 --help: every option, exit codes, environment variables, examples; -V: the version";
-
-const EXIT_CODES: [(&str, &str); 9] = [
-    ("0", "every scene succeeded"),
-    ("1", "scenes failed for different reasons, or for one without a code of its own"),
-    ("2", "usage or configuration; nothing was run, no run folder made"),
-    ("3", "ComfyUI unreachable"),
-    ("4", "deadline"),
-    ("5", "out of memory"),
-    ("6", "prompt lost: the server restarted, or somebody removed it"),
-    ("8", "another run holds the lock; no run folder made"),
-    ("130", "interrupted: Ctrl-C, Ctrl-Break, SIGTERM, SIGHUP"),
-];
 
 const EXAMPLES: [(&str, &str); 6] = [
     ("run-comfyui-e2e flow.json", "one workflow, one scene"),
@@ -100,7 +89,7 @@ pub(super) fn full() -> String {
         lines.extend(row.env.iter().map(|variable| format!("  {variable:<38}{option}")));
     }
     lines.push("\nExit codes:".to_owned());
-    lines.extend(EXIT_CODES.map(|(code, meaning)| format!("  {code:<5}{meaning}")));
+    lines.extend(Exit::ALL.map(|exit| format!("  {:<5}{}", exit.code(), exit.sentence())));
     lines.push("\nExamples:".to_owned());
     lines.extend(EXAMPLES.map(|(line, meaning)| format!("  {line}\n{INDENT}{meaning}")));
     lines.join("\n")
@@ -184,8 +173,9 @@ mod tests {
             assert!(words(&text).contains(&words(row.help)), "{}", row.name);
             assert_eq!(row.help.is_empty(), row.group == Group::Inert, "{}", row.name);
         }
-        for (code, meaning) in EXIT_CODES {
-            assert!(text.contains(&format!("  {code:<5}{meaning}\n")), "{code}");
+        for exit in Exit::ALL {
+            let line = format!("  {:<5}{}\n", exit.code(), exit.sentence());
+            assert!(text.contains(&line), "{line}");
         }
     }
 }

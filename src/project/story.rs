@@ -70,6 +70,11 @@ impl StoryScene {
         if let Some(path) = keyframe.as_ref().filter(|path| !path.is_file()) {
             return Err(format!("'{}': its keyframe {} is not there", clean(&id), path.display()));
         }
-        Ok(StoryScene { id, prompt, negative: text("negativePrompt").unwrap_or_default(), keyframe })
+        Ok(StoryScene {
+            id,
+            prompt,
+            negative: text("negativePrompt").unwrap_or_default(),
+            keyframe,
+        })
     }
 }

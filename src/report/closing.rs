@@ -21,7 +21,7 @@ pub fn block(run: &RunRecord, vram: &Statistics) -> Vec<String> {
     lines.extend(scenes(run).into_iter().map(|scene| scene_line(scene, run, vram)));
     lines.push(aftermath(run));
     lines.extend(peak(run, vram));
-    lines.extend(took(vram));
+    lines.extend(took(run, vram));
     lines.push(trust(vram));
     lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
     lines
@@ -42,7 +42,12 @@ fn verdict(run: &RunRecord) -> String {
             format!("INTERRUPTED: {good} of {all} scenes succeeded, exit 130 (interrupted)")
         }
         exit => {
-            format!("FAILED: {} of {all} scenes, exit {} ({})", all - good, exit.code(), exit.reason())
+            format!(
+                "FAILED: {} of {all} scenes, exit {} ({})",
+                all - good,
+                exit.code(),
+                exit.reason()
+            )
         }
     };
     format!(
@@ -97,7 +102,8 @@ fn attempts(attempts: &[Attempt]) -> String {
             format!("{}: {}, {}", ordinal(index + 1), attempt.outcome.name(), attempt.why)
         })
         .collect();
-    let earlier = if earlier.is_empty() { String::new() } else { format!(" ({})", earlier.join("; ")) };
+    let earlier =
+        if earlier.is_empty() { String::new() } else { format!(" ({})", earlier.join("; ")) };
     format!("{} attempt{earlier}", ordinal(attempts.len()))
 }
 
@@ -132,7 +138,9 @@ fn aftermath(run: &RunRecord) -> String {
     });
     let memory = memory.unwrap_or_default();
     match (&after.still_running, after.queue) {
-        (Some(scene), _) => format!("GPU not free: {scene} was asked to end and still runs{memory}"),
+        (Some(scene), _) => {
+            format!("GPU not free: {scene} was asked to end and still runs{memory}")
+        }
         (None, Some(0)) => format!("GPU free: queue empty{memory}"),
         (None, Some(1)) => format!("GPU: 1 prompt of somebody else in the queue{memory}"),
         (None, Some(n)) => format!("GPU: {n} prompts of somebody else in the queue{memory}"),
@@ -165,8 +173,11 @@ fn is_ram(run: &RunRecord) -> bool {
     matches!(run.server.device_kind.as_deref(), Some("cpu" | "mps"))
 }
 
-fn took(vram: &Statistics) -> Option<String> {
+fn took(run: &RunRecord, vram: &Statistics) -> Option<String> {
     let mb = vram.run_took.as_ref()?.mb();
+    if is_ram(run) {
+        return Some(format!("The run itself took {mb} MB of system RAM"));
+    }
     let gb = |gb: u64| gb * 1024;
     let smaller = CARDS.into_iter().rev().find(|card| gb(*card) < mb);
     let larger = CARDS.into_iter().find(|card| gb(*card) >= mb);
@@ -205,9 +216,12 @@ fn whole(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.1}") } else { format!("{seconds:.0}") }
 }
 
-/// `video/a/a.mp4 (1.53 MB)`.
+/// `video/a/a.mp4 (1.53 MB)`; of a small file its bytes.
 #[must_use]
 pub fn sized(output: &Output) -> String {
+    if output.bytes < MB / 100 {
+        return format!("{} ({} bytes)", output.path, output.bytes);
+    }
     #[allow(clippy::cast_precision_loss)] // two decimals are shown
     let mb = output.bytes as f64 / MB as f64;
     format!("{} ({mb:.2} MB)", output.path)

@@ -229,7 +229,8 @@ impl<'a> Fields<'a> {
         read: impl Fn(Fields<'a>) -> Result<T, String>,
     ) -> Result<Vec<T>, String> {
         let items = self.value[key].as_array().ok_or_else(|| self.wrong(key))?;
-        let fields = |(index, value)| Fields { path: format!("{}{key}[{index}].", self.path), value };
+        let fields =
+            |(index, value)| Fields { path: format!("{}{key}[{index}].", self.path), value };
         items.iter().enumerate().map(fields).map(read).collect()
     }
 

@@ -253,12 +253,13 @@ impl RunRecord {
         if exits.clone().any(|exit| exit == Exit::Unreachable) {
             return Exit::Unreachable;
         }
-        exits.try_fold(Exit::Success, |all, exit| match (all, exit) {
-            (Exit::Success, one) | (one, Exit::Success) => Ok(one),
-            (all, one) if all == one => Ok(one),
-            _ => Err(Exit::Failed),
-        })
-        .unwrap_or_else(|mixed| mixed)
+        exits
+            .try_fold(Exit::Success, |all, exit| match (all, exit) {
+                (Exit::Success, one) | (one, Exit::Success) => Ok(one),
+                (all, one) if all == one => Ok(one),
+                _ => Err(Exit::Failed),
+            })
+            .unwrap_or_else(|mixed| mixed)
     }
 
     /// Scenes that did what they were asked for.

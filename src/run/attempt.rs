@@ -137,7 +137,10 @@ fn follow_to_end(
             {
                 let text = format!("{error}: polling on");
                 if matches!(seen, Seen::Unread(_)) {
-                    stage.wait.journal.say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
+                    stage
+                        .wait
+                        .journal
+                        .say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
                 } else {
                     stage.warn(&scene.id, &text);
                 }
@@ -196,14 +199,16 @@ fn look(stage: &mut Stage, scene: &Scene, id: &str) -> Result<Seen, Interrupted>
     };
     // What came meanwhile belongs to what was known before this answer.
     stage.wait.check()?;
-    let ours = |id: &String| {
-        stage.unfinished.iter().any(|prompt| prompt.accepted.as_ref() == Some(id))
-    };
+    let ours =
+        |id: &String| stage.unfinished.iter().any(|prompt| prompt.accepted.as_ref() == Some(id));
     let strangers: Vec<_> =
         queue.running.iter().map(|prompt| &prompt.id).filter(|id| !ours(id)).cloned().collect();
     for stranger in strangers {
         if stage.others.insert(stranger) {
-            stage.wait.journal.say("Another client's prompt is running: its memory is in the figures");
+            stage
+                .wait
+                .journal
+                .say("Another client's prompt is running: its memory is in the figures");
         }
     }
     match queue.place(id) {

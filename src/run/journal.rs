@@ -67,7 +67,10 @@ impl Journal {
         if let Err(error) = written
             && !std::mem::replace(&mut self.file_failed, true)
         {
-            self.print(&format!("WARNING: {}: {error}: lines are missing there\n", self.file.display()));
+            self.print(&format!(
+                "WARNING: {}: {error}: lines are missing there\n",
+                self.file.display()
+            ));
         }
     }
 

@@ -189,7 +189,8 @@ impl Run<'_> {
     fn reach(&mut self) -> Result<Result<(Target, Stats), String>, Interrupted> {
         let server = &self.options.server;
         let mut headers = server.headers.clone();
-        headers.extend(server.url.authorization().map(|basic| ("Authorization".into(), basic.into())));
+        headers
+            .extend(server.url.authorization().map(|basic| ("Authorization".into(), basic.into())));
         let mut target = Target {
             base: server.url.base().to_owned(),
             headers,
@@ -320,7 +321,11 @@ impl Run<'_> {
         };
         let mut records = Vec::new();
         for (index, scene) in scenes.iter().enumerate() {
-            let why = if stage.wait.interrupted() { Some("interrupted".into()) } else { stage.over.clone() };
+            let why = if stage.wait.interrupted() {
+                Some("interrupted".into())
+            } else {
+                stage.over.clone()
+            };
             records.push(match why {
                 Some(why) => SceneRecord::skipped(&scene.id, why),
                 None => {
@@ -333,7 +338,9 @@ impl Run<'_> {
             stage.unfinished.first().map(|prompt| prompt.scene.clone());
         let good = records.iter().filter(|record| record.outcome.is_success()).count();
         let bad = records.len() - good;
-        self.wait.journal.say(&format!("WAN I2V generation summary: {good} succeeded, {bad} failed"));
+        self.wait
+            .journal
+            .say(&format!("WAN I2V generation summary: {good} succeeded, {bad} failed"));
         self.wait.journal.say(match (good, bad) {
             (_, 0) => "✓ WAN I2V generation completed successfully",
             (0, _) => "✗ WAN I2V generation failed completely",

@@ -57,9 +57,9 @@ fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile, String)> 
         let mut path = format!("{folder}/{scene}/{name}");
         let mut copy = 2;
         while !taken.insert(path.to_lowercase()) {
-            let (stem, dot) = name.rsplit_once('.').map_or((&*name, String::new()), |(stem, end)| {
-                (stem, format!(".{end}"))
-            });
+            let (stem, dot) = name
+                .rsplit_once('.')
+                .map_or((&*name, String::new()), |(stem, end)| (stem, format!(".{end}")));
             path = format!("{folder}/{scene}/{stem}-{copy}{dot}");
             copy += 1;
         }
@@ -84,7 +84,8 @@ fn fetch_one(
     stage.wait.check()?;
     let target: PathBuf = stage.folder.join(path);
     let part = part_of(&target);
-    let trouble = |what: &dyn std::fmt::Display, gone| Trouble { gone, why: format!("{path}: {what}") };
+    let trouble =
+        |what: &dyn std::fmt::Display, gone| Trouble { gone, why: format!("{path}: {what}") };
     let broken = |what: &dyn std::fmt::Display| trouble(what, false);
     let result = (|| {
         let (length, mut body) = match stage.client.view(file) {
@@ -119,7 +120,8 @@ fn fetch_one(
             bytes += count as u64;
         }
         if length.is_some_and(|length| length != bytes) {
-            let short = format!("{bytes} bytes came, {} were announced", length.unwrap_or_default());
+            let short =
+                format!("{bytes} bytes came, {} were announced", length.unwrap_or_default());
             return Ok(Err(broken(&short)));
         }
         drop(out);

@@ -32,7 +32,10 @@ pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> SceneRecord {
     let line = match record.outcome {
         Outcome::Succeeded => format!("✓ Video generation completed ({:.1}s)", record.seconds),
         Outcome::Cached => {
-            format!("✓ Video generation completed ({:.1}s): all of it from ComfyUI's cache", record.seconds)
+            format!(
+                "✓ Video generation completed ({:.1}s): all of it from ComfyUI's cache",
+                record.seconds
+            )
         }
         outcome => format!(
             "✗ Video generation failed: {}: {} ({:.1}s)",
@@ -52,7 +55,12 @@ struct Life {
 }
 
 impl Life {
-    fn attempts(&mut self, stage: &mut Stage, scene: &Scene, what: &str) -> Result<(), Interrupted> {
+    fn attempts(
+        &mut self,
+        stage: &mut Stage,
+        scene: &Scene,
+        what: &str,
+    ) -> Result<(), Interrupted> {
         let mut budget = stage.options.scene_retry_budget;
         let mut made_anew = false;
         let mut freed_twice = false;
@@ -76,7 +84,12 @@ impl Life {
             if files_gone && !made_anew {
                 made_anew = true;
                 free_first = true;
-                self.warn(stage, &format!("cached, but a file is gone from the server ({why}): made anew after /free"));
+                self.warn(
+                    stage,
+                    &format!(
+                        "cached, but a file is gone from the server ({why}): made anew after /free"
+                    ),
+                );
                 continue;
             }
             if not_fresh && outcome.is_success() {
@@ -99,8 +112,11 @@ impl Life {
                 ));
                 continue;
             }
-            let outcome =
-                if outcome == Outcome::Cached && self.executed { Outcome::Succeeded } else { outcome };
+            let outcome = if outcome == Outcome::Cached && self.executed {
+                Outcome::Succeeded
+            } else {
+                outcome
+            };
             self.end(outcome, &why);
             if outcome == Outcome::Unreachable {
                 stage.over = Some("server gone".into());
@@ -125,16 +141,20 @@ impl Life {
         if !tried.all_cached && attempt.outcome.is_success() && !attempt.cached_nodes.is_empty() {
             self.warn(
                 stage,
-                &format!("partly cached: {} of its nodes were not executed", attempt.cached_nodes.len()),
+                &format!(
+                    "partly cached: {} of its nodes were not executed",
+                    attempt.cached_nodes.len()
+                ),
             );
         }
         self.record.outputs = tried.outputs;
         self.record.attempts.push(attempt);
         let Some(history) = tried.history else { return };
         let path = stage.folder.join("history").join(format!("{}.json", self.record.id));
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-            write_whole(&path, history.as_bytes(), |time| stage.wait.linger(time))
-        });
+        let written = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| write_whole(&path, history.as_bytes(), |time| stage.wait.linger(time)));
         if let Err(error) = written {
             self.warn(stage, &format!("{}: {error}", path.display()));
         }

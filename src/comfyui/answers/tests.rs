@@ -85,7 +85,8 @@ fn the_queue_is_ordered_by_number_not_as_the_heap_lies() {
 
 #[test]
 fn a_success_lists_its_files_in_node_order() {
-    let file = |name: &str, kind: &str| json!({"filename": name, "subfolder": "video", "type": kind});
+    let file =
+        |name: &str, kind: &str| json!({"filename": name, "subfolder": "video", "type": kind});
     let outputs = json!({
         "10": {"images": [file("late.png", "output")]},
         "9": {"images": [file("clip.mp4", "output")], "animated": [true]},
@@ -108,8 +109,7 @@ fn a_success_lists_its_files_in_node_order() {
 #[test]
 fn all_cached_means_every_output_to_execute() {
     let messages = |nodes: Value| json!([["execution_cached", {"nodes": nodes}]]);
-    let cached =
-        |nodes, wanted| entry("success", &messages(nodes), &json!({}), &wanted).all_cached;
+    let cached = |nodes, wanted| entry("success", &messages(nodes), &json!({}), &wanted).all_cached;
     assert!(cached(json!(["1", "2", "3"]), json!(["3"])));
     assert!(!cached(json!(["1", "2"]), json!(["3"])));
     assert!(!cached(json!([]), json!([])));

@@ -95,7 +95,9 @@ impl Sums {
             let between = if between < -DAY_MS / 2 { between + DAY_MS } else { between };
             if let Ok(between) = u64::try_from(between) {
                 self.span_ms += between;
-                let gap = between.saturating_add(line.took_ms.unwrap_or(0));
+                // Two stamps of one whole second are up to a second apart.
+                let apart = if between == 0 && line.at.millisecond() == 0 { 1000 } else { between };
+                let gap = apart.saturating_add(line.took_ms.unwrap_or(0));
                 self.longest_gap_ms = self.longest_gap_ms.max(Some(gap));
             }
         }
@@ -137,9 +139,9 @@ impl Sums {
         });
         let run_took = match (driver_first, self.first) {
             (Some(start), _) => self.driver_peak.map(|peak| RunTook { driver: true, peak, start }),
-            (None, Some((first, Source::ComfyUi))) => self
-                .comfyui_peak
-                .map(|peak| RunTook { driver: false, peak, start: first.used }),
+            (None, Some((first, Source::ComfyUi))) => {
+                self.comfyui_peak.map(|peak| RunTook { driver: false, peak, start: first.used })
+            }
             _ => None,
         };
         let left = |scene: &Scene| match driver_first {

@@ -52,7 +52,10 @@ fn without_a_driver_figure_used_stands_alone() {
 fn no_sample_says_why() {
     for (log, why) in [
         ("", "the log is empty"),
-        ("12:00:00,Missed=refused\n12:00:05,Missed=timeout\n12:00:10,Missed=refused\n", "timeout 1, refused 2"),
+        (
+            "12:00:00,Missed=refused\n12:00:05,Missed=timeout\n12:00:10,Missed=refused\n",
+            "timeout 1, refused 2",
+        ),
     ] {
         let block = of(log).block(Path::new("x"), &[]);
         assert_eq!(block[1], format!("No VRAM sample was taken: {why}"));
@@ -72,14 +75,20 @@ fn midnight_is_no_gap_and_neither_is_a_clock_that_was_set_back() {
     assert_eq!(at(&["23:59:58", "00:00:03"]), Some(5_000));
     assert_eq!(at(&["12:00:00", "11:00:00", "11:00:05"]), Some(5_000));
     assert_eq!(at(&["12:00:00"]), None);
+    // Whole seconds are cut off, not rounded: within one there is up to a second.
+    assert_eq!(at(&["12:00:00", "12:00:00"]), Some(1_000));
 }
 
 #[test]
 fn growth_is_of_the_last_readings_from_the_second_scene_on() {
-    let log = [9000, 2000, 2004, 2008, 2012].iter().enumerate().fold(String::new(), |mut log, (n, left)| {
-        writeln!(log, "12:00:0{n},Used=8000MB,Scene=s{n}\n12:00:0{n},Used={left}MB,Scene=s{n}").unwrap();
-        log
-    });
+    let log = [9000, 2000, 2004, 2008, 2012].iter().enumerate().fold(
+        String::new(),
+        |mut log, (n, left)| {
+            writeln!(log, "12:00:0{n},Used=8000MB,Scene=s{n}\n12:00:0{n},Used={left}MB,Scene=s{n}")
+                .unwrap();
+            log
+        },
+    );
     assert_eq!(of(&log).growth_per_scene, Some(4));
     assert_eq!(of(LOG).growth_per_scene, None);
 }

@@ -72,14 +72,11 @@ impl Statistics {
         figures.extend(peak.used.map(|used| format!("{used} MB")));
         figures.extend(peak.driver.map(|driver| format!("driver {driver} MB")));
         let highest = peak.driver.or(peak.used)?;
-        let card = self.total.filter(|total| *total > 0).map(|total| {
-            format!(" of {total} MB ({} %)", (highest * 200 + total) / (2 * total))
-        });
-        Some(format!(
-            "Peak while generating: {}{}",
-            figures.join("; "),
-            card.unwrap_or_default()
-        ))
+        let card = self
+            .total
+            .filter(|total| *total > 0)
+            .map(|total| format!(" of {total} MB ({} %)", (highest * 200 + total) / (2 * total)));
+        Some(format!("Peak while generating: {}{}", figures.join("; "), card.unwrap_or_default()))
     }
 
     fn run_itself(&self) -> Option<String> {
@@ -122,7 +119,8 @@ fn scene_line(scene: &SceneStatistics) -> String {
         1 => "1 sample".to_owned(),
         n => format!("{n} samples"),
     };
-    let figures = if figures.is_empty() { samples } else { format!("{} ({samples})", figures.join(", ")) };
+    let figures =
+        if figures.is_empty() { samples } else { format!("{} ({samples})", figures.join(", ")) };
     let driver = scene.driver_peak.map(|driver| format!("; driver peak {driver} MB"));
     format!("Scene {}: {figures}{}", scene.id, driver.unwrap_or_default())
 }

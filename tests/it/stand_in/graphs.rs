@@ -1,0 +1,133 @@
+//! Graphs in `ComfyUI`'s API format.
+
+use serde_json::{Value, json};
+
+fn empty_image(width: u64, height: u64, batch_size: u64, color: u64) -> Value {
+    json!({
+        "class_type": "EmptyImage",
+        "inputs": {"width": width, "height": height, "batch_size": batch_size, "color": color},
+    })
+}
+
+/// A picture that goes through one node and becomes a video: nodes 1 to 4.
+fn video_through(prefix: &str, color: u64, class: &str, mut inputs: Value) -> Value {
+    inputs["image"] = json!(["1", 0]);
+    json!({
+        "1": empty_image(320, 240, 16, color),
+        "2": {"class_type": class, "inputs": inputs},
+        "3": {"class_type": "CreateVideo", "inputs": {"images": ["2", 0], "fps": 8.0}},
+        "4": {"class_type": "SaveVideo", "inputs": {
+            "video": ["3", 0], "filename_prefix": prefix, "format": "auto", "codec": "auto",
+        }},
+    })
+}
+
+/// A video whose making takes some seconds and megabytes. The colour makes it a new one.
+pub fn video(prefix: &str, seconds: f64, mb: u64, color: u64) -> Value {
+    video_through(prefix, color, "HoldMemory", json!({"mb": mb, "seconds": seconds}))
+}
+
+/// A video that ignores an interrupt for some seconds.
+pub fn deaf(prefix: &str, seconds: f64, deaf_seconds: f64) -> Value {
+    let inputs = json!({"mb": 64, "seconds": seconds, "deaf_seconds": deaf_seconds});
+    video_through(prefix, 1, "HoldMemory", inputs)
+}
+
+/// A video made with a model that stays loaded.
+pub fn model(prefix: &str, mb: u64, color: u64) -> Value {
+    video_through(prefix, color, "LoadModel", json!({"mb": mb}))
+}
+
+/// Some pictures of one colour.
+pub fn images(prefix: &str, count: u64, color: u64) -> Value {
+    json!({
+        "1": empty_image(64, 64, count, color),
+        "2": {"class_type": "SaveImage", "inputs": {
+            "images": ["1", 0], "filename_prefix": prefix,
+        }},
+    })
+}
+
+/// Pictures of which only previews are kept.
+pub fn previews(count: u64, color: u64) -> Value {
+    json!({
+        "1": empty_image(64, 64, count, color),
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    })
+}
+
+/// Fails every time.
+pub fn failing(message: &str) -> Value {
+    video_through("video/failing", 2, "FailAlways", json!({"message": message}))
+}
+
+/// Fails the first time that a server executes it.
+pub fn fail_once(prefix: &str, message: &str) -> Value {
+    video_through(prefix, 3, "FailOnce", json!({"message": message}))
+}
+
+/// Saves a picture, then fails.
+pub fn failing_late(prefix: &str, message: &str) -> Value {
+    let mut graph = images(prefix, 1, 4);
+    graph["4"] =
+        json!({"class_type": "FailAlways", "inputs": {"image": ["1", 0], "message": message}});
+    graph["5"] = json!({"class_type": "SaveImage", "inputs": {
+        "images": ["4", 0], "filename_prefix": "img/after",
+    }});
+    graph
+}
+
+/// Takes 4 GB for a moment, then all there is.
+pub fn out_of_memory() -> Value {
+    video_through("video/too-large", 5, "OutOfMemory", json!({"mb": 4096, "seconds": 0.2}))
+}
+
+/// Refused: node 4 wants a checkpoint that the server does not have.
+pub fn invalid() -> Value {
+    json!({
+        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x.safetensors"}},
+        "5": {"class_type": "KSampler", "inputs": {"model": ["4", 0], "seed": 1, "steps": 20}},
+        "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["4", 2]}},
+        "9": {"class_type": "SaveImage", "inputs": {
+            "images": ["6", 0], "filename_prefix": "img/invalid",
+        }},
+    })
+}
+
+/// Refused: nothing is linked to the video input.
+pub fn missing_input() -> Value {
+    json!({
+        "3": {"class_type": "SaveVideo", "inputs": {
+            "filename_prefix": "video/x", "format": "auto", "codec": "auto",
+        }},
+    })
+}
+
+/// Refused: there is nothing to save.
+pub fn no_outputs() -> Value {
+    json!({"1": empty_image(64, 64, 2, 77)})
+}
+
+/// Refused: a node that is not installed.
+pub fn unknown_node() -> Value {
+    json!({"1": {"class_type": "NoSuchNode", "inputs": {}}})
+}
+
+/// Accepted in part: the video is good, output 9 hangs on a node that is not there.
+pub fn partial(prefix: &str) -> Value {
+    let mut graph = video(prefix, 0.0, 0, 9);
+    graph["9"] = json!({"class_type": "SaveImage", "inputs": {
+        "images": ["99", 0], "filename_prefix": "x",
+    }});
+    graph
+}
+
+/// A picture made from an uploaded one.
+pub fn from_image(prefix: &str, image: &str) -> Value {
+    json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": image}},
+        "2": {"class_type": "SaveImage", "inputs": {
+            "images": ["1", 0], "filename_prefix": prefix,
+        }},
+    })
+}

@@ -1,0 +1,200 @@
+//! A `ComfyUI` to test against: its queue, executor, cache, memory, files and routes, with answers
+//! byte for byte in the real server's form, and misbehaviour on demand.
+//!
+//! Nothing here sleeps or polls: every wait is a wait for a change of the server's [`State`].
+#![allow(dead_code, unused_imports, reason = "the tests and the demo each use a part of it")]
+
+mod config;
+mod executor;
+mod faults;
+mod files;
+mod graph;
+pub mod graphs;
+mod http;
+mod messages;
+mod nodes;
+mod png;
+mod python;
+mod routes;
+mod server;
+mod stats;
+mod transfer;
+mod validate;
+mod world;
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+pub use config::{Config, Device, Version};
+pub use faults::Fault;
+pub use http::Request;
+use server::Server;
+pub use world::State;
+use world::World;
+
+/// A running stand-in. Dropping it stops all its threads.
+pub struct StandIn {
+    world: Arc<World>,
+    port: u16,
+    server: Mutex<Option<Server>>,
+    executor: Option<JoinHandle<()>>,
+}
+
+impl StandIn {
+    /// A `ComfyUI` 0.3.64 on the CPU, like the recorded one.
+    pub fn start() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// A server as the configuration describes it, on a free port of the loopback address.
+    pub fn with(config: Config) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let world = Arc::new(World::new(config));
+        let executor = {
+            let world = Arc::clone(&world);
+            std::thread::spawn(move || executor::run(&world))
+        };
+        let server = Mutex::new(Some(Server::start(&world, listener)));
+        Self { world, port, server, executor: Some(executor) }
+    }
+
+    /// Where it answers, with its path prefix and without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}{}", self.port, self.world.config.prefix)
+    }
+
+    /// The port, the same one through every restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The next `times` requests whose `METHOD /path` starts with `route` meet `fault`;
+    /// `usize::MAX` means always. Paths are matched with and without the prefix and `/api`.
+    pub fn fail_next(&self, route: &str, times: usize, fault: Fault) {
+        self.world.change(|state| state.faults.plan(route, times, fault));
+    }
+
+    /// Forgets the planned faults and lets go of every request that one holds up.
+    pub fn clear_faults(&self) {
+        self.world.change(|state| state.faults.clear());
+    }
+
+    /// Refuses connections and cuts the open ones; what was queued goes on running.
+    pub fn stop_listening(&self) {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(server) = server {
+            server.stop(&self.world);
+        }
+    }
+
+    /// Listens again, on the same port.
+    pub fn listen_again(&self) {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if server.is_none() {
+            *server = Some(Server::start(&self.world, rebind(self.port)));
+        }
+    }
+
+    /// A crash and a new start: queue, history, cache and memory are gone, the files remain.
+    pub fn restart(&self) {
+        self.stop_listening();
+        self.world.change(State::forget);
+        self.listen_again();
+    }
+
+    /// Deletes the files that prompts saved; cached nodes still list them.
+    pub fn forget_outputs(&self) {
+        self.world.change(|state| state.files.forget_outputs());
+    }
+
+    /// Removes what is pending, as another client's `clear` does.
+    pub fn clear_queue(&self) {
+        self.world.change(|state| state.pending.clear());
+    }
+
+    /// Removes what is pending and what runs, without any history entry.
+    pub fn drop_prompts(&self) {
+        self.world.change(State::drop_prompts);
+    }
+
+    /// Interrupts whatever runs, as another client does.
+    pub fn interrupt_running(&self) {
+        self.world.change(State::interrupt_running);
+    }
+
+    /// The memory in use on the first device beside that of prompts and models.
+    pub fn set_used_mb(&self, base: u64) {
+        self.world.change(|state| state.memory.base = base << 20);
+    }
+
+    /// Every request that arrived, in order, those that met a fault too.
+    pub fn requests(&self) -> Vec<Request> {
+        self.world.look(|state| state.requests.clone())
+    }
+
+    /// How many prompts executed anything, that is, did not come from the cache alone.
+    pub fn executed(&self) -> usize {
+        self.world.look(|state| state.executed)
+    }
+
+    /// How many prompts were posted and accepted.
+    pub fn posted(&self) -> usize {
+        self.world.look(|state| state.posted)
+    }
+
+    /// Name, subfolder and size of every uploaded file.
+    pub fn uploads(&self) -> Vec<(String, String, usize)> {
+        self.world.look(|state| state.uploads.clone())
+    }
+
+    /// Whether nothing runs and nothing waits.
+    pub fn queue_is_empty(&self) -> bool {
+        self.world.look(State::is_idle)
+    }
+
+    /// Waits until the condition holds of the server's state: whether it did in time.
+    pub fn wait_until(&self, timeout: Duration, condition: impl FnMut(&State) -> bool) -> bool {
+        self.world.wait_until(timeout, condition)
+    }
+
+    /// Waits until a prompt runs.
+    pub fn wait_until_running(&self, timeout: Duration) -> bool {
+        self.wait_until(timeout, |state| state.running.is_some())
+    }
+
+    /// Waits until nothing runs and nothing waits.
+    pub fn wait_until_idle(&self, timeout: Duration) -> bool {
+        self.wait_until(timeout, State::is_idle)
+    }
+
+    /// Waits until `times` requests whose `METHOD /path` starts with `route` have arrived,
+    /// counted from the start of the server.
+    pub fn wait_until_request(&self, route: &str, times: usize, timeout: Duration) -> bool {
+        self.wait_until(timeout, |state| state.asked(route) >= times)
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.world.change(|state| state.closed = true);
+        self.stop_listening();
+        if let Some(executor) = self.executor.take() {
+            let _ = executor.join();
+        }
+    }
+}
+
+/// Binds a port that was given up a moment ago; the system may need that moment too.
+fn rebind(port: u16) -> TcpListener {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < deadline, "port {port} is taken: {error}"),
+        }
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,107 @@
+//! The listener: a thread that accepts, and a thread for each connection.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::faults::{self, Fault, Held};
+use super::world::World;
+use super::{http, routes};
+
+/// A listener that can be stopped.
+pub struct Server {
+    port: u16,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+/// What the listener and its connections have in common.
+#[derive(Default)]
+struct Shared {
+    stopping: AtomicBool,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Default)]
+struct Connections {
+    open: HashMap<u64, TcpStream>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Shared {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    /// Accepts connections from now on.
+    pub fn start(world: &Arc<World>, listener: TcpListener) -> Self {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        let shared = Arc::new(Shared::default());
+        let accepting = {
+            let (world, shared) = (Arc::clone(world), Arc::clone(&shared));
+            std::thread::spawn(move || accept(&world, &shared, &listener))
+        };
+        Self { port, shared, accepting }
+    }
+
+    /// Refuses connections, cuts the open ones and returns when all threads have ended.
+    pub fn stop(self, world: &World) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
+        let _ = self.accepting.join();
+        for stream in self.shared.connections().open.values() {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        world.ring();
+        let threads = std::mem::take(&mut self.shared.connections().threads);
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn accept(world: &Arc<World>, shared: &Arc<Shared>, listener: &TcpListener) {
+    for (id, stream) in (0..).zip(listener.incoming()) {
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok((stream, twin)) = stream.and_then(|stream| Ok((stream.try_clone()?, stream))) else {
+            continue;
+        };
+        let mut connections = shared.connections();
+        connections.open.insert(id, twin);
+        connections.threads.retain(|thread| !thread.is_finished());
+        let (world, shared) = (Arc::clone(world), Arc::clone(shared));
+        connections.threads.push(std::thread::spawn(move || {
+            let _ = serve(&world, &shared.stopping, &stream); // an error: the client has gone
+            shared.connections().open.remove(&id);
+        }));
+    }
+}
+
+/// Answers requests until one side closes.
+fn serve(world: &World, stopping: &AtomicBool, stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    while let Some(mut request) = http::read_head(stream)? {
+        let (fault, epoch) =
+            world.change(|state| (state.faults.take(&request), state.faults.epoch));
+        if matches!(fault, Some(Fault::Reset)) {
+            world.change(|state| state.requests.push(request));
+            return Ok(());
+        }
+        http::read_body(stream, &mut request)?;
+        let closes = request.closes();
+        world.change(|state| state.requests.push(request.clone()));
+        let held = Held { world, stopping, epoch };
+        let answer = || routes::answer(world, &request);
+        if !faults::answer(stream, fault, &held, answer)? || closes {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
