@@ -37,7 +37,7 @@ fn verdict(run: &RunRecord) -> String {
                 if all == 1 { "the scene".to_owned() } else { format!("all {all} scenes") }
             );
         }
-        Exit::Success => format!("OK: {good} of {} scenes, exit 0", all),
+        Exit::Success => format!("OK: {good} of {all} scenes, exit 0"),
         Exit::Interrupted => {
             format!("INTERRUPTED: {good} of {all} scenes succeeded, exit 130 (interrupted)")
         }

@@ -204,7 +204,8 @@ pub struct Settings {
 pub struct Aftermath {
     /// Prompts in the server's queue, anybody's.
     pub queue: Option<u64>,
-    /// MB in use before the run and after it, both by the driver's figure or both by ComfyUI's.
+    /// MB in use before the run and after it, both by the driver's figure or both by
+    /// `ComfyUI`'s.
     pub used_before_mb: Option<u64>,
     /// See there.
     pub used_after_mb: Option<u64>,

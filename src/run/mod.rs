@@ -326,12 +326,11 @@ impl Run<'_> {
             } else {
                 stage.over.clone()
             };
-            records.push(match why {
-                Some(why) => SceneRecord::skipped(&scene.id, why),
-                None => {
-                    let what = format!("{}/{} {}", index + 1, scenes.len(), scene.id);
-                    scene::run(&mut stage, scene, &what)
-                }
+            records.push(if let Some(why) = why {
+                SceneRecord::skipped(&scene.id, why)
+            } else {
+                let what = format!("{}/{} {}", index + 1, scenes.len(), scene.id);
+                scene::run(&mut stage, scene, &what)
             });
         }
         self.record.aftermath.still_running =

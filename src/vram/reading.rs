@@ -11,7 +11,7 @@ pub struct Reading {
     /// What live tensors hold (`vram_total - vram_free`); torch's idle cache counts as free.
     /// On a line of nvidia-smi it is that program's figure.
     pub used: u64,
-    /// What ComfyUI could still allocate, its idle cache included.
+    /// What `ComfyUI` could still allocate, its idle cache included.
     pub free: Option<u64>,
     /// The size of the card.
     pub total: Option<u64>,
@@ -25,7 +25,7 @@ pub struct Reading {
 /// Who gave a reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
-    /// ComfyUI's `GET /system_stats`.
+    /// `ComfyUI`'s `GET /system_stats`.
     #[default]
     ComfyUi,
     /// The fallback on the same machine.

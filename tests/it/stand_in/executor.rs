@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
         while let Some(node) = graph::take_ready(&mut open) {
             let failure = match self.perform(&node) {
                 Outcome::Done(shown) => {
-                    self.world.change(|state| state.cache.insert(node.signature, shown.clone()));
+                    self.remember(node.signature, shown.clone());
                     self.executed.push(node.id.to_owned());
                     self.show(node.id, shown);
                     continue;
@@ -119,6 +119,14 @@ impl<'a> Run<'a> {
             false
         });
         ids
+    }
+
+    fn remember(&self, signature: u64, shown: Option<Value>) {
+        self.world.change(|state| {
+            if state.epoch == self.epoch {
+                state.cache.insert(signature, shown);
+            }
+        });
     }
 
     fn show(&mut self, id: &str, shown: Option<Value>) {

@@ -1,10 +1,10 @@
 //! `/view` and `/upload/image`.
 
+use serde_json::json;
+
 use super::files::{self, Place};
 use super::http::{Request, Response};
 use super::world::World;
-
-use serde_json::json;
 
 /// A file's bytes.
 pub fn view(world: &World, query: &[(String, String)]) -> Response {

@@ -1,0 +1,144 @@
+//! The figures of the README: `cargo bench`.
+//!
+//! Each is measured over the program itself, against the stand-in server of the tests, and
+//! printed as minimum, median and maximum. Nothing is judged here: a machine that is busy with
+//! something else gives other figures.
+
+#[path = "../tests/it/stand_in/mod.rs"]
+mod stand_in;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use run_comfyui_e2e::clock::Clock;
+use run_comfyui_e2e::vram::reading::Reading;
+use run_comfyui_e2e::vram::sampler::Sampler;
+use serde_json::Value;
+use stand_in::{Config, StandIn, graphs};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_run-comfyui-e2e");
+
+fn main() {
+    let folder = std::env::temp_dir().join(format!("e2e-figures-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    println!("binary: {} bytes", fs::metadata(PROGRAM).unwrap().len());
+    start_up();
+    stop_of_the_sampler();
+    instant_scene(&folder);
+    grid_at_10_hz(&folder);
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn start_up() {
+    let once = || {
+        let begun = Instant::now();
+        let status = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).status();
+        assert!(status.unwrap().success());
+        begun.elapsed()
+    };
+    once();
+    report("--version, whole process", (0..50).map(|_| once()).collect());
+}
+
+fn stop_of_the_sampler() {
+    let once = |_| {
+        let read = || Ok(Reading::default());
+        let hour = Duration::from_secs(3600);
+        let sampler = Sampler::start(hour, Clock::start(), read, |_| {}).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let begun = Instant::now();
+        drop(sampler);
+        begun.elapsed()
+    };
+    report("stop of the sampler between ticks", (0..50).map(once).collect());
+}
+
+/// What the program adds to a scene: its own time for it less the server's for the execution.
+fn instant_scene(folder: &Path) {
+    let server = StandIn::with(Config::cuda());
+    let files: Vec<PathBuf> = (0..20)
+        .map(|n| {
+            let path = folder.join(format!("instant-{n:02}.json"));
+            let graph = graphs::video(&format!("instant-{n:02}"), 0.0, 0, 100 + n);
+            fs::write(&path, graph.to_string()).unwrap();
+            path
+        })
+        .collect();
+    let metadata = run(folder, &server, &files, &[]);
+    let scenes = metadata["Scenes"].as_array().unwrap();
+    let seconds = |scene: &Value, key: &str| scene[key].as_f64().unwrap();
+    let added = scenes
+        .iter()
+        .map(|scene| seconds(scene, "DurationSeconds") - seconds(scene, "ServerSeconds"))
+        .map(Duration::from_secs_f64)
+        .collect();
+    report("added to a scene that ends at once", added);
+}
+
+/// How far each stamp is from the grid that the first one begins, over 20 s, and what the whole
+/// program takes of a core meanwhile.
+fn grid_at_10_hz(folder: &Path) {
+    let server = StandIn::with(Config::cuda());
+    let path = folder.join("long.json");
+    fs::write(&path, graphs::video("long", 20.0, 4000, 7).to_string()).unwrap();
+    let before = children_cpu();
+    let metadata = run(folder, &server, &[path], &["--sample-interval-seconds", "0.1"]);
+    let cpu = children_cpu().zip(before).map(|(after, before)| after - before);
+    let log = Path::new(metadata["RunDir"].as_str().unwrap()).join("vram-usage.log");
+    let stamps: Vec<i64> = fs::read_to_string(log).unwrap().lines().map(stamp_ms).collect();
+    // The last sample is taken when the files are home, not on the grid.
+    let stamps = &stamps[..stamps.len() - 1];
+    let off: Vec<i64> =
+        stamps.iter().map(|at| (at - stamps[0] + 50).rem_euclid(100) - 50).map(i64::abs).collect();
+    let close = off.iter().filter(|off| **off <= 10).count();
+    println!(
+        "10 Hz: {} ticks, {close} within 10 ms of the grid ({:.1} %), furthest {} ms",
+        off.len(),
+        100.0 * close as f64 / off.len() as f64,
+        off.iter().max().unwrap()
+    );
+    if let Some(cpu) = cpu {
+        println!("10 Hz: the whole program took {:.2} % of a core", 100.0 * cpu / 20.0);
+    }
+}
+
+fn run(folder: &Path, server: &StandIn, files: &[PathBuf], more: &[&str]) -> Value {
+    let output = Command::new(PROGRAM)
+        .args(["--json", "--comfyui-url", &server.url(), "--poll-interval-seconds", "0.5"])
+        .args(more)
+        .args(files)
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn stamp_ms(line: &str) -> i64 {
+    let mut parts = line.split([':', '.', ',']).map(|part| part.parse::<i64>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    ((next() * 60 + next()) * 60 + next()) * 1000 + next()
+}
+
+/// Seconds of a core that ended children took, where the system tells it.
+fn children_cpu() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 = fields.get(13)?.parse::<f64>().ok()? + fields.get(14)?.parse::<f64>().ok()?;
+    Some(ticks / 100.0)
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!(
+        "{what}: {:.2} / {:.2} / {:.2} ms (minimum / median / maximum of {})",
+        ms(times[0]),
+        ms(times[times.len() / 2]),
+        ms(times[times.len() - 1]),
+        times.len()
+    );
+}
