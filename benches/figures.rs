@@ -96,7 +96,7 @@ fn grid_at_10_hz(folder: &Path) {
     println!(
         "10 Hz: {} ticks, {close} within 10 ms of the grid ({:.1} %), furthest {} ms",
         off.len(),
-        100.0 * close as f64 / off.len() as f64,
+        100.0 * float(close) / float(off.len()),
         off.iter().max().unwrap()
     );
     if let Some(cpu) = cpu {
@@ -115,6 +115,10 @@ fn run(folder: &Path, server: &StandIn, files: &[PathBuf], more: &[&str]) -> Val
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn float(n: usize) -> f64 {
+    u32::try_from(n).map_or(f64::INFINITY, f64::from)
 }
 
 fn stamp_ms(line: &str) -> i64 {

@@ -58,8 +58,7 @@ impl Exit {
         match self {
             Exit::Success => "every scene succeeded",
             Exit::Failed => {
-                "scenes failed for different reasons, or for one without a code of its own, \
-                 or the run could not be carried out"
+                "scenes failed, for different reasons or for one without a code of its own"
             }
             Exit::Usage => "usage or configuration; nothing was run, no run folder made",
             Exit::Unreachable => "ComfyUI unreachable",

@@ -4,7 +4,7 @@ use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
 use crate::clock::{day_and_time, span};
 use crate::exit::Exit;
 use crate::vram::reading::MB;
-use crate::vram::statistics::Statistics;
+use crate::vram::statistics::{Meaning, Statistics, seconds_text};
 
 /// Sizes in GB of cards that are sold.
 const CARDS: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];
@@ -150,11 +150,11 @@ fn aftermath(run: &RunRecord) -> String {
 
 fn peak(run: &RunRecord, vram: &Statistics) -> Option<String> {
     let peak = vram.peak_generating.as_ref()?;
-    let (meaning, figure) = match (peak.driver, peak.used) {
-        (Some(driver), _) => ("driver", driver),
-        (None, Some(used)) if is_ram(run) => ("system RAM", used),
-        (None, Some(used)) => ("used", used),
-        (None, None) => return None,
+    let figure = vram.peak_generating_mb()?;
+    let meaning = match vram.meaning {
+        Meaning::Driver => "driver",
+        Meaning::Used if is_ram(run) => "system RAM",
+        Meaning::Used => "used",
     };
     let card = vram.total.filter(|total| *total > 0).map(|total| {
         let percent = (figure * 200 + total) / (2 * total);
@@ -194,22 +194,18 @@ fn took(run: &RunRecord, vram: &Statistics) -> Option<String> {
 
 fn trust(vram: &Statistics) -> String {
     if vram.samples == 0 {
-        return format!("Trust: {}", vram.no_sample());
+        return vram.no_sample();
     }
     let mut parts = Vec::new();
-    parts.extend(vram.asked_interval_ms.map(|ms| format!("every {}", seconds(ms))));
-    parts.extend(vram.longest_gap_ms.map(|ms| format!("longest gap {}", seconds(ms))));
+    parts.extend(vram.asked_interval_ms.map(|ms| format!("every {}", seconds_text(ms))));
+    parts.extend(vram.longest_gap_ms.map(|ms| format!("longest gap {}", seconds_text(ms))));
     let missed: u64 = vram.missed.values().sum();
     parts.push(format!("{missed} of {} ticks missed", vram.ticks));
     let bound = vram
         .longest_gap_ms
-        .map(|ms| format!(": a peak shorter than {} may be higher", seconds(ms)))
+        .map(|ms| format!(": a peak shorter than {} may be higher", seconds_text(ms)))
         .unwrap_or_default();
     format!("Trust: {}{bound}", parts.join(", "))
-}
-
-fn seconds(ms: u64) -> String {
-    crate::vram::statistics::seconds_text(ms)
 }
 
 fn whole(seconds: f64) -> String {

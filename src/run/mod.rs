@@ -1,7 +1,7 @@
 //! A run, from its folder to its closing block.
 //!
 //! The main thread drives it: it posts and polls with short blocking calls, and every wait in
-//! between is the one in [`wait`], where the sampler's readings reach the log.
+//! between is the one in `wait`, where the sampler's readings reach the log.
 
 mod attempt;
 mod folder;

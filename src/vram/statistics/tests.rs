@@ -1,120 +1,155 @@
-use std::fmt::Write;
-
-use proptest::prelude::*;
+//! The block to the letter, and what a figure may be made of.
 
 use super::*;
 
-fn of(log: &str) -> Statistics {
-    Statistics::of_lines(Reader::new(log.as_bytes())).unwrap()
-}
-
-const LOG: &str = "\
+const EXAMPLE: &str = "\
 12:01:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Ram=31020MB,Interval=5s
 12:01:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Ram=31200MB,Scene=scene-001
 12:01:10,Used=19310MB,Free=5266MB,Total=24576MB,Driver=19310MB,Scene=scene-001,Source=nvidia-smi
 12:01:15,Missed=timeout,Scene=scene-001
-12:01:20,Used=2144MB,Free=22432MB,Total=24576MB,Driver=2300MB
+12:01:20,Used=17000MB,Free=7576MB,Total=24576MB,Driver=18000MB,Scene=scene-001
 ";
 
+fn of(log: &str) -> Statistics {
+    Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+}
+
+fn block(log: &str, without: &[(&str, &str)]) -> String {
+    let without: Vec<_> = without.iter().map(|&(id, text)| (id.into(), text.into())).collect();
+    of(log).block(Path::new("vram-usage.log"), &without).join("\n")
+}
+
 #[test]
-fn the_block_is_to_the_letter() {
-    let block = of(LOG).block(Path::new("vram-usage.log"), &[("b".into(), "no execution".into())]);
+fn the_block_reads_to_the_letter() {
+    let wanted = "\
+=== VRAM Usage Statistics ===
+Peak VRAM: 19310 MB (from 4 samples)
+Average VRAM: 14170 MB
+Minimum VRAM: 2140 MB
+Median VRAM: 17616 MB, 95th percentile: 19310 MB
+Peak at: 12:01:10 in scene-001 (nvidia-smi; ComfyUI's own highest was 18231 MB)
+Peak while generating: 18231 MB; driver 19310 MB of 24576 MB (79 %)
+The run itself took: 17070 MB (driver 19310 less 2240 at the start)
+Scene scene-001: peak 18231 MB, average 17616 MB, floor 17000 MB (2 samples); driver peak 19310 MB
+Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); \
+a peak shorter than 10.0 s may be higher
+VRAM log: vram-usage.log";
+    assert_eq!(block(EXAMPLE, &[]), wanted);
+}
+
+#[test]
+fn what_is_unknown_is_left_out() {
+    let log = "12:01:00.000,Used=100MB,Interval=0.1s\n12:01:00.100,Used=300MB,Scene=a\ntorn\n";
+    let wanted = "\
+=== VRAM Usage Statistics ===
+Peak VRAM: 300 MB (from 2 samples)
+Average VRAM: 200 MB
+Minimum VRAM: 100 MB
+Median VRAM: 200 MB, 95th percentile: 300 MB
+Peak at: 12:01:00.100 in a
+Peak while generating: 300 MB
+The run itself took: 200 MB (used 300 less 100 at the start)
+Scene a: no execution
+Scene b: rejected
+Sampling: every 0.10 s asked, 0.10 s achieved; longest gap 0.10 s; 0 of 2 ticks missed; \
+a peak shorter than 0.10 s may be higher
+Skipped: 1 line of the log could not be read
+VRAM log: vram-usage.log";
+    assert_eq!(block(log, &[("b", "rejected"), ("a", "no execution")]), wanted);
+
+    let one = block("12:01:00,Used=100MB,Total=400MB,Scene=a\n12:01:05,Missed=late,Scene=b\n", &[]);
+    assert!(one.contains("Peak while generating: 100 MB of 400 MB (25 %)\n"), "{one}");
+    assert!(one.contains("Scene b: no sample\nSampling: 1 of 2 ticks missed (late 1)\n"), "{one}");
+}
+
+#[test]
+fn without_a_sample_the_reason_stands_alone() {
+    let no_sample = |log: &str| of(log).no_sample();
+    assert_eq!(no_sample(""), "No VRAM sample was taken: the log is empty");
+    assert_eq!(no_sample("?\n"), "No VRAM sample was taken: no line of the log could be read");
+    let log = "12:01:00,Missed=late\n12:01:05,Missed=refused\n12:01:10,Missed=late\n";
+    assert_eq!(no_sample(log), "No VRAM sample was taken: refused 1, late 2");
     assert_eq!(
-        block,
-        [
-            "=== VRAM Usage Statistics ===",
-            "Peak VRAM: 19310 MB (from 4 samples)",
-            "Average VRAM: 10456 MB",
-            "Minimum VRAM: 2140 MB",
-            "Median VRAM: 10188 MB, 95th percentile: 19310 MB",
-            "Peak at: 12:01:10 in scene-001 (nvidia-smi; ComfyUI's own highest was 18231 MB)",
-            "Peak while generating: 18231 MB; driver 19310 MB of 24576 MB (79 %)",
-            "The run itself took: 17070 MB (driver 19310 less 2240 at the start)",
-            "Scene scene-001: peak 18231 MB, average 18231 MB, floor 18231 MB (2 samples); driver peak 19310 MB",
-            "Scene b: no execution",
-            "Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); a peak shorter than 10.0 s may be higher",
-            "VRAM log: vram-usage.log",
-        ]
+        block(log, &[]),
+        "=== VRAM Usage Statistics ===\n\
+         No VRAM sample was taken: refused 1, late 2\n\
+         VRAM log: vram-usage.log"
     );
+    assert_eq!(of("").json()["PeakMB"], serde_json::Value::Null);
 }
 
 #[test]
-fn without_a_driver_figure_used_stands_alone() {
-    let log = "12:00:00,Used=100MB,Free=300MB,Total=400MB,Interval=0.25s\n\
-        12:00:00.250,Used=300MB,Free=100MB,Total=400MB,Scene=a,Took=20ms\n";
-    let block = of(log).block(Path::new("x"), &[]).join("\n");
-    assert!(block.contains("Peak while generating: 300 MB of 400 MB (75 %)\n"), "{block}");
-    assert!(block.contains("took: 200 MB (used 300 less 100 at the start)"), "{block}");
-    assert!(block.contains("longest gap 0.27 s; 0 of 2 ticks missed; a peak"), "{block}");
+fn the_two_meanings_are_never_mixed() {
+    let own = "12:01:00,Used=100MB,Total=400MB\n12:01:05,Used=200MB,Scene=a\n";
+    let mixed = format!("{own}12:01:10,Used=300MB,Driver=300MB,Scene=b,Source=nvidia-smi\n");
+    let figures = of(&mixed);
+    assert_eq!(figures.run_took, Some(RunTook { peak: 200, start: 100 }));
+    let peak = figures.peak_generating.as_ref().unwrap();
+    assert_eq!((peak.used, peak.driver, peak.scene.as_str()), (Some(200), Some(300), "a"));
+    assert_eq!((figures.peak_generating_mb(), figures.peak), (Some(200), Some(300)));
+    let text = block(&mixed, &[]);
+    let line = "Peak while generating: 200 MB of 400 MB (50 %); driver 300 MB\n";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("Scene b: driver peak 300 MB\n"), "{text}");
+
+    let fallback = "12:01:00,Used=90MB,Driver=90MB,Source=nvidia-smi,Scene=a\n";
+    let text = block(fallback, &[]);
+    assert!(text.contains("in a (nvidia-smi)\nPeak while generating: driver 90 MB\n"), "{text}");
 }
 
 #[test]
-fn no_sample_says_why() {
-    for (log, why) in [
-        ("", "the log is empty"),
-        (
-            "12:00:00,Missed=refused\n12:00:05,Missed=timeout\n12:00:10,Missed=refused\n",
-            "timeout 1, refused 2",
-        ),
-    ] {
-        let block = of(log).block(Path::new("x"), &[]);
-        assert_eq!(block[1], format!("No VRAM sample was taken: {why}"));
-        assert_eq!(block.last().unwrap(), "VRAM log: x");
-    }
-}
-
-#[test]
-fn midnight_is_no_gap_and_neither_is_a_clock_that_was_set_back() {
-    let at = |times: &[&str]| {
-        let lines = times.iter().fold(String::new(), |mut log, time| {
-            writeln!(log, "{time},Used=1MB").unwrap();
-            log
-        });
-        of(&lines).longest_gap_ms
+fn gaps_are_found_and_midnight_is_none() {
+    let gaps = |log: &str| {
+        let figures = of(log);
+        (figures.achieved_interval_ms, figures.longest_gap_ms)
     };
-    assert_eq!(at(&["23:59:58", "00:00:03"]), Some(5_000));
-    assert_eq!(at(&["12:00:00", "11:00:00", "11:00:05"]), Some(5_000));
-    assert_eq!(at(&["12:00:00"]), None);
-    // Whole seconds are cut off, not rounded: within one there is up to a second.
-    assert_eq!(at(&["12:00:00", "12:00:00"]), Some(1_000));
+    let midnight = "23:59:50,Used=1MB\n23:59:55,Used=1MB\n00:00:00,Used=1MB\n00:00:05,Used=1MB\n";
+    assert_eq!(gaps(midnight), (Some(5000), Some(5000)));
+    let hole = "12:00:00,Used=1MB\n12:00:05,Missed=late\n12:00:10,Used=1MB\n12:00:15,Used=1MB\n";
+    assert_eq!(gaps(hole), (Some(7500), Some(10_000)));
+    let slow = "12:00:00,Used=1MB,Took=1900ms\n12:00:05,Used=1MB,Took=1000ms\n12:00:10,Used=1MB\n";
+    assert_eq!(gaps(slow), (Some(5000), Some(6000)));
+    let set_back = "12:00:00,Used=1MB\n12:00:05,Used=1MB\n00:00:05,Used=1MB\n00:00:10,Used=1MB\n";
+    assert_eq!(gaps(set_back), (Some(5000), Some(5000)));
+    let set_back = "12:00:00,Used=1MB\n11:00:00,Missed=late\n11:00:05,Used=1MB\n";
+    assert_eq!(gaps(set_back), (None, None));
+    assert_eq!(gaps("12:00:00,Used=1MB,Took=90ms\n"), (None, None));
+    let night =
+        "10:00:00,Used=1MB\n20:00:00,Missed=late\n06:00:00,Missed=late\n11:00:00,Used=1MB\n";
+    assert_eq!(gaps(night), (Some(90_000_000), Some(90_000_000)));
 }
 
 #[test]
-fn growth_is_of_the_last_readings_from_the_second_scene_on() {
-    let log = [9000, 2000, 2004, 2008, 2012].iter().enumerate().fold(
-        String::new(),
-        |mut log, (n, left)| {
-            writeln!(log, "12:00:0{n},Used=8000MB,Scene=s{n}\n12:00:0{n},Used={left}MB,Scene=s{n}")
-                .unwrap();
-            log
-        },
-    );
-    assert_eq!(of(&log).growth_per_scene, Some(4));
-    assert_eq!(of(LOG).growth_per_scene, None);
+fn growth_is_the_slope_from_the_second_scene_on() {
+    let growth = |mbs: &[u64], driver: &str| {
+        let line = |(scene, mb): (usize, &u64)| {
+            format!(
+                "12:00:0{scene},Used={mb}MB{driver},Scene=s{scene}\n12:00:09,Used={mb}MB{driver}\n"
+            )
+        };
+        of(&mbs.iter().enumerate().map(line).collect::<String>()).growth_per_scene
+    };
+    assert_eq!(growth(&[9000, 104, 108, 112], ""), Some(4));
+    assert_eq!(growth(&[9000, 112, 108, 104], ""), Some(-4));
+    assert_eq!(growth(&[9000, 100, 107, 105], ""), Some(2)); // 2.5
+    assert_eq!(growth(&[9000, 104, 108], ""), None);
+    assert_eq!(growth(&[9000, 104, 108, 112], ",Driver=500MB"), Some(0));
 }
 
-fn naive_mean(values: &[u64]) -> u64 {
-    let sum: u64 = values.iter().sum();
-    let count = values.len() as u64;
-    let (whole, rest) = (sum / count, sum % count);
-    if rest * 2 > count || (rest * 2 == count && whole % 2 == 1) { whole + 1 } else { whole }
-}
-
-proptest! {
-    #[test]
-    fn figures_are_those_of_the_sorted_list(values in proptest::collection::vec(0u64..2000, 1..60)) {
-        let log = values.iter().fold(String::new(), |mut log, value| {
-            writeln!(log, "12:00:00,Used={value}MB").unwrap();
-            log
-        });
-        let used = of(&log).used.unwrap();
-        let mut sorted = values.clone();
-        sorted.sort_unstable();
-        let count = sorted.len();
-        prop_assert_eq!(used.peak, sorted[count - 1]);
-        prop_assert_eq!(used.minimum, sorted[0]);
-        prop_assert_eq!(used.average, naive_mean(&values));
-        prop_assert_eq!(used.median, naive_mean(&[sorted[(count - 1) / 2], sorted[count / 2]]));
-        prop_assert_eq!(used.p95, sorted[(count * 95).div_ceil(100) - 1]);
-    }
+#[test]
+fn the_metadata_has_every_figure() {
+    let vram = of(EXAMPLE);
+    let wanted = serde_json::json!({
+        "PeakMB": 19310, "AverageMB": 14170, "MinimumMB": 2140, "MedianMB": 17616, "P95MB": 19310,
+        "PeakDriverMB": 19310, "PeakGeneratingMB": 19310, "RunTookMB": 17070, "TotalMB": 24576,
+        "PeakAt": "12:01:10", "PeakScene": "scene-001", "Samples": 4, "Ticks": 5,
+        "Missed": {"timeout": 1}, "AskedIntervalSeconds": 5.0, "AchievedIntervalSeconds": 6.667,
+        "LongestGapSeconds": 10.0, "Sources": {"comfyui": 3, "nvidiaSmi": 1},
+        "GrowthMBPerScene": null,
+    });
+    assert_eq!(vram.json(), wanted);
+    let scene = serde_json::json!({
+        "PeakMB": 18231, "AverageMB": 17616, "FloorMB": 17000, "PeakDriverMB": 19310, "Samples": 2,
+    });
+    assert_eq!(vram.scenes[0].json(), scene);
 }

@@ -1,0 +1,54 @@
+//! The statistics in the run's metadata. An unknown is null.
+
+use serde_json::{Map, Value, json};
+
+use super::{RunTook, SceneStatistics, Statistics};
+use crate::vram::log::time_text;
+
+impl Statistics {
+    /// The run's `Vram` object: memory in MB, times in seconds.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let missed: Map<String, Value> =
+            self.missed.iter().map(|(miss, count)| (miss.name().into(), json!(count))).collect();
+        json!({
+            "PeakMB": self.peak,
+            "AverageMB": self.average,
+            "MinimumMB": self.minimum,
+            "MedianMB": self.median,
+            "P95MB": self.p95,
+            "PeakDriverMB": self.driver_peak,
+            "PeakGeneratingMB": self.peak_generating_mb(),
+            "RunTookMB": self.run_took.map(RunTook::mb),
+            "TotalMB": self.total,
+            "PeakAt": self.peak_at.map(time_text),
+            "PeakScene": self.peak_scene,
+            "Samples": self.samples,
+            "Ticks": self.ticks,
+            "Missed": missed,
+            "AskedIntervalSeconds": seconds(self.asked_interval_ms),
+            "AchievedIntervalSeconds": seconds(self.achieved_interval_ms),
+            "LongestGapSeconds": seconds(self.longest_gap_ms),
+            "Sources": {"comfyui": self.sources.comfyui, "nvidiaSmi": self.sources.nvidia_smi},
+            "GrowthMBPerScene": self.growth_per_scene,
+        })
+    }
+}
+
+impl SceneStatistics {
+    /// The scene's `Vram` object, in MB.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "PeakMB": self.peak,
+            "AverageMB": self.average,
+            "FloorMB": self.floor,
+            "PeakDriverMB": self.driver_peak,
+            "Samples": self.samples,
+        })
+    }
+}
+
+fn seconds(ms: Option<u64>) -> Option<f64> {
+    ms.map(|ms| std::time::Duration::from_millis(ms).as_secs_f64())
+}
