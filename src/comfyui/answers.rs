@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::json::{node_order, text};
 use crate::nearest::nearest;
 use crate::text::clean;
-use crate::vram::reading::{MB, Reading};
+use crate::vram::reading::{MB, Reading, is_system_ram};
 
 /// `GET /system_stats`.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,12 @@ impl Stats {
 }
 
 impl Device {
+    /// Whether its figures are the machine's own memory.
+    #[must_use]
+    pub fn is_ram(&self) -> bool {
+        is_system_ram(&self.kind)
+    }
+
     fn read(value: &Value, ram: Option<u64>) -> Self {
         let kind = clean(&text(value, "type").unwrap_or_default());
         Device {

@@ -103,7 +103,7 @@ impl Client {
         let value = json::parse(&answer).unwrap_or(Value::Null);
         let broken = answers::node_errors(&value["node_errors"]);
         match status {
-            200 => match value["prompt_id"].as_str() {
+            200 => match value["prompt_id"].as_str().filter(|id| crate::text::clean(id) == **id) {
                 Some(id) => Ok(Submission::Accepted { id: id.to_owned(), broken }),
                 None => {
                     Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without prompt_id"))

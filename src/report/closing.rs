@@ -3,7 +3,7 @@
 use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
 use crate::clock::{day_and_time, span};
 use crate::exit::Exit;
-use crate::vram::reading::MB;
+use crate::vram::reading::{MB, is_system_ram};
 use crate::vram::statistics::{Meaning, Statistics, seconds_text};
 
 /// Sizes in GB of cards that are sold.
@@ -138,12 +138,18 @@ fn aftermath(run: &RunRecord) -> String {
     });
     let memory = memory.unwrap_or_default();
     match (&after.still_running, after.queue) {
-        (Some(scene), _) => {
+        (Some(scene), Some(_)) => {
             format!("GPU not free: {scene} was asked to end and still runs{memory}")
         }
         (None, Some(0)) => format!("GPU free: queue empty{memory}"),
         (None, Some(1)) => format!("GPU: 1 prompt of somebody else in the queue{memory}"),
         (None, Some(n)) => format!("GPU: {n} prompts of somebody else in the queue{memory}"),
+        (Some(scene), None) => {
+            format!("GPU: unknown, the server does not answer; {scene} may still run there")
+        }
+        (None, None) if run.scenes.iter().all(|scene| scene.attempts.is_empty()) => {
+            "GPU: nothing was posted".to_owned()
+        }
         (None, None) => "GPU: unknown, the server does not answer".to_owned(),
     }
 }
@@ -170,7 +176,7 @@ fn peak(run: &RunRecord, vram: &Statistics) -> Option<String> {
 
 /// Of `cpu` and `mps` devices the figures are the machine's memory.
 fn is_ram(run: &RunRecord) -> bool {
-    matches!(run.server.device_kind.as_deref(), Some("cpu" | "mps"))
+    run.server.device_kind.as_deref().is_some_and(is_system_ram)
 }
 
 fn took(run: &RunRecord, vram: &Statistics) -> Option<String> {

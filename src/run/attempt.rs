@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use super::ending::ended;
 use super::follow::{Follow, Seen, Verdict};
 use super::journal::Live;
-use super::outputs::{Trouble, fetch};
 use super::plan::Scene;
 use super::stage::{Cancelled, Stage};
 use super::submit::{Submitted, submit};
 use super::wait::Interrupted;
 use crate::clock::hms;
-use crate::comfyui::{CallError, End, Entry, Fault, Place};
+use crate::comfyui::{CallError, Entry, Fault, Place};
 use crate::report::record::{Attempt, Outcome, Output};
 use crate::text::file_name;
 
@@ -34,12 +34,12 @@ pub struct Tried {
 }
 
 /// The parts of an attempt that are known while it goes on.
-struct Course {
-    begun: Instant,
+pub(super) struct Course {
+    pub(super) begun: Instant,
     posted: OffsetDateTime,
     deadline: Instant,
     prompt_id: Option<String>,
-    broken: Vec<String>,
+    pub(super) broken: Vec<String>,
     follow: Follow,
 }
 
@@ -264,77 +264,8 @@ fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {
     }
 }
 
-fn ended(
-    stage: &mut Stage,
-    scene: &Scene,
-    course: &Course,
-    entry: &Entry,
-) -> Result<Tried, Interrupted> {
-    let with = |mut tried: Tried| {
-        tried.record.server_seconds = entry.server_ms.map(|ms| seconds(Duration::from_millis(ms)));
-        tried.record.cached_nodes.clone_from(&entry.cached);
-        tried.history = Some(entry.raw.clone());
-        tried.all_cached = entry.all_cached;
-        tried
-    };
-    match &entry.end {
-        End::Interrupted => {
-            let why = "somebody interrupted it on the server".to_owned();
-            return Ok(with(course.ended(Outcome::Interrupted, why)));
-        }
-        End::Failed { why, out_of_memory } => {
-            let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
-            return Ok(with(course.ended(outcome, why.clone()).again()));
-        }
-        End::Success => {}
-    }
-    let execution = entry.server_ms.map_or(course.begun.elapsed(), Duration::from_millis);
-    stage.wait.journal.say(&format!(
-        "[Scene {}] Wan2 execution completed ({:.1}s)",
-        scene.id,
-        seconds(execution)
-    ));
-    let (outputs, trouble) = bring_home(stage, scene, entry)?;
-    let (outcome, why) = match trouble {
-        Some(trouble) => {
-            let mut tried = with(course.ended(Outcome::DownloadFailed, trouble.why));
-            tried.files_gone = trouble.gone && entry.all_cached;
-            return Ok(tried);
-        }
-        None if !course.broken.is_empty() => (Outcome::Partial, course.broken.join("; ")),
-        None if outputs.is_empty() => {
-            (Outcome::NoOutput, "it succeeded and lists no file: has it a node that saves?".into())
-        }
-        None if entry.all_cached => (Outcome::Cached, String::new()),
-        None => (Outcome::Succeeded, String::new()),
-    };
-    let mut tried = with(course.ended(outcome, why));
-    tried.outputs = outputs;
-    Ok(tried)
-}
-
-/// The download, repeated within the scene's budget.
-fn bring_home(
-    stage: &mut Stage,
-    scene: &Scene,
-    entry: &Entry,
-) -> Result<(Vec<Output>, Option<Trouble>), Interrupted> {
-    let mut left = stage.options.scene_retry_budget;
-    loop {
-        match fetch(stage, &scene.id, entry)? {
-            Ok(outputs) => return Ok((outputs, None)),
-            Err(trouble) if left == 0 || trouble.gone => return Ok((Vec::new(), Some(trouble))),
-            Err(trouble) => {
-                left -= 1;
-                stage.warn(&scene.id, &format!("{}: downloading again", trouble.why));
-                stage.wait.pause(Duration::from_secs(1))?;
-            }
-        }
-    }
-}
-
 impl Course {
-    fn ended(&self, outcome: Outcome, why: String) -> Tried {
+    pub(super) fn ended(&self, outcome: Outcome, why: String) -> Tried {
         let now = Instant::now();
         let queued_until = match (outcome, self.follow.running_since) {
             (_, Some(since)) => since,
@@ -363,7 +294,7 @@ impl Course {
 }
 
 impl Tried {
-    fn again(mut self) -> Self {
+    pub(super) fn again(mut self) -> Self {
         self.again = true;
         self
     }

@@ -4,13 +4,16 @@
 //! between is the one in `wait`, where the sampler's readings reach the log.
 
 mod attempt;
+mod ending;
 mod folder;
 mod follow;
 mod interrupt;
 mod journal;
 mod next;
+mod opening;
 mod outputs;
 mod plan;
+mod reach;
 mod recorder;
 mod scene;
 mod stage;
@@ -21,10 +24,10 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clock::{Clock, span};
-use crate::comfyui::{CallError, Client, Fault, Stats, Target};
+use crate::clock::Clock;
+use crate::comfyui::{Client, Stats, Target};
 use crate::exit::Exit;
 use crate::files::write_whole;
 use crate::options::RunOptions;
@@ -42,8 +45,6 @@ use wait::{Event, Interrupted, Wait};
 
 /// The sampler's own bound on a request.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two knocks at a server that is waited for.
-const KNOCK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
 /// what keeps a run from having a folder is told on standard error alone.
@@ -71,7 +72,7 @@ pub fn run(options: &RunOptions) -> Exit {
     if let Err(error) = interrupt::listen(sender.clone()) {
         journal.say(&format!("WARNING: Ctrl-C ends this run without clearing up: {error}"));
     }
-    opening(&mut journal, options, &id, &folder, clock);
+    journal.block(&opening::lines(options, &id, &folder, clock.local));
     if let Some(problem) = no_log {
         journal.say(&format!("WARNING: {problem}"));
     }
@@ -104,33 +105,6 @@ fn refuse(why: &str, exit: Exit) -> Exit {
     exit
 }
 
-fn opening(journal: &mut Journal, options: &RunOptions, id: &str, folder: &Path, clock: Clock) {
-    journal.say(&format!("E2E Story-to-Video Run: {id}"));
-    journal.say(&format!("Run directory: {}", folder.display()));
-    journal.say("");
-    for warning in &options.warnings {
-        journal.say(&format!("WARNING: {warning}"));
-    }
-    if !clock.local {
-        journal.say("WARNING: the system does not tell its time zone: times are UTC");
-    }
-    let attempts = match options.history_max_attempts {
-        0 => "unbounded".to_owned(),
-        most => most.to_string(),
-    };
-    let (wait, poll) = (options.max_wait.as_secs(), options.poll_interval.as_secs_f64());
-    if options.fast_iteration {
-        journal.say(&format!("FastIteration mode: MaxWait={wait}s PollInterval={poll}s"));
-    }
-    journal.say(&format!(
-        "Queue policy: sceneRetries={}, historyMaxWait={wait}s, historyPollInterval={poll}s, \
-         historyMaxAttempts={attempts}, postExecutionTimeout={}s",
-        options.scene_retry_budget,
-        options.post_execution_timeout.as_secs()
-    ));
-    journal.say(&format!("Using ComfyUI URL: {}", options.server.url.base()));
-}
-
 fn settings(options: &RunOptions) -> Settings {
     Settings {
         max_wait_seconds: options.max_wait.as_secs(),
@@ -153,7 +127,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Reaches the server, samples, and runs the scenes; the sampling ends with it.
     fn generate(&mut self, scenes: &[Scene]) {
-        let reached = self.reach();
+        let reached = reach::reach(self.options, &mut self.wait);
         let (target, stats) = match reached {
             Ok(Ok(reached)) => reached,
             Ok(Err(why)) => {
@@ -165,13 +139,13 @@ impl Run<'_> {
             Err(Interrupted) => return self.skip(scenes, "interrupted"),
         };
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
-        self.describe(&client, &stats, scenes.len());
+        self.meet(&client, &stats, scenes.len());
         let sampler = self.sampler(target);
         if self.wait.first_tick(SAMPLE_TIMEOUT * 2).is_err() {
             return self.skip(scenes, "interrupted");
         }
         if let Some(first) = self.wait.recorder.first() {
-            self.wait.journal.say(&initial(&first));
+            self.wait.journal.say(&opening::initial(&first));
         }
         self.scenes(&client, scenes);
         drop(sampler);
@@ -185,109 +159,17 @@ impl Run<'_> {
         self.record.scenes.extend(skipped);
     }
 
-    /// The server's first answer, waited for as long as was asked.
-    fn reach(&mut self) -> Result<Result<(Target, Stats), String>, Interrupted> {
-        let server = &self.options.server;
-        let mut headers = server.headers.clone();
-        headers
-            .extend(server.url.authorization().map(|basic| ("Authorization".into(), basic.into())));
-        let mut target = Target {
-            base: server.url.base().to_owned(),
-            headers,
-            loopback: server.url.is_loopback(),
-            ipv4_only: server.url.host().eq_ignore_ascii_case("localhost"),
-        };
-        let until = Instant::now() + self.options.wait_for_comfyui;
-        let mut told = false;
-        loop {
-            let knock = |target: &Target| {
-                Client::new(target.clone(), self.options.post_execution_timeout).system_stats()
-            };
-            let mut answer = knock(&target);
-            if target.ipv4_only && matches!(&answer, Err(error) if error.fault == Fault::Refused) {
-                let any = Target { ipv4_only: false, ..target.clone() };
-                if let Ok(stats) = knock(&any) {
-                    target = any;
-                    answer = Ok(stats);
-                }
-            }
-            let error = match answer {
-                Ok(stats) => return Ok(Ok((target, stats))),
-                Err(error) => error,
-            };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || matches!(error.fault, Fault::Status(401 | 403)) {
-                return Ok(Err(self.no_server(&error)));
-            }
-            if !std::mem::replace(&mut told, true) {
-                self.wait.journal.say(&format!(
-                    "Waiting up to {} s for ComfyUI at {} ({})",
-                    self.options.wait_for_comfyui.as_secs(),
-                    target.base,
-                    error.detail()
-                ));
-            }
-            self.wait.pause(KNOCK_AGAIN.min(left))?;
-        }
-    }
-
-    fn no_server(&self, error: &CallError) -> String {
-        let (base, detail) = (self.options.server.url.base(), error.detail());
-        match error.fault {
-            Fault::Refused | Fault::Timeout | Fault::Reset => format!(
-                "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
-            ),
-            Fault::Status(401 | 403) => format!("ComfyUI at {base} does not let us in: {detail}"),
-            Fault::Status(_) | Fault::BadJson => {
-                format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?")
-            }
-        }
-    }
-
-    /// The opening line: what will be done, with what.
-    fn describe(&mut self, client: &Client, stats: &Stats, scenes: usize) {
+    /// Notes who the server is and says what will be done.
+    fn meet(&mut self, client: &Client, stats: &Stats, scenes: usize) {
         let device = stats.devices.get(self.options.gpu);
-        let record = &mut self.record.server;
-        record.comfyui.clone_from(&stats.comfyui);
-        record.pytorch.clone_from(&stats.pytorch);
-        record.python.clone_from(&stats.python);
-        record.device = device.map(|device| device.name.clone());
-        record.device_kind = device.map(|device| device.kind.clone());
-        let options = self.options;
-        let wait = options.max_wait.as_secs();
-        let retries = options.scene_retry_budget;
-        let attempts = u64::from(retries) + 1;
-        let worst = wait.saturating_mul(attempts).saturating_mul(scenes as u64);
-        let worst = span(time::Duration::seconds(i64::try_from(worst).unwrap_or(i64::MAX)));
-        let mut parts = Vec::new();
-        parts.push(stats.comfyui.as_ref().map(|version| format!("ComfyUI {version}")));
-        parts.push(stats.pytorch.as_ref().map(|version| format!("PyTorch {version}")));
-        match device {
-            Some(device) => {
-                parts.push(Some(device.name.split(" : ").next().unwrap_or_default().to_owned()));
-                let kind = if device.kind == "cuda" { "" } else { " of system RAM" };
-                let memory = device.memory;
-                parts.push(memory.and_then(|m| m.total).map(|total| format!("{total} MB{kind}")));
-                parts.push(memory.map(|m| format!("{} in use", recorder::figure(&m))));
-            }
-            None => parts.push(Some(format!(
-                "no device {} (it lists {}): no VRAM is recorded",
-                options.gpu,
-                stats.devices.len()
-            ))),
-        }
-        parts.push(client.queue().ok().map(|queue| match queue.len() {
-            0 => "queue empty".to_owned(),
-            n => format!("{n} in the queue"),
-        }));
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
-        let line = format!(
-            "{}, at most {wait} s each and {}: at worst {worst}; VRAM every {} s; {}",
-            counted(scenes as u64, "scene", "scenes"),
-            counted(retries.into(), "retry", "retries"),
-            options.sample_interval.as_secs_f64(),
-            parts.join(", ")
-        );
+        let server = &mut self.record.server;
+        server.comfyui.clone_from(&stats.comfyui);
+        server.pytorch.clone_from(&stats.pytorch);
+        server.python.clone_from(&stats.python);
+        server.device = device.map(|device| device.name.clone());
+        server.device_kind = device.map(|device| device.kind.clone());
+        let queue = client.queue().ok().map(|queue| queue.len());
+        let line = opening::plan(self.options, stats, queue, scenes);
         self.wait.journal.say(&line);
     }
 
@@ -332,6 +214,10 @@ impl Run<'_> {
                 let what = format!("{}/{} {}", index + 1, scenes.len(), scene.id);
                 scene::run(&mut stage, scene, &what)
             });
+        }
+        // A prompt that outlived its cancel, or a server that came back: asked once more.
+        if !stage.unfinished.is_empty() && !stage.wait.interrupted() {
+            stage.cancel_all();
         }
         self.record.aftermath.still_running =
             stage.unfinished.first().map(|prompt| prompt.scene.clone());
@@ -416,26 +302,6 @@ pub fn no_figures(record: &RunRecord) -> Vec<(String, String)> {
 fn reading(client: &Client, gpu: usize) -> Result<Reading, Miss> {
     let stats = client.system_stats().map_err(|error| error.fault.miss())?;
     stats.devices.get(gpu).and_then(|device| device.memory).ok_or(Miss::NoDevice)
-}
-
-fn initial(reading: &Reading) -> String {
-    let field = |name: &str, value: Option<u64>| {
-        value.map(|value| format!(" {name}={value}MB")).unwrap_or_default()
-    };
-    format!(
-        "Initial VRAM: Used={}MB{}{}",
-        reading.used,
-        field("Free", reading.free),
-        field("Total", reading.total)
-    )
-}
-
-fn counted(n: u64, one: &str, many: &str) -> String {
-    match n {
-        0 => format!("no {one}"),
-        1 => format!("1 {one}"),
-        n => format!("{n} {many}"),
-    }
 }
 
 /// A path as the files of a run write it.

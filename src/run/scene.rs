@@ -81,6 +81,7 @@ impl Life {
             let (again, files_gone) = (tried.again, tried.files_gone);
             let not_fresh = stage.options.fresh && !tried.record.cached_nodes.is_empty();
             self.keep(stage, tried);
+            self.end(outcome, &why);
             if files_gone && !made_anew {
                 made_anew = true;
                 free_first = true;
@@ -112,12 +113,9 @@ impl Life {
                 ));
                 continue;
             }
-            let outcome = if outcome == Outcome::Cached && self.executed {
-                Outcome::Succeeded
-            } else {
-                outcome
-            };
-            self.end(outcome, &why);
+            if outcome == Outcome::Cached && self.executed {
+                self.record.outcome = Outcome::Succeeded;
+            }
             if outcome == Outcome::Unreachable {
                 stage.over = Some("server gone".into());
             }

@@ -5,6 +5,12 @@ use time::OffsetDateTime;
 /// Bytes in the MB of every figure of this program: 2^20.
 pub const MB: u64 = 1_048_576;
 
+/// Whether the memory of devices of this type is the machine's own: `cpu` and `mps`.
+#[must_use]
+pub fn is_system_ram(kind: &str) -> bool {
+    matches!(kind, "cpu" | "mps")
+}
+
 /// The memory figures of one moment, in MB. What is not known is absent, never 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {

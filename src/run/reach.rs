@@ -1,0 +1,79 @@
+//! Reaching the server at the start of a run.
+
+use std::time::{Duration, Instant};
+
+use super::wait::{Interrupted, Wait};
+use crate::comfyui::{CallError, Client, Fault, Stats, Target};
+use crate::options::RunOptions;
+
+/// Between two knocks at a server that is waited for.
+const KNOCK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The server's first answer, waited for as long as was asked. The inner error is one line.
+///
+/// # Errors
+/// [`Interrupted`].
+pub fn reach(
+    options: &RunOptions,
+    wait: &mut Wait,
+) -> Result<Result<(Target, Stats), String>, Interrupted> {
+    let mut target = target(options);
+    let until = Instant::now() + options.wait_for_comfyui;
+    let mut told = false;
+    loop {
+        let mut answer = knock(options, &target);
+        if target.ipv4_only && matches!(&answer, Err(error) if error.fault == Fault::Refused) {
+            let any = Target { ipv4_only: false, ..target.clone() };
+            if let Ok(stats) = knock(options, &any) {
+                target = any;
+                answer = Ok(stats);
+            }
+        }
+        let error = match answer {
+            Ok(stats) => return Ok(Ok((target, stats))),
+            Err(error) => error,
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || matches!(error.fault, Fault::Status(401 | 403)) {
+            return Ok(Err(no_server(&target.base, &error)));
+        }
+        if !std::mem::replace(&mut told, true) {
+            wait.journal.say(&format!(
+                "Waiting up to {} s for ComfyUI at {} ({})",
+                options.wait_for_comfyui.as_secs(),
+                target.base,
+                error.detail()
+            ));
+        }
+        wait.pause(KNOCK_AGAIN.min(left))?;
+    }
+}
+
+fn target(options: &RunOptions) -> Target {
+    let server = &options.server;
+    let mut headers = server.headers.clone();
+    headers.extend(server.url.authorization().map(|basic| ("Authorization".into(), basic.into())));
+    Target {
+        base: server.url.base().to_owned(),
+        headers,
+        loopback: server.url.is_loopback(),
+        ipv4_only: server.url.host().eq_ignore_ascii_case("localhost"),
+    }
+}
+
+fn knock(options: &RunOptions, target: &Target) -> Result<Stats, CallError> {
+    Client::new(target.clone(), options.post_execution_timeout).system_stats()
+}
+
+fn no_server(base: &str, error: &CallError) -> String {
+    let detail = error.detail();
+    match error.fault {
+        Fault::Refused | Fault::Timeout | Fault::Reset => format!(
+            "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
+        ),
+        Fault::Status(401 | 403) => format!("ComfyUI at {base} does not let us in: {detail}"),
+        Fault::Status(_) | Fault::BadJson => {
+            format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?")
+        }
+    }
+}
