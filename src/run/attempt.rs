@@ -1,10 +1,9 @@
 //! One attempt of a scene: from the upload to the outcome, its files home.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use time::OffsetDateTime;
-
+use super::course::{Course, Tried};
 use super::ending::ended;
 use super::follow::{Follow, Seen, Verdict};
 use super::journal::Live;
@@ -14,34 +13,8 @@ use super::submit::{Submitted, submit};
 use super::wait::Interrupted;
 use crate::clock::hms;
 use crate::comfyui::{CallError, Entry, Fault, Place};
-use crate::report::record::{Attempt, Outcome, Output};
+use crate::report::record::Outcome;
 use crate::text::file_name;
-
-/// What an attempt left.
-pub struct Tried {
-    /// Its record.
-    pub record: Attempt,
-    /// Its files.
-    pub outputs: Vec<Output>,
-    /// Its history entry, as the server sent it.
-    pub history: Option<String>,
-    /// Every output came from the cache.
-    pub all_cached: bool,
-    /// Another attempt may help, and nothing of this one is left on the server.
-    pub again: bool,
-    /// A file of a cached scene is gone: it has to be made anew.
-    pub files_gone: bool,
-}
-
-/// The parts of an attempt that are known while it goes on.
-pub(super) struct Course {
-    pub(super) begun: Instant,
-    posted: OffsetDateTime,
-    deadline: Instant,
-    prompt_id: Option<String>,
-    pub(super) broken: Vec<String>,
-    follow: Follow,
-}
 
 /// Runs a scene once.
 ///
@@ -262,45 +235,4 @@ fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {
         let why = "gone from the queue without a history entry: somebody removed it";
         course.ended(Outcome::Lost, why.to_owned())
     }
-}
-
-impl Course {
-    pub(super) fn ended(&self, outcome: Outcome, why: String) -> Tried {
-        let now = Instant::now();
-        let queued_until = match (outcome, self.follow.running_since) {
-            (_, Some(since)) => since,
-            // Over before a poll saw it running.
-            (Outcome::Deadline | Outcome::Lost | Outcome::Unreachable, None) => now,
-            (_, None) => self.begun,
-        };
-        Tried {
-            record: Attempt {
-                outcome,
-                why,
-                prompt_id: self.prompt_id.clone(),
-                seconds: seconds(now.saturating_duration_since(self.begun)),
-                queued_seconds: seconds(queued_until.saturating_duration_since(self.begun)),
-                server_seconds: None,
-                polls: self.follow.polls,
-                cached_nodes: Vec::new(),
-            },
-            outputs: Vec::new(),
-            history: None,
-            all_cached: false,
-            again: false,
-            files_gone: false,
-        }
-    }
-}
-
-impl Tried {
-    pub(super) fn again(mut self) -> Self {
-        self.again = true;
-        self
-    }
-}
-
-/// To the millisecond, as the files show it.
-pub(super) fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::attempt::{Course, Tried, seconds};
+use super::course::{Course, Tried, seconds};
 use super::outputs::{Trouble, fetch};
 use super::plan::Scene;
 use super::stage::Stage;

@@ -4,6 +4,7 @@
 //! between is the one in `wait`, where the sampler's readings reach the log.
 
 mod attempt;
+mod course;
 mod ending;
 mod folder;
 mod follow;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
-use super::attempt::{Tried, attempt, seconds};
+use super::attempt::attempt;
+use super::course::{Tried, seconds};
 use super::plan::Scene;
 use super::stage::{Cancelled, Stage};
 use super::wait::Interrupted;
