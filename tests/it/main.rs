@@ -12,6 +12,7 @@ mod stand_in;
 mod stand_in_checks;
 mod stories;
 mod submission;
+mod summary_verb;
 mod support;
 mod voices;
 mod vram;
