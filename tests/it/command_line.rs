@@ -1,6 +1,6 @@
 //! Command lines that have to work, and where a value comes from.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::seen;
 use crate::stand_in::{StandIn, graphs};
@@ -110,7 +110,9 @@ fn a_server_that_comes_up_later_is_waited_for() {
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 4));
     server.stop_listening();
     let running = folder.start_on(&server.url(), &["--wait-for-comfyui", "60", "flow.json"]);
+    let until = Instant::now() + Duration::from_secs(30);
     while !running.printed()[0].contains("Waiting up to 60 s for ComfyUI at ") {
+        assert!(Instant::now() < until, "it does not wait: {:?}", running.printed());
         std::thread::sleep(Duration::from_millis(2));
     }
     server.listen_again();
