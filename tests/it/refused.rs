@@ -58,7 +58,10 @@ fn a_bad_option_is_named_with_what_was_meant() {
 fn a_file_that_is_not_there_is_named() {
     refused(&[
         ("flwo.json", &["'flwo.json': no such file or folder (nearest: 'flow.json')"]),
-        ("--workflow gone.json", &["--workflow gone.json: no such file or folder"]),
+        (
+            "--workflow flow.jsn",
+            &["--workflow flow.jsn: no such file or folder (nearest: 'flow.json')"],
+        ),
         ("--workflow empty", &["empty: no .json file in this folder"]),
         ("--story gone --workflow flow.json", &["--story gone: no such file or folder"]),
         ("--header-file gone flow.json", &["--header-file gone: "]),

@@ -153,7 +153,7 @@ fn of_a_cpu_the_figures_are_called_system_ram() {
 fn missed_ticks_are_lines_and_are_counted_by_reason() {
     let server = StandIn::with(Config::cuda());
     let folder = Folder::new();
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.8, 64, 1));
+    folder.workflow("flow.json", &graphs::video("video/flow", 1.2, 64, 1));
     // The knock and the first sample are answered.
     server.fail_next(STATS, 2, Fault::Delay(Duration::ZERO));
     server.fail_next(STATS, 2, Fault::Status(500, "busy"));
