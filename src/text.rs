@@ -19,7 +19,8 @@ fn is_format(c: char) -> bool {
 }
 
 /// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
-/// means something else to a file system.
+/// means something else to a file system, and without `..`: `ComfyUI` refuses to hand out a file
+/// whose name has that, and files are named after their scenes.
 #[must_use]
 pub fn scene_id(text: &str) -> String {
     let id: String = text
@@ -27,7 +28,7 @@ pub fn scene_id(text: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
         .take(100)
         .collect();
-    harmless(&id)
+    harmless(&id).replace("..", "__")
 }
 
 /// A file's name from elsewhere as one that stays in its folder on every system: without
@@ -86,6 +87,7 @@ mod tests {
     fn ids_are_plain() {
         assert_eq!(scene_id("flow r1/é"), "flow_r1__");
         assert_eq!(scene_id(".."), "_");
+        assert_eq!(scene_id("../a...b"), "___a__.b");
         assert_eq!(scene_id("con"), "_con");
         assert_eq!(scene_id(""), "_");
     }

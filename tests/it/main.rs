@@ -3,10 +3,16 @@
 mod command_line;
 mod files;
 mod interrupts;
+mod metadata;
 mod outcomes;
 mod real_server;
+mod refused;
+mod seen;
 mod stand_in;
 mod stand_in_checks;
 mod stories;
 mod submission;
+mod summary_verb;
 mod support;
+mod voices;
+mod vram;

@@ -1,1 +1,261 @@
+//! A story and its template: what the server is sent.
 
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::seen;
+use crate::stand_in::{StandIn, graphs};
+use crate::support::{Folder, Ran};
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n keyframe";
+
+/// A template as the editor exports it, its texts found by the graph: 6 positive, 7 negative.
+fn by_graph() -> Value {
+    let mut graph = json!({
+        "3": {"class_type": "KSampler", "inputs": {
+            "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0], "image": ["1", 0],
+            "seed": 5, "steps": 4,
+        }},
+        "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "old"}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "old too"}},
+        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0]}},
+        "9": {"class_type": "CreateVideo", "inputs": {"images": ["8", 0], "fps": 8.0}},
+        "10": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x", "format": "auto", "codec": "auto"}},
+    });
+    graph["10"]["inputs"]["video"] = json!(["9", 0]);
+    graph
+}
+
+/// A template whose places are marked.
+fn by_placeholders() -> Value {
+    let mut graph = graphs::video("__SCENE_PREFIX__/take", 0.0, 0, 1);
+    graph["6"] = json!({"class_type": "CLIPTextEncode", "inputs": {
+        "text": "best quality, __PROMPT__, of __SCENE_ID__", "seed": "__SEED__",
+    }});
+    graph["7"] = json!({"class_type": "Note", "inputs": {"any": "__NEGATIVE_PROMPT__"}});
+    graph["1"]["inputs"]["start"] = json!("__KEYFRAME_IMAGE__");
+    graph
+}
+
+fn scene(id: &str) -> Value {
+    json!({"id": id, "prompt": format!("prompt of {id}"), "negativePrompt": format!("not {id}"),
+           "keyframePath": "keys/key.png"})
+}
+
+fn write_story(folder: &Folder, scenes: &[Value], template: &Value) {
+    folder.write("story/keys/key.png", PNG);
+    folder.write("story/story.json", json!({"storyId": "s", "scenes": scenes}).to_string());
+    folder.workflow("template.json", template);
+}
+
+fn tell(folder: &Folder, server: &StandIn, more: &[&str]) -> Ran {
+    let words = ["--story", "story", "--workflow", "template.json"];
+    let words: Vec<&str> = words.iter().chain(more).copied().collect();
+    folder.run_on(&server.url(), &words)
+}
+
+#[test]
+fn marked_places_are_filled() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &[scene("scene-001"), scene("scene-002")], &by_placeholders());
+    tell(&folder, &server, &[]).exits(0).says("Scenes to process: scene-001, scene-002\n");
+    let seed = folder.metadata()["Scenes"][1]["Seed"].as_u64().expect("a seed");
+    let graph = &seen::graphs(&server)[1];
+    assert_eq!(graph["6"]["inputs"]["text"], "best quality, prompt of scene-002, of scene-002");
+    assert_eq!(graph["6"]["inputs"]["seed"], seed, "a number, not its text");
+    assert_eq!(graph["7"]["inputs"]["any"], "not scene-002");
+    assert_eq!(graph["1"]["inputs"]["start"], "run-comfyui-e2e/scene-002-key.png");
+    assert_eq!(graph["4"]["inputs"]["filename_prefix"], "video/scene-002/take");
+    assert!(folder.newest().join("video/scene-002/scene-002.mp4").is_file());
+}
+
+#[test]
+fn without_marks_the_graph_shows_the_places() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &[scene("scene-001")], &by_graph());
+    tell(&folder, &server, &[]).exits(0);
+    let graph = &seen::graphs(&server)[0];
+    assert_eq!(graph["6"]["inputs"]["text"], "prompt of scene-001");
+    assert_eq!(graph["7"]["inputs"]["text"], "not scene-001");
+    assert_eq!(graph["1"]["inputs"]["image"], "run-comfyui-e2e/scene-001-key.png");
+    assert_eq!(graph["10"]["inputs"]["filename_prefix"], "video/scene-001");
+    assert_eq!(graph["3"], by_graph()["3"], "the seed is kept, links too");
+    let uploaded = ("scene-001-key.png".to_owned(), "run-comfyui-e2e".to_owned(), PNG.len());
+    assert_eq!(server.uploads(), [uploaded]);
+}
+
+#[test]
+fn a_keyframe_s_path_may_be_absolute() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let key = folder.write("elsewhere/k.png", PNG);
+    let mut scene = scene("a");
+    scene["keyframePath"] = key.to_str().unwrap().into();
+    write_story(&folder, &[scene], &by_graph());
+    tell(&folder, &server, &[]).exits(0);
+    assert_eq!(server.uploads()[0].0, "a-k.png");
+}
+
+#[test]
+fn a_keyframe_without_a_place_is_a_warning() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let mut template = graphs::video("x", 0.0, 0, 1);
+    template["6"] = json!({"class_type": "CLIPTextEncode", "inputs": {"text": "__PROMPT__"}});
+    write_story(&folder, &[scene("a")], &template);
+    let ran = tell(&folder, &server, &[]).exits(0);
+    ran.says("[Scene a] WARNING: the keyframe finds no place in the workflow")
+        .says("[Scene a] WARNING: the negative prompt finds no place in the workflow: put __NEGATIVE_PROMPT__");
+    assert!(server.uploads().is_empty());
+    assert_eq!(folder.metadata()["Scenes"][0]["Warnings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn only_the_scenes_asked_for_are_made() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &["a", "b", "c"].map(scene), &by_placeholders());
+    tell(&folder, &server, &["--scene-filter", "c,a"]).exits(0).says("process: a, c\n");
+    assert_eq!(server.posted(), 2);
+    tell(&folder, &server, &["-SceneFilter", "d"]).exits(2).complains("there are a, b, c");
+}
+
+#[test]
+fn odd_characters_of_an_id_become_underscores() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &[scene("../Szene 1/ü")], &by_placeholders());
+    tell(&folder, &server, &[]).exits(0);
+    let id = folder.metadata()["Scenes"][0]["SceneId"].as_str().unwrap().to_owned();
+    // Of a name with two dots ComfyUI hands out no file.
+    assert_eq!(id, "___Szene_1__");
+    assert!(folder.newest().join(format!("video/{id}/{id}.mp4")).is_file());
+    write_story(&folder, &[scene("a b"), scene("A_b")], &by_placeholders());
+    tell(&folder, &server, &[]).exits(2).complains("two scenes have the name a_b");
+}
+
+#[test]
+fn set_and_seed_reach_every_scene() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &["a", "b"].map(scene), &by_graph());
+    tell(&folder, &server, &["--set", "KSampler.steps=9", "--seed", "42"]).exits(0);
+    for (at, graph) in seen::graphs(&server).iter().enumerate() {
+        assert_eq!(graph["3"]["inputs"]["steps"], 9);
+        assert_eq!(graph["3"]["inputs"]["seed"], 42);
+        assert_eq!(folder.metadata()["Scenes"][at]["Seed"], 42);
+    }
+    tell(&folder, &server, &["-Seed", "keep"]).exits(0);
+    assert_eq!(seen::graphs(&server)[2]["3"]["inputs"]["seed"], 5);
+    assert!(folder.metadata()["Scenes"][0]["Seed"].is_null());
+}
+
+#[test]
+fn a_random_seed_is_recorded_and_kept_over_retries() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let mut template = graphs::fail_once("x", "only once");
+    template["6"] =
+        json!({"class_type": "Note", "inputs": {"text": "__PROMPT__", "seed": 1, "noise_seed": 2}});
+    write_story(&folder, &["a", "b"].map(scene), &template);
+    tell(&folder, &server, &["-Seed", "random"]).exits(0);
+    let seeds: Vec<Value> =
+        seen::graphs(&server).iter().map(|graph| graph["6"]["inputs"]["seed"].clone()).collect();
+    let scenes = &folder.metadata()["Scenes"];
+    let (a, b) = (&scenes[0]["Seed"], &scenes[1]["Seed"]);
+    assert_eq!(seeds, [a.clone(), a.clone(), b.clone()], "a was tried twice");
+    assert!(a.is_u64() && b.is_u64() && a != b, "{a} {b}");
+    assert_eq!(seen::graphs(&server)[0]["6"]["inputs"]["noise_seed"], *a);
+}
+
+#[test]
+fn a_workflow_without_story_is_sent_as_it_stands() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let mut graph = graphs::video("mine/__SCENE_ID__", 0.0, 0, 1);
+    graph["3"]["inputs"]["fps"] = json!(23.976_023_976_023_978);
+    folder.workflow("flow.json", &graph);
+    folder.run_on(&server.url(), &["flow.json"]).exits(0);
+    graph["4"]["inputs"]["filename_prefix"] = "mine/flow".into();
+    assert_eq!(seen::graphs(&server)[0], graph);
+    folder.workflow("flow.json", &by_placeholders());
+    let ran = folder.run_on(&server.url(), &["flow.json"]).exits(2);
+    ran.complains("flow.json: it holds __PROMPT__, which only a story can fill: --story PATH");
+}
+
+/// Refused with one line that has these parts; nothing was sent and no folder made.
+#[track_caller]
+fn refused(folder: &Folder, server: &StandIn, parts: &[&str]) {
+    let ran = tell(folder, server, &[]).exits(2);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.lines().count()), ("", 1), "{ran}");
+    for part in parts {
+        assert!(ran.stderr.contains(part), "{part:?} is missing\n{ran}");
+    }
+    assert!(server.requests().is_empty() && folder.runs().is_empty());
+}
+
+#[test]
+fn a_broken_story_is_named_with_the_place_in_it() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &[], &by_placeholders());
+    refused(&folder, &server, &["story.json: no scenes"]);
+    write_story(&folder, &[scene("a"), json!({"prompt": "x"})], &by_placeholders());
+    refused(&folder, &server, &["story.json: scene 2: it has no id"]);
+    write_story(&folder, &[json!({"id": "a"})], &by_placeholders());
+    refused(&folder, &server, &["story.json: scene 1: 'a' has no prompt"]);
+    let mut lost = scene("b");
+    lost["keyframePath"] = "keys/lost.png".into();
+    write_story(&folder, &[scene("a"), lost], &by_placeholders());
+    let lost = Path::new("keys/lost.png").display().to_string();
+    refused(&folder, &server, &["scene 2: 'b': its keyframe ", &lost, " is not there"]);
+    folder.write("story/story.json", "{\n\"scenes\": [}");
+    refused(&folder, &server, &["story.json: not JSON: ", " at line 2 column 12"]);
+    folder.write("story/story.json", "");
+    refused(&folder, &server, &["story.json: not JSON: "]);
+}
+
+#[test]
+fn a_prompt_without_one_place_names_the_candidates_and_the_mark() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let mut none = by_graph();
+    none["3"]["class_type"] = "EmptyImage".into();
+    write_story(&folder, &[scene("a")], &none);
+    refused(
+        &folder,
+        &server,
+        &[
+            "no place (candidates: node 6 CLIPTextEncode text, node 7 CLIPTextEncode text)",
+            "put __PROMPT__",
+        ],
+    );
+    let mut two = by_graph();
+    two["11"] = two["3"].clone();
+    two["11"]["inputs"]["positive"] = json!(["7", 0]);
+    write_story(&folder, &[scene("a")], &two);
+    refused(
+        &folder,
+        &server,
+        &["2 places (node 6 CLIPTextEncode text, node 7 CLIPTextEncode text)", "put __PROMPT__"],
+    );
+}
+
+#[test]
+fn a_story_takes_one_template() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &[scene("a")], &by_placeholders());
+    let ran = folder.run_on(&server.url(), &["--story", "story"]).exits(2);
+    ran.complains("--story needs the workflow that is its template: --workflow FILE");
+    folder.workflow("other.json", &by_graph());
+    let ran = tell(&folder, &server, &["other.json"]).exits(2);
+    ran.complains("--story takes one workflow as the template of all its scenes, not 2");
+}
+
+#[test]
+fn the_next_line_of_a_story_asks_for_what_failed() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let mut template = graphs::fail_once("x", "__SCENE_ID__");
+    template["6"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    write_story(&folder, &["a", "b c"].map(scene), &template);
+    tell(&folder, &server, &["-SceneFilter", "a"]).exits(0);
+    let ran = tell(&folder, &server, &["-SceneRetryBudget", "0"]).exits(1);
+    let next = seen::line(&ran.stdout, "Next: run-comfyui-e2e ");
+    assert!(next.ends_with(" -SceneFilter b_c"), "{next}");
+    let words: Vec<&str> = next.split(' ').skip(2).map(|word| word.trim_matches('"')).collect();
+    folder.run(&words).exits(0).says("Scenes to process: b_c\n");
+}

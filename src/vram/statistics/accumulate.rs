@@ -126,7 +126,8 @@ impl Accumulator {
             run_took: highest.zip(start).map(|(peak, start)| RunTook { peak, start }),
             growth_per_scene: growth(&scenes, meaning),
             scenes,
-            achieved_interval_ms: self.gaps.mean_ms(),
+            // Stamps of whole seconds may all be the same one: that is no rhythm.
+            achieved_interval_ms: self.gaps.mean_ms().filter(|ms| *ms > 0),
             longest_gap_ms: self.gaps.longest_ms(),
             ..self.figures
         }

@@ -1,0 +1,181 @@
+//! `summary`: the same blocks again, from a log, a run folder or the newest run.
+
+use serde_json::Value;
+
+use crate::seen;
+use crate::stand_in::{Config, StandIn, graphs};
+use crate::support::Folder;
+
+const LOG: &str = "\
+12:01:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
+12:01:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Scene=scene-001
+12:01:10,Missed=timeout,Scene=scene-001
+12:01:15,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19100MB,Scene=scene-001
+12:01:20,Used=2150MB,Free=22426MB,Total=24576MB,Driver=2250MB
+";
+
+/// The lines of a run's summary without their times, from one line to the last.
+fn from<'a>(summary: &'a str, start: &str) -> Vec<&'a str> {
+    let lines = summary.lines().map(|line| &line[11..]);
+    lines.skip_while(|line| !line.starts_with(start)).collect()
+}
+
+#[test]
+fn of_a_log_it_is_the_statistics() {
+    let folder = Folder::new();
+    folder.write("old.log", LOG);
+    let ran = folder.run(&["summary", "old.log"]).exits(0);
+    let wanted = [
+        "=== VRAM Usage Statistics ===",
+        "Peak VRAM: 18231 MB (from 4 samples)",
+        "Average VRAM: 10188 MB",
+        "Minimum VRAM: 2140 MB",
+        "Median VRAM: 10190 MB, 95th percentile: 18231 MB",
+        "Peak at: 12:01:05 in scene-001",
+        "Peak while generating: 18231 MB; driver 19102 MB of 24576 MB (78 %)",
+        "The run itself took: 16862 MB (driver 19102 less 2240 at the start)",
+        "Scene scene-001: peak 18231 MB, average 18231 MB, floor 18231 MB (2 samples); driver peak 19102 MB",
+        "Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); a peak shorter than 10.0 s may be higher",
+    ];
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[..lines.len() - 1], wanted);
+    let last = lines[lines.len() - 1];
+    assert!(last.starts_with("VRAM log: ") && last.ends_with("old.log"), "{last}");
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn of_a_run_it_is_the_run_s_own_lines() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    folder.workflow("bad.json", &graphs::failing("it broke"));
+    // The third scene comes from the cache.
+    folder.workflow("again.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    let words = ["-SampleIntervalSeconds", "0.05", "flow.json", "bad.json", "again.json"];
+    folder.run_on(&server.url(), &words).exits(1);
+    let summary = folder.read("run-summary.txt");
+    let closing = from(&summary, "FAILED: ");
+    let mut statistics = from(&summary, "=== VRAM Usage");
+    statistics.truncate(statistics.iter().position(|line| line.is_empty()).unwrap());
+    let wanted: Vec<&str> = closing.into_iter().chain([""]).chain(statistics).collect();
+    assert!(wanted.contains(&"Scene again: no execution"), "{wanted:?}");
+    let run = folder.newest();
+    let run = format!("logs/{}", run.file_name().unwrap().to_str().unwrap());
+    let run = run.as_str();
+    let log = format!("{run}/vram-usage.log");
+    for words in [&["summary", run][..], &["summary", &log], &["summary"]] {
+        let ran = folder.run(words).exits(0);
+        assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), wanted, "{words:?}");
+    }
+    let ran = folder.run(&["summary", "--json", run]).exits(0);
+    assert_eq!(ran.stdout, folder.read("artifact-metadata.json"));
+}
+
+#[test]
+fn without_a_name_it_is_the_newest_run() {
+    let folder = Folder::new();
+    folder.write("logs/20261123-235959/vram-usage.log", "12:00:00,Used=1MB\n");
+    folder.write("logs/20261124-000001/vram-usage.log", "12:00:00,Used=3MB\n");
+    folder.write("logs/20261124-000000/vram-usage.log", "12:00:00,Used=2MB\n");
+    folder.write("logs/zzz/notes.txt", "no run");
+    folder.run(&["summary"]).exits(0).says("Peak VRAM: 3 MB (from 1 samples)\n");
+    folder.write("elsewhere/20260101-000000/vram-usage.log", "12:00:00,Used=9MB\n");
+    folder.run(&["summary", "--logs-dir", "elsewhere"]).exits(0).says("Peak VRAM: 9 MB");
+}
+
+#[test]
+fn several_are_told_one_after_the_other() {
+    let folder = Folder::new();
+    folder.write("a.log", "12:00:00,Used=1MB\n");
+    folder.write("b.log", "12:00:00,Used=2MB\n");
+    let ran = folder.run(&["summary", "a.log", "b.log"]).exits(0);
+    assert_eq!(ran.stdout.matches("=== VRAM Usage Statistics ===").count(), 2, "{ran}");
+    let (a, b) = (ran.stdout.find("Peak VRAM: 1 MB"), ran.stdout.find("Peak VRAM: 2 MB"));
+    assert!(a.is_some() && a < b, "{ran}");
+    let ran = folder.run(&["summary", "--json", "a.log", "b.log"]).exits(0);
+    let documents: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
+    assert_eq!(documents[1]["Vram"]["PeakMB"], 2);
+}
+
+#[test]
+fn json_of_a_log_has_its_figures_by_scene() {
+    let folder = Folder::new();
+    folder.write("old.log", LOG);
+    let ran = folder.run(&["summary", "--json", "old.log"]).exits(0);
+    let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
+    assert_eq!(document["SchemaVersion"], 1);
+    assert_eq!(document["Vram"]["PeakMB"], 18_231);
+    assert_eq!(document["Vram"]["Missed"]["timeout"], 1);
+    assert_eq!(document["Scenes"][0]["SceneId"], "scene-001");
+    assert_eq!(document["Scenes"][0]["Vram"]["PeakDriverMB"], 19_102);
+}
+
+#[test]
+fn older_forms_of_the_log_are_read() {
+    let folder = Folder::new();
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let script = "12:00:00,Used=100MB,Free=900MB\r\n12:00:05,Used=200MB,Free=800MB\r\n";
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("crlf", script.into()),
+        ("bom", format!("\u{feff}{script}").into()),
+        ("utf16", utf16(script)),
+        ("decimals", b"12:00:00,Used=99.5MB\n12:00:05,Used=199.501MB\n".into()),
+        ("torn", format!("{script}12:00:10,Used=3").into()),
+    ];
+    for (name, bytes) in cases {
+        folder.write(name, bytes);
+        let ran = folder.run(&["summary", name]).exits(0);
+        let ran = ran.says("Peak VRAM: 200 MB (from 2 samples)\nAverage VRAM: 150 MB\n");
+        assert_eq!(
+            ran.stdout.contains("1 line of the log could not be read"),
+            name == "torn",
+            "{ran}"
+        );
+    }
+    folder.write("short", "12:00:00,Used=1MB,Interval=5s\n12:00:00,Used=2MB\n");
+    let ran = folder.run(&["summary", "short"]).exits(0);
+    ran.says("Sampling: every 5.0 s asked; longest gap 1.0 s; 0 of 2 ticks missed;");
+    folder.write("midnight", "23:59:58,Used=1MB\n00:00:03,Used=2MB\n");
+    folder.run(&["summary", "midnight"]).exits(0).says("longest gap 5.0 s");
+}
+
+#[test]
+fn what_cannot_be_told_is_one_line_that_names_it() {
+    let folder = Folder::new();
+    folder.write("empty.log", "");
+    folder.write("novel.txt", "Call me Ishmael.\n");
+    folder.write("run/run-summary.txt", "no log here");
+    folder.write("good.log", LOG);
+    folder.write("torn/vram-usage.log", LOG);
+    folder.write("torn/artifact-metadata.json", "{\"RunId\": ");
+    for (words, named) in [
+        (&["summary"][..], "no run in "),
+        (&["summary", "gone.log"], "'gone.log': no such file or folder"),
+        (&["summary", "empty.log"], "empty.log: "),
+        (&["summary", "novel.txt"], "novel.txt: no line of a VRAM log in it"),
+        (&["summary", "run"], "vram-usage.log: "),
+        (&["summary", "torn"], "artifact-metadata.json: not JSON: "),
+        (&["summary", "good.log", "empty.log"], "empty.log: "),
+    ] {
+        let ran = folder.run(words).exits(2).complains(named);
+        assert_eq!(ran.stdout, "", "{ran}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+    }
+    assert!(!folder.path().join("logs").exists());
+}
+
+#[test]
+fn what_is_missing_in_the_metadata_is_named() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    folder.run_on(&server.url(), &["flow.json"]).exits(0);
+    let mut document = folder.metadata();
+    document["Scenes"][0]["Attempts"][0]["Polls"] = "many".into();
+    let path = folder.newest().join("artifact-metadata.json");
+    std::fs::write(path, document.to_string()).unwrap();
+    folder.run(&["summary"]).exits(2).complains("Scenes[0].Attempts[0].Polls is missing or not");
+    seen::line(&folder.read("run-summary.txt"), "OK: 1 of 1 scenes");
+}
