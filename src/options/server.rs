@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::line::Line;
 use super::row::Id;
@@ -22,12 +22,17 @@ pub struct ServerOptions {
     /// Name and value of additional headers: those of the file, then those of the command line,
     /// each in order. The values are secrets.
     pub headers: Vec<(String, String)>,
+    /// The file that some of them came from. It was there.
+    pub header_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("ServerOptions").field("url", &self.url).field("headers", &names).finish()
+        f.debug_struct("ServerOptions")
+            .field("url", &self.url)
+            .field("headers", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -36,11 +41,12 @@ pub(super) fn server(line: &Line) -> Result<ServerOptions, UsageError> {
     let (label, takes) = (&setting.label, Id::ComfyUIUrl.row().kind.takes());
     let url = setting.value.to_str().ok_or("it is not Unicode").and_then(ServerUrl::parse);
     let url = url.map_err(|why| UsageError(format!("{label} takes {takes}, but {why}")))?;
-    let mut headers = Vec::new();
+    let (mut headers, mut header_file) = (Vec::new(), None);
     if let Some(given) = line.given(Id::HeaderFile) {
         let path = places::absolute(given, line)?;
         let subject = format!("{} {}", given.label(), shown(&given.value));
         headers = read_file(&path, &subject)?;
+        header_file = Some(path);
     }
     for given in line.all(Id::Header) {
         let label = given.label();
@@ -49,7 +55,7 @@ pub(super) fn server(line: &Line) -> Result<ServerOptions, UsageError> {
         headers
             .push(header.map_err(|why| UsageError(format!("{label} takes {takes}, but {why}")))?);
     }
-    Ok(ServerOptions { url, headers })
+    Ok(ServerOptions { url, headers, header_file })
 }
 
 fn read_file(path: &Path, subject: &str) -> Result<Vec<(String, String)>, UsageError> {
@@ -117,7 +123,8 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let url = ServerUrl::parse("http://user:s3cret@host").expect("a good URL");
-        let options = ServerOptions { url, headers: vec![("X-Key".into(), "s3cret".into())] };
+        let headers = vec![("X-Key".into(), "s3cret".into())];
+        let options = ServerOptions { url, headers, header_file: None };
         let shown = format!("{options:?}");
         assert!(shown.contains("X-Key") && !shown.contains("s3cret"), "{shown}");
     }

@@ -3,3 +3,6 @@
 pub mod closing;
 pub mod metadata;
 pub mod record;
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The command that repeats what failed, with what would help.
 
+use std::time::Duration;
+
 use super::plan::Scene;
 use crate::options::{RunOptions, Seed};
 use crate::report::record::{Outcome, SceneRecord};
@@ -25,8 +27,23 @@ pub fn command(options: &RunOptions, scenes: &[Scene], records: &[SceneRecord]) 
     if options.server.url.base() != "http://127.0.0.1:8188" {
         add("-ComfyUIUrl", options.server.url.base().to_owned());
     }
+    if let Some(path) = &options.server.header_file {
+        add("-HeaderFile", path.display().to_string());
+    }
     if options.root_given {
         add("-ProjectRoot", options.project_root.display().to_string());
+    }
+    if options.logs_dir != options.project_root.join("logs") {
+        add("-LogsDir", options.logs_dir.display().to_string());
+    }
+    if options.gpu != 0 {
+        add("-Gpu", options.gpu.to_string());
+    }
+    if options.sample_interval != Duration::from_secs(5) {
+        add("-SampleIntervalSeconds", options.sample_interval.as_secs_f64().to_string());
+    }
+    if options.scene_retry_budget != 1 {
+        add("-SceneRetryBudget", options.scene_retry_budget.to_string());
     }
     match options.seed {
         Seed::Keep => {}

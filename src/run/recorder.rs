@@ -116,3 +116,36 @@ impl Recorder {
 pub fn figure(reading: &Reading) -> u64 {
     reading.driver.unwrap_or(reading.used)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vram::reading::Source;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_reading_asked_before_the_queue_showed_our_prompt_is_not_the_scene_s() {
+        let path = std::env::temp_dir().join(format!("recorder-{}.log", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let (mut recorder, problem) = Recorder::new(&path, Duration::from_secs(5));
+        assert_eq!(problem, None);
+        let seen = datetime!(2026-11-24 12:00:05 UTC);
+        let tick = |recorder: &mut Recorder, second: i64| {
+            let at = seen + time::Duration::seconds(second);
+            let result = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
+            assert_eq!(recorder.record(&Sampled::Tick(Tick { at, took_ms: None, result })), None);
+        };
+        recorder.set_running(Some(("a", seen)));
+        tick(&mut recorder, -1);
+        tick(&mut recorder, 0);
+        // A later poll that shows the same does not move the beginning.
+        recorder.set_running(Some(("a", seen + Duration::from_secs(9))));
+        tick(&mut recorder, 1);
+        recorder.set_running(None);
+        tick(&mut recorder, 2);
+        let log = std::fs::read_to_string(&path).unwrap();
+        let scenes: Vec<_> = log.lines().map(|line| line.ends_with(",Scene=a")).collect();
+        assert_eq!(scenes, [false, true, true, false], "{log}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -166,13 +166,6 @@ impl Running {
         self.child.as_ref().unwrap().id()
     }
 
-    /// Asks it to end as Ctrl-C does.
-    #[cfg(unix)]
-    pub fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.id().to_string()]).status();
-        assert!(status.unwrap().success());
-    }
-
     /// What it has printed so far, on standard output and on standard error.
     pub fn printed(&self) -> [String; 2] {
         self.output

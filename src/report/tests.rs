@@ -1,0 +1,165 @@
+//! A night with one of everything, as the closing block and the metadata tell it.
+
+use time::macros::datetime;
+
+use super::record::*;
+use super::{closing, metadata};
+use crate::exit::Exit;
+use crate::vram::log::Reader;
+use crate::vram::statistics::Statistics;
+
+fn attempt(outcome: Outcome, why: &str) -> Attempt {
+    Attempt {
+        outcome,
+        why: why.into(),
+        prompt_id: Some("3b3ffbb5-96b7-479c-8507-529287655ec5".into()),
+        seconds: 90.25,
+        queued_seconds: 0.5,
+        server_seconds: Some(89.5),
+        polls: 97,
+        cached_nodes: vec!["1".into()],
+    }
+}
+
+fn scene(id: &str, outcome: Outcome, seconds: f64, attempts: Vec<Attempt>) -> SceneRecord {
+    let why = attempts.last().map(|attempt| attempt.why.clone()).unwrap_or_default();
+    SceneRecord { outcome, why, seconds, attempts, ..SceneRecord::skipped(id, "") }
+}
+
+fn night() -> RunRecord {
+    let lost = attempt(Outcome::Lost, "server restarted 23:05:12");
+    let late =
+        attempt(Outcome::Deadline, "running all the time, never finished; cancelled and seen gone");
+    let good = || attempt(Outcome::Succeeded, "");
+    let mut first = scene("scene-001", Outcome::Succeeded, 188.4, vec![good()]);
+    first.outputs = vec![Output { path: "video/scene-001/scene-001.mp4".into(), bytes: 1_604_321 }];
+    first.warnings = vec!["partly cached".into()];
+    first.seed = Some(u64::MAX);
+    RunRecord {
+        id: "20261124-230004".into(),
+        folder: "logs/20261124-230004".into(),
+        started: datetime!(2026-11-24 23:00:04 +1),
+        ended: datetime!(2026-11-24 23:27:41 +1),
+        settings: Settings {
+            max_wait_seconds: 360,
+            poll_interval_seconds: 0.5,
+            history_max_attempts: 0,
+            post_execution_timeout_seconds: 15,
+            scene_retry_budget: 1,
+            sample_interval_seconds: 5.0,
+        },
+        server: Server {
+            url: "http://127.0.0.1:8188".into(),
+            comfyui: Some("0.3.64".into()),
+            device_kind: Some("cuda".into()),
+            ..Server::default()
+        },
+        scenes: vec![
+            first,
+            scene("scene-002", Outcome::Succeeded, 191.0, vec![lost, good()]),
+            scene("scene-003", Outcome::Deadline, 725.0, vec![late.clone(), late]),
+        ],
+        interrupted: false,
+        failure: None,
+        aftermath: Aftermath {
+            queue: Some(0),
+            used_before_mb: Some(2140),
+            used_after_mb: Some(2140),
+            still_running: None,
+        },
+        next: Some("run-comfyui-e2e -SceneFilter scene-003".into()),
+    }
+}
+
+fn vram() -> Statistics {
+    let log = "\
+23:04:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
+23:04:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Scene=scene-001
+23:04:10,Used=17000MB,Free=6345MB,Total=24576MB,Driver=19310MB,Scene=scene-001
+23:04:15,Missed=timeout,Scene=scene-001
+23:04:20,Used=17000MB,Free=6345MB,Total=24576MB,Driver=19080MB,Scene=scene-002
+";
+    Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+}
+
+#[test]
+fn the_closing_block_is_what_a_person_needs() {
+    assert_eq!(
+        closing::block(&night(), &vram()),
+        [
+            "FAILED: 1 of 3 scenes, exit 4 (deadline)      24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
+            "✓ scene-001  188 s  peak 19310 MB driver  video/scene-001/scene-001.mp4 (1.53 MB)",
+            "✓ scene-002  191 s  peak 19080 MB driver  2nd attempt (1st: lost, server restarted 23:05:12)",
+            "✗ scene-003  deadline, 2 × 360 s: running all the time, never finished; cancelled and seen gone",
+            "GPU free: queue empty, 2140 MB in use (2140 before the run)",
+            "Peak while generating: driver 19310 MB of 24576 (79 %), 5266 MB to spare, 23:04:10 in scene-001",
+            "The run itself took 17070 MB: more than a 16 GB card has, less than a 20 GB one",
+            "Trust: every 5.0 s, longest gap 10.0 s, 1 of 5 ticks missed: a peak shorter than 10.0 s may be higher",
+            "Next: run-comfyui-e2e -SceneFilter scene-003",
+        ]
+    );
+}
+
+#[test]
+fn with_many_scenes_failures_come_first() {
+    let mut run = night();
+    run.scenes.extend((4..10).map(|n| scene(&format!("scene-{n}"), Outcome::Cached, 0.1, vec![])));
+    let block = closing::block(&run, &vram());
+    assert!(block[1].starts_with("✗ scene-003"), "{block:?}");
+    assert!(block[2].starts_with("✓ scene-001"), "{block:?}");
+}
+
+#[test]
+fn the_metadata_hold_the_whole_record() {
+    let unreachable = Some((Exit::Unreachable, "no ComfyUI".to_owned()));
+    let still_running = Some("scene-003".to_owned());
+    for run in [
+        night(),
+        RunRecord { failure: unreachable, interrupted: true, next: None, ..night() },
+        RunRecord {
+            aftermath: Aftermath { still_running, ..Aftermath::default() },
+            server: Server::default(),
+            scenes: vec![],
+            ..night()
+        },
+    ] {
+        let document = metadata::document(&run, &vram());
+        // As `summary` has it, from the file's text.
+        let document = serde_json::from_str(&document.to_string()).unwrap();
+        assert_eq!(metadata::record(&document), Ok(run));
+    }
+}
+
+#[test]
+fn a_cached_scene_has_no_figures_whatever_the_log_says() {
+    let mut run = night();
+    run.scenes[0].outcome = Outcome::Cached;
+    let document = metadata::document(&run, &vram());
+    assert!(document["Scenes"][0]["Vram"].is_null());
+    assert_eq!(document["Scenes"][1]["Vram"]["PeakDriverMB"], 19080);
+    let block = closing::block(&run, &vram());
+    assert!(block[1].starts_with("✓ scene-001  188 s  cached, no execution"), "{block:?}");
+}
+
+#[test]
+fn the_first_code_that_applies_is_the_exit() {
+    use Outcome::{Cached, Deadline, Failed, Lost, OutOfMemory, Skipped, Succeeded, Unreachable};
+    let exit = |outcomes: &[Outcome]| {
+        let scenes = outcomes.iter().map(|outcome| scene("a", *outcome, 0.0, vec![])).collect();
+        RunRecord { scenes, ..night() }.exit()
+    };
+    for (outcomes, wanted) in [
+        (&[Succeeded, Cached][..], Exit::Success),
+        (&[Succeeded, Deadline, Deadline], Exit::Deadline),
+        (&[OutOfMemory], Exit::OutOfMemory),
+        (&[Lost, Succeeded], Exit::Lost),
+        (&[Lost, Deadline], Exit::Failed),
+        (&[Deadline, Skipped], Exit::Failed),
+        (&[Failed, Failed], Exit::Failed),
+        (&[Deadline, Unreachable, Skipped], Exit::Unreachable),
+    ] {
+        assert_eq!(exit(outcomes), wanted, "{outcomes:?}");
+    }
+    let interrupted = RunRecord { interrupted: true, ..night() };
+    assert_eq!(interrupted.exit(), Exit::Interrupted);
+}
