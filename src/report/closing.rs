@@ -141,6 +141,9 @@ fn aftermath(run: &RunRecord) -> String {
         (Some(scene), Some(_)) => {
             format!("GPU not free: {scene} was asked to end and still runs{memory}")
         }
+        (Some(scene), None) => {
+            format!("GPU: unknown, the server does not answer: {scene} may still run there")
+        }
         (None, Some(0)) => format!("GPU free: queue empty{memory}"),
         (None, Some(1)) => format!("GPU: 1 prompt of somebody else in the queue{memory}"),
         (None, Some(n)) => format!("GPU: {n} prompts of somebody else in the queue{memory}"),
