@@ -94,32 +94,33 @@ fn follow_to_end(
     course: &mut Course,
     what: &str,
 ) -> Result<Tried, Interrupted> {
-    let mut told: Option<CallError> = None;
+    let mut told: Option<Fault> = None;
     loop {
         let left = course.deadline.saturating_duration_since(Instant::now());
         stage.wait.pause(course.follow.pause().min(left))?;
         let at_deadline = Instant::now() >= course.deadline;
-        let seen = look(stage, scene, id)?;
+        let (seen, unread) = look(stage, scene, id)?;
         match &seen {
             Seen::At(Place::Running) => live(stage, what, "running", course),
             Seen::At(Place::Pending(before)) => {
                 live(stage, what, &format!("queued, {before} before it"), course);
             }
-            Seen::Failed(error) | Seen::Unread(error)
-                if told.as_ref().is_none_or(|told| told.fault != error.fault) =>
-            {
-                let text = format!("{error}: polling on");
-                if matches!(seen, Seen::Unread(_)) {
-                    stage
-                        .wait
-                        .journal
-                        .say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
-                } else {
-                    stage.warn(&scene.id, &text);
-                }
-                told = Some(error.clone());
-            }
             _ => {}
+        }
+        let failed = match &seen {
+            Seen::Failed(error) | Seen::Unread(error) => Some(error),
+            _ => unread.as_ref(),
+        };
+        if let Some(error) = failed
+            && told.as_ref() != Some(&error.fault)
+        {
+            let text = format!("{error}: polling on");
+            if matches!(seen, Seen::Unread(_)) {
+                stage.wait.journal.say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
+            } else {
+                stage.warn(&scene.id, &text);
+            }
+            told = Some(error.fault.clone());
         }
         let refused = match &seen {
             Seen::Failed(error) if error.fault == Fault::Refused => Some(error.clone()),
@@ -156,19 +157,24 @@ fn follow_to_end(
 }
 
 /// One poll: the history, then the queue, then the history again, since a prompt may have gone
-/// from one to the other in between.
-fn look(stage: &mut Stage, scene: &Scene, id: &str) -> Result<Seen, Interrupted> {
+/// from one to the other in between. Beside it what kept the history from being read, though the
+/// queue was.
+fn look(
+    stage: &mut Stage,
+    scene: &Scene,
+    id: &str,
+) -> Result<(Seen, Option<CallError>), Interrupted> {
     let unread = match stage.client.history(id) {
-        Ok(Some(entry)) => return Ok(over(stage, entry)),
+        Ok(Some(entry)) => return Ok((over(stage, entry), None)),
         Ok(None) => None,
-        Err(error) if error.fault == Fault::Refused => return Ok(Seen::Failed(error)),
+        Err(error) if error.fault == Fault::Refused => return Ok((Seen::Failed(error), None)),
         Err(error) => Some(error),
     };
     stage.wait.check()?;
     let asked = stage.clock.now();
     let queue = match stage.client.queue() {
         Ok(queue) => queue,
-        Err(error) => return Ok(Seen::Failed(unread.unwrap_or(error))),
+        Err(error) => return Ok((Seen::Failed(unread.unwrap_or(error)), None)),
     };
     // What came meanwhile belongs to what was known before this answer.
     stage.wait.check()?;
@@ -184,21 +190,22 @@ fn look(stage: &mut Stage, scene: &Scene, id: &str) -> Result<Seen, Interrupted>
                 .say("Another client's prompt is running: its memory is in the figures");
         }
     }
-    match queue.place(id) {
+    let seen = match queue.place(id) {
         Place::Running => {
             stage.wait.recorder.set_running(Some((&scene.id, asked)));
-            Ok(Seen::At(Place::Running))
+            Seen::At(Place::Running)
         }
         Place::Absent => match stage.client.history(id) {
-            Ok(Some(entry)) => Ok(over(stage, entry)),
-            Ok(None) => Ok(Seen::At(Place::Absent)),
-            Err(error) => Ok(Seen::Unread(error)),
+            Ok(Some(entry)) => over(stage, entry),
+            Ok(None) => Seen::At(Place::Absent),
+            Err(error) => Seen::Unread(error),
         },
         pending @ Place::Pending(_) => {
             stage.wait.recorder.set_running(None);
-            Ok(Seen::At(pending))
+            Seen::At(pending)
         }
-    }
+    };
+    Ok((seen, unread))
 }
 
 fn over(stage: &mut Stage, entry: Entry) -> Seen {
