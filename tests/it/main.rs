@@ -7,6 +7,7 @@ mod metadata;
 mod outcomes;
 mod real_server;
 mod refused;
+mod scenes;
 mod seen;
 mod stand_in;
 mod stand_in_checks;
