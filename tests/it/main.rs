@@ -1,5 +1,6 @@
 //! The program as a user meets it, against a stand-in server.
 
+mod cancelling;
 mod command_line;
 mod files;
 mod interrupts;
