@@ -4,6 +4,7 @@ mod cancelling;
 mod command_line;
 mod files;
 mod interrupts;
+mod losing;
 mod metadata;
 mod outcomes;
 mod real_server;
