@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod command_line;
+mod downloads;
 mod files;
 mod interrupts;
 mod losing;
