@@ -147,9 +147,6 @@ fn aftermath(run: &RunRecord) -> String {
         (None, Some(0)) => format!("GPU free: queue empty{memory}"),
         (None, Some(1)) => format!("GPU: 1 prompt of somebody else in the queue{memory}"),
         (None, Some(n)) => format!("GPU: {n} prompts of somebody else in the queue{memory}"),
-        (Some(scene), None) => {
-            format!("GPU: unknown, the server does not answer; {scene} may still run there")
-        }
         (None, None) if run.scenes.iter().all(|scene| scene.attempts.is_empty()) => {
             "GPU: nothing was posted".to_owned()
         }
