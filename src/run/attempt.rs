@@ -47,6 +47,10 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
             Err(error) if error.fault == Fault::Refused => {
                 return Ok(course.ended(Outcome::Unreachable, error.to_string()));
             }
+            // The same image is refused again.
+            Err(error) if matches!(error.fault, Fault::Status(400..=499)) => {
+                return Ok(course.ended(Outcome::Failed, error.to_string()));
+            }
             Err(error) => return Ok(course.ended(Outcome::Failed, error.to_string()).again()),
         }
         stage.wait.check()?;
