@@ -274,7 +274,17 @@ mod tests {
     }
 
     #[test]
-    fn a_guider_is_followed_and_a_zeroed_negative_has_no_place() {
+    fn a_guider_s_conditioning_is_the_positive_side() {
+        let mut flux = graph(
+            r#"{"1": {"class_type": "BasicGuider", "inputs": {"conditioning": ["2", 0]}},
+                "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "old"}}}"#,
+        );
+        flux.place(TEXTS).unwrap();
+        assert_eq!(flux.input("2", "text").unwrap(), "a fox");
+    }
+
+    #[test]
+    fn conditionings_are_followed_and_a_zeroed_negative_has_no_place() {
         let mut flux = graph(
             r#"{"1": {"class_type": "BasicGuider", "inputs": {"conditioning": ["2", 0]}},
                 "2": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["3", 0]}},
