@@ -60,6 +60,10 @@ mod tests {
         write_whole(&path, b"two", |_| {}).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        // A folder of that name cannot be replaced; the temporary file goes all the same.
+        fs::create_dir(folder.join("taken")).unwrap();
+        assert!(write_whole(&folder.join("taken"), b"x", |_| {}).is_err());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
         assert!(write_whole(&folder.join("no/such"), b"x", |_| {}).is_err());
         fs::remove_dir_all(&folder).unwrap();
     }
