@@ -15,6 +15,8 @@ use crate::vram::statistics::Statistics;
 
 /// The log of a run folder.
 const LOG: &str = "vram-usage.log";
+/// What is known of the run beside it.
+const METADATA: &str = "artifact-metadata.json";
 
 /// Prints the statistics of each log or run folder, a run's verdict first; without one, of the
 /// newest run.
@@ -63,6 +65,14 @@ fn newest(logs: &Path) -> Result<PathBuf, String> {
         .ok_or_else(none)
 }
 
+fn run_of(text: &str) -> Result<(RunRecord, Value), String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let document: Value =
+        serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    let record = metadata::record(&document)?;
+    Ok((record, document))
+}
+
 /// A log, and what is known of its run beside it.
 struct Summed {
     log: PathBuf,
@@ -73,22 +83,29 @@ struct Summed {
 impl Summed {
     fn load(target: &Path) -> Result<Self, String> {
         let log = if target.is_dir() { target.join(LOG) } else { target.to_owned() };
+        if target.is_dir() && !log.is_file() {
+            let why = if newest(target).is_ok() {
+                "a folder of runs: name one of them, or --logs-dir"
+            } else {
+                "no run folder: no vram-usage.log in it"
+            };
+            return Err(format!("{}: {why}", target.display()));
+        }
         let vram =
             Statistics::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        if vram.ticks == 0 {
+        let metadata = log.with_file_name(METADATA);
+        // Another program's, or a broken one: the log speaks for itself.
+        let run = fs::read_to_string(&metadata).ok().and_then(|text| match run_of(&text) {
+            Ok(run) => Some(run),
+            Err(why) => {
+                let name = metadata.display();
+                let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {name}: {why}: not used");
+                None
+            }
+        });
+        if vram.ticks == 0 && run.is_none() {
             return Err(format!("{}: no line of a VRAM log in it", log.display()));
         }
-        let metadata = log.with_file_name("artifact-metadata.json");
-        let run = match fs::read_to_string(&metadata) {
-            Err(_) => None,
-            Ok(text) => {
-                let document: Value = serde_json::from_str(&text)
-                    .map_err(|error| format!("{}: not JSON: {error}", metadata.display()))?;
-                let record = metadata::record(&document)
-                    .map_err(|error| format!("{}: {error}", metadata.display()))?;
-                Some((record, document))
-            }
-        };
         Ok(Summed { log, vram, run })
     }
 
@@ -99,6 +116,10 @@ impl Summed {
             lines = closing::block(record, &self.vram);
             lines.push(String::new());
             without = no_figures(record);
+        } else if self.log.with_file_name("run-summary.txt").is_file()
+            && !self.log.with_file_name(METADATA).exists()
+        {
+            lines.push("No verdict: this run is still going, or was killed".to_owned());
         }
         lines.extend(self.vram.block(&self.log, &without));
         lines.join("\n") + "\n"

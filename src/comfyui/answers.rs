@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::json::{node_order, text};
 use crate::nearest::nearest;
 use crate::text::clean;
-use crate::vram::reading::{MB, Reading, is_system_ram};
+use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram};
 
 /// `GET /system_stats`.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +64,8 @@ impl Device {
         Device {
             name: clean(&text(value, "name").unwrap_or_default()),
             index: value["index"].as_u64(),
-            memory: memory(value, kind == "cuda", ram),
+            // DirectML tells a constant.
+            memory: memory(value, kind == "cuda", ram).filter(|_| kind != "privateuseone"),
             kind,
         }
     }
@@ -73,7 +74,9 @@ impl Device {
 /// Used is what live tensors hold. The driver's figure adds torch's idle cache, which
 /// `vram_free` counts as free. Presence decides, not truth: 0 is a value.
 fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
-    let either = |key, in_mb| bytes(device, key).or_else(|| bytes(device, in_mb).map(|n| n * MB));
+    let either = |key, in_mb| {
+        bytes(device, key).or_else(|| bytes(device, in_mb).and_then(|n| n.checked_mul(MB)))
+    };
     let total = either("vram_total", "total_mem_mb");
     let free = either("vram_free", "free_mem_mb");
     let used = total
@@ -86,13 +89,15 @@ fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
         .zip(idle)
         .filter(|_| cuda)
         .map(|((total, free), idle)| total.saturating_sub(free.saturating_sub(idle)));
-    Some(Reading {
+    let reading = Reading {
         used: to_mb(used),
         free: free.map(to_mb),
         total: total.map(to_mb),
         driver: driver.map(to_mb),
         ram: ram.map(to_mb),
-    })
+    };
+    let figures = [Some(reading.used), reading.free, reading.total, reading.driver, reading.ram];
+    figures.into_iter().flatten().all(|mb| mb <= HIGHEST_MB).then_some(reading)
 }
 
 /// A size that may come as an integer or as a float; anything else is absent.
@@ -178,10 +183,15 @@ impl Queue {
 
 impl Queued {
     fn read(item: &Value) -> Option<(f64, Self)> {
-        let id = item.get(1)?.as_str()?.to_owned();
+        let id = item.get(1)?.as_str().filter(|id| is_plain(id))?.to_owned();
         let client = item.get(3).and_then(|extra| text(extra, "client_id"));
         Some((item.get(0).and_then(Value::as_f64).unwrap_or(f64::MAX), Queued { id, client }))
     }
+}
+
+/// Whether a prompt's id can be shown and asked for: it has characters, and none that control.
+pub(super) fn is_plain(id: &str) -> bool {
+    !id.is_empty() && clean(id) == id
 }
 
 /// What became of a `POST /prompt`.

@@ -12,7 +12,7 @@ use crate::vram::reading::Miss;
 
 /// Largest answer that is read as JSON: 64 MiB.
 const BODY_CAP: u64 = 64 << 20;
-const CONNECT: Duration = Duration::from_secs(2);
+const UNKNOWN_HOST: &str = "host not found";
 
 /// Where a server is and what to send with each request.
 #[derive(Clone)]
@@ -77,6 +77,12 @@ impl CallError {
         CallError::new("GET /queue", "http://127.0.0.1:8188", fault, "as a test has it")
     }
 
+    /// Whether the name of the host has no address.
+    #[must_use]
+    pub fn is_unknown_host(&self) -> bool {
+        self.fault == Fault::Refused && self.detail == UNKNOWN_HOST
+    }
+
     /// What came back, without what was asked.
     #[must_use]
     pub fn detail(&self) -> &str {
@@ -95,7 +101,8 @@ impl fmt::Display for CallError {
 pub(super) enum Bound {
     /// End to end, from the address look-up to the last byte of the body.
     Whole(Duration),
-    /// This long without a byte in either direction; no bound on the whole.
+    /// This long until the answer begins, and this long without a byte of its body; no bound on
+    /// the whole, which its reader has to be ready to leave.
     Silence(Duration),
 }
 
@@ -112,13 +119,14 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(target: Target) -> Self {
+    /// `connect` bounds making a connection, the address look-up apart.
+    pub(super) fn new(target: Target, connect: Duration) -> Self {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_resolve(Some(CONNECT))
+            .timeout_connect(Some(connect))
+            .timeout_resolve(Some(connect))
             .user_agent(concat!("run-comfyui-e2e/", env!("CARGO_PKG_VERSION")));
         if target.loopback {
             config = config.proxy(None);
@@ -235,9 +243,15 @@ impl Http {
 
     fn error(&self, method: &str, path: &str, error: &ureq::Error) -> CallError {
         let (fault, detail) = match error {
+            // Windows knocks for two seconds at a port of its own where nobody listens.
+            ureq::Error::Timeout(ureq::Timeout::Connect)
+                if cfg!(windows) && self.target.loopback =>
+            {
+                (Fault::Refused, "connection refused".to_owned())
+            }
             ureq::Error::Timeout(_) => (Fault::Timeout, "no answer in time".to_owned()),
             ureq::Error::Io(io) => fault_of_io(io),
-            ureq::Error::HostNotFound => (Fault::Refused, "host not found".to_owned()),
+            ureq::Error::HostNotFound => (Fault::Refused, UNKNOWN_HOST.to_owned()),
             ureq::Error::ConnectionFailed => (Fault::Refused, "connection failed".to_owned()),
             ureq::Error::BodyExceedsLimit(_) => {
                 (Fault::BadJson, "an answer of more than 64 MiB".to_owned())
@@ -271,7 +285,7 @@ fn bounded<Kind>(request: RequestBuilder<Kind>, bound: Bound) -> RequestBuilder<
     match bound {
         Bound::Whole(time) => config.timeout_global(Some(time)).build(),
         Bound::Silence(time) => {
-            config.timeout_per_read(Some(time)).timeout_per_write(Some(time)).build()
+            config.timeout_recv_response(Some(time)).timeout_per_read(Some(time)).build()
         }
     }
 }

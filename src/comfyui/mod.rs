@@ -19,6 +19,8 @@ pub use workflow::{Texts, Workflow};
 
 use http::{Bound, Http, Payload};
 
+/// Bound of making a connection.
+const CONNECT: Duration = Duration::from_secs(2);
 /// Bound of reads and of control calls, end to end.
 const CALL: Duration = Duration::from_secs(5);
 /// Bound of `POST /prompt`: validating a large graph takes the server a while.
@@ -51,7 +53,8 @@ impl Default for Ids {
 }
 
 /// A `ComfyUI` server. Calls block: reads and control 5 s at most (2 s of it to connect),
-/// [`submit`](Client::submit) 60 s, transfers as long as bytes come.
+/// [`submit`](Client::submit) and [`upload`](Client::upload) 60 s, [`view`](Client::view) as long
+/// as bytes come.
 pub struct Client {
     http: Http,
     call: Duration,
@@ -62,13 +65,14 @@ impl Client {
     /// A client whose transfers end after `transfer` without a byte.
     #[must_use]
     pub fn new(target: Target, transfer: Duration) -> Self {
-        Client { http: Http::new(target), call: CALL, transfer }
+        Client { http: Http::new(target, CONNECT), call: CALL, transfer }
     }
 
     /// A client with this bound on every call, for the sampler's own thread.
     #[must_use]
     pub fn with_timeout(target: Target, call: Duration) -> Self {
-        Client { http: Http::new(target), call, transfer: call }
+        // Less for the connection than for the whole, so that the two can be told apart.
+        Client { http: Http::new(target, CONNECT.min(call * 3 / 4)), call, transfer: call }
     }
 
     /// The URL without credentials.
@@ -103,7 +107,7 @@ impl Client {
         let value = json::parse(&answer).unwrap_or(Value::Null);
         let broken = answers::node_errors(&value["node_errors"]);
         match status {
-            200 => match value["prompt_id"].as_str().filter(|id| crate::text::clean(id) == **id) {
+            200 => match value["prompt_id"].as_str().filter(|id| answers::is_plain(id)) {
                 Some(id) => Ok(Submission::Accepted { id: id.to_owned(), broken }),
                 None => {
                     Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without prompt_id"))
@@ -168,7 +172,9 @@ impl Client {
         let history = self.get("/history?max_items=64")?;
         let found = history.as_object().and_then(|entries| {
             entries.iter().find(|(id, entry)| {
-                **id == ids.prompt || entry["prompt"][3]["client_id"] == ids.client.as_str()
+                **id == ids.prompt
+                    || (entry["prompt"][3]["client_id"] == ids.client.as_str()
+                        && answers::is_plain(id))
             })
         });
         Ok(found.map(|(id, _)| id.clone()))
@@ -213,8 +219,8 @@ impl Client {
         let body = multipart(&boundary, name, image);
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let payload = Payload::Bytes { content_type: &content_type, bytes: &body };
-        let (status, answer) =
-            self.http.exchange("POST", PATH, &payload, Bound::Silence(self.transfer))?;
+        let bound = Bound::Whole(SUBMIT.max(self.transfer));
+        let (status, answer) = self.http.exchange("POST", PATH, &payload, bound)?;
         if status != 200 {
             return Err(self.http.status("POST", PATH, status, &answer));
         }

@@ -96,6 +96,12 @@ impl Workflow {
         self.fill(SEED, &seed.to_string());
     }
 
+    /// Whether nothing but a keyframe will do: `__KEYFRAME_IMAGE__` stands somewhere.
+    #[must_use]
+    pub fn demands_keyframe(&self) -> bool {
+        self.holds(KEYFRAME)
+    }
+
     /// Whether a keyframe has a place: `__KEYFRAME_IMAGE__`, or a `LoadImage`.
     #[must_use]
     pub fn takes_keyframe(&self) -> bool {

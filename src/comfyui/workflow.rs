@@ -30,6 +30,9 @@ impl Workflow {
         if nodes.get("nodes").is_some_and(Value::is_array) && nodes.contains_key("links") {
             return Err("the editor's format: in ComfyUI, menu Workflow, Export (API)".into());
         }
+        if nodes.get("scenes").is_some_and(Value::is_array) {
+            return Err("a story: --story FILE --workflow TEMPLATE".into());
+        }
         if let Some(Value::Object(inner)) = nodes.get_mut("prompt")
             && !inner.contains_key("class_type")
         {
@@ -235,6 +238,7 @@ mod tests {
                 r#"{"nodes": [], "links": []}"#,
                 "the editor's format: in ComfyUI, menu Workflow, Export (API)",
             ),
+            (r#"{"scenes": []}"#, "a story: --story FILE --workflow TEMPLATE"),
             (r#"{"3": {"inputs": {}}}"#, "no workflow: node 3 has no class_type"),
             (r#"{"3": 5}"#, "no workflow: node 3 has no class_type"),
             (

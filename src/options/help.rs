@@ -15,8 +15,8 @@ const WIDTH: usize = 80;
 const INDENT: &str = "      ";
 
 const USAGE: &str = "\
-Usage: run-comfyui-e2e [OPTIONS] [PROJECT_ROOT | WORKFLOW.json ...]    a run
-       run-comfyui-e2e summary [OPTIONS] [LOG | RUN_FOLDER ...]        of old logs
+Usage: run-comfyui-e2e [OPTIONS] [PROJECT_ROOT | WORKFLOW.json ...]  a run
+       run-comfyui-e2e summary [OPTIONS] [LOG | RUN_FOLDER ...]      of old logs
 ";
 
 const SPELLINGS: &str = "\
@@ -30,7 +30,7 @@ FastIteration, else from the environment, else it is the default.
 
 const SHORT_END: &str = "
 PowerShell's spelling works too: -MaxWaitSeconds 600, -Fast
---help: every option, exit codes, environment variables, examples; -V: the version";
+--help: every option, exit codes, environment, examples; -V: the version";
 
 const EXAMPLES: [(&str, &str); 6] = [
     ("run-comfyui-e2e flow.json", "one workflow, one scene"),

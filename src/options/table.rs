@@ -129,7 +129,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     )
     .default("0")
     .short()
-    .help("How many seconds an unreachable server is waited for."),
+    .help("Seconds to wait for a server that is not up."),
     Row::new(
         Id::ComfyUIUrl,
         "ComfyUIUrl",
@@ -155,7 +155,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     )
     .default("5")
     .short()
-    .help("The time between two samples of VRAM; decimals allowed."),
+    .help("Time between two VRAM samples; decimals allowed."),
     Row::new(Id::Gpu, "Gpu", Group::Vram, Kind::Number("a device's position", 0.0, MOST))
         .default("0")
         .help("Which of the server's devices vram-usage.log tells of."),

@@ -22,7 +22,14 @@ impl ServerUrl {
     /// password. `https` is refused unless the program was built with its feature `tls`.
     pub fn parse(text: &str) -> Result<ServerUrl, &'static str> {
         let text = text.trim();
-        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let (scheme, rest) = match text.split_once("://") {
+            Some(parts) => parts,
+            // `http:/host`: not a host called http with an empty port.
+            None if text.split_once('/').is_some_and(|(host, _)| host.ends_with(':')) => {
+                return Err("two slashes follow its scheme");
+            }
+            None => ("http", text),
+        };
         let (scheme, usual_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => ("http", 80),
             "https" if cfg!(feature = "tls") => ("https", 443),

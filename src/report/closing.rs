@@ -21,8 +21,9 @@ pub fn block(run: &RunRecord, vram: &Statistics) -> Vec<String> {
     lines.extend(scenes(run).into_iter().map(|scene| scene_line(scene, run, vram)));
     lines.push(aftermath(run));
     lines.extend(peak(run, vram));
-    lines.extend(took(run, vram));
-    lines.push(trust(vram));
+    // Without a sample in a scene it would be the difference of two idle moments.
+    lines.extend(vram.peak_generating.as_ref().and_then(|_| took(run, vram)));
+    lines.push(trust(run, vram));
     lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
     lines
 }
@@ -71,15 +72,18 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &Statistics) -> String
         return format!("✗ {}  {}", scene.id, failure(scene, run));
     }
     let mut line = format!("✓ {}  {} s", scene.id, whole(scene.seconds));
-    if scene.outcome == Outcome::Cached {
-        line.push_str("  cached, no execution");
-    } else if let Some(figures) = vram.scenes.iter().find(|figures| figures.id == scene.id) {
-        match (figures.driver_peak, figures.peak) {
-            (Some(driver), _) => line.push_str(&format!("  peak {driver} MB driver")),
-            (None, Some(used)) => line.push_str(&format!("  peak {used} MB used")),
-            (None, None) => {}
-        }
+    let queued: f64 = scene.attempts.iter().map(|attempt| attempt.queued_seconds).sum();
+    if queued >= 5.0 {
+        line.push_str(&format!(" ({} s queued)", whole(queued)));
     }
+    let figures = vram.scenes.iter().find(|figures| figures.id == scene.id);
+    let peaks = figures.map(|figures| (figures.driver_peak, figures.peak));
+    line.push_str(&match peaks.unwrap_or_default() {
+        _ if scene.outcome == Outcome::Cached => "  cached, no execution".to_owned(),
+        (Some(driver), _) => format!("  peak {driver} MB driver"),
+        (None, Some(used)) => format!("  peak {used} MB used"),
+        (None, None) => "  no sample fell into it".to_owned(),
+    });
     if let Some(first) = scene.outputs.first() {
         line.push_str(&format!("  {}", sized(first)));
         match scene.outputs.len() - 1 {
@@ -198,7 +202,7 @@ fn took(run: &RunRecord, vram: &Statistics) -> Option<String> {
     Some(format!("The run itself took {mb} MB{between}"))
 }
 
-fn trust(vram: &Statistics) -> String {
+fn trust(run: &RunRecord, vram: &Statistics) -> String {
     if vram.samples == 0 {
         return vram.no_sample();
     }
@@ -211,7 +215,11 @@ fn trust(vram: &Statistics) -> String {
         .longest_gap_ms
         .map(|ms| format!(": a peak shorter than {} may be higher", seconds_text(ms)))
         .unwrap_or_default();
-    format!("Trust: {}{bound}", parts.join(", "))
+    let others = match run.aftermath.other_prompts {
+        0 => String::new(),
+        n => format!("; {n} of other clients ran meanwhile, their memory is in the figures"),
+    };
+    format!("Trust: {}{bound}{others}", parts.join(", "))
 }
 
 fn whole(seconds: f64) -> String {

@@ -209,6 +209,8 @@ pub struct Aftermath {
     pub used_before_mb: Option<u64>,
     /// See there.
     pub used_after_mb: Option<u64>,
+    /// Prompts of other clients that were seen running during the run.
+    pub other_prompts: u64,
     /// A scene of ours that still ran when the run ended.
     pub still_running: Option<String>,
 }

@@ -65,6 +65,7 @@ fn night() -> RunRecord {
             queue: Some(0),
             used_before_mb: Some(2140),
             used_after_mb: Some(2140),
+            other_prompts: 2,
             still_running: None,
         },
         next: Some("run-comfyui-e2e -SceneFilter scene-003".into()),
@@ -94,7 +95,7 @@ fn the_closing_block_is_what_a_person_needs() {
             "GPU free: queue empty, 2140 MB in use (2140 before the run)",
             "Peak while generating: driver 19310 MB of 24576 (79 %), 5266 MB to spare, 23:04:10 in scene-001",
             "The run itself took 17070 MB: more than a 16 GB card has, less than a 20 GB one",
-            "Trust: every 5.0 s, longest gap 10.0 s, 1 of 5 ticks missed: a peak shorter than 10.0 s may be higher",
+            "Trust: every 5.0 s, longest gap 10.0 s, 1 of 5 ticks missed: a peak shorter than 10.0 s may be higher; 2 of other clients ran meanwhile, their memory is in the figures",
             "Next: run-comfyui-e2e -SceneFilter scene-003",
         ]
     );

@@ -12,9 +12,12 @@ use super::stage::{Cancelled, Stage};
 use super::submit::{Submitted, submit};
 use super::wait::Interrupted;
 use crate::clock::hms;
-use crate::comfyui::{CallError, Entry, Fault, Place};
+use crate::comfyui::{CallError, End, Entry, Fault, Place};
 use crate::report::record::Outcome;
 use crate::text::file_name;
+
+/// Prompts of other clients are counted up to here.
+const MOST_OTHERS: usize = 10_000;
 
 /// Runs a scene once.
 ///
@@ -58,7 +61,7 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
     course.posted = stage.clock.now();
     course.begun = Instant::now();
     course.deadline = course.begun + options.max_wait;
-    live(stage, what, "posting", &course);
+    live(stage, scene, what, "posting", &course);
     match submit(stage, scene, &workflow, course.deadline)? {
         Submitted::Accepted { id, broken } => {
             stage.wait.journal.say(&format!(
@@ -77,15 +80,17 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
             let cancelled = stage.cancel_all();
             let words = cancelled.as_ref().map_or("never seen there".into(), Cancelled::words);
             let why = format!("posting it was not answered in time ({error}); {words}");
-            Ok(course.ended(Outcome::Deadline, why))
+            let tried = course.ended(Outcome::Deadline, why);
+            Ok(if stage.unfinished.is_empty() { tried.again() } else { tried })
         }
         Submitted::Unreachable(error) => Ok(course.ended(Outcome::Unreachable, error.to_string())),
     }
 }
 
-fn live(stage: &mut Stage, what: &str, doing: &str, course: &Course) {
+fn live(stage: &mut Stage, scene: &Scene, what: &str, doing: &str, course: &Course) {
     stage.wait.journal.set_live(Some(Live {
         what: format!("{what} {doing}"),
+        scene: scene.id.clone(),
         since: course.begun,
         of: stage.options.max_wait,
     }));
@@ -105,9 +110,9 @@ fn follow_to_end(
         let at_deadline = Instant::now() >= course.deadline;
         let (seen, unread) = look(stage, scene, id)?;
         match &seen {
-            Seen::At(Place::Running) => live(stage, what, "running", course),
+            Seen::At(Place::Running) => live(stage, scene, what, "running", course),
             Seen::At(Place::Pending(before)) => {
-                live(stage, what, &format!("queued, {before} before it"), course);
+                live(stage, scene, what, &format!("queued, {before} before it"), course);
             }
             _ => {}
         }
@@ -137,7 +142,7 @@ fn follow_to_end(
                     Some(error) => {
                         Ok(course.ended(Outcome::Unreachable, format!("at the deadline: {error}")))
                     }
-                    None => Ok(deadline(stage, id, course)),
+                    None => deadline(stage, scene, id, course),
                 };
             }
             Verdict::Ended(entry) => {
@@ -187,7 +192,8 @@ fn look(
     let strangers: Vec<_> =
         queue.running.iter().map(|prompt| &prompt.id).filter(|id| !ours(id)).cloned().collect();
     for stranger in strangers {
-        if stage.others.insert(stranger) {
+        let first = stage.others.is_empty();
+        if stage.others.len() < MOST_OTHERS && stage.others.insert(stranger) && first {
             stage
                 .wait
                 .journal
@@ -199,11 +205,14 @@ fn look(
             stage.wait.recorder.set_running(Some((&scene.id, asked)));
             Seen::At(Place::Running)
         }
-        Place::Absent => match stage.client.history(id) {
-            Ok(Some(entry)) => over(stage, entry),
-            Ok(None) => Seen::At(Place::Absent),
-            Err(error) => Seen::Unread(error),
-        },
+        Place::Absent => {
+            stage.wait.recorder.set_running(None);
+            match stage.client.history(id) {
+                Ok(Some(entry)) => over(stage, entry),
+                Ok(None) => Seen::At(Place::Absent),
+                Err(error) => Seen::Unread(error),
+            }
+        }
         pending @ Place::Pending(_) => {
             stage.wait.recorder.set_running(None);
             Seen::At(pending)
@@ -218,7 +227,12 @@ fn over(stage: &mut Stage, entry: Entry) -> Seen {
     Seen::Ended(Box::new(entry))
 }
 
-fn deadline(stage: &mut Stage, id: &str, course: &Course) -> Tried {
+fn deadline(
+    stage: &mut Stage,
+    scene: &Scene,
+    id: &str,
+    course: &Course,
+) -> Result<Tried, Interrupted> {
     let state = match course.follow.running_since {
         None => "queued all the time".to_owned(),
         Some(since) => match since.saturating_duration_since(course.begun).as_secs() {
@@ -228,8 +242,15 @@ fn deadline(stage: &mut Stage, id: &str, course: &Course) -> Tried {
     };
     let cancelled = stage.cancel(id);
     let gone = matches!(cancelled, Cancelled::Gone);
+    if gone
+        && let Ok(Some(entry)) = stage.client.history(id)
+        && entry.end != End::Interrupted
+    {
+        // It came to its own end while it was asked to.
+        return ended(stage, scene, course, &entry);
+    }
     let tried = course.ended(Outcome::Deadline, format!("{state}; {}", cancelled.words()));
-    if gone { tried.again() } else { tried }
+    Ok(if gone { tried.again() } else { tried })
 }
 
 fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {

@@ -7,6 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::recorder::{Recorder, figure};
 use crate::clock::{Clock, hms};
+use crate::text::clean;
+
+/// A line that wraps cannot be drawn over: the terminal is asked to cut what is wider than it, and
+/// then to wrap again. Older Windows consoles would print the request.
+const CUT: &str = if cfg!(windows) { "" } else { "\x1b[?7l" };
+const WRAP: &str = if cfg!(windows) { "" } else { "\x1b[?7h" };
 
 /// Where the human lines go besides the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +28,10 @@ pub enum Output {
 /// What the live line tells beside the memory.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// `2/3 scene-002 running`.
+    /// `2/3 running`.
     pub what: String,
+    /// The scene; last on the line, since a long name is what may be cut.
+    pub scene: String,
     /// Since when.
     pub since: Instant,
     /// The time it may take.
@@ -57,7 +65,8 @@ impl Journal {
 
     /// One line, `[HH:mm:ss] text`.
     pub fn say(&mut self, text: &str) {
-        let line = format!("[{}] {text}\n", hms(self.clock.now()));
+        // The last gate before terminal and file, whatever the text is made of.
+        let line = format!("[{}] {}\n", hms(self.clock.now()), clean(text));
         self.print(&line);
         let written = OpenOptions::new()
             .append(true)
@@ -107,17 +116,17 @@ impl Journal {
         let Some(live) = self.live.as_ref().filter(|_| self.terminal) else { return };
         let line = live_line(live, Instant::now(), recorder);
         let width = line.chars().count();
-        // Blanks instead of an escape sequence: older Windows consoles print those.
         let rest = " ".repeat(self.drawn.saturating_sub(width));
         let mut err = io::stderr().lock();
-        let _ = write!(err, "\r{line}{rest}\r{line}").and_then(|()| err.flush());
+        let _ = write!(err, "{CUT}\r{line}{rest}\r{line}{WRAP}").and_then(|()| err.flush());
         self.drawn = width;
     }
 
     fn erase(&mut self) {
         if self.drawn > 0 {
             let mut err = io::stderr().lock();
-            let _ = write!(err, "\r{}\r", " ".repeat(self.drawn)).and_then(|()| err.flush());
+            let blank = " ".repeat(self.drawn);
+            let _ = write!(err, "{CUT}\r{blank}\r{WRAP}").and_then(|()| err.flush());
             self.drawn = 0;
         }
     }
@@ -133,7 +142,7 @@ impl Journal {
     }
 }
 
-/// At most 79 columns, and fewer where the terminal says so: a line that wraps is not redrawn.
+/// At most 79 columns.
 fn live_line(live: &Live, now: Instant, recorder: &Recorder) -> String {
     let mut line = format!(
         "{}  {} of {}",
@@ -144,8 +153,8 @@ fn live_line(live: &Live, now: Instant, recorder: &Recorder) -> String {
     if let (Some(latest), Some(peak)) = (recorder.latest(), recorder.peak()) {
         line.push_str(&format!("  {} MB, peak {peak}", figure(&latest)));
     }
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    line.chars().take(columns.unwrap_or(80).clamp(10, 80) - 1).collect()
+    line.push_str(&format!("  {}", live.scene));
+    line.chars().take(79).collect()
 }
 
 fn minutes(time: Duration) -> String {

@@ -25,7 +25,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::comfyui::{Client, Stats, Target};
@@ -34,8 +34,9 @@ use crate::files::write_whole;
 use crate::options::RunOptions;
 use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
 use crate::report::{closing, metadata};
+use crate::text::clean;
 use crate::vram::reading::{Miss, Reading, Source, Tick};
-use crate::vram::sampler::{Sampled, Sampler};
+use crate::vram::sampler::{self, Sampled, Sampler};
 use crate::vram::statistics::Statistics;
 
 use journal::{Journal, Output};
@@ -95,6 +96,7 @@ pub fn run(options: &RunOptions) -> Exit {
             aftermath: Aftermath::default(),
             next: None,
         },
+        waiting_helps: false,
     };
     run.record.folder = slashes(&run.folder);
     run.generate(&scenes);
@@ -102,7 +104,7 @@ pub fn run(options: &RunOptions) -> Exit {
 }
 
 fn refuse(why: &str, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {why}");
+    let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {}", clean(why));
     exit
 }
 
@@ -123,6 +125,8 @@ struct Run<'a> {
     folder: PathBuf,
     wait: Wait,
     record: RunRecord,
+    /// Nobody listened at the server's address yet.
+    waiting_helps: bool,
 }
 
 impl Run<'_> {
@@ -131,11 +135,11 @@ impl Run<'_> {
         let reached = reach::reach(self.options, &mut self.wait);
         let (target, stats) = match reached {
             Ok(Ok(reached)) => reached,
-            Ok(Err(why)) => {
-                self.record.failure = Some((Exit::Unreachable, why.clone()));
-                self.skip(scenes, "no ComfyUI");
-                self.wait.journal.say(&format!("ERROR: {why}"));
-                return;
+            Ok(Err(none)) => {
+                self.wait.journal.say(&format!("ERROR: {}", none.why));
+                self.record.failure = Some((Exit::Unreachable, none.why));
+                self.waiting_helps = none.waiting_helps;
+                return self.skip(scenes, "no ComfyUI");
             }
             Err(Interrupted) => return self.skip(scenes, "interrupted"),
         };
@@ -212,7 +216,7 @@ impl Run<'_> {
             records.push(if let Some(why) = why {
                 SceneRecord::skipped(&scene.id, why)
             } else {
-                let what = format!("{}/{} {}", index + 1, scenes.len(), scene.id);
+                let what = format!("{}/{}", index + 1, scenes.len());
                 scene::run(&mut stage, scene, &what)
             });
         }
@@ -222,6 +226,7 @@ impl Run<'_> {
         }
         self.record.aftermath.still_running =
             stage.unfinished.first().map(|prompt| prompt.scene.clone());
+        self.record.aftermath.other_prompts = stage.others.len() as u64;
         let good = records.iter().filter(|record| record.outcome.is_success()).count();
         let bad = records.len() - good;
         self.wait
@@ -237,10 +242,15 @@ impl Run<'_> {
 
     /// The sample after the last scene's outputs are home.
     fn last_reading(&mut self, client: &Client) {
-        let at = self.clock.now();
+        let (at, sent) = (self.clock.now(), Instant::now());
         let result = reading(client, self.options.gpu).map(|reading| (reading, Source::ComfyUi));
         let after = result.ok().map(|(reading, _)| reading);
-        self.wait.recorder.record(&Sampled::Tick(Tick { at, took_ms: None, result }));
+        let took_ms = sampler::took_ms(sent.elapsed(), self.options.sample_interval);
+        if let Some(problem) =
+            self.wait.recorder.record(&Sampled::Tick(Tick { at, took_ms, result }))
+        {
+            self.wait.journal.say(&format!("WARNING: {problem}"));
+        }
         let before = self.wait.recorder.first();
         let both = before.zip(after).map(|(before, after)| match (before.driver, after.driver) {
             (Some(before), Some(after)) => (before, after),
@@ -257,7 +267,8 @@ impl Run<'_> {
         self.wait.drain();
         self.record.interrupted = self.wait.interrupted();
         self.record.ended = self.clock.now();
-        self.record.next = next::command(self.options, scenes, &self.record.scenes);
+        self.record.next =
+            next::command(self.options, scenes, &self.record.scenes, self.waiting_helps);
         let vram = Statistics::of_log(log).unwrap_or_else(|error| {
             self.wait.journal.say(&format!("WARNING: {}: {error}", log.display()));
             Statistics::default()

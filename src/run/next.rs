@@ -6,8 +6,13 @@ use super::plan::Scene;
 use crate::options::{RunOptions, Seed};
 use crate::report::record::{Outcome, SceneRecord};
 
-/// One command line, or none where all is well. Credentials are never in it.
-pub fn command(options: &RunOptions, scenes: &[Scene], records: &[SceneRecord]) -> Option<String> {
+/// One command line, or none where all is well. `waiting_helps`: no server was there at the start. Credentials are never in it.
+pub fn command(
+    options: &RunOptions,
+    scenes: &[Scene],
+    records: &[SceneRecord],
+    waiting_helps: bool,
+) -> Option<String> {
     let failed: Vec<&SceneRecord> =
         records.iter().filter(|record| !record.outcome.is_success()).collect();
     if failed.is_empty() {
@@ -21,7 +26,7 @@ pub fn command(options: &RunOptions, scenes: &[Scene], records: &[SceneRecord]) 
     if max_wait != default {
         add("-MaxWaitSeconds", max_wait.to_string());
     }
-    if any(Outcome::Unreachable) || failed.iter().any(|record| record.attempts.is_empty()) {
+    if any(Outcome::Unreachable) || waiting_helps {
         add("-WaitForComfyUI", "120".into());
     }
     if options.server.url.base() != "http://127.0.0.1:8188" {

@@ -52,7 +52,7 @@ pub fn scenes(options: &RunOptions) -> Result<Vec<Scene>, String> {
     keep_asked_for(&mut scenes, &options.scene_filter)?;
     for scene in &mut scenes {
         let named = |why| format!("scene {}: {why}", scene.id);
-        seed(&mut scene.workflow, options.seed, &mut scene.seed);
+        scene.seed = seed(&mut scene.workflow, options.seed, &mut scene.warnings);
         for set in &options.set {
             scene
                 .workflow
@@ -72,6 +72,11 @@ fn nothing_to_run(options: &RunOptions) -> String {
             " (started in {}: a scheduled task also wants --project-root and --logs-dir)",
             root.display()
         )
+    } else if options.root_given && holds_json(root) {
+        format!(
+            " ({} was taken as the project's folder; as a folder of workflows: --workflow {0})",
+            root.display()
+        )
     } else {
         String::new()
     };
@@ -80,6 +85,10 @@ fn nothing_to_run(options: &RunOptions) -> String {
          a folder of them (--workflow FOLDER), or a story with its template \
          (--story story.json --workflow flow.json){hint}"
     )
+}
+
+fn holds_json(folder: &Path) -> bool {
+    workflow_files(&[folder.to_owned()]).is_ok()
 }
 
 fn workflow_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
@@ -108,7 +117,7 @@ fn load(file: &Path) -> Result<Workflow, String> {
     let text = fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
     Workflow::parse(&text).map_err(|why| {
         // A sentence of its own, since most people meet it once.
-        if why.starts_with("the editor's format") {
+        if why.starts_with("the editor's format") || why.starts_with("a story") {
             format!("{} is {why}", file.display())
         } else {
             named(why)
@@ -141,6 +150,13 @@ fn from_story(path: &Path, template: &Path) -> Result<Vec<Scene>, String> {
         let texts = Texts { scene: &id, prompt: &scene.prompt, negative: &scene.negative };
         let mut warnings =
             workflow.place(texts).map_err(|why| format!("{}: {why}", template.display()))?;
+        if scene.keyframe.is_none() && workflow.demands_keyframe() {
+            return Err(format!(
+                "{}: it holds __KEYFRAME_IMAGE__, and scene '{}' of the story has no keyframePath",
+                template.display(),
+                clean(&scene.id)
+            ));
+        }
         let keyframe = scene.keyframe.clone().filter(|_| workflow.takes_keyframe());
         if keyframe.is_none() && scene.keyframe.is_some() {
             warnings.push(
@@ -158,8 +174,17 @@ fn from_story(path: &Path, template: &Path) -> Result<Vec<Scene>, String> {
 fn refuse_same_names(scenes: &[Scene]) -> Result<(), String> {
     let mut seen = HashMap::new();
     for scene in scenes {
-        if let Some(other) = seen.insert(scene.id.to_ascii_lowercase(), &scene.id) {
-            return Err(format!("two scenes have the name {other}: give one file another name"));
+        if let Some(other) = seen.insert(scene.id.to_ascii_lowercase(), scene) {
+            let (one, two) = (other.source.display(), scene.source.display());
+            let files = if other.source == scene.source {
+                String::new()
+            } else {
+                format!(" ({one}, {two})")
+            };
+            return Err(format!(
+                "two scenes have the name {}{files}: each needs one of its own",
+                other.id
+            ));
         }
     }
     Ok(())
@@ -170,7 +195,9 @@ fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Stri
         return Ok(());
     }
     let ids: Vec<String> = scenes.iter().map(|scene| scene.id.clone()).collect();
-    for wanted in filter {
+    // As the file or the story has it, or as the run calls it.
+    let filter: Vec<String> = filter.iter().map(|wanted| scene_id(wanted)).collect();
+    for wanted in &filter {
         if !ids.contains(wanted) {
             let near = nearest(wanted, ids.iter().map(String::as_str))
                 .map(|near| format!(" (did you mean '{near}'?)"))
@@ -188,17 +215,20 @@ fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Stri
 
 /// One seed a scene, kept over its retries. A placeholder has no seed to keep: it gets a random
 /// one.
-fn seed(workflow: &mut Workflow, wanted: Seed, used: &mut Option<u64>) {
+fn seed(workflow: &mut Workflow, wanted: Seed, warnings: &mut Vec<String>) -> Option<u64> {
+    let placeholder = workflow.wants_seed();
     let value = match wanted {
         Seed::Fixed(value) => value,
         // 48 bits: exact wherever a node or a browser reads it as a double.
         Seed::Random => ids::random() >> 16,
-        Seed::Keep if workflow.wants_seed() => ids::random() >> 16,
-        Seed::Keep => return,
+        Seed::Keep if placeholder => ids::random() >> 16,
+        Seed::Keep => return None,
     };
     workflow.fill_seed(value);
-    if wanted != Seed::Keep {
-        workflow.seed(value);
+    if wanted != Seed::Keep && workflow.seed(value) == 0 && !placeholder {
+        warnings
+            .push("the seed finds no place: no node has a seed or noise_seed of its own".into());
+        return None;
     }
-    *used = Some(value);
+    Some(value)
 }

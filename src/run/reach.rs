@@ -9,14 +9,22 @@ use crate::options::RunOptions;
 /// Between two knocks at a server that is waited for.
 const KNOCK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The server's first answer, waited for as long as was asked. The inner error is one line.
+/// Why a run has no server.
+pub struct NoServer {
+    /// One line: where, what came back, what to do.
+    pub why: String,
+    /// Nobody listens there yet: waiting may help.
+    pub waiting_helps: bool,
+}
+
+/// The server's first answer, waited for as long as was asked. The inner error says why there is none.
 ///
 /// # Errors
 /// [`Interrupted`].
 pub fn reach(
     options: &RunOptions,
     wait: &mut Wait,
-) -> Result<Result<(Target, Stats), String>, Interrupted> {
+) -> Result<Result<(Target, Stats), NoServer>, Interrupted> {
     let mut target = target(options);
     let until = Instant::now() + options.wait_for_comfyui;
     let mut told = false;
@@ -65,9 +73,14 @@ fn knock(options: &RunOptions, target: &Target) -> Result<Stats, CallError> {
     Client::new(target.clone(), options.post_execution_timeout).system_stats()
 }
 
-fn no_server(base: &str, error: &CallError) -> String {
+fn no_server(base: &str, error: &CallError) -> NoServer {
     let detail = error.detail();
-    match error.fault {
+    let waiting_helps = matches!(error.fault, Fault::Refused | Fault::Timeout | Fault::Reset)
+        && !error.is_unknown_host();
+    let why = match error.fault {
+        _ if error.is_unknown_host() => {
+            format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?")
+        }
         Fault::Refused | Fault::Timeout | Fault::Reset => format!(
             "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
         ),
@@ -75,5 +88,6 @@ fn no_server(base: &str, error: &CallError) -> String {
         Fault::Status(_) | Fault::BadJson => {
             format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?")
         }
-    }
+    };
+    NoServer { why, waiting_helps }
 }

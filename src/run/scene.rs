@@ -6,12 +6,12 @@ use std::time::Instant;
 use super::attempt::attempt;
 use super::course::{Tried, seconds};
 use super::plan::Scene;
-use super::stage::{Cancelled, Stage};
+use super::stage::Stage;
 use super::wait::Interrupted;
 use crate::files::write_whole;
-use crate::report::record::{Outcome, SceneRecord};
+use crate::report::record::{Attempt, Outcome, SceneRecord};
 
-/// Runs a scene to its outcome. `what` is how the live line calls it: `2/3 scene-002`.
+/// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
 pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> SceneRecord {
     let begun = Instant::now();
     stage.wait.journal.say(&format!("[Scene {}] Starting video generation...", scene.id));
@@ -22,10 +22,7 @@ pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> SceneRecord {
     }
     if life.attempts(stage, scene, what).is_err() {
         stage.wait.recorder.set_running(None);
-        let cancelled = stage.cancel_all();
-        let words = cancelled.as_ref().map_or("nothing of it was running".into(), Cancelled::words);
-        life.record.outcome = Outcome::Interrupted;
-        life.record.why = format!("stopped from here; {words}");
+        life.interrupted(stage, begun);
     }
     stage.wait.journal.set_live(None);
     let mut record = life.record;
@@ -122,6 +119,34 @@ impl Life {
             }
             return Ok(());
         }
+    }
+
+    /// The attempt that was under way is kept with what is known of it.
+    fn interrupted(&mut self, stage: &mut Stage, begun: Instant) {
+        let posted = stage.unfinished.last().cloned();
+        let cancelled = stage.cancel_all();
+        let words = match (&cancelled, &posted) {
+            (Some(cancelled), _) => cancelled.words(),
+            (None, Some(_)) => {
+                "its POST was not answered, and the server knows nothing of it".into()
+            }
+            (None, None) => "nothing of it was running".into(),
+        };
+        let why = format!("stopped from here; {words}");
+        if let Some(prompt) = posted {
+            let before: f64 = self.record.attempts.iter().map(|attempt| attempt.seconds).sum();
+            self.record.attempts.push(Attempt {
+                outcome: Outcome::Interrupted,
+                why: why.clone(),
+                prompt_id: Some(prompt.accepted.unwrap_or(prompt.ids.prompt)),
+                seconds: (seconds(begun.elapsed()) - before).max(0.0),
+                queued_seconds: 0.0,
+                server_seconds: None,
+                polls: 0,
+                cached_nodes: Vec::new(),
+            });
+        }
+        self.end(Outcome::Interrupted, &why);
     }
 
     fn end(&mut self, outcome: Outcome, why: &str) {

@@ -11,6 +11,10 @@ use crate::options::RunOptions;
 
 /// How long a cancelled prompt is watched.
 const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks for a prompt whose answer was lost.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often a prompt is asked to end while it is watched.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a prompt that ignores its end is cancelled again.
 const CANCEL_AGAIN: Duration = Duration::from_secs(10);
 /// `/free` only sets a flag: nothing is posted sooner than this.
@@ -91,6 +95,7 @@ impl Stage<'_> {
     pub fn cancel(&mut self, id: &str) -> Cancelled {
         let until = Instant::now() + SEEN_GONE_WITHIN;
         let mut asked = self.client.cancel(id);
+        let mut asked_at = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
             self.wait.drain();
@@ -109,8 +114,9 @@ impl Stage<'_> {
             }
             self.wait.linger(pause);
             pause = (pause * 2).min(Duration::from_millis(500));
-            if asked.is_err() {
+            if asked.is_err() || asked_at.elapsed() >= ASK_AGAIN {
                 asked = self.client.cancel(id);
+                asked_at = Instant::now();
             }
         }
     }
@@ -122,7 +128,7 @@ impl Stage<'_> {
         for prompt in self.unfinished.clone() {
             let id = match prompt.accepted {
                 Some(id) => id,
-                None => match self.client.find(&prompt.ids) {
+                None => match self.find_twice(&prompt.ids) {
                     Ok(Some(id)) => {
                         self.accepted(&prompt.ids, &id);
                         id
@@ -143,6 +149,18 @@ impl Stage<'_> {
             }
         }
         last
+    }
+
+    /// Looks for a prompt whose POST was not answered, and once more a second later: a stalled
+    /// server may read it only then.
+    fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, CallError> {
+        match self.client.find(ids)? {
+            None => {
+                self.wait.linger(LOOK_AGAIN);
+                self.client.find(ids)
+            }
+            found => Ok(found),
+        }
     }
 
     /// The server has named the prompt of a POST.

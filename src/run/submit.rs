@@ -1,15 +1,12 @@
 //! Posting a prompt exactly once, whatever becomes of the answer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::follow::Outage;
 use super::plan::Scene;
-use super::stage::{Stage, Unfinished};
+use super::stage::{LOOK_AGAIN, Stage, Unfinished};
 use super::wait::Interrupted;
 use crate::comfyui::{CallError, Fault, Ids, Submission, Workflow};
-
-/// Between two looks for a prompt whose answer was lost.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What came of it.
 pub enum Submitted {
@@ -67,7 +64,7 @@ pub fn submit(
                 }
             }
             // A gateway's word about a server behind it: as good as no answer.
-            Fault::Timeout | Fault::Reset | Fault::BadJson | Fault::Status(502..=504) => {
+            Fault::Timeout | Fault::Reset | Fault::BadJson | Fault::Status(408 | 502..=599) => {
                 stage.warn(&scene.id, &format!("{error}: looking whether the prompt arrived"));
                 match look(stage, &ids, deadline)? {
                     Look::Found(id) => {

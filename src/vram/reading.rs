@@ -11,6 +11,9 @@ pub fn is_system_ram(kind: &str) -> bool {
     matches!(kind, "cpu" | "mps")
 }
 
+/// 16 TiB: more in one figure is no memory but a mistake, and is neither written nor read.
+pub const HIGHEST_MB: u64 = 1 << 24;
+
 /// The memory figures of one moment, in MB. What is not known is absent, never 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {

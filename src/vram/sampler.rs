@@ -51,8 +51,7 @@ impl Sampler {
                 }
                 let (at, sent) = (clock.now(), Instant::now());
                 let result = read().map(|reading| (reading, Source::ComfyUi));
-                let took = sent.elapsed();
-                let took_ms = (took > interval / 20).then(|| millis(took));
+                let took_ms = took_ms(sent.elapsed(), interval);
                 teller.0(Sampled::Tick(Tick { at, took_ms, result }));
                 let now = Instant::now();
                 due += interval;
@@ -77,8 +76,10 @@ impl Drop for Sampler {
     }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// What a line says of the time its answer took: nothing up to a twentieth of the interval.
+#[must_use]
+pub fn took_ms(took: Duration, interval: Duration) -> Option<u64> {
+    (took > interval / 20).then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Says so when the thread unwinds: the run goes on without it.
@@ -111,21 +112,25 @@ mod tests {
         let mut first = true;
         let (sampler, rx) = sampler(TICK, move || {
             if std::mem::take(&mut first) {
-                thread::sleep(TICK * 2 + TICK / 2);
+                thread::sleep(TICK * 5 / 2);
             }
             Ok(Reading::default())
         });
-        let ticks: Vec<Tick> = rx
-            .iter()
-            .filter_map(|sampled| if let Sampled::Tick(tick) = sampled { Some(tick) } else { None })
-            .take(4)
-            .collect();
+        let mut ticks = rx.iter().filter_map(|sampled| match sampled {
+            Sampled::Tick(tick) => Some(tick),
+            Sampled::Died => None,
+        });
+        let slow = ticks.next().unwrap();
+        let late: Vec<Tick> =
+            ticks.by_ref().take_while(|tick| tick.result == Err(Miss::Late)).collect();
+        drop(ticks);
         drop(sampler);
-        let results: Vec<_> = ticks.iter().map(|tick| tick.result.err()).collect();
-        assert_eq!(results, [None, Some(Miss::Late), Some(Miss::Late), None]);
-        assert!(ticks[0].took_ms >= Some(100), "{ticks:?}");
-        for pair in ticks.windows(2) {
-            assert!(pair[0].at < pair[1].at, "{ticks:?}");
+        assert!(slow.result.is_ok() && slow.took_ms >= Some(100), "{slow:?}");
+        // Two at least; more where the machine was busy. Each stands where it was due.
+        assert!(late.len() >= 2, "{late:?}");
+        for (n, tick) in (1..).zip(&late) {
+            let off = (tick.at - slow.at) - TICK * n;
+            assert!(off.abs() < TICK / 2, "{n}: {off}");
         }
     }
 

@@ -117,3 +117,19 @@ fn ctrl_c_while_waiting_for_the_server() {
     signal(&running, "-INT");
     running.wait().exits(130).says("✗ flow  skipped: interrupted");
 }
+
+#[test]
+fn a_post_whose_answer_is_lost_is_looked_for_and_cancelled() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("long.json", &graphs::video("long", 60.0, 10, 1));
+    server.fail_next("POST /prompt", 1, Fault::LoseAnswer);
+    server.fail_next("GET /queue", 1, Fault::Status(500, "busy"));
+    let running = folder.start_on(&server.url(), &["long.json"]);
+    assert!(server.wait_until_running(LONG));
+    signal(&running, "-INT");
+    running.wait().exits(130).says("cancelled and seen gone");
+    assert!(server.queue_is_empty());
+    let attempt = &folder.metadata()["Scenes"][0]["Attempts"][0];
+    assert_eq!(attempt["Outcome"], "interrupted");
+    assert!(attempt["PromptId"].is_string());
+}

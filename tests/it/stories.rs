@@ -259,3 +259,24 @@ fn the_next_line_of_a_story_asks_for_what_failed() {
     let words: Vec<&str> = next.split(' ').skip(2).map(|word| word.trim_matches('"')).collect();
     folder.run(&words).exits(0).says("Scenes to process: b_c\n");
 }
+
+#[test]
+fn a_template_that_demands_a_keyframe_gets_one() {
+    let folder = Folder::new();
+    folder.write("story.json", r#"{"scenes": [{"id": "a", "prompt": "a fox"}]}"#);
+    let mut template = graphs::from_image("a", "__KEYFRAME_IMAGE__");
+    template["90"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    folder.workflow("template.json", &template);
+    folder
+        .run(&["--story", "story.json", "--workflow", "template.json"])
+        .exits(2)
+        .complains("it holds __KEYFRAME_IMAGE__, and scene 'a' of the story has no keyframePath");
+}
+
+#[test]
+fn a_seed_without_a_place_is_told() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    let ran = folder.run_on(&server.url(), &["flow.json", "--seed", "7"]).exits(0);
+    ran.says("WARNING: the seed finds no place");
+}

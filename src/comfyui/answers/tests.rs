@@ -184,3 +184,22 @@ fn a_refusal_without_nodes_says_what_the_server_said() {
     assert_eq!(refusal(&json!({"error": "no prompt"})).unwrap(), "no prompt");
     assert_eq!(refusal(&json!({})), None);
 }
+
+#[test]
+fn what_no_machine_has_is_no_figure() {
+    let memory = |device: Value| Stats::read(&json!({"devices": [device]})).devices[0].memory;
+    for odd in [
+        json!({"total_mem_mb": u64::MAX, "free_mem_mb": 1}),
+        json!({"vram_total": u64::MAX, "vram_free": 0}),
+        json!({"type": "privateuseone", "vram_total": 1 << 30, "vram_free": 1 << 30}),
+    ] {
+        assert_eq!(memory(odd.clone()), None, "{odd}");
+    }
+}
+
+#[test]
+fn an_id_that_controls_the_terminal_is_no_prompt() {
+    let queue = json!({"queue_running": [[0, "\u{1b}[31m", {}, {}, []], [1, "", {}, {}, []]],
+        "queue_pending": []});
+    assert!(Queue::read(&queue).unwrap().is_empty());
+}

@@ -4,10 +4,10 @@
 use time::Time;
 
 use super::line::{Line, NVIDIA_SMI};
-use crate::vram::reading::{Miss, Reading, Source};
+use crate::vram::reading::{HIGHEST_MB, Miss, Reading, Source};
 
 /// The highest number in a line: 16 TiB as MB, 4.6 hours as milliseconds.
-const HIGHEST: u64 = 1 << 24;
+const HIGHEST: u64 = HIGHEST_MB;
 
 /// The line in `text`, which has no line break.
 pub(super) fn line(text: &[u8]) -> Option<Line> {
