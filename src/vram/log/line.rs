@@ -10,9 +10,9 @@ use crate::vram::reading::{Miss, Reading, Source};
 /// The word for [`Source::NvidiaSmi`]; the other source goes without saying.
 pub(super) const NVIDIA_SMI: &str = "nvidia-smi";
 
-/// One line of the log.
+/// One line of the log. Its scene is text of its own, or borrowed while a log is read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
+pub struct Line<Scene = String> {
     /// The time of day when the request was sent.
     pub at: Time,
     /// The reading and who gave it, or why there is none.
@@ -20,7 +20,7 @@ pub struct Line {
     /// How long the answer took, in milliseconds, where that is worth knowing.
     pub took_ms: Option<u64>,
     /// The scene whose prompt was running: `[A-Za-z0-9._-]`, never empty.
-    pub scene: Option<String>,
+    pub scene: Option<Scene>,
     /// The interval that was asked for, in milliseconds; stands on a run's first line.
     pub interval_ms: Option<u64>,
 }
@@ -78,7 +78,16 @@ impl Line {
     /// above 2^24 (16 TiB, 4.6 hours), neither a reading nor a known reason for having none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Line> {
-        parse::line(text.as_bytes().trim_ascii())
+        parse::line(text.as_bytes().trim_ascii()).map(Line::into_owned)
+    }
+}
+
+impl Line<&str> {
+    /// The same line with a scene of its own.
+    #[must_use]
+    pub fn into_owned(self) -> Line {
+        let Line { at, entry, took_ms, scene, interval_ms } = self;
+        Line { at, entry, took_ms, scene: scene.map(str::to_owned), interval_ms }
     }
 }
 

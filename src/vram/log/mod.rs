@@ -12,6 +12,7 @@
 mod line;
 mod parse;
 mod reader;
+mod today;
 mod writer;
 
 #[cfg(test)]

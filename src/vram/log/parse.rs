@@ -10,9 +10,10 @@ use crate::vram::reading::{HIGHEST_MB, Miss, Reading, Source};
 const HIGHEST: u64 = HIGHEST_MB;
 
 /// The line in `text`, which has no line break.
-pub(super) fn line(text: &[u8]) -> Option<Line> {
+pub(super) fn line(text: &[u8]) -> Option<Line<&str>> {
     let mut parts = text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    let at = time(parts.next()?)?;
+    let (clock, fraction) = parts.next()?.split_at_checked(8)?;
+    let at = time(clock, nanos(fraction)?)?;
     let mut fields = Fields::default();
     for part in parts {
         fields.take(part)?;
@@ -26,7 +27,7 @@ pub(super) fn line(text: &[u8]) -> Option<Line> {
         at,
         entry,
         took_ms: fields.took_ms,
-        scene: fields.scene.map(str::to_owned),
+        scene: fields.scene,
         interval_ms: fields.interval_ms,
     })
 }
@@ -77,7 +78,8 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
     field.replace(value?).is_none().then_some(())
 }
 
-fn scene(id: &[u8]) -> Option<&str> {
+/// The id of a scene, if it can be one.
+pub(super) fn scene(id: &[u8]) -> Option<&str> {
     let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     str::from_utf8(id).ok().filter(|_| !id.is_empty() && id.iter().all(safe))
 }
@@ -90,20 +92,23 @@ fn source(word: &[u8]) -> Option<Source> {
     }
 }
 
-/// `12:01:05` with up to nine decimals.
-fn time(text: &[u8]) -> Option<Time> {
-    let (clock, fraction) = text.split_at_checked(8)?;
+/// `12:01:05`, and what its decimals say.
+pub(super) fn time(clock: &[u8], nanos: u32) -> Option<Time> {
     let &[h, hh, b':', m, mm, b':', s, ss] = clock else { return None };
     let two = |tens, ones| Some(digit(tens)? * 10 + digit(ones)?);
-    let nanos = match fraction {
-        [] => 0,
+    Time::from_hms_nano(two(h, hh)?, two(m, mm)?, two(s, ss)?, nanos).ok()
+}
+
+/// None, or a point and up to nine decimals.
+fn nanos(fraction: &[u8]) -> Option<u32> {
+    match fraction {
+        [] => Some(0),
         [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
             let places = digits.iter().chain([&b'0'; 9]).take(9);
-            places.copied().try_fold(0, |nanos, byte| Some(nanos * 10 + u32::from(digit(byte)?)))?
+            places.copied().try_fold(0, |nanos, byte| Some(nanos * 10 + u32::from(digit(byte)?)))
         }
-        _ => return None,
-    };
-    Time::from_hms_nano(two(h, hh)?, two(m, mm)?, two(s, ss)?, nanos).ok()
+        _ => None,
+    }
 }
 
 /// A decimal number before its unit, times ten to the power of `places`, rounded half to even.
@@ -131,7 +136,7 @@ fn number(text: &[u8], unit: &[u8], places: usize) -> Option<u64> {
     Some(value + u64::from(up))
 }
 
-fn digit(byte: u8) -> Option<u8> {
+pub(super) fn digit(byte: u8) -> Option<u8> {
     byte.is_ascii_digit().then(|| byte - b'0')
 }
 

@@ -1,5 +1,7 @@
 //! One pass over the lines of a log.
 
+use std::collections::HashMap;
+
 use time::Time;
 
 use super::gaps::Gaps;
@@ -8,6 +10,13 @@ use super::scene::{Scene, growth};
 use super::{Meaning, PeakGenerating, RunTook, Statistics};
 use crate::vram::log::Line;
 use crate::vram::reading::{Reading, Source};
+
+/// Scenes with figures of their own: whoever writes a new id into every line gets no more memory
+/// than this.
+const MOST_SCENES: usize = 4096;
+
+/// What further scenes are told together as; no scene can have this id.
+const OTHER_SCENES: &str = "(other scenes)";
 
 #[derive(Clone, Copy)]
 struct Peak {
@@ -32,13 +41,16 @@ pub(super) struct Accumulator {
     all: Histogram,
     gaps: Gaps,
     scenes: Vec<Scene>,
+    places: HashMap<String, usize>,
+    /// The place of the latest scene.
+    latest: usize,
     peak: Option<Peak>,
     generating_used: Option<Peak>,
     generating_driver: Option<Peak>,
 }
 
 impl Accumulator {
-    pub(super) fn take(&mut self, line: Line) {
+    pub(super) fn take(&mut self, line: &Line<&str>) {
         let figures = &mut self.figures;
         figures.ticks += 1;
         figures.first_at = figures.first_at.or(Some(line.at));
@@ -56,12 +68,23 @@ impl Accumulator {
     }
 
     /// The place of a scene; it is nearly always the latest.
-    fn scene(&mut self, id: String) -> usize {
-        let known = self.scenes.iter().rposition(|scene| scene.figures.id == id);
-        known.unwrap_or_else(|| {
-            self.scenes.push(Scene::new(id));
-            self.scenes.len() - 1
-        })
+    fn scene(&mut self, id: &str) -> usize {
+        if self.scenes.get(self.latest).is_none_or(|scene| scene.figures.id != id) {
+            self.latest = self.places.get(id).copied().unwrap_or_else(|| self.add_scene(id));
+        }
+        self.latest
+    }
+
+    fn add_scene(&mut self, id: &str) -> usize {
+        let place = self.scenes.len().min(MOST_SCENES);
+        if place < MOST_SCENES {
+            self.scenes.push(Scene::new(id.to_owned()));
+            self.places.insert(id.to_owned(), place);
+        } else if self.places.len() == place {
+            self.scenes.push(Scene::new(OTHER_SCENES.to_owned()));
+            self.places.insert(OTHER_SCENES.to_owned(), place);
+        }
+        place
     }
 
     fn reading(&mut self, reading: &Reading, used: Peak) {

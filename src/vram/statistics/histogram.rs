@@ -1,25 +1,29 @@
 //! Exact ranks in constant memory: a count for each whole MB.
 
-use std::collections::BTreeMap;
-
 use super::round::quotient;
 
 /// Values in one page.
 const PAGE: u64 = SLOTS as u64;
 const SLOTS: usize = 1024;
 
-/// How often each value occurred. Only the pages that hold values take memory, 8 KiB each.
+/// How often each value occurred. Only the pages that hold values take memory, 8 KiB each: 128 MiB
+/// for every figure up to the highest that a line can have.
 #[derive(Default)]
 pub(super) struct Histogram {
-    pages: BTreeMap<u64, Box<[u64; SLOTS]>>,
+    pages: Vec<Option<Box<[u64; SLOTS]>>>,
     count: u64,
     sum: u128,
 }
 
 impl Histogram {
     pub(super) fn add(&mut self, value: u64) {
-        let page = self.pages.entry(value / PAGE).or_insert_with(|| Box::new([0; SLOTS]));
-        if let Some(count) = usize::try_from(value % PAGE).ok().and_then(|at| page.get_mut(at)) {
+        let Ok(place) = usize::try_from(value / PAGE) else { return };
+        if place >= self.pages.len() {
+            self.pages.resize_with(place + 1, || None);
+        }
+        let page = self.pages.get_mut(place).map(|page| page.get_or_insert_with(empty_page));
+        let slot = usize::try_from(value % PAGE).ok();
+        if let Some(count) = page.zip(slot).and_then(|(page, slot)| page.get_mut(slot)) {
             *count += 1;
         }
         self.count += 1;
@@ -50,8 +54,9 @@ impl Histogram {
     /// The value at that place of all values in ascending order, from 1.
     fn ranked(&self, rank: u64) -> Option<u64> {
         let mut passed = 0;
-        let values =
-            self.pages.iter().flat_map(|(page, counts)| (page * PAGE..).zip(counts.iter()));
+        let pages = (0..).step_by(SLOTS).zip(&self.pages);
+        let pages = pages.filter_map(|(first, page)| Some((first, page.as_ref()?)));
+        let values = pages.flat_map(|(first, counts)| (first..).zip(counts.iter()));
         for (value, count) in values {
             passed += count;
             if passed >= rank.max(1) {
@@ -60,4 +65,8 @@ impl Histogram {
         }
         None
     }
+}
+
+fn empty_page() -> Box<[u64; SLOTS]> {
+    Box::new([0; SLOTS])
 }

@@ -1,4 +1,6 @@
-//! What a log says: a pure function of its lines, computed in constant memory.
+//! What a log says: a pure function of its lines, computed in constant memory. A log of a day or
+//! of a year takes some hundred KiB; one that was made to take more, with every figure there can
+//! be and a new scene in every line, is held to 128 MiB for the figures and 4096 scenes.
 //!
 //! The figures down to [`Statistics::comfyui_peak`] are over every `Used=`, whoever gave it. Of
 //! the others, a used figure takes `ComfyUI`'s lines only and a driver figure every line with
@@ -70,7 +72,8 @@ pub struct Statistics {
     pub run_took: Option<RunTook>,
     /// The size of the card in MB, as first told.
     pub total: Option<u64>,
-    /// The scenes, in the order in which they first appear.
+    /// The scenes, in the order in which they first appear. Behind the 4096th all further ones
+    /// are one, `(other scenes)`.
     pub scenes: Vec<SceneStatistics>,
     /// MB by which the memory in use at the end of a scene grows from scene to scene: the
     /// least-squares slope from the second scene on, known from four scenes. Rounded half to even.
@@ -156,9 +159,7 @@ impl Statistics {
     /// Those of its input.
     pub fn of_lines<R: BufRead>(mut reader: Reader<R>) -> io::Result<Statistics> {
         let mut accumulator = Accumulator::default();
-        while let Some(line) = reader.next_line()? {
-            accumulator.take(line);
-        }
+        reader.for_each(|line| accumulator.take(&line))?;
         Ok(accumulator.finish(reader.skipped()))
     }
 

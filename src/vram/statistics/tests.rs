@@ -153,3 +153,19 @@ fn the_metadata_has_every_figure() {
     });
     assert_eq!(vram.scenes[0].json(), scene);
 }
+
+#[test]
+fn scenes_beyond_the_most_are_told_together() {
+    let line = |(n, mb): (usize, usize)| format!("12:00:00,Used={mb}MB,Scene=s{n}\n");
+    // Each twice, so that every place is looked for again.
+    let log: String =
+        (0..5000).map(|n| (n, n)).chain((0..5000).map(|n| (n, 9000))).map(line).collect();
+    let figures = of(&log);
+    assert_eq!(figures.scenes.len(), 4097);
+    let last = &figures.scenes[4095];
+    assert_eq!((last.id.as_str(), last.floor, last.samples), ("s4095", Some(4095), 2));
+    let others = &figures.scenes[4096];
+    assert_eq!(others.id, "(other scenes)");
+    assert_eq!((others.floor, others.peak, others.samples), (Some(4096), Some(9000), 1808));
+    assert_eq!((figures.samples, figures.growth_per_scene), (10_000, Some(0)));
+}

@@ -1,0 +1,130 @@
+//! Every form and encoding of a log, whole and torn, by both ways of reading it.
+
+use std::io::BufReader;
+
+use proptest::prelude::*;
+
+use super::super::line::tests::any_line;
+use super::*;
+
+fn read(log: &[u8]) -> (Vec<Line>, u64) {
+    // One byte at a time, so that no mark and no line comes in one piece.
+    let mut reader = Reader::new(BufReader::with_capacity(1, log)).unwrap();
+    let lines = std::iter::from_fn(|| reader.next_line().unwrap()).collect();
+    let read = (lines, reader.skipped());
+    // With a buffer that holds nothing, some lines, all of them.
+    for capacity in [1, 150, 1 << 16] {
+        let mut reader = Reader::new(BufReader::with_capacity(capacity, log)).unwrap();
+        let mut lines = Vec::new();
+        reader.for_each(|line| lines.push(line.into_owned())).unwrap();
+        assert_eq!((lines, reader.skipped()), read);
+    }
+    read
+}
+
+fn wide(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect()
+}
+
+#[test]
+fn every_encoding_and_line_break_is_read() {
+    let text = "12:01:00,Used=1MB\r\n\r\n12:01:05,Used=2MB\n?Ċ\n12:01:10,Used=3MB\r\n";
+    let (lines, skipped) = read(text.as_bytes());
+    assert_eq!((lines.len(), skipped), (3, 1));
+    let mut invalid = text.as_bytes().to_vec();
+    invalid.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xff);
+    for log in [
+        format!("\u{feff}{text}").into_bytes(),
+        wide(text, u16::to_le_bytes),
+        wide(text, u16::to_be_bytes),
+        invalid,
+    ] {
+        assert_eq!(read(&log), (lines.clone(), skipped));
+    }
+}
+
+#[test]
+fn long_lines_are_skipped_whole() {
+    let long = format!("12:01:00,Used=1MB,X={}\n12:01:05,Used=2MB\n", ",12:01:00".repeat(9999));
+    for log in [long.clone().into_bytes(), wide(&long, u16::to_le_bytes)] {
+        let (lines, skipped) = read(&log);
+        assert_eq!((lines.len(), skipped), (1, 1));
+    }
+}
+
+#[test]
+fn a_line_counts_up_to_the_longest_only() {
+    let scene = "s".repeat(LONGEST - "12:01:00,Used=1MB,Scene=\n".len());
+    let whole = format!("12:01:00,Used=1MB,Scene={}\n", &scene[1..]);
+    let long = format!("12:01:00,Used=1MB,Scene={scene}\n");
+    assert_eq!(long.len(), LONGEST);
+    let (lines, skipped) = read([whole.as_str(), &long, &whole].concat().as_bytes());
+    assert_eq!((lines.len(), skipped), (2, 1));
+}
+
+#[test]
+fn a_torn_last_line_makes_nothing_up() {
+    let whole = "12:01:00,Used=1MB,Scene=flow-1\n";
+    for (torn, counts) in [
+        ("12:01:05,Used=20MB,Scene=flow-1", true),
+        ("12:01:05,Used=20MB,Scene=flow-", false),
+        ("12:01:05,Used=20MB,Sc", false),
+        ("12:01:05,Used=20MB", true),
+        ("12:01:05,Used=20M", false),
+        ("12:01:05,Used=2", false),
+        ("12", false),
+    ] {
+        let (lines, skipped) = read(format!("{whole}{torn}").as_bytes());
+        assert_eq!((lines.len(), skipped), if counts { (2, 0) } else { (1, 1) }, "{torn}");
+    }
+}
+
+#[test]
+fn the_scene_before_a_torn_line_is_known_however_it_was_read() {
+    let lines = ["12:01:00,Used=1MB,Scene=a\n", "12:01:05,Used=1MB,Scene=b\n"];
+    let torn = "12:01:10,Used=1MB,Scene=b";
+    assert_eq!(read([lines[0], lines[1], torn].concat().as_bytes()).1, 0);
+    assert_eq!(read([lines[1], lines[0], torn].concat().as_bytes()).1, 1);
+}
+
+proptest! {
+    #[test]
+    fn a_cut_log_has_no_figure_that_the_whole_one_lacks(
+        lines in prop::collection::vec(any_line(false), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let log: String = lines.iter().map(|line| line.format(false) + "\n").collect();
+        let cut = &log[..cut.index(log.len() + 1)];
+        let (read, skipped) = read(cut.as_bytes());
+        for (read, line) in read.iter().zip(&lines) {
+            prop_assert_eq!(read.at, line.at);
+            match (read.entry, line.entry) {
+                (Ok((read, _)), Ok((line, _))) => prop_assert_eq!(read.used, line.used),
+                (read, line) => prop_assert_eq!(read, line),
+            }
+            let scene = line.scene.as_deref().unwrap_or_default();
+            prop_assert!(scene.starts_with(read.scene.as_deref().unwrap_or_default()));
+        }
+        let torn = u64::from(!cut.is_empty() && !cut.ends_with('\n'));
+        let count = u64::try_from(read.len()).unwrap() + skipped;
+        prop_assert_eq!(count, u64::try_from(cut.matches('\n').count()).unwrap() + torn);
+    }
+
+    #[test]
+    fn a_log_with_a_byte_gone_wrong_is_read_alike(
+        lines in prop::collection::vec(any_line(true), 1..8),
+        at in any::<prop::sample::Index>(),
+        byte in prop::sample::select(b"\n,5\xff".to_vec()),
+    ) {
+        let log: String = lines.iter().map(|line| line.format(true) + "\n").collect();
+        let mut log = log.into_bytes();
+        let at = at.index(log.len());
+        log[at] = byte;
+        read(&log);
+    }
+
+    #[test]
+    fn any_bytes_are_survived(log in prop::collection::vec(any::<u8>(), 0..200)) {
+        read(&log);
+    }
+}
