@@ -28,7 +28,8 @@ use lexer::{Item, asks};
 use line::Line;
 use row::{Id, Verb};
 
-pub use run::{Assignment, RunOptions, Seed, SummaryOptions};
+pub use crate::vram::nvidia_smi::CardId;
+pub use run::{Assignment, RunOptions, Seed, SummaryOptions, VramSource};
 pub use server::ServerOptions;
 pub use url::ServerUrl;
 

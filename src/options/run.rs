@@ -7,6 +7,7 @@ use super::line::{Line, Setting};
 use super::row::Id;
 use super::server::{ServerOptions, server};
 use super::{UsageError, places, values};
+use crate::vram::nvidia_smi::CardId;
 
 /// One input of one node that the user sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,18 @@ pub enum Seed {
     Random,
     /// This number.
     Fixed(u64),
+}
+
+/// Who gives the readings of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VramSource {
+    /// `ComfyUI`; nvidia-smi where that misses one, if the server is on this machine.
+    #[default]
+    Auto,
+    /// `ComfyUI` alone.
+    ComfyUi,
+    /// nvidia-smi alone; the server is on this machine.
+    NvidiaSmi,
 }
 
 /// The options of a run. Every path is absolute.
@@ -71,6 +84,10 @@ pub struct RunOptions {
     pub sample_interval: Duration,
     /// The position among the server's devices of the one that is told of. Default 0.
     pub gpu: usize,
+    /// Who gives the readings.
+    pub vram_source: VramSource,
+    /// Which card of nvidia-smi that device is, if the user named it.
+    pub nvidia_smi_gpu: Option<CardId>,
     /// How the server is reached.
     pub server: ServerOptions,
     /// Where the run folders are made; it need not be there. Default: `logs` in the project's
@@ -103,6 +120,8 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
     let gpu = line.whole(Id::Gpu)?;
     let filter = line.given(Id::SceneFilter).map(Setting::from);
     let story = line.given(Id::Story).map(|given| places::existing(given, line));
+    let card = line.given(Id::NvidiaSmiGpu).map(|given| values::card(&given.into()));
+    let server = server(line)?;
     Ok(RunOptions {
         story: story.transpose()?,
         scene_filter: filter.as_ref().map_or_else(|| Ok(Vec::new()), values::scene_filter)?,
@@ -121,7 +140,9 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         wait_for_comfyui: line.seconds(Id::WaitForComfyUI)?,
         sample_interval: line.decimal_seconds(Id::SampleIntervalSeconds)?,
         gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
-        server: server(line)?,
+        vram_source: vram_source(line, &server)?,
+        nvidia_smi_gpu: card.transpose()?,
+        server,
         logs_dir: places::logs_dir(line, &places.root)?,
         quiet: line.on(Id::Quiet),
         json: line.on(Id::Json),
@@ -130,6 +151,19 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         root_given: places.root_given,
         workflows: places.workflows,
     })
+}
+
+/// nvidia-smi tells of this machine's cards and of no other's.
+fn vram_source(line: &Line, server: &ServerOptions) -> Result<VramSource, UsageError> {
+    let setting = line.setting(Id::VramSource);
+    let source = values::vram_source(&setting)?;
+    if source == VramSource::NvidiaSmi && !server.url.is_loopback() {
+        return Err(UsageError(format!(
+            "{} nvidia-smi is a card of this machine, and {} is another one: leave it out",
+            setting.label, server.url
+        )));
+    }
+    Ok(source)
 }
 
 pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {

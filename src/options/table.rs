@@ -156,9 +156,28 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     .default("5")
     .short()
     .help("Time between two VRAM samples; decimals allowed."),
+    Row::new(
+        Id::VramSource,
+        "VramSource",
+        Group::Vram,
+        Kind::Text("SOURCE", "auto, comfyui or nvidia-smi"),
+    )
+    .default("auto")
+    .help(
+        "Who gives the readings: auto, comfyui or nvidia-smi. auto: ComfyUI, and nvidia-smi for a \
+         sample that ComfyUI misses, if the server is on this machine.",
+    ),
     Row::new(Id::Gpu, "Gpu", Group::Vram, Kind::Number("a device's position", 0.0, MOST))
         .default("0")
         .help("Which of the server's devices vram-usage.log tells of."),
+    Row::new(
+        Id::NvidiaSmiGpu,
+        "NvidiaSmiGpu",
+        Group::Vram,
+        Kind::Text("CARD", "a card's index in nvidia-smi, or its UUID, GPU-..."),
+    )
+    .default("matched by name, size and use")
+    .help("Which card of nvidia-smi is that device: its index or its UUID."),
     Row::new(Id::LogsDir, "LogsDir", Group::Output, Kind::Text("FOLDER", "a folder"))
         .every_verb()
         .default("logs in the project's folder")

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use super::line::Setting;
 use super::row::Id;
 use super::say::quoted;
-use super::{Assignment, Seed, UsageError};
+use super::{Assignment, CardId, Seed, UsageError, VramSource};
 
 /// A whole number as PowerShell reads one: `600`, ` 600 `, `0x258`, `6e2`.
 pub(super) fn whole(text: &OsStr) -> Option<u64> {
@@ -42,6 +42,27 @@ pub(super) fn seed(setting: &Setting) -> Result<Seed, UsageError> {
         "random" => Ok(Seed::Random),
         _ => whole(&setting.value).map(Seed::Fixed).ok_or_else(|| setting.refused(Id::Seed.row())),
     }
+}
+
+/// Who gives the readings.
+pub(super) fn vram_source(setting: &Setting) -> Result<VramSource, UsageError> {
+    match setting.value.to_string_lossy().trim().to_lowercase().as_str() {
+        "auto" => Ok(VramSource::Auto),
+        "comfyui" => Ok(VramSource::ComfyUi),
+        "nvidia-smi" => Ok(VramSource::NvidiaSmi),
+        _ => Err(setting.refused(Id::VramSource.row())),
+    }
+}
+
+/// A card as nvidia-smi names it.
+pub(super) fn card(setting: &Setting) -> Result<CardId, UsageError> {
+    if let Some(index) = whole(&setting.value).and_then(|index| u32::try_from(index).ok()) {
+        return Ok(CardId::Index(index));
+    }
+    let text = setting.value.to_string_lossy().trim().to_owned();
+    let is_uuid = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("GPU-"))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if is_uuid { Ok(CardId::Uuid(text)) } else { Err(setting.refused(Id::NvidiaSmiGpu.row())) }
 }
 
 /// Scene ids with commas between them.

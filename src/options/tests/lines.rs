@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::table::TABLE;
-use super::super::{Assignment, Command, Seed};
+use super::super::{Assignment, CardId, Command, Seed, VramSource};
 use super::Desk;
 
 fn seconds(seconds: u64) -> Duration {
@@ -25,6 +25,7 @@ fn no_argument_is_a_run_of_defaults() {
     assert_eq!((options.history_max_attempts, options.scene_retry_budget), (0, 1));
     assert_eq!((options.wait_for_comfyui, options.sample_interval), (seconds(0), seconds(5)));
     assert_eq!((options.gpu, options.server.url.base()), (0, "http://127.0.0.1:8188"));
+    assert_eq!((options.vram_source, options.nvidia_smi_gpu), (VramSource::Auto, None));
     assert!(!options.fresh && !options.fast_iteration && !options.quiet && !options.json);
     assert!(options.server.headers.is_empty() && options.warnings.is_empty());
 }
@@ -156,6 +157,26 @@ fn scenes_and_inputs() {
 }
 
 #[test]
+fn sources_and_cards() {
+    let desk = Desk::new();
+    for (word, source) in [
+        ("auto", VramSource::Auto),
+        ("ComfyUI", VramSource::ComfyUi),
+        ("NVIDIA-SMI", VramSource::NvidiaSmi),
+    ] {
+        assert_eq!(desk.run(&format!("-VramSource {word}")).vram_source, source);
+        assert_eq!(desk.run(&format!("--vram-source={word}")).vram_source, source);
+    }
+    let card = |word: &str| desk.run(&format!("--nvidia-smi-gpu {word}")).nvidia_smi_gpu;
+    assert_eq!(card("0"), Some(CardId::Index(0)));
+    let uuid = "GPU-5ab0c1d2-0000-4e1f-9d5f-000000000001";
+    assert_eq!(card(uuid), Some(CardId::Uuid(uuid.into())));
+    assert_eq!(desk.run("-NvidiaSmiGpu:gpu-5").nvidia_smi_gpu, Some(CardId::Uuid("gpu-5".into())));
+    let local = desk.run("-VramSource nvidia-smi -ComfyUIUrl http://localhost:1");
+    assert_eq!(local.vram_source, VramSource::NvidiaSmi);
+}
+
+#[test]
 fn a_value_may_look_like_an_option() {
     let desk = Desk::new();
     assert_eq!(desk.run("-SceneFilter -Fresh").scene_filter, ["-Fresh"]);
@@ -205,8 +226,9 @@ fn precedence() {
 fn every_default_of_the_table_is_read() {
     // Those of the rows that describe their default in words are read by nobody.
     let desk = Desk::new();
-    let spelled =
-        TABLE.iter().filter(|row| row.default.parse::<f64>().is_ok() || row.default == "keep");
+    let spelled = TABLE.iter().filter(|row| {
+        row.default.parse::<f64>().is_ok() || ["keep", "auto"].contains(&row.default)
+    });
     let words = spelled.flat_map(|row| [format!("-{}", row.name), row.default.to_owned()]);
     let Ok(Command::Run(options)) = desk.words(words) else { panic!("a default is refused") };
     assert_eq!(*options, desk.run(""));

@@ -53,6 +53,19 @@ fn lines_of_options() {
         ),
         ("-SceneFilter ,", "-SceneFilter takes scene ids with commas between them, not ','"),
         ("-Set seed=1", "-Set takes NODE.INPUT=VALUE, not 'seed'"),
+        ("-VramSource smi", "-VramSource takes auto, comfyui or nvidia-smi, not 'smi'"),
+        (
+            "--vram-source nvidia-smi --comfyui-url http://u:s3cret@gpu-2:8188",
+            "--vram-source nvidia-smi is a card of this machine, and http://gpu-2:8188 is another one: leave it out",
+        ),
+        (
+            "-NvidiaSmiGpu GPU_5",
+            "-NvidiaSmiGpu takes a card's index in nvidia-smi, or its UUID, GPU-..., not 'GPU_5'",
+        ),
+        (
+            "--nvidia-smi-gpu -1",
+            "--nvidia-smi-gpu takes a card's index in nvidia-smi, or its UUID, GPU-..., not '-1'",
+        ),
         ("summary -Fresh", "-Fresh is an option of a run, not of summary"),
         (
             "summary --max-wait-seconds 5",

@@ -21,6 +21,8 @@ fn value(row: &'static Row) -> BoxedStrategy<String> {
         Id::Seed => {
             prop_oneof![any::<u64>().prop_map(|n| n.to_string()), Just("random".into())].boxed()
         }
+        Id::VramSource => prop::sample::select(vec!["auto", "ComfyUI"]).prop_map_into().boxed(),
+        Id::NvidiaSmiGpu => "[0-9]|GPU-[0-9a-f]{1,8}".boxed(),
         Id::SceneFilter => "[a-z]{1,4}(,[a-z]{1,4}){0,2}".boxed(),
         Id::Set => "[0-9]{1,2}\\.[a-z]{1,4}=\\PC{0,6}".boxed(),
         Id::ComfyUIUrl => "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed(),
