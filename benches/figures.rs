@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use run_comfyui_e2e::clock::Clock;
-use run_comfyui_e2e::vram::reading::Reading;
+use run_comfyui_e2e::vram::reading::{Reading, Source};
 use run_comfyui_e2e::vram::sampler::Sampler;
 use serde_json::Value;
 use stand_in::{Config, StandIn, graphs};
@@ -44,9 +44,9 @@ fn start_up() {
 
 fn stop_of_the_sampler() {
     let once = |_| {
-        let read = || Ok(Reading::default());
+        let read = || Ok((Reading::default(), Source::ComfyUi));
         let hour = Duration::from_secs(3600);
-        let sampler = Sampler::start(hour, Clock::start(), read, |_| {}).unwrap();
+        let sampler = Sampler::start(hour, Clock::start(), read, |_| None, |_| {}).unwrap();
         std::thread::sleep(Duration::from_millis(20));
         let begun = Instant::now();
         drop(sampler);

@@ -8,6 +8,7 @@ mod course;
 mod ending;
 mod folder;
 mod follow;
+mod gauge;
 mod interrupt;
 mod journal;
 mod next;
@@ -24,7 +25,7 @@ mod wait;
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
@@ -35,10 +36,11 @@ use crate::options::RunOptions;
 use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
 use crate::report::{closing, metadata};
 use crate::text::clean;
-use crate::vram::reading::{Miss, Reading, Source, Tick};
+use crate::vram::reading::Tick;
 use crate::vram::sampler::{self, Sampled, Sampler};
 use crate::vram::statistics::Statistics;
 
+use gauge::Gauge;
 use journal::{Journal, Output};
 use plan::Scene;
 use recorder::Recorder;
@@ -145,7 +147,8 @@ impl Run<'_> {
         };
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
         self.meet(&client, &stats, scenes.len());
-        let sampler = self.sampler(target);
+        let gauge = Arc::new(Gauge::new(self.options, &stats, self.wait.sender()));
+        let sampler = self.sampler(target, &gauge);
         if self.wait.first_tick(SAMPLE_TIMEOUT * 2).is_err() {
             return self.skip(scenes, "interrupted");
         }
@@ -155,7 +158,7 @@ impl Run<'_> {
         self.scenes(&client, scenes);
         drop(sampler);
         self.wait.drain();
-        self.last_reading(&client);
+        self.last_reading(&client, &gauge);
     }
 
     fn skip(&mut self, scenes: &[Scene], why: &str) {
@@ -178,13 +181,20 @@ impl Run<'_> {
         self.wait.journal.say(&line);
     }
 
-    fn sampler(&mut self, target: Target) -> Option<Sampler> {
+    fn sampler(&mut self, target: Target, gauge: &Arc<Gauge>) -> Option<Sampler> {
         let client = Client::with_timeout(target, SAMPLE_TIMEOUT);
-        let gpu = self.options.gpu;
         let sender = self.wait.sender();
         let tell = move |sampled| drop(sender.send(Event::Sampled(sampled)));
-        let read = move || reading(&client, gpu);
-        Sampler::start(self.options.sample_interval, self.clock, read, tell)
+        let (reader, other) = (Arc::clone(gauge), Arc::clone(gauge));
+        let mut first = true;
+        let read = move || {
+            if std::mem::take(&mut first) {
+                reader.wait_for_first(SAMPLE_TIMEOUT);
+            }
+            reader.read(&client)
+        };
+        let instead = move |at| other.instead(at);
+        Sampler::start(self.options.sample_interval, self.clock, read, instead, tell)
             .inspect_err(|error| {
                 self.wait.journal.say(&format!("WARNING: no VRAM is recorded: no thread: {error}"));
             })
@@ -241,14 +251,14 @@ impl Run<'_> {
     }
 
     /// The sample after the last scene's outputs are home.
-    fn last_reading(&mut self, client: &Client) {
+    fn last_reading(&mut self, client: &Client, gauge: &Gauge) {
         let (at, sent) = (self.clock.now(), Instant::now());
-        let result = reading(client, self.options.gpu).map(|reading| (reading, Source::ComfyUi));
-        let after = result.ok().map(|(reading, _)| reading);
+        let answer = gauge.read(client);
         let took_ms = sampler::took_ms(sent.elapsed(), self.options.sample_interval);
-        if let Some(problem) =
-            self.wait.recorder.record(&Sampled::Tick(Tick { at, took_ms, result }))
-        {
+        let result = answer.or_else(|miss| gauge.instead(sent).ok_or(miss));
+        let after = result.ok().map(|(reading, _)| reading);
+        let tick = Tick { at, took_ms, result, missed: answer.err() };
+        if let Some(problem) = self.wait.recorder.record(&Sampled::Tick(tick)) {
             self.wait.journal.say(&format!("WARNING: {problem}"));
         }
         let before = self.wait.recorder.first();
@@ -309,11 +319,6 @@ pub fn no_figures(record: &RunRecord) -> Vec<(String, String)> {
         .filter(|scene| scene.outcome == Outcome::Cached)
         .map(|scene| (scene.id.clone(), "no execution".to_owned()))
         .collect()
-}
-
-fn reading(client: &Client, gpu: usize) -> Result<Reading, Miss> {
-    let stats = client.system_stats().map_err(|error| error.fault.miss())?;
-    stats.devices.get(gpu).and_then(|device| device.memory).ok_or(Miss::NoDevice)
 }
 
 /// A path as the files of a run write it.

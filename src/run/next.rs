@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::plan::Scene;
-use crate::options::{RunOptions, Seed};
+use crate::options::{RunOptions, Seed, VramSource};
 use crate::report::record::{Outcome, SceneRecord};
 
 /// One command line, or none where all is well. `waiting_helps`: no server was there at the start. Credentials are never in it.
@@ -43,6 +43,14 @@ pub fn command(
     }
     if options.gpu != 0 {
         add("-Gpu", options.gpu.to_string());
+    }
+    match options.vram_source {
+        VramSource::Auto => {}
+        VramSource::ComfyUi => add("-VramSource", "comfyui".into()),
+        VramSource::NvidiaSmi => add("-VramSource", "nvidia-smi".into()),
+    }
+    if let Some(card) = &options.nvidia_smi_gpu {
+        add("-NvidiaSmiGpu", card.to_string());
     }
     if options.sample_interval != Duration::from_secs(5) {
         add("-SampleIntervalSeconds", options.sample_interval.as_secs_f64().to_string());

@@ -92,14 +92,13 @@ impl Recorder {
 
     fn tick(&mut self, tick: &Tick) -> Option<String> {
         self.ticks += 1;
-        match tick.result {
-            Ok((reading, _)) => {
-                self.first = self.first.or(Some(reading));
-                self.latest = Some(reading);
-                self.peak = self.peak.max(Some(figure(&reading)));
-            }
-            Err(Miss::Refused) => self.refused = Some(tick.at),
-            Err(_) => {}
+        if let Ok((reading, _)) = tick.result {
+            self.first = self.first.or(Some(reading));
+            self.latest = Some(reading);
+            self.peak = self.peak.max(Some(figure(&reading)));
+        }
+        if tick.missed == Some(Miss::Refused) {
+            self.refused = Some(tick.at);
         }
         let since = self.running.as_ref().filter(|(_, since)| tick.at >= *since);
         let scene = since.map(|(scene, _)| scene.as_str());
@@ -133,7 +132,8 @@ mod tests {
         let tick = |recorder: &mut Recorder, second: i64| {
             let at = seen + time::Duration::seconds(second);
             let result = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
-            assert_eq!(recorder.record(&Sampled::Tick(Tick { at, took_ms: None, result })), None);
+            let tick = Tick { at, took_ms: None, result, missed: None };
+            assert_eq!(recorder.record(&Sampled::Tick(tick)), None);
         };
         recorder.set_running(Some(("a", seen)));
         tick(&mut recorder, -1);
@@ -146,6 +146,17 @@ mod tests {
         let log = std::fs::read_to_string(&path).unwrap();
         let scenes: Vec<_> = log.lines().map(|line| line.ends_with(",Scene=a")).collect();
         assert_eq!(scenes, [false, true, true, false], "{log}");
+        std::fs::remove_file(&path).unwrap();
+    }
+    #[test]
+    fn a_server_that_refused_is_known_though_another_gave_the_reading() {
+        let path = std::env::temp_dir().join(format!("recorder-refused-{}", std::process::id()));
+        let (mut recorder, _) = Recorder::new(&path, Duration::from_secs(5));
+        let at = datetime!(2026-11-24 12:00:05 UTC);
+        let result = Ok((Reading { used: 5, ..Reading::default() }, Source::NvidiaSmi));
+        let tick = Tick { at, took_ms: None, result, missed: Some(Miss::Refused) };
+        assert_eq!(recorder.record(&Sampled::Tick(tick)), None);
+        assert_eq!((recorder.refused(), recorder.latest().is_some()), (Some(at), true));
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -11,6 +11,8 @@ use crate::vram::sampler::Sampled;
 pub enum Event {
     /// From the sampler.
     Sampled(Sampled),
+    /// From the sampler's thread too: what a person should know, said once.
+    Warning(String),
     /// From the signal's thread: end the run.
     Interrupt,
 }
@@ -118,6 +120,7 @@ impl Wait {
     fn take(&mut self, event: Event) {
         match event {
             Event::Interrupt => self.interrupted = true,
+            Event::Warning(text) => self.journal.say(&format!("WARNING: {text}")),
             Event::Sampled(sampled) => {
                 if let Some(problem) = self.recorder.record(&sampled) {
                     self.journal.say(&format!("WARNING: {problem}"));

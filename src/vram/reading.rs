@@ -102,4 +102,6 @@ pub struct Tick {
     pub took_ms: Option<u64>,
     /// The reading, or why there is none.
     pub result: Result<(Reading, Source), Miss>,
+    /// Why whoever was asked gave none, where the reading is another one's too.
+    pub missed: Option<Miss>,
 }

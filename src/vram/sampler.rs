@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use super::reading::{Miss, Reading, Source, Tick};
 use crate::clock::Clock;
 
+/// A reading with who gave it, or why there is none.
+pub type Answer = Result<(Reading, Source), Miss>;
+
 /// What the sampler's thread tells.
 #[derive(Clone, Debug)]
 pub enum Sampled {
@@ -29,19 +32,27 @@ pub struct Sampler {
 impl Sampler {
     /// Starts sampling: the first tick is now. `read` blocks for a bounded time; `tell` gets each
     /// tick in the order of their stamps. A tick that passes while `read` is still out is
-    /// [`Miss::Late`].
+    /// [`Miss::Late`]. Of a tick that was missed, `instead` is asked for a reading of its moment,
+    /// and does not block.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(
         interval: Duration,
         clock: Clock,
-        mut read: impl FnMut() -> Result<Reading, Miss> + Send + 'static,
+        mut read: impl FnMut() -> Answer + Send + 'static,
+        mut instead: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
         tell: impl FnMut(Sampled) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let thread = thread::Builder::new().name("vram sampler".into()).spawn(move || {
             let mut teller = Teller(tell);
+            let mut tick = |at, took_ms: Option<u64>, answer: Answer, moment| {
+                let missed = answer.err();
+                let result = answer.or_else(|miss| instead(moment).ok_or(miss));
+                let took_ms = took_ms.filter(|_| missed.is_none() || result.is_err());
+                Sampled::Tick(Tick { at, took_ms, result, missed })
+            };
             let start = Instant::now();
             let mut due = start;
             loop {
@@ -50,14 +61,14 @@ impl Sampler {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
                 let (at, sent) = (clock.now(), Instant::now());
-                let result = read().map(|reading| (reading, Source::ComfyUi));
+                let answer = read();
                 let took_ms = took_ms(sent.elapsed(), interval);
-                teller.0(Sampled::Tick(Tick { at, took_ms, result }));
+                teller.0(tick(at, took_ms, answer, sent));
                 let now = Instant::now();
                 due += interval;
                 while due <= now {
                     let at = at + due.saturating_duration_since(sent);
-                    teller.0(Sampled::Tick(Tick { at, took_ms: None, result: Err(Miss::Late) }));
+                    teller.0(tick(at, None, Err(Miss::Late), due));
                     due += interval;
                 }
             }
@@ -99,23 +110,34 @@ mod tests {
 
     fn sampler(
         interval: Duration,
-        read: impl FnMut() -> Result<Reading, Miss> + Send + 'static,
+        read: impl FnMut() -> Answer + Send + 'static,
+        instead: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
     ) -> (Sampler, mpsc::Receiver<Sampled>) {
         let (tx, rx) = mpsc::channel();
         let tell = move |sampled| drop(tx.send(sampled));
-        (Sampler::start(interval, Clock::start(), read, tell).unwrap(), rx)
+        (Sampler::start(interval, Clock::start(), read, instead, tell).unwrap(), rx)
+    }
+
+    fn used(used: u64) -> Reading {
+        Reading { used, ..Reading::default() }
+    }
+
+    fn ticks(rx: &mpsc::Receiver<Sampled>, count: usize) -> Vec<Tick> {
+        let tick = |sampled| if let Sampled::Tick(tick) = sampled { Some(tick) } else { None };
+        rx.iter().filter_map(tick).take(count).collect()
     }
 
     #[test]
     fn ticks_that_pass_during_a_request_are_late_and_the_grid_stays() {
-        const TICK: Duration = Duration::from_millis(40);
+        const TICK: Duration = Duration::from_millis(200);
         let mut first = true;
-        let (sampler, rx) = sampler(TICK, move || {
+        let read = move || {
             if std::mem::take(&mut first) {
                 thread::sleep(TICK * 5 / 2);
             }
-            Ok(Reading::default())
-        });
+            Ok((used(1), Source::ComfyUi))
+        };
+        let (sampler, rx) = sampler(TICK, read, |_| None);
         let mut ticks = rx.iter().filter_map(|sampled| match sampled {
             Sampled::Tick(tick) => Some(tick),
             Sampled::Died => None,
@@ -125,7 +147,7 @@ mod tests {
             ticks.by_ref().take_while(|tick| tick.result == Err(Miss::Late)).collect();
         drop(ticks);
         drop(sampler);
-        assert!(slow.result.is_ok() && slow.took_ms >= Some(100), "{slow:?}");
+        assert!(slow.result.is_ok() && slow.took_ms >= Some(500), "{slow:?}");
         // Two at least; more where the machine was busy. Each stands where it was due.
         assert!(late.len() >= 2, "{late:?}");
         for (n, tick) in (1..).zip(&late) {
@@ -135,8 +157,38 @@ mod tests {
     }
 
     #[test]
+    fn of_a_missed_tick_another_reading_of_its_moment_is_taken() {
+        const TICK: Duration = Duration::from_millis(200);
+        let mut answers = vec![Ok((used(9), Source::ComfyUi)), Err(Miss::Timeout)];
+        let read = move || {
+            let answer = answers.pop().unwrap_or(Err(Miss::Refused));
+            if answer == Err(Miss::Timeout) {
+                thread::sleep(TICK * 2 + TICK / 2);
+            }
+            answer
+        };
+        let begun = Instant::now();
+        let instead = move |at: Instant| {
+            let ms = u64::try_from(at.duration_since(begun).as_millis()).unwrap();
+            (ms < 5000).then_some((used(ms), Source::NvidiaSmi))
+        };
+        let (sampler, rx) = sampler(TICK, read, instead);
+        let ticks = ticks(&rx, 4);
+        drop(sampler);
+        let missed: Vec<_> = ticks.iter().map(|tick| tick.missed).collect();
+        assert_eq!(missed, [Some(Miss::Timeout), Some(Miss::Late), Some(Miss::Late), None]);
+        // The other's reading did not take as long as the answer that never came.
+        assert!(ticks[..3].iter().all(|tick| tick.took_ms.is_none()), "{ticks:?}");
+        let read: Vec<_> = ticks.iter().map(|tick| tick.result.unwrap()).collect();
+        let of_moment = |n: usize| (read[n].0.used - read[0].0.used, read[n].1);
+        assert_eq!(of_moment(1), (200, Source::NvidiaSmi));
+        assert_eq!(of_moment(2), (400, Source::NvidiaSmi));
+        assert_eq!(read[3], (used(9), Source::ComfyUi));
+    }
+
+    #[test]
     fn it_stops_at_once_between_ticks() {
-        let (sampler, rx) = sampler(Duration::from_secs(3600), || Err(Miss::Refused));
+        let (sampler, rx) = sampler(Duration::from_secs(3600), || Err(Miss::Refused), |_| None);
         assert!(matches!(rx.recv(), Ok(Sampled::Tick(Tick { result: Err(Miss::Refused), .. }))));
         let begun = Instant::now();
         drop(sampler);
@@ -146,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_dead_sampler_says_so() {
-        let (_sampler, rx) = sampler(Duration::from_secs(3600), || panic!("on purpose"));
+        let (_sampler, rx) = sampler(Duration::from_secs(3600), || panic!("on purpose"), |_| None);
         assert!(matches!(rx.recv(), Ok(Sampled::Died)));
     }
 }

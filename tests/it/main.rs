@@ -7,6 +7,7 @@ mod files;
 mod interrupts;
 mod losing;
 mod metadata;
+mod nvidia_smi;
 mod outcomes;
 mod real_server;
 mod refused;

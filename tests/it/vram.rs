@@ -160,7 +160,7 @@ fn missed_ticks_are_lines_and_are_counted_by_reason() {
     server.fail_next(STATS, 1, Fault::Reset);
     server.fail_next(STATS, 3, Fault::Body("{\"devices\": ".into()));
     server.fail_next(STATS, 1, Fault::Body("{\"system\": {}, \"devices\": []}".into()));
-    let words = ["-SampleIntervalSeconds", "0.05", "flow.json"];
+    let words = ["-SampleIntervalSeconds", "0.05", "-VramSource", "comfyui", "flow.json"];
     let ran = folder.run_on(&server.url(), &words).exits(0);
     let log = folder.read("vram-usage.log");
     let reasons = [("reset", 1), ("status", 2), ("badJson", 3), ("noDevice", 1)];
@@ -181,7 +181,8 @@ fn without_any_sample_the_reason_stands_in_place_of_figures() {
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     server.fail_next(STATS, 1, Fault::Delay(Duration::ZERO));
     server.fail_next(STATS, usize::MAX, Fault::Status(500, "busy"));
-    let ran = folder.run_on(&server.url(), &["flow.json"]).exits(0);
+    let words = ["-VramSource", "comfyui", "flow.json"];
+    let ran = folder.run_on(&server.url(), &words).exits(0);
     let missed = folder.read("vram-usage.log").matches("Missed=status").count();
     let ran = ran
         .says(&format!("No VRAM sample was taken: status {missed}\n"))

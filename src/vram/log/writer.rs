@@ -82,7 +82,8 @@ mod tests {
         let _ = fs::remove_file(&path);
         let at = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(43_265_250);
         let reading = Reading { used: 7, ..Reading::default() };
-        let tick = Tick { at, took_ms: Some(300), result: Ok((reading, Source::ComfyUi)) };
+        let result = Ok((reading, Source::ComfyUi));
+        let tick = Tick { at, took_ms: Some(300), result, missed: None };
         let missed = Tick { result: Err(Miss::Timeout), ..tick };
 
         let mut log = Writer::create(&path, Duration::from_millis(500)).unwrap();

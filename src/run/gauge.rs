@@ -1,0 +1,107 @@
+//! Who gives the readings of a run: `ComfyUI`, nvidia-smi where that misses one, or nvidia-smi
+//! alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use super::wait::Event;
+use crate::comfyui::{Client, Device, Stats};
+use crate::options::{RunOptions, VramSource};
+use crate::vram::nvidia_smi::{Absent, NvidiaSmi, Wanted, Watch};
+use crate::vram::reading::{Miss, Reading, Source};
+use crate::vram::sampler::Answer;
+
+/// The sources of one device's readings. With it the nvidia-smi ends that it started.
+pub struct Gauge {
+    gpu: usize,
+    watch: Option<Watch>,
+    /// `ComfyUI` is not asked.
+    alone: bool,
+    told: AtomicBool,
+    events: Sender<Event>,
+}
+
+impl Gauge {
+    /// Starts nvidia-smi where it may be needed, without waiting for it. `stats` is what the
+    /// server said of itself.
+    pub fn new(options: &RunOptions, stats: &Stats, events: Sender<Event>) -> Self {
+        let wanted = wanted(options, stats.devices.get(options.gpu));
+        let watch =
+            |wanted| Watch::new(Arc::new(NvidiaSmi::start(options.sample_interval)), wanted);
+        Gauge {
+            gpu: options.gpu,
+            watch: wanted.map(watch),
+            alone: options.vram_source == VramSource::NvidiaSmi,
+            told: AtomicBool::new(false),
+            events,
+        }
+    }
+
+    /// Where nvidia-smi is alone, its first reading is waited for as `ComfyUI`'s answer would be:
+    /// it is the one from before anything is posted.
+    pub fn wait_for_first(&self, at_most: Duration) {
+        if let Some(watch) = self.watch.as_ref().filter(|_| self.alone) {
+            watch.wait_for_cards(at_most);
+        }
+    }
+
+    /// A reading of this moment, or why there is none.
+    pub fn read(&self, client: &Client) -> Answer {
+        let now = Instant::now();
+        if let Some(watch) = self.watch.as_ref().filter(|_| self.alone) {
+            return match self.of_card(watch, now) {
+                Ok(reading) => Ok((reading, Source::NvidiaSmi)),
+                Err(Absent::NotYet | Absent::Silent) => Err(Miss::Timeout),
+                Err(Absent::NotStarted(_) | Absent::NoCard(_) | Absent::Several(_)) => {
+                    Err(Miss::NoDevice)
+                }
+            };
+        }
+        let stats = client.system_stats().map_err(|error| error.fault.miss())?;
+        let device = stats.devices.get(self.gpu);
+        let reading = device.and_then(|device| device.memory).ok_or(Miss::NoDevice)?;
+        if let (Some(watch), Some(driver)) = (&self.watch, reading.driver) {
+            watch.observe(now, driver);
+        }
+        Ok((reading, Source::ComfyUi))
+    }
+
+    /// What nvidia-smi said at that moment, in place of a reading that was missed.
+    pub fn instead(&self, at: Instant) -> Option<(Reading, Source)> {
+        let reading = self.of_card(self.watch.as_ref()?, at).ok()?;
+        Some((reading, Source::NvidiaSmi))
+    }
+
+    fn of_card(&self, watch: &Watch, at: Instant) -> Result<Reading, Absent> {
+        watch.reading(at).inspect_err(|absent| {
+            // What may only be starting is no news.
+            if *absent != Absent::NotYet && !self.told.swap(true, Ordering::Relaxed) {
+                let so = if self.alone {
+                    "no VRAM is recorded"
+                } else {
+                    "what ComfyUI misses stays without a reading"
+                };
+                let _ = self.events.send(Event::Warning(format!("{absent}: {so}")));
+            }
+        })
+    }
+}
+
+/// The card to be watched, if nvidia-smi is to be asked at all.
+fn wanted(options: &RunOptions, device: Option<&Device>) -> Option<Wanted> {
+    let cuda = device.filter(|device| device.kind == "cuda");
+    match options.vram_source {
+        VramSource::ComfyUi => return None,
+        VramSource::Auto if !options.server.url.is_loopback() || cuda.is_none() => return None,
+        VramSource::Auto | VramSource::NvidiaSmi => {}
+    }
+    if let Some(id) = &options.nvidia_smi_gpu {
+        return Some(Wanted::Named(id.clone()));
+    }
+    Some(cuda.map_or(Wanted::Only, |device| Wanted::Device {
+        name: device.name.clone(),
+        total: device.memory.and_then(|memory| memory.total),
+    }))
+}

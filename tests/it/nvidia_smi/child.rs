@@ -1,0 +1,120 @@
+//! The program itself: slow, hung, dying, missing, not wanted; and that none is left behind.
+
+use std::time::{Duration, Instant};
+
+use super::stand_in::{Bench, CARD, line};
+use crate::stand_in::{Config, Device, Fault, graphs};
+
+const FAST: [&str; 2] = ["-SampleIntervalSeconds", "0.2"];
+const FALLBACK: &str = ",Source=nvidia-smi";
+
+fn words<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    FAST.into_iter().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn a_slow_start_holds_up_nothing_and_counts_from_when_it_is_there() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("slow", &line(0, CARD, "9000"), &FAST);
+    bench.fail(2, Fault::Status(500, "busy"));
+    bench.wait_for_lines("Missed=status", 2);
+    bench.folder.write("go", "");
+    bench.wait_for_rounds(4);
+    bench.fail(2, Fault::Status(500, "busy"));
+    bench.wait_for_lines(FALLBACK, 2);
+    let ran = bench.end(running);
+    assert!(!ran.stdout.contains("WARNING"), "what is only starting is no news: {ran}");
+    bench.none_is_left();
+}
+
+#[test]
+fn a_hung_one_gives_nothing_and_does_not_delay_the_end() {
+    for source in ["auto", "nvidia-smi"] {
+        let bench = Bench::new(Config::cuda());
+        let running = bench.start("hang", "", &words(&["-VramSource", source]));
+        bench.wait_for_pid();
+        bench.fail(2, Fault::Status(500, "busy"));
+        bench.wait_for_lines("Missed=", 2);
+        let begun = Instant::now();
+        bench.end(running);
+        // Far more than the end takes, far less than the child would stay.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert!(!bench.folder.read("vram-usage.log").contains(FALLBACK));
+        assert_eq!(bench.pids().len(), 1);
+        bench.none_is_left();
+    }
+}
+
+#[test]
+fn a_dying_one_is_not_started_again_and_again() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("die", &line(0, CARD, "9000"), &FAST);
+    bench.wait_for_pid();
+    bench.fail(6, Fault::Status(500, "busy"));
+    bench.wait_for_lines("Missed=status", 6);
+    bench.end(running);
+    assert_eq!(bench.pids().len(), 1);
+    bench.none_is_left();
+}
+
+#[test]
+fn a_missing_one_is_told_only_where_it_would_have_helped() {
+    let told = "WARNING: nvidia-smi is not on the PATH: ";
+    let missed = "what ComfyUI misses stays without a reading\n";
+    for (source, faults, wanted) in [
+        ("auto", 0, None),
+        ("auto", 3, Some(missed)),
+        ("comfyui", 3, None),
+        ("nvidia-smi", 0, Some("no VRAM is recorded\n")),
+    ] {
+        let bench = Bench::new(Config::cuda());
+        let running = bench.start_without(&words(&["-VramSource", source]));
+        bench.wait_for_lines(",Interval=", 1);
+        if faults > 0 {
+            bench.fail(faults, Fault::Status(500, "busy"));
+            bench.wait_for_lines("Missed=status", faults);
+        }
+        let ran = bench.end(running);
+        assert_eq!(ran.stdout.matches(told).count(), usize::from(wanted.is_some()), "{ran}");
+        if let Some(so) = wanted {
+            let ran = ran.says(&format!("{told}{so}"));
+            assert!(bench.folder.read("run-summary.txt").contains(told), "{ran}");
+        }
+    }
+}
+
+#[test]
+fn it_is_not_started_where_it_is_not_wanted() {
+    let cpu = || Config { devices: vec![Device::cpu()], ..Config::default() };
+    for (config, source) in [(cpu(), "auto"), (Config::cuda(), "comfyui")] {
+        let bench = Bench::new(config);
+        let running = bench.start("", &line(0, CARD, "9000"), &words(&["-VramSource", source]));
+        bench.fail(2, Fault::Status(500, "busy"));
+        bench.wait_for_lines("Missed=status", 2);
+        bench.end(running);
+        assert_eq!(bench.pids(), [""; 0], "{source}");
+    }
+}
+
+#[test]
+fn no_early_end_leaves_one_behind() {
+    let bench = Bench::new(Config::cuda());
+    // The prompt is refused: the run ends at once.
+    bench.folder.workflow("flow.json", &graphs::failing("on purpose"));
+    let running = bench.start("hang", "", &FAST);
+    running.wait().exits(1);
+    bench.none_is_left();
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_none_behind() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("hang", "", &FAST);
+    bench.wait_for_pid();
+    assert!(bench.server.wait_until_running(Duration::from_secs(30)));
+    let kill = format!("kill -TERM {}", running.id());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    running.wait().exits(130);
+    bench.none_is_left();
+}

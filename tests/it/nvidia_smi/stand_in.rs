@@ -1,0 +1,143 @@
+//! A run beside an nvidia-smi that behaves as told.
+
+use std::env::consts::EXE_SUFFIX;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::stand_in::{Config, Fault, StandIn, graphs};
+use crate::support::{Folder, Ran, Running};
+
+pub const STATS: &str = "GET /system_stats";
+/// The card of [`Config::cuda`], as it is called there and in nvidia-smi.
+pub const CARD: &str = "NVIDIA GeForce RTX 4090";
+/// Nothing that is waited for here takes as long.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A server with one scene that runs until it is told to end, and the folder of the run.
+pub struct Bench {
+    pub server: StandIn,
+    pub folder: Folder,
+}
+
+/// One line of nvidia-smi.
+pub fn line(index: u32, name: &str, used: &str) -> String {
+    format!("{index}, GPU-{index}, {name}, 24564, {used}, 4000")
+}
+
+impl Bench {
+    pub fn new(config: Config) -> Self {
+        let bench = Bench { server: StandIn::with(config), folder: Folder::new() };
+        bench.folder.workflow("flow.json", &graphs::video("flow", 60.0, 0, 1));
+        bench
+    }
+
+    /// Starts the program; `lines` is a round of nvidia-smi's, `way` how it behaves.
+    pub fn start(&self, way: &str, lines: &str, words: &[&str]) -> Running {
+        let programs = self.folder.path().join("programs");
+        fs::create_dir_all(&programs).unwrap();
+        fs::copy(program(), programs.join(format!("nvidia-smi{EXE_SUFFIX}"))).unwrap();
+        self.start_on(&self.server.url(), &programs, way, lines, words)
+    }
+
+    /// Starts the program without any nvidia-smi.
+    pub fn start_without(&self, words: &[&str]) -> Running {
+        let nothing = self.folder.path().join("nothing");
+        fs::create_dir_all(&nothing).unwrap();
+        self.start_on(&self.server.url(), &nothing, "", "", words)
+    }
+
+    pub fn start_on(
+        &self,
+        url: &str,
+        programs: &Path,
+        way: &str,
+        lines: &str,
+        words: &[&str],
+    ) -> Running {
+        let fixed = ["--comfyui-url", url, "flow.json", "-SceneRetryBudget", "0"];
+        let words = [&fixed[..], words].concat();
+        self.folder.start_with(&words, |command| {
+            command
+                .env("PATH", programs)
+                .env("STAND_IN_FOLDER", self.folder.path())
+                .env("STAND_IN_LINES", lines)
+                .env("STAND_IN_WAY", way);
+        })
+    }
+
+    /// Waits until nvidia-smi has printed that many rounds.
+    pub fn wait_for_rounds(&self, rounds: u64) {
+        self.until("rounds of nvidia-smi", || {
+            let out = fs::read_to_string(self.folder.path().join("rounds")).unwrap_or_default();
+            out.parse::<u64>().is_ok_and(|out| out >= rounds)
+        });
+    }
+
+    /// Waits until the log has that many lines with this text, and gives the log.
+    pub fn wait_for_lines(&self, text: &str, count: usize) -> String {
+        let log = || fs::read_to_string(self.folder.runs().pop()?.join("vram-usage.log")).ok();
+        let mut last = String::new();
+        self.until(&format!("{count} lines with {text}"), || {
+            last = log().unwrap_or_default();
+            last.matches(text).count() >= count
+        });
+        last
+    }
+
+    /// Lets the next samples meet a fault, once the scene runs.
+    pub fn fail(&self, times: usize, fault: Fault) {
+        assert!(self.server.wait_until_running(LONG));
+        self.server.fail_next(STATS, times, fault);
+    }
+
+    /// Ends the scene, and with it the run.
+    pub fn end(&self, running: Running) -> Ran {
+        assert!(self.server.wait_until_running(LONG));
+        self.server.interrupt_running();
+        running.wait().exits(1)
+    }
+
+    /// The process ids that nvidia-smi had, one for each start.
+    pub fn pids(&self) -> Vec<String> {
+        let pids = fs::read_to_string(self.folder.path().join("pids")).unwrap_or_default();
+        pids.lines().map(str::to_owned).collect()
+    }
+
+    pub fn wait_for_pid(&self) {
+        self.until("a start of nvidia-smi", || !self.pids().is_empty());
+    }
+
+    /// Fails the test while one of them lives.
+    #[track_caller]
+    pub fn none_is_left(&self) {
+        #[cfg(unix)]
+        for pid in self.pids() {
+            let alive = std::process::Command::new("sh")
+                .args(["-c", &format!("kill -0 {pid} 2>&1")])
+                .output()
+                .unwrap();
+            assert!(!alive.status.success(), "nvidia-smi {pid} is left behind");
+        }
+    }
+
+    fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let deadline = Instant::now() + LONG;
+        while !done() {
+            assert!(Instant::now() < deadline, "{what}: never; {}", self.folder.path().display());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The stand-in, which cargo builds beside the tests.
+fn program() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
+    let program = built.join("examples").join(format!("nvidia_smi_stand_in{EXE_SUFFIX}"));
+    assert!(
+        program.exists(),
+        "{}: cargo test builds it, or cargo build --examples",
+        program.display()
+    );
+    program
+}
