@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Every scene succeeded.
+    /// Every scene succeeded, and every gate held.
     Success,
     /// Scenes failed for different reasons or for one without a code of its own, or the run could
     /// not be carried out.
@@ -20,13 +20,15 @@ pub enum Exit {
     OutOfMemory,
     /// Prompts were lost: the server restarted, or somebody removed them.
     Lost,
+    /// Scenes succeeded; a gate failed or could not be judged.
+    Gate,
     /// Ctrl-C, Ctrl-Break, SIGTERM or SIGHUP.
     Interrupted,
 }
 
 impl Exit {
     /// Every way to end, by its code.
-    pub const ALL: [Exit; 8] = [
+    pub const ALL: [Exit; 9] = [
         Exit::Success,
         Exit::Failed,
         Exit::Usage,
@@ -34,6 +36,7 @@ impl Exit {
         Exit::Deadline,
         Exit::OutOfMemory,
         Exit::Lost,
+        Exit::Gate,
         Exit::Interrupted,
     ];
 
@@ -48,6 +51,7 @@ impl Exit {
             Exit::Deadline => 4,
             Exit::OutOfMemory => 5,
             Exit::Lost => 6,
+            Exit::Gate => 7,
             Exit::Interrupted => 130,
         }
     }
@@ -56,7 +60,7 @@ impl Exit {
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
-            Exit::Success => "every scene succeeded",
+            Exit::Success => "every scene succeeded and every gate held",
             Exit::Failed => {
                 "scenes failed, for different reasons or for one without a code of its own"
             }
@@ -65,6 +69,7 @@ impl Exit {
             Exit::Deadline => "deadline",
             Exit::OutOfMemory => "out of memory",
             Exit::Lost => "prompt lost: the server restarted, or somebody removed it",
+            Exit::Gate => "scenes succeeded, a gate failed or could not be judged",
             Exit::Interrupted => "interrupted: Ctrl-C, Ctrl-Break, SIGTERM, SIGHUP",
         }
     }
@@ -80,6 +85,7 @@ impl Exit {
             Exit::Deadline => "deadline",
             Exit::OutOfMemory => "out of memory",
             Exit::Lost => "lost",
+            Exit::Gate => "gate",
             Exit::Interrupted => "interrupted",
         }
     }

@@ -118,6 +118,9 @@ fn entry(row: &Row) -> Vec<String> {
     if let Some(fast) = row.fast {
         facts.push(format!("With FastIteration: {fast}."));
     }
+    if let Some(gated) = row.gated {
+        facts.push(format!("With a gate: {gated}."));
+    }
     if row.group != Group::About && row.verbs.contains(&Verb::Summary) {
         facts.push("Of summary too.".to_owned());
     }

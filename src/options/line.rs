@@ -94,10 +94,12 @@ impl<'a> Line<'a> {
         }
         let fast = row.fast.filter(|_| self.on(Id::FastIteration));
         let variable = row.env.iter().find_map(|name| Some((*name, self.variable(name)?)));
+        let gates = [Id::MaxPeakMB, Id::Baseline, Id::MaxGrowthMB];
+        let gated = row.gated.filter(|_| gates.iter().any(|gate| self.given(*gate).is_some()));
         let (label, value) = match (fast, variable) {
             (Some(fast), _) => (row.name, fast.into()),
             (None, Some((name, value))) => (name, value),
-            (None, None) => (row.name, row.default.into()),
+            (None, None) => (row.name, gated.unwrap_or(row.default).into()),
         };
         Setting { label: label.to_owned(), value }
     }
@@ -114,6 +116,11 @@ impl<'a> Line<'a> {
         number
             .filter(|number| id.row().kind.holds(f64::from(*number)))
             .ok_or_else(|| setting.refused(id.row()))
+    }
+
+    /// The same of an option that has no default.
+    pub(super) fn whole_if_given(&self, id: Id) -> Result<Option<u64>, UsageError> {
+        self.given(id).map(|_| self.whole(id).map(u64::from)).transpose()
     }
 
     /// The option's whole seconds.

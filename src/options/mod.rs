@@ -4,6 +4,7 @@
 //! Every option has one name, written two ways: GNU's (`--max-wait-seconds 600`) and PowerShell's
 //! (`-MaxWaitSeconds 600`). All of them stand in one table, from which the help is made too.
 
+mod gates;
 mod help;
 mod lexer;
 mod line;
@@ -29,6 +30,7 @@ use line::Line;
 use row::{Id, Verb};
 
 pub use crate::vram::nvidia_smi::CardId;
+pub use gates::GateOptions;
 pub use run::{Assignment, RunOptions, Seed, SummaryOptions, VramSource};
 pub use server::ServerOptions;
 pub use url::ServerUrl;

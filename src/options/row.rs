@@ -9,6 +9,7 @@ pub(super) enum Id {
     Workflow,
     Story,
     SceneFilter,
+    Repeat,
     Set,
     Seed,
     Fresh,
@@ -26,6 +27,9 @@ pub(super) enum Id {
     VramSource,
     Gpu,
     NvidiaSmiGpu,
+    MaxPeakMB,
+    Baseline,
+    MaxGrowthMB,
     LogsDir,
     Quiet,
     Json,
@@ -77,6 +81,7 @@ pub(super) enum Group {
     How,
     Server,
     Vram,
+    Gates,
     Output,
     Inert,
     About,
@@ -90,6 +95,7 @@ impl Group {
             Group::How => "How it is run",
             Group::Server => "The server",
             Group::Vram => "VRAM",
+            Group::Gates => "Gates: what has to hold, else exit 7",
             Group::Output => "Output",
             Group::Inert => "Accepted for the script's sake, without any effect",
             Group::About => "About",
@@ -155,6 +161,8 @@ pub(super) struct Row {
     pub(super) default: &'static str,
     /// The value under `FastIteration`, if that changes it.
     pub(super) fast: Option<&'static str>,
+    /// The value where a gate is set, if that changes it.
+    pub(super) gated: Option<&'static str>,
     /// The environment variables that give a value, the stronger first.
     pub(super) env: &'static [&'static str],
 }
@@ -175,6 +183,7 @@ impl Row {
             short: false,
             default: "",
             fast: None,
+            gated: None,
             env: &[],
         }
     }
@@ -209,6 +218,10 @@ impl Row {
 
     pub(super) const fn fast(self, fast: &'static str) -> Row {
         Row { fast: Some(fast), ..self }
+    }
+
+    pub(super) const fn gated(self, gated: &'static str) -> Row {
+        Row { gated: Some(gated), ..self }
     }
 
     pub(super) const fn env(self, env: &'static [&'static str]) -> Row {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::gates::{GateOptions, gates};
 use super::line::{Line, Setting};
 use super::row::Id;
 use super::server::{ServerOptions, server};
@@ -59,6 +60,8 @@ pub struct RunOptions {
     pub story: Option<PathBuf>,
     /// The ids of the scenes to run, in the order in which they were given; empty: all.
     pub scene_filter: Vec<String>,
+    /// How many times every scene is run: 1 to 1000. Default 1.
+    pub repeat: u32,
     /// The inputs to set, in the order in which they were given.
     pub set: Vec<Assignment>,
     /// What goes into the seeds. Default: what the workflow has.
@@ -80,7 +83,7 @@ pub struct RunOptions {
     pub scene_retry_budget: u32,
     /// How long an unreachable server is waited for at the start, in whole seconds. Default 0.
     pub wait_for_comfyui: Duration,
-    /// The time between two samples: 0.05 to 3600 s. Default 5.
+    /// The time between two samples: 0.05 to 3600 s. Default 5, with a gate 1.
     pub sample_interval: Duration,
     /// The position among the server's devices of the one that is told of. Default 0.
     pub gpu: usize,
@@ -88,6 +91,8 @@ pub struct RunOptions {
     pub vram_source: VramSource,
     /// Which card of nvidia-smi that device is, if the user named it.
     pub nvidia_smi_gpu: Option<CardId>,
+    /// What has to hold of the memory.
+    pub gates: GateOptions,
     /// How the server is reached.
     pub server: ServerOptions,
     /// Where the run folders are made; it need not be there. Default: `logs` in the project's
@@ -109,6 +114,8 @@ pub struct SummaryOptions {
     pub targets: Vec<PathBuf>,
     /// Where the run folders are; it need not be there. Default: `logs` in the project's folder.
     pub logs_dir: PathBuf,
+    /// What has to hold of the memory.
+    pub gates: GateOptions,
     /// Whether the statistics go to stdout as one JSON document.
     pub json: bool,
     /// What to tell the user first, one line each.
@@ -125,6 +132,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
     Ok(RunOptions {
         story: story.transpose()?,
         scene_filter: filter.as_ref().map_or_else(|| Ok(Vec::new()), values::scene_filter)?,
+        repeat: line.whole(Id::Repeat)?,
         set: line
             .all(Id::Set)
             .map(|given| values::assignment(&given.into()))
@@ -142,6 +150,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
         vram_source: vram_source(line, &server)?,
         nvidia_smi_gpu: card.transpose()?,
+        gates: gates(line)?,
         server,
         logs_dir: places::logs_dir(line, &places.root)?,
         quiet: line.on(Id::Quiet),
@@ -172,6 +181,7 @@ pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {
     Ok(SummaryOptions {
         targets,
         logs_dir: places::logs_dir(line, &root)?,
+        gates: gates(line)?,
         json: line.on(Id::Json),
         warnings: line.warnings(),
     })

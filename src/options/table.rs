@@ -39,6 +39,12 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     .default("all")
     .short()
     .help("Only these scenes."),
+    Row::new(Id::Repeat, "Repeat", Group::What, Kind::Number("times", 1.0, 1000.0))
+        .default("1")
+        .help(
+            "Every scene so many times: flow-r1, flow-r2 and so on. For a baseline, or growth over \
+             a batch; with -Seed random, since ComfyUI's cache knows the second of two equal ones.",
+        ),
     Row::new(Id::Set, "Set", Group::What, Kind::Text("NODE.INPUT=VALUE", "NODE.INPUT=VALUE"))
         .repeatable()
         .short()
@@ -154,6 +160,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Kind::Number("seconds", 0.05, 3600.0),
     )
     .default("5")
+    .gated("1")
     .short()
     .help("Time between two VRAM samples; decimals allowed."),
     Row::new(
@@ -178,6 +185,28 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     )
     .default("matched by name, size and use")
     .help("Which card of nvidia-smi is that device: its index or its UUID."),
+    Row::new(Id::MaxPeakMB, "MaxPeakMB", Group::Gates, Kind::Number("MB", 1.0, MOST))
+        .every_verb()
+        .short()
+        .help("The peak while generating may be so high. The driver's figure where it is known."),
+    Row::new(
+        Id::Baseline,
+        "Baseline",
+        Group::Gates,
+        Kind::Text("LOG", "a VRAM log or a run folder"),
+    )
+    .every_verb()
+    .repeatable()
+    .help(
+        "A log or run folder to be no worse than, in all and scene by scene. One baseline gives 5 % \
+         of room, several their spread, at least 1 %; 64 MB in any case.",
+    ),
+    Row::new(Id::MaxGrowthMB, "MaxGrowthMB", Group::Gates, Kind::Number("MB", 0.0, MOST))
+        .every_verb()
+        .help(
+            "The memory in use may grow by so much from scene to scene. Known from four scenes \
+             that executed without a /free between them.",
+        ),
     Row::new(Id::LogsDir, "LogsDir", Group::Output, Kind::Text("FOLDER", "a folder"))
         .every_verb()
         .default("logs in the project's folder")

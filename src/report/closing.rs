@@ -24,6 +24,7 @@ pub fn block(run: &RunRecord, vram: &Statistics) -> Vec<String> {
     // Without a sample in a scene it would be the difference of two idle moments.
     lines.extend(vram.peak_generating.as_ref().and_then(|_| took(run, vram)));
     lines.push(trust(run, vram));
+    lines.extend(crate::vram::gates::closing(&run.gates));
     lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
     lines
 }
@@ -39,6 +40,10 @@ fn verdict(run: &RunRecord) -> String {
             );
         }
         Exit::Success => format!("OK: {good} of {all} scenes, exit 0"),
+        Exit::Gate => {
+            let bad = run.gates.iter().filter(|gate| !gate.held()).count();
+            format!("FAILED: {bad} of {} gates, exit 7 (gate)", run.gates.len())
+        }
         Exit::Interrupted => {
             format!("INTERRUPTED: {good} of {all} scenes succeeded, exit 130 (interrupted)")
         }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::fields::Fields;
+use super::gates;
 use super::record::{
     Aftermath, Attempt, Outcome, Output, RunRecord, SceneRecord, Server, Settings,
 };
@@ -43,7 +45,7 @@ pub fn document(run: &RunRecord, vram: &Statistics) -> Value {
         "SampleIntervalSeconds": run.settings.sample_interval_seconds,
         "Scenes": run.scenes.iter().map(|scene| of_scene(scene, vram)).collect::<Vec<_>>(),
         "Vram": vram.json(),
-        "Gates": [],
+        "Gates": gates::json(&run.gates),
         "Aftermath": {
             "QueueLength": run.aftermath.queue,
             "UsedBeforeMB": run.aftermath.used_before_mb,
@@ -97,6 +99,7 @@ fn of_attempt(attempt: &Attempt) -> Value {
         "ServerSeconds": attempt.server_seconds,
         "Polls": attempt.polls,
         "CachedNodes": attempt.cached_nodes,
+        "FreedBefore": attempt.freed,
     })
 }
 
@@ -113,7 +116,7 @@ fn iso(at: OffsetDateTime) -> Value {
 /// # Errors
 /// The key that is missing or holds something else, one line.
 pub fn record(document: &Value) -> Result<RunRecord, String> {
-    let doc = Fields { path: String::new(), value: document };
+    let doc = Fields::of(document);
     let (server, queue, after) = (doc.at("Server"), doc.at("QueueConfig"), doc.at("Aftermath"));
     let failure = doc.at("Failure");
     let failure = if failure.value.is_null() {
@@ -160,6 +163,8 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
                         server_seconds: attempt.value["ServerSeconds"].as_f64(),
                         polls: attempt.small("Polls")?,
                         cached_nodes: attempt.texts("CachedNodes")?,
+                        // Runs of an older version did not note it.
+                        freed: attempt.value["FreedBefore"].as_bool().unwrap_or_default(),
                     })
                 })?,
                 outputs: scene.each("Outputs", |output| {
@@ -171,6 +176,7 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
         })?,
         interrupted: doc.value["Interrupted"].as_bool().ok_or_else(|| doc.wrong("Interrupted"))?,
         failure,
+        gates: gates::verdicts(&doc)?,
         aftermath: Aftermath {
             queue: after.value["QueueLength"].as_u64(),
             used_before_mb: after.value["UsedBeforeMB"].as_u64(),
@@ -180,65 +186,4 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
         },
         next: doc.maybe_text("Next"),
     })
-}
-
-/// The fields of one object of the document, by names that an error can tell.
-struct Fields<'a> {
-    path: String,
-    value: &'a Value,
-}
-
-impl<'a> Fields<'a> {
-    fn at(&self, key: &str) -> Fields<'a> {
-        Fields { path: format!("{}{key}.", self.path), value: &self.value[key] }
-    }
-
-    fn wrong(&self, key: &str) -> String {
-        format!("{}{key} is missing or not what it should be", self.path)
-    }
-
-    fn maybe_text(&self, key: &str) -> Option<String> {
-        self.value[key].as_str().map(crate::text::clean)
-    }
-
-    fn text(&self, key: &str) -> Result<String, String> {
-        self.maybe_text(key).ok_or_else(|| self.wrong(key))
-    }
-
-    fn number(&self, key: &str) -> Result<u64, String> {
-        self.value[key].as_u64().ok_or_else(|| self.wrong(key))
-    }
-
-    fn small(&self, key: &str) -> Result<u32, String> {
-        self.number(key)?.try_into().map_err(|_| self.wrong(key))
-    }
-
-    fn decimal(&self, key: &str) -> Result<f64, String> {
-        self.value[key].as_f64().ok_or_else(|| self.wrong(key))
-    }
-
-    fn time(&self, key: &str) -> Result<OffsetDateTime, String> {
-        OffsetDateTime::parse(&self.text(key)?, &Rfc3339).map_err(|_| self.wrong(key))
-    }
-
-    fn outcome(&self) -> Result<Outcome, String> {
-        Outcome::from_name(&self.text("Outcome")?).ok_or_else(|| self.wrong("Outcome"))
-    }
-
-    fn each<T>(
-        &self,
-        key: &str,
-        read: impl Fn(Fields<'a>) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
-        let items = self.value[key].as_array().ok_or_else(|| self.wrong(key))?;
-        let fields =
-            |(index, value)| Fields { path: format!("{}{key}[{index}].", self.path), value };
-        items.iter().enumerate().map(fields).map(read).collect()
-    }
-
-    fn texts(&self, key: &str) -> Result<Vec<String>, String> {
-        self.each(key, |item| {
-            item.value.as_str().map(crate::text::clean).ok_or_else(|| self.wrong(key))
-        })
-    }
 }

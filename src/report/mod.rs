@@ -1,7 +1,11 @@
 //! What a finished run looks like: pure functions of one record and the statistics of its log.
 
 pub mod closing;
+mod fields;
+pub mod gates;
 pub mod metadata;
+mod outcome;
+pub mod past;
 pub mod record;
 
 #[cfg(test)]

@@ -2,100 +2,10 @@
 
 use time::OffsetDateTime;
 
+pub use super::outcome::Outcome;
 use crate::exit::Exit;
-
-/// How a scene ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It executed, and its files are home.
-    Succeeded,
-    /// Its files are home, and nothing was executed: there are no figures of its memory.
-    Cached,
-    /// Some of its outputs were refused; the others are home.
-    Partial,
-    /// The server refused the workflow.
-    Rejected,
-    /// A node raised.
-    Failed,
-    /// A node ran out of memory.
-    OutOfMemory,
-    /// It did not end in time.
-    Deadline,
-    /// The server knows nothing of it any more.
-    Lost,
-    /// Somebody interrupted it.
-    Interrupted,
-    /// It succeeded and made no file.
-    NoOutput,
-    /// It succeeded, and its files could not be brought home.
-    DownloadFailed,
-    /// The server went away.
-    Unreachable,
-    /// It was not started.
-    Skipped,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Outcome; 13] = [
-        Outcome::Succeeded,
-        Outcome::Cached,
-        Outcome::Partial,
-        Outcome::Rejected,
-        Outcome::Failed,
-        Outcome::OutOfMemory,
-        Outcome::Deadline,
-        Outcome::Lost,
-        Outcome::Interrupted,
-        Outcome::NoOutput,
-        Outcome::DownloadFailed,
-        Outcome::Unreachable,
-        Outcome::Skipped,
-    ];
-
-    /// Its name in lines and in the metadata.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Cached => "cached",
-            Outcome::Partial => "partial",
-            Outcome::Rejected => "rejected",
-            Outcome::Failed => "failed",
-            Outcome::OutOfMemory => "outOfMemory",
-            Outcome::Deadline => "deadline",
-            Outcome::Lost => "lost",
-            Outcome::Interrupted => "interrupted",
-            Outcome::NoOutput => "noOutput",
-            Outcome::DownloadFailed => "downloadFailed",
-            Outcome::Unreachable => "unreachable",
-            Outcome::Skipped => "skipped",
-        }
-    }
-
-    /// The outcome of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Outcome::ALL.into_iter().find(|outcome| outcome.name() == name)
-    }
-
-    /// Whether the scene did what it was asked for.
-    #[must_use]
-    pub fn is_success(self) -> bool {
-        matches!(self, Outcome::Succeeded | Outcome::Cached)
-    }
-
-    fn exit(self) -> Exit {
-        match self {
-            Outcome::Succeeded | Outcome::Cached => Exit::Success,
-            Outcome::OutOfMemory => Exit::OutOfMemory,
-            Outcome::Deadline => Exit::Deadline,
-            Outcome::Lost => Exit::Lost,
-            Outcome::Unreachable => Exit::Unreachable,
-            _ => Exit::Failed,
-        }
-    }
-}
+use crate::vram::gates::{Known, Verdict};
+use crate::vram::reading::is_system_ram;
 
 /// One try of a scene.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +26,8 @@ pub struct Attempt {
     pub polls: u32,
     /// Nodes that came from the cache.
     pub cached_nodes: Vec<String>,
+    /// Memory and cache were emptied since the attempt before it, of whatever scene.
+    pub freed: bool,
 }
 
 /// A file brought home.
@@ -236,6 +148,8 @@ pub struct RunRecord {
     pub interrupted: bool,
     /// What kept it from being carried out, and the code for that.
     pub failure: Option<(Exit, String)>,
+    /// What became of its gates.
+    pub gates: Vec<Verdict>,
     /// The GPU after it.
     pub aftermath: Aftermath,
     /// The command that repeats what failed.
@@ -243,7 +157,8 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// The exit code: the first that applies of interrupted, unreachable, the scenes' own.
+    /// The exit code: the first that applies of interrupted, unreachable, the scenes' own, a gate
+    /// that did not hold.
     #[must_use]
     pub fn exit(&self) -> Exit {
         if self.interrupted {
@@ -256,13 +171,54 @@ impl RunRecord {
         if exits.clone().any(|exit| exit == Exit::Unreachable) {
             return Exit::Unreachable;
         }
-        exits
+        let scenes = exits
             .try_fold(Exit::Success, |all, exit| match (all, exit) {
                 (Exit::Success, one) | (one, Exit::Success) => Ok(one),
                 (all, one) if all == one => Ok(one),
                 _ => Err(Exit::Failed),
             })
-            .unwrap_or_else(|mixed| mixed)
+            .unwrap_or_else(|mixed| mixed);
+        match scenes {
+            Exit::Success if !self.gates.iter().all(Verdict::held) => Exit::Gate,
+            scenes => scenes,
+        }
+    }
+
+    /// The scenes that executed, in series that a `/free` parts: what grew before it is gone.
+    #[must_use]
+    pub fn series(&self) -> Vec<Vec<&str>> {
+        let mut series: Vec<Vec<&str>> = Vec::new();
+        let mut freed = false;
+        for scene in &self.scenes {
+            freed |= scene.attempts.iter().any(|attempt| attempt.freed);
+            if !scene.outcome.may_have_executed() {
+                continue;
+            }
+            let anew = std::mem::take(&mut freed);
+            match series.last_mut() {
+                Some(last) if !anew => last.push(&scene.id),
+                _ => series.push(vec![&scene.id]),
+            }
+        }
+        series
+    }
+
+    /// What a gate has to know beside the log.
+    #[must_use]
+    pub fn known(&self) -> Known<'_> {
+        let cached = |scene: &SceneRecord| scene.outcome == Outcome::Cached;
+        Known {
+            device: self.server.device.as_deref(),
+            system_ram: self.server.device_kind.as_deref().is_some_and(is_system_ram),
+            scenes: self.scenes.iter().map(|scene| (scene.id.as_str(), cached(scene))).collect(),
+        }
+    }
+
+    /// Scenes without figures, and what stands in their place.
+    #[must_use]
+    pub fn without_figures(&self) -> Vec<(String, String)> {
+        let cached = self.scenes.iter().filter(|scene| scene.outcome == Outcome::Cached);
+        cached.map(|scene| (scene.id.clone(), "no execution".to_owned())).collect()
     }
 
     /// Scenes that did what they were asked for.

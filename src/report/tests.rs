@@ -5,6 +5,7 @@ use time::macros::datetime;
 use super::record::*;
 use super::{closing, metadata};
 use crate::exit::Exit;
+use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::log::Reader;
 use crate::vram::statistics::Statistics;
 
@@ -18,6 +19,7 @@ fn attempt(outcome: Outcome, why: &str) -> Attempt {
         server_seconds: Some(89.5),
         polls: 97,
         cached_nodes: vec!["1".into()],
+        freed: true,
     }
 }
 
@@ -61,6 +63,7 @@ fn night() -> RunRecord {
         ],
         interrupted: false,
         failure: None,
+        gates: vec![],
         aftermath: Aftermath {
             queue: Some(0),
             used_before_mb: Some(2140),
@@ -70,6 +73,30 @@ fn night() -> RunRecord {
         },
         next: Some("run-comfyui-e2e -SceneFilter scene-003".into()),
     }
+}
+
+/// One of everything that a verdict can hold.
+fn verdicts() -> Vec<Verdict> {
+    let measured = [
+        Measured::Driver(7, Some(5)),
+        Measured::Driver(7, None),
+        Measured::Used(7),
+        Measured::SystemRam(7),
+        Measured::Growth(-7),
+    ];
+    let states = [State::Held, State::Failed, State::NotJudged("why".into())];
+    let scenes = [None, Some("scene-001".to_owned())];
+    let mut verdicts = Vec::new();
+    for (at, measured) in measured.into_iter().map(Some).chain([None]).enumerate() {
+        verdicts.push(Verdict {
+            gate: Gate::ALL[at % 3],
+            scene: scenes[at % 2].clone(),
+            limit: measured.map(|_| 6),
+            measured,
+            state: states[at % 3].clone(),
+        });
+    }
+    verdicts
 }
 
 fn vram() -> Statistics {
@@ -102,6 +129,49 @@ fn the_closing_block_is_what_a_person_needs() {
 }
 
 #[test]
+fn gates_stand_in_the_closing_block_and_decide_where_all_scenes_succeeded() {
+    let mut run = night();
+    let (limit, measured) = (Some(19_000), Some(Measured::Driver(19_310, Some(18_231))));
+    let bad = Verdict { gate: Gate::MaxPeak, scene: None, limit, measured, state: State::Failed };
+    run.gates = vec![bad];
+    let block = closing::block(&run, &vram());
+    assert_eq!(block[8], "Gates: MaxPeakMB 19000 FAILED (driver 19310)");
+    assert_eq!(run.exit(), Exit::Deadline);
+    run.scenes.truncate(2);
+    assert_eq!(run.exit(), Exit::Gate);
+    let verdict = &closing::block(&run, &vram())[0];
+    assert!(verdict.starts_with("FAILED: 1 of 1 gates, exit 7 (gate)      24 Nov"), "{verdict}");
+    run.gates[0].state = State::NotJudged("why".into());
+    assert_eq!(run.exit(), Exit::Gate);
+    run.gates[0].state = State::Held;
+    assert_eq!(run.exit(), Exit::Success);
+    run.interrupted = true;
+    assert_eq!(run.exit(), Exit::Interrupted);
+}
+
+#[test]
+fn a_free_parts_the_scenes_that_executed() {
+    use Outcome::{Cached, OutOfMemory, Rejected, Skipped, Succeeded};
+    let scenes = |scenes: &[(Outcome, &[bool])]| {
+        let of = |(n, (outcome, freed)): (usize, &(Outcome, &[bool]))| {
+            let attempts =
+                freed.iter().map(|freed| Attempt { freed: *freed, ..attempt(*outcome, "") });
+            scene(&n.to_string(), *outcome, 1.0, attempts.collect())
+        };
+        let run = RunRecord { scenes: scenes.iter().enumerate().map(of).collect(), ..night() };
+        run.series().iter().map(|ids| ids.concat()).collect::<Vec<_>>().join(" ")
+    };
+    let good = (Succeeded, &[false][..]);
+    assert_eq!(scenes(&[]), "");
+    assert_eq!(scenes(&[good, good, good]), "012");
+    assert_eq!(scenes(&[(Succeeded, &[true]), good, (Succeeded, &[true]), good]), "01 23");
+    assert_eq!(scenes(&[good, (OutOfMemory, &[false, true]), good]), "0 12");
+    assert_eq!(scenes(&[(Cached, &[false]), good, (Skipped, &[]), good]), "13");
+    // What was emptied before a scene that never ran is empty for the next one.
+    assert_eq!(scenes(&[good, (Rejected, &[true]), good]), "0 2");
+}
+
+#[test]
 fn with_many_scenes_failures_come_first() {
     let mut run = night();
     run.scenes.extend((4..10).map(|n| scene(&format!("scene-{n}"), Outcome::Cached, 0.1, vec![])));
@@ -118,6 +188,7 @@ fn the_metadata_hold_the_whole_record() {
         night(),
         RunRecord { failure: unreachable, interrupted: true, next: None, ..night() },
         RunRecord {
+            gates: verdicts(),
             aftermath: Aftermath { still_running, ..Aftermath::default() },
             server: Server::default(),
             scenes: vec![],

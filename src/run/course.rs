@@ -59,6 +59,7 @@ impl Course {
                 server_seconds: None,
                 polls: self.follow.polls,
                 cached_nodes: Vec::new(),
+                freed: false,
             },
             outputs: Vec::new(),
             history: None,

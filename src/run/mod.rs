@@ -33,8 +33,9 @@ use crate::comfyui::{Client, Stats, Target};
 use crate::exit::Exit;
 use crate::files::write_whole;
 use crate::options::RunOptions;
+use crate::report::past::{LOG, Past};
 use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
-use crate::report::{closing, metadata};
+use crate::report::{closing, gates, metadata};
 use crate::text::clean;
 use crate::vram::reading::Tick;
 use crate::vram::sampler::{self, Sampled, Sampler};
@@ -58,6 +59,10 @@ pub fn run(options: &RunOptions) -> Exit {
         Ok(scenes) => scenes,
         Err(why) => return refuse(&why, Exit::Usage),
     };
+    let baselines = match Past::load_all(&options.gates.baselines) {
+        Ok(baselines) => baselines,
+        Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
+    };
     let clock = Clock::start();
     let started = clock.now();
     let (id, folder) = match folder::create(&options.logs_dir, started) {
@@ -70,7 +75,7 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, false) => Output::Stdout,
     };
     let mut journal = Journal::new(clock, folder.join("run-summary.txt"), output);
-    let log = folder.join("vram-usage.log");
+    let log = folder.join(LOG);
     let (recorder, no_log) = Recorder::new(&log, options.sample_interval);
     let (sender, receiver) = mpsc::channel();
     if let Err(error) = interrupt::listen(sender.clone()) {
@@ -95,6 +100,7 @@ pub fn run(options: &RunOptions) -> Exit {
             scenes: Vec::new(),
             interrupted: false,
             failure: None,
+            gates: Vec::new(),
             aftermath: Aftermath::default(),
             next: None,
         },
@@ -102,7 +108,7 @@ pub fn run(options: &RunOptions) -> Exit {
     };
     run.record.folder = slashes(&run.folder);
     run.generate(&scenes);
-    run.close(&scenes, &log)
+    run.close(&scenes, &log, &baselines)
 }
 
 fn refuse(why: &str, exit: Exit) -> Exit {
@@ -213,6 +219,7 @@ impl Run<'_> {
             folder: &self.folder,
             unfinished: Vec::new(),
             history_seen: false,
+            freed: false,
             others: HashSet::new(),
             over: None,
         };
@@ -271,22 +278,25 @@ impl Run<'_> {
         self.record.aftermath.queue = client.queue().ok().map(|queue| queue.len() as u64);
     }
 
-    /// The statistics, the closing block, the metadata.
-    fn close(mut self, scenes: &[Scene], log: &Path) -> Exit {
+    /// The statistics, the gates, the closing block, the metadata.
+    fn close(mut self, scenes: &[Scene], log: &Path, baselines: &[Past]) -> Exit {
         // What counts is whether it was asked for before the end.
         self.wait.drain();
         self.record.interrupted = self.wait.interrupted();
         self.record.ended = self.clock.now();
         self.record.next =
             next::command(self.options, scenes, &self.record.scenes, self.waiting_helps);
-        let vram = Statistics::of_log(log).unwrap_or_else(|error| {
+        let mut vram = Statistics::of_log(log).unwrap_or_else(|error| {
             self.wait.journal.say(&format!("WARNING: {}: {error}", log.display()));
             Statistics::default()
         });
+        vram.grow_by(&self.record.series());
+        self.record.gates =
+            gates::verdicts_on(&self.options.gates, Some(&self.record), &vram, baselines);
         self.wait.journal.say("");
-        let without: Vec<_> = no_figures(&self.record);
-        for line in vram.block(log, &without) {
-            self.wait.journal.say(&line);
+        self.wait.journal.block(&vram.block(log, &self.record.without_figures()));
+        for verdict in &self.record.gates {
+            self.wait.journal.say(&verdict.to_string());
         }
         self.wait.journal.header("RUN COMPLETE");
         self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
@@ -307,18 +317,6 @@ impl Run<'_> {
         }
         exit
     }
-}
-
-/// Scenes without figures, and what stands in their place.
-#[must_use]
-pub fn no_figures(record: &RunRecord) -> Vec<(String, String)> {
-    use crate::report::record::Outcome;
-    record
-        .scenes
-        .iter()
-        .filter(|scene| scene.outcome == Outcome::Cached)
-        .map(|scene| (scene.id.clone(), "no execution".to_owned()))
-        .collect()
 }
 
 /// A path as the files of a run write it.

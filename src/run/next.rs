@@ -52,7 +52,8 @@ pub fn command(
     if let Some(card) = &options.nvidia_smi_gpu {
         add("-NvidiaSmiGpu", card.to_string());
     }
-    if options.sample_interval != Duration::from_secs(5) {
+    let interval = Duration::from_secs(if options.gates.any() { 1 } else { 5 });
+    if options.sample_interval != interval {
         add("-SampleIntervalSeconds", options.sample_interval.as_secs_f64().to_string());
     }
     if options.scene_retry_budget != 1 {
@@ -63,19 +64,34 @@ pub fn command(
         Seed::Random => add("-Seed", "random".into()),
         Seed::Fixed(seed) => add("-Seed", seed.to_string()),
     }
+    let limits = options.gates.limits;
+    for (name, limit) in [("-MaxPeakMB", limits.peak_mb), ("-MaxGrowthMB", limits.growth_mb)] {
+        if let Some(limit) = limit {
+            add(name, limit.to_string());
+        }
+    }
+    for path in &options.gates.baselines {
+        add("-Baseline", path.display().to_string());
+    }
+    // Repetitions are there to be compared: all of them once more.
+    if options.repeat != 1 {
+        add("-Repeat", options.repeat.to_string());
+    }
     for set in &options.set {
         add("-Set", format!("{}.{}={}", set.node, set.input, set.value));
     }
-    let of_failed = |scene: &&Scene| failed.iter().any(|record| record.id == scene.id);
+    let has_failed = |scene: &&Scene| failed.iter().any(|record| record.id == scene.id);
+    let mut repeated: Vec<&Scene> = scenes.iter().filter(has_failed).collect();
+    repeated.dedup_by(|one, other| one.base == other.base);
     if let Some(story) = &options.story {
         add("-Story", story.display().to_string());
         if let Some(scene) = scenes.first() {
             add("-Workflow", scene.source.display().to_string());
         }
-        let ids: Vec<_> = failed.iter().map(|record| record.id.as_str()).collect();
+        let ids: Vec<_> = repeated.iter().map(|scene| scene.base.as_str()).collect();
         add("-SceneFilter", ids.join(","));
     } else {
-        for scene in scenes.iter().filter(of_failed) {
+        for scene in repeated {
             add("-Workflow", scene.source.display().to_string());
         }
     }

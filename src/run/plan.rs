@@ -15,6 +15,8 @@ use crate::text::{clean, scene_id};
 pub struct Scene {
     /// `[A-Za-z0-9._-]`; no other scene of the run has it, in whatever case.
     pub id: String,
+    /// The id without the number of its repetition.
+    pub base: String,
     /// The graph, but for the keyframe's name on the server.
     pub workflow: Workflow,
     /// The image to be uploaded.
@@ -36,7 +38,7 @@ pub fn scenes(options: &RunOptions) -> Result<Vec<Scene>, String> {
     let files = workflow_files(&options.workflows)?;
     let mut scenes = match (&options.story, files.as_slice()) {
         (None, []) => return Err(nothing_to_run(options)),
-        (Some(story), [template]) => from_story(story, template)?,
+        (Some(story), [template]) => from_story(story, template, options.repeat)?,
         (Some(_), []) => {
             return Err("--story needs the workflow that is its template: --workflow FILE".into());
         }
@@ -46,7 +48,10 @@ pub fn scenes(options: &RunOptions) -> Result<Vec<Scene>, String> {
                 many.len()
             ));
         }
-        (None, files) => files.iter().map(|file| from_file(file)).collect::<Result<_, _>>()?,
+        (None, files) => {
+            let scenes = files.iter().map(|file| from_file(file, options.repeat));
+            scenes.collect::<Result<Vec<_>, _>>()?.concat()
+        }
     };
     refuse_same_names(&scenes)?;
     keep_asked_for(&mut scenes, &options.scene_filter)?;
@@ -125,27 +130,43 @@ fn load(file: &Path) -> Result<Workflow, String> {
     })
 }
 
-fn from_file(file: &Path) -> Result<Scene, String> {
-    let mut workflow = load(file)?;
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let id = scene_id(&stem);
-    workflow.place_without_story(&id).map_err(|why| format!("{}: {why}", file.display()))?;
-    Ok(Scene {
-        id,
-        workflow,
-        keyframe: None,
-        seed: None,
-        source: file.to_owned(),
-        warnings: Vec::new(),
-    })
+/// The ids of a scene that is run so many times; of one that is run once its own.
+fn repeated(base: &str, times: u32) -> Vec<String> {
+    match times {
+        1 => vec![base.to_owned()],
+        times => (1..=times).map(|time| format!("{base}-r{time}")).collect(),
+    }
 }
 
-fn from_story(path: &Path, template: &Path) -> Result<Vec<Scene>, String> {
+fn from_file(file: &Path, times: u32) -> Result<Vec<Scene>, String> {
+    let graph = load(file)?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let base = scene_id(&stem);
+    let scene = |id: String| {
+        let mut workflow = graph.clone();
+        workflow.place_without_story(&id).map_err(|why| format!("{}: {why}", file.display()))?;
+        Ok(Scene {
+            id,
+            base: base.clone(),
+            workflow,
+            keyframe: None,
+            seed: None,
+            source: file.to_owned(),
+            warnings: Vec::new(),
+        })
+    };
+    repeated(&base, times).into_iter().map(scene).collect()
+}
+
+fn from_story(path: &Path, template: &Path, times: u32) -> Result<Vec<Scene>, String> {
     let story = Story::load(path)?;
     let template_graph = load(template)?;
     let mut scenes = Vec::new();
-    for scene in &story.scenes {
-        let id = scene_id(&scene.id);
+    let each = story.scenes.iter().flat_map(|scene| {
+        let base = scene_id(&scene.id);
+        repeated(&base, times).into_iter().map(move |id| (scene, base.clone(), id))
+    });
+    for (scene, base, id) in each {
         let mut workflow = template_graph.clone();
         let texts = Texts { scene: &id, prompt: &scene.prompt, negative: &scene.negative };
         let mut warnings =
@@ -165,7 +186,7 @@ fn from_story(path: &Path, template: &Path) -> Result<Vec<Scene>, String> {
             );
         }
         let source = template.to_owned();
-        scenes.push(Scene { id, workflow, keyframe, seed: None, source, warnings });
+        scenes.push(Scene { id, base, workflow, keyframe, seed: None, source, warnings });
     }
     Ok(scenes)
 }
@@ -194,7 +215,8 @@ fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Stri
     if filter.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = scenes.iter().map(|scene| scene.id.clone()).collect();
+    let mut ids: Vec<String> = scenes.iter().map(|scene| scene.base.clone()).collect();
+    ids.dedup();
     // As the file or the story has it, or as the run calls it.
     let filter: Vec<String> = filter.iter().map(|wanted| scene_id(wanted)).collect();
     for wanted in &filter {
@@ -209,7 +231,7 @@ fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Stri
             ));
         }
     }
-    scenes.retain(|scene| filter.contains(&scene.id));
+    scenes.retain(|scene| filter.contains(&scene.base));
     Ok(())
 }
 

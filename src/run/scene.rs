@@ -74,7 +74,9 @@ impl Life {
             if free_first {
                 stage.free()?;
             }
-            let tried = attempt(stage, scene, what)?;
+            let freed = std::mem::take(&mut stage.freed);
+            let mut tried = attempt(stage, scene, what)?;
+            tried.record.freed = freed;
             let (outcome, why) = (tried.record.outcome, tried.record.why.clone());
             let (again, files_gone) = (tried.again, tried.files_gone);
             let not_fresh = stage.options.fresh && !tried.record.cached_nodes.is_empty();
@@ -144,6 +146,7 @@ impl Life {
                 server_seconds: None,
                 polls: 0,
                 cached_nodes: Vec::new(),
+                freed: std::mem::take(&mut stage.freed),
             });
         }
         self.end(Outcome::Interrupted, &why);

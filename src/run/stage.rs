@@ -73,6 +73,8 @@ pub struct Stage<'a> {
     /// Whether the server's history has held an entry in this run: an empty one then means that
     /// the server has restarted.
     pub history_seen: bool,
+    /// Whether the server was told to free its memory since the last attempt.
+    pub freed: bool,
     /// Prompts of other clients that were seen running.
     pub others: HashSet<String>,
     /// Why no further scene can be run.
@@ -210,6 +212,7 @@ impl Stage<'_> {
             self.wait.journal.say(&format!("WARNING: nothing was freed: {error}"));
             return Ok(());
         }
+        self.freed = true;
         let begun = Instant::now();
         self.wait.pause(FREE_AT_LEAST)?;
         let mut before = self.free_mb();

@@ -4,6 +4,8 @@ mod cancelling;
 mod command_line;
 mod downloads;
 mod files;
+mod gates;
+mod growth;
 mod interrupts;
 mod losing;
 mod metadata;

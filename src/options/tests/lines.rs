@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::table::TABLE;
 use super::super::{Assignment, CardId, Command, Seed, VramSource};
 use super::Desk;
+use crate::vram::gates::Limits;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -174,6 +175,37 @@ fn sources_and_cards() {
     assert_eq!(desk.run("-NvidiaSmiGpu:gpu-5").nvidia_smi_gpu, Some(CardId::Uuid("gpu-5".into())));
     let local = desk.run("-VramSource nvidia-smi -ComfyUIUrl http://localhost:1");
     assert_eq!(local.vram_source, VramSource::NvidiaSmi);
+}
+
+#[test]
+fn gates_and_their_interval() {
+    let desk = Desk::new();
+    let options = desk.run("-MaxPeakMB 20000 -Baseline notes.txt --baseline flows -Repeat 5");
+    let limits = Limits { peak_mb: Some(20_000), growth_mb: None };
+    assert_eq!((options.gates.limits, options.repeat), (limits, 5));
+    assert_eq!(options.gates.baselines, ["notes.txt", "flows"].map(|file| desk.path(file)));
+    assert!(options.gates.any() && !desk.run("").gates.any());
+    assert_eq!(desk.run("").repeat, 1);
+    for (line, interval) in [
+        ("-MaxPeakMB 1", 1),
+        ("-Baseline flows", 1),
+        ("--max-growth-mb 0", 1),
+        ("-MaxPeakMB 1 -Sample 5", 5),
+        ("", 5),
+    ] {
+        assert_eq!(desk.run(line).sample_interval, seconds(interval), "{line}");
+    }
+    let summary = desk.summary("summary --max-growth-mb=0 -baseline:flows");
+    assert_eq!(summary.gates.limits, Limits { peak_mb: None, growth_mb: Some(0) });
+    assert_eq!(summary.gates.baselines, [desk.path("flows")]);
+    for (line, refusal) in [
+        ("-Repeat 0", "-Repeat takes times from 1 to 1000, not '0'"),
+        ("-MaxPeakMB 0", "-MaxPeakMB takes MB from 1 to 2147483647, not '0'"),
+        ("-Baseline", "-Baseline has no value: it takes a VRAM log or a run folder"),
+        ("-Baseline gone", "-Baseline gone: no such file or folder"),
+    ] {
+        assert_eq!(desk.refusal(line), refusal);
+    }
 }
 
 #[test]

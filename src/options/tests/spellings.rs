@@ -27,7 +27,7 @@ fn value(row: &'static Row) -> BoxedStrategy<String> {
         Id::Set => "[0-9]{1,2}\\.[a-z]{1,4}=\\PC{0,6}".boxed(),
         Id::ComfyUIUrl => "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed(),
         Id::Header => "[A-Z]{1,4}: [!-~]{1,6}".boxed(),
-        Id::Workflow | Id::Story => Just("flow.json".to_owned()).boxed(),
+        Id::Workflow | Id::Story | Id::Baseline => Just("flow.json".to_owned()).boxed(),
         Id::ProjectRoot => Just("my project".to_owned()).boxed(),
         Id::HeaderFile => Just("empty".to_owned()).boxed(),
         Id::LogsDir | Id::ErrorAction => "[a-z:-]{1,6}".boxed(),

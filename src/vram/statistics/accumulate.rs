@@ -147,7 +147,7 @@ impl Accumulator {
             }),
             meaning,
             run_took: highest.zip(start).map(|(peak, start)| RunTook { peak, start }),
-            growth_per_scene: growth(&scenes, meaning),
+            growth_per_scene: growth(&scenes.iter().map(Some).collect::<Vec<_>>(), meaning),
             scenes,
             // Stamps of whole seconds may all be the same one: that is no rhythm.
             achieved_interval_ms: self.gaps.mean_ms().filter(|ms| *ms > 0),

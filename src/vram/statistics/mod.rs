@@ -77,6 +77,7 @@ pub struct Statistics {
     pub scenes: Vec<SceneStatistics>,
     /// MB by which the memory in use at the end of a scene grows from scene to scene: the
     /// least-squares slope from the second scene on, known from four scenes. Rounded half to even.
+    /// Of the log alone it is over all scenes; see [`Statistics::grow_by`].
     pub growth_per_scene: Option<i64>,
     /// The interval that the first run in the log asked for, in milliseconds.
     pub asked_interval_ms: Option<u64>,
@@ -161,6 +162,18 @@ impl Statistics {
         let mut accumulator = Accumulator::default();
         reader.for_each(|line| accumulator.take(&line))?;
         Ok(accumulator.finish(reader.skipped()))
+    }
+
+    /// Growth once more, by what a run's record knows: its scenes that executed, in order and in
+    /// series that a `/free` parts. In each the first scene loads the models again; of several
+    /// slopes the steepest counts.
+    pub fn grow_by(&mut self, series: &[Vec<&str>]) {
+        let of = |id: &&str| self.scenes.iter().find(|scene| scene.id == **id);
+        let slope = |ids: &Vec<&str>| {
+            let scenes: Vec<_> = ids.iter().map(of).collect();
+            scene::growth(&scenes, self.meaning)
+        };
+        self.growth_per_scene = series.iter().filter_map(slope).max();
     }
 
     /// The peak while generating that counts, in MB: of the log's meaning, else the other.

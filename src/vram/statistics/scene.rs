@@ -59,14 +59,14 @@ impl Scene {
 
 /// The least-squares slope of the scenes' last figures in MB per scene, rounded half to even.
 /// The first scene is left out, since it loads the models; at least three others must be known.
-pub(super) fn growth(scenes: &[SceneStatistics], meaning: Meaning) -> Option<i64> {
+pub(super) fn growth(scenes: &[Option<&SceneStatistics>], meaning: Meaning) -> Option<i64> {
     let points: Vec<(i128, i128)> = (0..)
         .zip(scenes)
         .skip(1)
         .filter_map(|(place, scene)| {
             let last = match meaning {
-                Meaning::Driver => scene.last_driver,
-                Meaning::Used => scene.last_used,
+                Meaning::Driver => scene.as_ref()?.last_driver,
+                Meaning::Used => scene.as_ref()?.last_used,
             };
             Some((place, i128::from(last?)))
         })

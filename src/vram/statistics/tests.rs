@@ -137,6 +137,24 @@ fn growth_is_the_slope_from_the_second_scene_on() {
 }
 
 #[test]
+fn growth_begins_anew_where_the_record_says_so() {
+    let line = |(scene, mb): (usize, &u64)| format!("12:00:0{scene},Used={mb}MB,Scene={scene}\n");
+    let log = [900, 10, 20, 30, 990, 5, 9, 13].iter().enumerate().map(line).collect::<String>();
+    let growth = |series: &[&[&'static str]]| {
+        let mut vram = of(&log);
+        vram.grow_by(&series.iter().map(|ids| ids.to_vec()).collect::<Vec<_>>());
+        vram.growth_per_scene
+    };
+    assert_eq!(of(&log).growth_per_scene, Some(-1));
+    assert_eq!(growth(&[&["0", "1", "2", "3"], &["4", "5", "6", "7"]]), Some(10));
+    assert_eq!(growth(&[&["0", "1", "2"], &["4", "5", "6", "7"]]), Some(4));
+    // A scene without a sample has its place all the same.
+    assert_eq!(growth(&[&["4", "5", "gone", "6", "gone", "7"]]), Some(2));
+    assert_eq!(growth(&[&["0"], &["1", "2", "3"], &["gone"]]), None);
+    assert_eq!(growth(&[]), None);
+}
+
+#[test]
 fn the_metadata_has_every_figure() {
     let vram = of(EXAMPLE);
     let wanted = serde_json::json!({

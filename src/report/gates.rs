@@ -1,0 +1,90 @@
+//! A run judged by its gates, and the verdicts in its metadata.
+
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+use super::past::Past;
+use super::record::RunRecord;
+use crate::options::GateOptions;
+use crate::vram::gates::{Gate, Measured, State, Subject, Verdict, judge};
+use crate::vram::statistics::Statistics;
+
+/// The verdicts on a run; without its record on its log.
+#[must_use]
+pub fn verdicts_on(
+    options: &GateOptions,
+    record: Option<&RunRecord>,
+    vram: &Statistics,
+    baselines: &[Past],
+) -> Vec<Verdict> {
+    let subject = |vram, record: Option<_>| Subject { vram, known: record.map(RunRecord::known) };
+    let named = |past: &'_ Past| past.log.display().to_string();
+    let baselines: Vec<_> =
+        baselines.iter().map(|past| (named(past), subject(&past.vram, past.record()))).collect();
+    judge(options.limits, &subject(vram, record), &baselines)
+}
+
+/// The `Gates` array: MB, except for the names. An unknown is null.
+#[must_use]
+pub fn json(verdicts: &[Verdict]) -> Value {
+    verdicts.iter().map(of_verdict).collect()
+}
+
+fn of_verdict(verdict: &Verdict) -> Value {
+    let (figure, mb, used) = match verdict.measured {
+        Some(Measured::Driver(mb, used)) => (Some("driver"), json!(mb), used),
+        Some(Measured::Used(mb)) => (Some("used"), json!(mb), Some(mb)),
+        Some(Measured::SystemRam(mb)) => (Some("systemRam"), json!(mb), None),
+        Some(Measured::Growth(mb)) => (Some("growth"), json!(mb), None),
+        None => (None, Value::Null, None),
+    };
+    let (state, why) = match &verdict.state {
+        State::Held => ("held", None),
+        State::Failed => ("failed", None),
+        State::NotJudged(why) => ("notJudged", Some(why)),
+    };
+    json!({
+        "Gate": verdict.gate.name(),
+        "SceneId": verdict.scene,
+        "LimitMB": verdict.limit,
+        "Figure": figure,
+        "MeasuredMB": mb,
+        "UsedMB": used,
+        "Verdict": state,
+        "Why": why,
+    })
+}
+
+/// The verdicts in a document.
+///
+/// # Errors
+/// The key that is missing or holds something else, one line.
+pub(super) fn verdicts(document: &Fields) -> Result<Vec<Verdict>, String> {
+    document.each("Gates", |gate| {
+        let named = gate.text("Gate")?;
+        let kind = Gate::ALL.into_iter().find(|gate| gate.name() == named);
+        let mb = || gate.number("MeasuredMB");
+        Ok(Verdict {
+            gate: kind.ok_or_else(|| gate.wrong("Gate"))?,
+            scene: gate.maybe_text("SceneId"),
+            limit: gate.value["LimitMB"].as_u64(),
+            measured: match gate.maybe_text("Figure").as_deref() {
+                None => None,
+                Some("driver") => Some(Measured::Driver(mb()?, gate.value["UsedMB"].as_u64())),
+                Some("used") => Some(Measured::Used(mb()?)),
+                Some("systemRam") => Some(Measured::SystemRam(mb()?)),
+                Some("growth") => {
+                    let mb = gate.value["MeasuredMB"].as_i64();
+                    Some(Measured::Growth(mb.ok_or_else(|| gate.wrong("MeasuredMB"))?))
+                }
+                Some(_) => return Err(gate.wrong("Figure")),
+            },
+            state: match gate.text("Verdict")?.as_str() {
+                "held" => State::Held,
+                "failed" => State::Failed,
+                "notJudged" => State::NotJudged(gate.text("Why")?),
+                _ => return Err(gate.wrong("Verdict")),
+            },
+        })
+    })
+}

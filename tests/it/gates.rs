@@ -1,0 +1,173 @@
+//! Gates: what has to hold of the memory, and exit code 7.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::seen;
+use crate::stand_in::{Config, Fault, StandIn, graphs};
+use crate::support::{Folder, Ran};
+
+/// A card of 24 GB with 2240 MB in use by the driver, and a scene `flow`.
+fn card() -> (StandIn, Folder) {
+    (StandIn::with(Config::cuda()), Folder::new())
+}
+
+/// Runs `flow` so that it takes that much; the colour makes it a new one.
+fn take(server: &StandIn, folder: &Folder, mb: u64, words: &[&str]) -> Ran {
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.5, mb, mb));
+    let words = [words, &["-SampleIntervalSeconds", "0.05", "flow.json"]].concat();
+    folder.run_on(&server.url(), &words)
+}
+
+/// A log of a run with that peak, on a card of 24 GB or less.
+fn log(peak: u64, total: u64) -> String {
+    format!(
+        "12:00:00,Used=2140MB,Total={total}MB,Driver=2240MB,Interval=1s\n\
+         12:00:01,Used={}MB,Total={total}MB,Driver={peak}MB,Scene=flow\n",
+        peak - 100
+    )
+}
+
+#[test]
+fn a_gate_that_held_is_told_and_the_run_is_well() {
+    let (server, folder) = card();
+    let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "20000"]).exits(0);
+    let summary = folder.read("run-summary.txt");
+    let lines: Vec<&str> = summary.lines().map(|line| &line[11..]).collect();
+    let gate = lines.iter().position(|line| line.starts_with("MaxPeakMB ")).expect("its line");
+    assert_eq!(lines[gate], "MaxPeakMB 20000: held, driver 19310 MB (used 19210)");
+    assert!(lines[gate - 1].starts_with("VRAM log: "), "{summary}");
+    ran.says("OK: 1 of 1 scenes, exit 0").says("Gates: MaxPeakMB 20000 held (driver 19310)\n");
+    let wanted = json!([{
+        "Gate": "MaxPeakMB", "SceneId": null, "LimitMB": 20_000, "Figure": "driver",
+        "MeasuredMB": 19_310, "UsedMB": 19_210, "Verdict": "held", "Why": null,
+    }]);
+    assert_eq!(folder.metadata()["Gates"], wanted);
+}
+
+#[test]
+fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
+    let (server, folder) = card();
+    let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "19000"]).exits(7);
+    ran.says("MaxPeakMB 19000: FAILED, driver 19310 MB (used 19210)\n")
+        .says("FAILED: 1 of 1 gates, exit 7 (gate)")
+        .says("✓ flow  ")
+        .says("Gates: MaxPeakMB 19000 FAILED (driver 19310)\n");
+    let document = folder.metadata();
+    assert_eq!((&document["ExitCode"], &document["ExitReason"]), (&json!(7), &json!("gate")));
+    // What the run recorded is told once more; only gates of its own fail a summary.
+    folder.run(&["summary"]).exits(0).says("Gates: MaxPeakMB 19000 FAILED (driver 19310)\n");
+    let ran = folder.run(&["summary", "--json"]).exits(0);
+    assert_eq!(ran.stdout, folder.read("artifact-metadata.json"));
+    let ran = folder.run(&["summary", "--max-peak-mb", "20000"]).exits(0);
+    ran.says("OK: 1 of 1 scenes, exit 0").says("MaxPeakMB 20000: held, driver 19310 MB");
+    let ran = folder.run(&["summary", "--max-peak-mb", "19309", "--json"]).exits(7);
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&document["ExitCode"], &document["Gates"][0]["LimitMB"]),
+        (&json!(7), &json!(19_309))
+    );
+}
+
+#[test]
+fn what_cannot_be_judged_is_exit_7_and_says_why() {
+    let (server, folder) = card();
+    take(&server, &folder, 100, &[]).exits(0);
+    let cached = "all of it came from ComfyUI's cache: nothing was executed";
+    take(&server, &folder, 100, &["-MaxPeakMB", "20000"])
+        .exits(7)
+        .says(&format!("MaxPeakMB 20000: not judged, {cached}\n"))
+        .says("FAILED: 1 of 1 gates, exit 7 (gate)")
+        .says(&format!("Gates: MaxPeakMB 20000 not judged ({cached})\n"));
+    take(&server, &folder, 101, &["-MaxGrowthMB", "5"])
+        .exits(7)
+        .says("MaxGrowthMB 5: not judged, too few scenes: ");
+    server.fail_next("GET /system_stats", 1, Fault::Delay(Duration::ZERO));
+    server.fail_next("GET /system_stats", usize::MAX, Fault::Status(500, "busy"));
+    take(&server, &folder, 102, &["-MaxPeakMB", "20000"])
+        .exits(7)
+        .says("MaxPeakMB 20000: not judged, no VRAM sample was taken\n");
+}
+
+#[test]
+fn a_scene_that_failed_wins_over_a_gate_that_did() {
+    let (server, folder) = card();
+    folder.workflow("bad.json", &graphs::failing("it broke"));
+    let ran =
+        take(&server, &folder, 100, &["-MaxPeakMB", "1", "-SceneRetryBudget", "0", "bad.json"]);
+    let ran = ran.exits(1).says("MaxPeakMB 1: FAILED, driver 2340 MB (used 2240)\n");
+    let next = seen::line(&ran.stdout, "Next: run-comfyui-e2e ");
+    assert!(next.contains(" -MaxPeakMB 1 ") && !next.contains("flow.json"), "{next}");
+}
+
+#[test]
+fn an_earlier_run_is_a_baseline() {
+    let (server, folder) = card();
+    take(&server, &folder, 1000, &[]).exits(0);
+    let run = folder.newest();
+    let before = run.to_str().unwrap();
+    // 3240, and 5 % of it.
+    take(&server, &folder, 1162, &["-Baseline", before])
+        .exits(0)
+        .says("Baseline 3402: held, driver 3402 MB (used 3302)\n")
+        .says("Baseline flow 3402: held, driver 3402 MB (used 3302)\n")
+        .says("Gates: Baseline 3402 held (driver 3402); 1 scene within its baseline\n");
+    take(&server, &folder, 1163, &["-Baseline", before])
+        .exits(7)
+        .says("Baseline flow 3402: FAILED, driver 3403 MB (used 3303)\n")
+        .says("FAILED: 2 of 2 gates, exit 7 (gate)");
+}
+
+#[test]
+fn bare_logs_are_baselines_and_several_tell_their_spread() {
+    let (server, folder) = card();
+    let (one, two) = (folder.write("one.log", log(3000, 24_576)), log(3100, 24_576));
+    folder.write("two.log", two);
+    let both = ["-Baseline", "one.log", "-Baseline", "two.log"];
+    take(&server, &folder, 960, &both).exits(0).says("Baseline 3200: held, driver 3200 MB");
+    take(&server, &folder, 961, &both).exits(7).says("Baseline 3200: FAILED, driver 3201 MB");
+    let words = ["summary", "two.log", "--baseline", one.to_str().unwrap()];
+    folder.run(&words).exits(0).says("Baseline flow 3150: held, driver 3100 MB (used 3000)\n");
+    folder.write("small.log", log(3000, 16_384));
+    let ran = take(&server, &folder, 962, &["-Baseline", "small.log"]).exits(7);
+    ran.says("small.log is of a device of 16384 MB, this one has 24576\n");
+}
+
+#[test]
+fn a_run_on_another_card_is_no_baseline() {
+    let (server, folder) = card();
+    take(&server, &folder, 100, &[]).exits(0);
+    let run = folder.newest();
+    let mut document = folder.metadata();
+    document["Server"]["Device"] = "cuda:0 NVIDIA L40S : cudaMallocAsync".into();
+    folder.write(run.join("artifact-metadata.json").to_str().unwrap(), document.to_string());
+    let ran = take(&server, &folder, 101, &["-Baseline", run.to_str().unwrap()]).exits(7);
+    ran.says("vram-usage.log is of NVIDIA L40S, this is NVIDIA GeForce RTX 4090\n");
+}
+
+#[test]
+fn a_baseline_that_cannot_be_read_ends_it_before_anything_is_run() {
+    let (server, folder) = card();
+    folder.write("novel.txt", "Call me Ishmael.\n");
+    folder.write("run/run-summary.txt", "no log here");
+    for (baseline, complaint) in [
+        ("novel.txt", "novel.txt: no line of a VRAM log in it"),
+        ("run", "vram-usage.log: "),
+        ("gone.log", "gone.log: no such file or folder"),
+    ] {
+        take(&server, &folder, 1, &["-Baseline", baseline]).exits(2).complains(complaint);
+        folder.write("good.log", log(3000, 24_576));
+        let words = ["summary", "good.log", "-Baseline", baseline];
+        folder.run(&words).exits(2).complains(complaint);
+    }
+    assert!(folder.runs().is_empty() && server.requests().is_empty());
+}
+
+#[test]
+fn with_a_gate_it_samples_every_second() {
+    let (server, folder) = card();
+    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    let words = ["-MaxPeakMB", "20000", "flow.json"];
+    folder.run_on(&server.url(), &words).says("; VRAM every 1 s; ");
+}
