@@ -60,6 +60,9 @@ fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
     folder.run(&["summary"]).exits(0).says("Gates: MaxPeakMB 19000 FAILED (driver 19310)\n");
     let ran = folder.run(&["summary", "--json"]).exits(0);
     assert_eq!(ran.stdout, folder.read("artifact-metadata.json"));
+    let ran = folder.run(&["summary", "--max-peak-mb", "20000", "--json"]).exits(0);
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&document["ExitCode"], &document["ExitReason"]), (&json!(0), &json!("success")));
     let ran = folder.run(&["summary", "--max-peak-mb", "20000"]).exits(0);
     ran.says("OK: 1 of 1 scenes, exit 0").says("MaxPeakMB 20000: held, driver 19310 MB");
     let ran = folder.run(&["summary", "--max-peak-mb", "19309", "--json"]).exits(7);
@@ -74,7 +77,7 @@ fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
 fn what_cannot_be_judged_is_exit_7_and_says_why() {
     let (server, folder) = card();
     take(&server, &folder, 100, &[]).exits(0);
-    let cached = "all of it came from ComfyUI's cache: nothing was executed";
+    let cached = "all of it came from ComfyUI's cache (use -Fresh or -Seed random)";
     take(&server, &folder, 100, &["-MaxPeakMB", "20000"])
         .exits(7)
         .says(&format!("MaxPeakMB 20000: not judged, {cached}\n"))

@@ -71,6 +71,7 @@ fn a_repeated_scene_has_an_id_each_time() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let mut graph = graphs::images("img/flow", 1, 1);
     graph["1"]["inputs"]["seed"] = 7.into();
+    graph["1"]["inputs"]["label"] = "__SCENE_ID__".into();
     folder.workflow("flow.json", &graph);
     let words = ["-Repeat", "3", "-Seed", "random", "-SceneFilter", "flow", "flow.json"];
     let ran = folder.run_on(&server.url(), &words).exits(0);
@@ -81,6 +82,8 @@ fn a_repeated_scene_has_an_id_each_time() {
     let graphs = seen::graphs(&server);
     let seeds: Vec<_> = graphs.iter().map(|graph| &graph["1"]["inputs"]["seed"]).collect();
     assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2], "a seed for each: {seeds:?}");
+    let labels: Vec<_> = graphs.iter().map(|graph| &graph["1"]["inputs"]["label"]).collect();
+    assert_eq!(labels, ["flow-r1", "flow-r2", "flow-r3"]);
     folder.workflow("flow-r2.json", &graph);
     let words = ["-Repeat", "2", "flow.json", "flow-r2.json"];
     let ran = folder.run_on(&server.url(), &words).exits(0);

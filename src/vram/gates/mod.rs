@@ -239,11 +239,12 @@ impl Subject<'_> {
     /// Why there is no figure of a scene, or of the run.
     fn without(&self, scene: Option<&str>) -> String {
         let scenes = self.scenes();
-        let nothing = "nothing was executed";
         match scene {
-            Some(id) if self.is_cached(id) => format!("it came from ComfyUI's cache: {nothing}"),
+            Some(id) if self.is_cached(id) => {
+                "it came from ComfyUI's cache: nothing was executed".to_owned()
+            }
             None if !scenes.is_empty() && scenes.iter().all(|id| self.is_cached(id)) => {
-                format!("all of it came from ComfyUI's cache: {nothing}")
+                "all of it came from ComfyUI's cache (use -Fresh or -Seed random)".to_owned()
             }
             _ if self.vram.samples == 0 => "no VRAM sample was taken".to_owned(),
             Some(_) => "no sample was taken while it was running".to_owned(),

@@ -69,14 +69,14 @@ fn a_cached_scene_has_no_peak_whatever_was_sampled() {
         lines(peak(400), &run(true, false), &[]),
         ["MaxPeakMB 400: held, driver 300 MB (used 100)"]
     );
-    let why = "all of it came from ComfyUI's cache: nothing was executed";
+    let why = "all of it came from ComfyUI's cache (use -Fresh or -Seed random)";
     assert_eq!(
         lines(peak(400), &run(true, true), &[]),
         [format!("MaxPeakMB 400: not judged, {why}")]
     );
     let all = Subject { vram: &vram, known: None };
     let wanted = [
-        "Baseline 21504: not judged, all of it came from ComfyUI's cache: nothing was executed",
+        "Baseline 21504: not judged, all of it came from ComfyUI's cache (use -Fresh or -Seed random)",
         "Baseline a 21504: not judged, it came from ComfyUI's cache: nothing was executed",
         "Baseline b 364: not judged, it came from ComfyUI's cache: nothing was executed",
     ];
@@ -217,6 +217,7 @@ fn the_closing_line_tells_the_run_and_the_scenes_that_are_worse() {
     verdicts.extend((0..7).map(|_| verdict("c", 10)));
     verdicts.push(verdict("d", 0));
     let line = closing(&verdicts).unwrap();
+    assert_eq!(line.matches("FAILED (used 10)").count(), 3, "{line}");
     assert!(
         line.ends_with("; 5 more scenes not within theirs; 2 scenes within their baselines"),
         "{line}"
