@@ -156,7 +156,7 @@ fn a_baseline_that_cannot_be_read_ends_it_before_anything_is_run() {
     folder.write("run/run-summary.txt", "no log here");
     for (baseline, complaint) in [
         ("novel.txt", "novel.txt: no line of a VRAM log in it"),
-        ("run", "vram-usage.log: "),
+        ("run", "no vram-usage.log in it"),
         ("gone.log", "gone.log: no such file or folder"),
     ] {
         take(&server, &folder, 1, &["-Baseline", baseline]).exits(2).complains(complaint);
