@@ -74,9 +74,7 @@ impl Device {
 /// Used is what live tensors hold. The driver's figure adds torch's idle cache, which
 /// `vram_free` counts as free. Presence decides, not truth: 0 is a value.
 fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
-    let either = |key, in_mb| {
-        bytes(device, key).or_else(|| bytes(device, in_mb).and_then(|n| n.checked_mul(MB)))
-    };
+    let either = |key, in_mb| bytes(device, key).or_else(|| bytes(device, in_mb)?.checked_mul(MB));
     let total = either("vram_total", "total_mem_mb");
     let free = either("vram_free", "free_mem_mb");
     let used = total

@@ -62,6 +62,60 @@ fn older_spellings_are_read_and_nothing_is_invented() {
 }
 
 #[test]
+fn every_spelling_gives_its_figure_and_presence_decides() {
+    let read = |device: Value| {
+        let memory = Stats::read(&json!({"devices": [device]})).devices[0].memory;
+        memory.map(|memory| (memory.used, memory.free, memory.total))
+    };
+    let cases = [
+        (json!({"vram_total": 9 * MB, "vram_free": 2 * MB}), Some((7, Some(2), Some(9)))),
+        (json!({"total_mem_mb": 9, "free_mem_mb": 2}), Some((7, Some(2), Some(9)))),
+        (json!({"vram_total": 9 * MB, "free_mem_mb": 2}), Some((7, Some(2), Some(9)))),
+        (json!({"total_mem_mb": 9, "vram_free": 2 * MB}), Some((7, Some(2), Some(9)))),
+        (json!({"vram_used": 3 * MB}), Some((3, None, None))),
+        (json!({"used_mem_mb": 3}), Some((3, None, None))),
+        (json!({"used_mem_mb": 3, "total_mem_mb": 9}), Some((3, None, Some(9)))),
+        (json!({"vram_used": 3 * MB, "vram_free": 2 * MB}), Some((3, Some(2), None))),
+        // Used is derived where it can be, whatever is said of it.
+        (
+            json!({"vram_used": 3 * MB, "vram_total": 9 * MB, "vram_free": 9 * MB}),
+            Some((0, Some(9), Some(9))),
+        ),
+        // The one in bytes comes first, and 0 is a value.
+        (json!({"vram_used": 0, "used_mem_mb": 5}), Some((0, None, None))),
+        (json!({"used_mem_mb": 0}), Some((0, None, None))),
+        (
+            json!({"vram_total": 0, "total_mem_mb": 9, "vram_free": 0, "free_mem_mb": 2}),
+            Some((0, Some(0), Some(0))),
+        ),
+        // Null is no value; figures may be floats.
+        (json!({"vram_used": null, "used_mem_mb": 5.0}), Some((5, None, None))),
+        (json!({"vram_used": 3e6}), Some((3, None, None))),
+        (json!({"vram_used": "3"}), None),
+        (json!({"vram_used": -3}), None),
+        (json!({"used_mem_mb": u64::MAX}), None),
+    ];
+    for (device, wanted) in cases {
+        let text = device.to_string();
+        assert_eq!(read(device), wanted, "{text}");
+    }
+}
+
+#[test]
+fn a_driver_s_figure_needs_cuda_and_all_that_it_is_made_of() {
+    let driver = |more: Value| Stats::read(&cuda(&more)).devices[0].memory.unwrap().driver;
+    assert_eq!(driver(json!({})), Some(5576));
+    for kind in ["cpu", "mps", "privateuseone", "xpu", "CUDA", ""] {
+        assert_eq!(driver(json!({"type": kind})), None, "{kind}");
+    }
+    assert_eq!(driver(json!({"torch_vram_free": null})), None);
+    // More idle than free cannot be: never more than the card has.
+    assert_eq!(driver(json!({"torch_vram_free": 30_000 * MB})), Some(24576));
+    let used = json!({"vram_free": null, "vram_used": 7 * MB});
+    assert_eq!(driver(used), None);
+}
+
+#[test]
 fn half_a_megabyte_rounds_to_even() {
     for (bytes, mb) in [(MB / 2, 0), (MB / 2 + 1, 1), (MB + MB / 2, 2), (2 * MB + MB / 2, 2)] {
         assert_eq!(to_mb(bytes), mb, "{bytes}");
