@@ -3,8 +3,8 @@
 //!
 //! - `STAND_IN_LINES`: one round of its output, word for word; `{n}` is 10000 and the number of the
 //!   round.
-//! - `STAND_IN_WAY`: `hang` prints nothing, `die` ends after one round, `slow` begins when there is
-//!   a file `go` in the folder.
+//! - `STAND_IN_WAY`: `hang` prints nothing, `stall` nothing after four rounds, `die` ends after one
+//!   round, `slow` begins when there is a file `go` in the folder.
 //! - `STAND_IN_FOLDER`: where it leaves `pids`, its process ids, and `rounds`, the number of rounds
 //!   that are out.
 
@@ -39,7 +39,8 @@ fn main() -> io::Result<ExitCode> {
     let folder = Path::new(&folder);
     let mut pids = OpenOptions::new().append(true).create(true).open(folder.join("pids"))?;
     writeln!(pids, "{}", process::id())?;
-    match variable("STAND_IN_WAY").as_str() {
+    let way = variable("STAND_IN_WAY");
+    match way.as_str() {
         "hang" => sleep(LONGEST),
         "slow" => {
             while !folder.join("go").exists() {
@@ -56,7 +57,7 @@ fn main() -> io::Result<ExitCode> {
     for n in 1..=rounds {
         round(&lines, n)?;
         fs::write(folder.join("rounds"), n.to_string())?;
-        sleep(interval);
+        sleep(if way == "stall" && n == 4 { LONGEST } else { interval });
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,11 +7,15 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::wait::Event;
-use crate::comfyui::{Client, Device, Stats};
+use crate::clock::Clock;
+use crate::comfyui::{Client, Device, Stats, Target};
 use crate::options::{RunOptions, VramSource};
 use crate::vram::nvidia_smi::{Absent, NvidiaSmi, Wanted, Watch};
 use crate::vram::reading::{Miss, Reading, Source};
-use crate::vram::sampler::Answer;
+use crate::vram::sampler::{Answer, Sampler};
+
+/// The sampler's own bound on a request.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sources of one device's readings. With it the nvidia-smi ends that it started.
 pub struct Gauge {
@@ -39,11 +43,35 @@ impl Gauge {
         }
     }
 
+    /// Starts sampling; every tick is sent to the main thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn sampler(
+        self: &Arc<Self>,
+        interval: Duration,
+        clock: Clock,
+        target: Target,
+    ) -> std::io::Result<Sampler> {
+        let client = Client::with_timeout(target, TIMEOUT);
+        let events = self.events.clone();
+        let tell = move |sampled| drop(events.send(Event::Sampled(sampled)));
+        let (gauge, other) = (Arc::clone(self), Arc::clone(self));
+        let mut first = true;
+        let read = move || {
+            if std::mem::take(&mut first) {
+                gauge.wait_for_first();
+            }
+            gauge.read(&client)
+        };
+        Sampler::start(interval, clock, read, move |at| other.instead(at), tell)
+    }
+
     /// Where nvidia-smi is alone, its first reading is waited for as `ComfyUI`'s answer would be:
     /// it is the one from before anything is posted.
-    pub fn wait_for_first(&self, at_most: Duration) {
+    fn wait_for_first(&self) {
         if let Some(watch) = self.watch.as_ref().filter(|_| self.alone) {
-            watch.wait_for_cards(at_most);
+            watch.wait_for_cards(TIMEOUT);
         }
     }
 

@@ -26,10 +26,10 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::clock::Clock;
-use crate::comfyui::{Client, Stats, Target};
+use crate::comfyui::{Client, Stats};
 use crate::exit::Exit;
 use crate::files::write_whole;
 use crate::options::RunOptions;
@@ -38,7 +38,7 @@ use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings}
 use crate::report::{closing, gates, metadata};
 use crate::text::clean;
 use crate::vram::reading::Tick;
-use crate::vram::sampler::{self, Sampled, Sampler};
+use crate::vram::sampler::{self, Sampled};
 use crate::vram::statistics::Statistics;
 
 use gauge::Gauge;
@@ -46,10 +46,7 @@ use journal::{Journal, Output};
 use plan::Scene;
 use recorder::Recorder;
 use stage::Stage;
-use wait::{Event, Interrupted, Wait};
-
-/// The sampler's own bound on a request.
-const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
+use wait::{Interrupted, Wait};
 
 /// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
 /// what keeps a run from having a folder is told on standard error alone.
@@ -154,8 +151,11 @@ impl Run<'_> {
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
         self.meet(&client, &stats, scenes.len());
         let gauge = Arc::new(Gauge::new(self.options, &stats, self.wait.sender()));
-        let sampler = self.sampler(target, &gauge);
-        if self.wait.first_tick(SAMPLE_TIMEOUT * 2).is_err() {
+        let sampler = gauge.sampler(self.options.sample_interval, self.clock, target);
+        if let Err(error) = &sampler {
+            self.wait.journal.say(&format!("WARNING: no VRAM is recorded: no thread: {error}"));
+        }
+        if self.wait.first_tick(gauge::TIMEOUT * 2).is_err() {
             return self.skip(scenes, "interrupted");
         }
         if let Some(first) = self.wait.recorder.first() {
@@ -185,26 +185,6 @@ impl Run<'_> {
         let queue = client.queue().ok().map(|queue| queue.len());
         let line = opening::plan(self.options, stats, queue, scenes);
         self.wait.journal.say(&line);
-    }
-
-    fn sampler(&mut self, target: Target, gauge: &Arc<Gauge>) -> Option<Sampler> {
-        let client = Client::with_timeout(target, SAMPLE_TIMEOUT);
-        let sender = self.wait.sender();
-        let tell = move |sampled| drop(sender.send(Event::Sampled(sampled)));
-        let (reader, other) = (Arc::clone(gauge), Arc::clone(gauge));
-        let mut first = true;
-        let read = move || {
-            if std::mem::take(&mut first) {
-                reader.wait_for_first(SAMPLE_TIMEOUT);
-            }
-            reader.read(&client)
-        };
-        let instead = move |at| other.instead(at);
-        Sampler::start(self.options.sample_interval, self.clock, read, instead, tell)
-            .inspect_err(|error| {
-                self.wait.journal.say(&format!("WARNING: no VRAM is recorded: no thread: {error}"));
-            })
-            .ok()
     }
 
     fn scenes(&mut self, client: &Client, scenes: &[Scene]) {
@@ -269,9 +249,11 @@ impl Run<'_> {
             self.wait.journal.say(&format!("WARNING: {problem}"));
         }
         let before = self.wait.recorder.first();
-        let both = before.zip(after).map(|(before, after)| match (before.driver, after.driver) {
-            (Some(before), Some(after)) => (before, after),
-            _ => (before.used, after.used),
+        let both = before.zip(after).and_then(|both| match (both.0.driver, both.1.driver) {
+            (Some(before), Some(after)) => Some((before, after)),
+            (None, None) => Some((both.0.used, both.1.used)),
+            // The one's driver figure and the other's used would be compared.
+            _ => None,
         });
         self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
         self.record.aftermath.used_after_mb = both.map(|(_, after)| after);

@@ -46,6 +46,21 @@ fn a_hung_one_gives_nothing_and_does_not_delay_the_end() {
 }
 
 #[test]
+fn a_reading_from_before_it_hung_is_not_used_for_long() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("stall", &line(0, CARD, "9000"), &["-SampleIntervalSeconds", "0.4"]);
+    bench.wait_for_rounds(4);
+    bench.fail(usize::MAX, Fault::Status(500, "busy"));
+    let log = bench.wait_for_lines("Missed=status", 2);
+    let places: Vec<usize> = log.match_indices(FALLBACK).map(|(place, _)| place).collect();
+    let missed = log.find("Missed=").unwrap();
+    assert!(places.iter().all(|place| *place < missed) && places.len() <= 4, "{log}");
+    bench.server.clear_faults();
+    bench.end(running);
+    bench.none_is_left();
+}
+
+#[test]
 fn a_dying_one_is_not_started_again_and_again() {
     let bench = Bench::new(Config::cuda());
     let running = bench.start("die", &line(0, CARD, "9000"), &FAST);
@@ -94,6 +109,25 @@ fn it_is_not_started_where_it_is_not_wanted() {
         bench.end(running);
         assert_eq!(bench.pids(), [""; 0], "{source}");
     }
+}
+
+/// Another address of this machine: Windows does not connect to it.
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_not_surely_here_never_starts_it() {
+    let bench = Bench::new(Config::cuda());
+    let url = format!("http://0.0.0.0:{}", bench.server.port());
+    let lines = line(0, CARD, "9000");
+    for more in [&[][..], &["-NvidiaSmiGpu", "0"]] {
+        let running = bench.start_on(&url, "", &lines, &words(more));
+        bench.fail(2, Fault::Status(500, "busy"));
+        bench.wait_for_lines("Missed=status", 2);
+        bench.end(running);
+        assert_eq!(bench.pids(), [""; 0]);
+    }
+    let words = words(&["-VramSource", "nvidia-smi"]);
+    let ran = bench.start_on(&url, "", &lines, &words).wait().exits(2);
+    ran.complains("-VramSource nvidia-smi is a card of this machine, and http://0.0.0.0:");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Config, Fault, StandIn, graphs};
@@ -34,36 +35,35 @@ impl Bench {
 
     /// Starts the program; `lines` is a round of nvidia-smi's, `way` how it behaves.
     pub fn start(&self, way: &str, lines: &str, words: &[&str]) -> Running {
+        self.start_on(&self.server.url(), way, lines, words)
+    }
+
+    /// The same with another URL of the server.
+    pub fn start_on(&self, url: &str, way: &str, lines: &str, words: &[&str]) -> Running {
         let programs = self.folder.path().join("programs");
         fs::create_dir_all(&programs).unwrap();
         fs::copy(program(), programs.join(format!("nvidia-smi{EXE_SUFFIX}"))).unwrap();
-        self.start_on(&self.server.url(), &programs, way, lines, words)
-    }
-
-    /// Starts the program without any nvidia-smi.
-    pub fn start_without(&self, words: &[&str]) -> Running {
-        let nothing = self.folder.path().join("nothing");
-        fs::create_dir_all(&nothing).unwrap();
-        self.start_on(&self.server.url(), &nothing, "", "", words)
-    }
-
-    pub fn start_on(
-        &self,
-        url: &str,
-        programs: &Path,
-        way: &str,
-        lines: &str,
-        words: &[&str],
-    ) -> Running {
-        let fixed = ["--comfyui-url", url, "flow.json", "-SceneRetryBudget", "0"];
-        let words = [&fixed[..], words].concat();
-        self.folder.start_with(&words, |command| {
+        self.start_with(url, words, |command| {
             command
                 .env("PATH", programs)
                 .env("STAND_IN_FOLDER", self.folder.path())
                 .env("STAND_IN_LINES", lines)
                 .env("STAND_IN_WAY", way);
         })
+    }
+
+    /// Starts the program without any nvidia-smi.
+    pub fn start_without(&self, words: &[&str]) -> Running {
+        let nothing = self.folder.path().join("nothing");
+        fs::create_dir_all(&nothing).unwrap();
+        self.start_with(&self.server.url(), words, |command| {
+            command.env("PATH", nothing);
+        })
+    }
+
+    fn start_with(&self, url: &str, words: &[&str], change: impl FnOnce(&mut Command)) -> Running {
+        let fixed = ["--comfyui-url", url, "flow.json", "-SceneRetryBudget", "0"];
+        self.folder.start_with(&[&fixed[..], words].concat(), change)
     }
 
     /// Waits until nvidia-smi has printed that many rounds.
@@ -113,10 +113,8 @@ impl Bench {
     pub fn none_is_left(&self) {
         #[cfg(unix)]
         for pid in self.pids() {
-            let alive = std::process::Command::new("sh")
-                .args(["-c", &format!("kill -0 {pid} 2>&1")])
-                .output()
-                .unwrap();
+            let alive =
+                Command::new("sh").args(["-c", &format!("kill -0 {pid} 2>&1")]).output().unwrap();
             assert!(!alive.status.success(), "nvidia-smi {pid} is left behind");
         }
     }
