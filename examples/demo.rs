@@ -44,7 +44,7 @@ fn main() -> std::io::Result<ExitCode> {
     if let Some(folder) = newest {
         println!("\nThe demo's run folder: {}", folder.display());
     }
-    Ok(exit.into())
+    Ok(exit.leave())
 }
 
 fn pretty(graph: &Value) -> String {

@@ -91,8 +91,27 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
+/// The number that the process ends with: ours, or that of `monitor`'s command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(i32);
+
+impl Code {
+    /// The code of a command as the system told it.
+    #[must_use]
+    pub fn of_command(code: i32) -> Self {
+        Code(code)
+    }
+
+    /// What `main` returns. The codes of Windows have 32 bits and [`ExitCode`] has 8: a larger one
+    /// ends the process here, so this is the last thing that is called.
+    #[must_use]
+    pub fn leave(self) -> ExitCode {
+        u8::try_from(self.0).map_or_else(|_| std::process::exit(self.0), ExitCode::from)
+    }
+}
+
+impl From<Exit> for Code {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(exit.code())
+        Code(exit.code().into())
     }
 }

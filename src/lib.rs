@@ -13,6 +13,7 @@ pub mod clock;
 pub mod comfyui;
 pub mod exit;
 pub mod files;
+pub mod monitor;
 pub mod nearest;
 pub mod options;
 pub mod project;
@@ -25,11 +26,11 @@ pub mod vram;
 use std::ffi::OsString;
 use std::io::Write;
 
-use exit::Exit;
+use exit::{Code, Exit};
 use options::{Command, World};
 
-/// The whole program: arguments without the program's name in, the way it ended out.
-pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+/// The whole program: arguments without the program's name in, the code that it ends with out.
+pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Code {
     let world = World {
         env: &|name| std::env::var_os(name),
         current_dir: std::env::current_dir().unwrap_or_default(),
@@ -38,13 +39,14 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match options::parse(arguments, &world) {
         Ok(Command::Print(text)) => {
             let _ = writeln!(std::io::stdout(), "{text}");
-            Exit::Success
+            Exit::Success.into()
         }
-        Ok(Command::Run(options)) => run::run(&options),
-        Ok(Command::Summary(options)) => summary::summary(&options),
+        Ok(Command::Run(options)) => run::run(&options).into(),
+        Ok(Command::Summary(options)) => summary::summary(&options).into(),
+        Ok(Command::Monitor(options)) => monitor::monitor(&options),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {error}");
-            Exit::Usage
+            Exit::Usage.into()
         }
     }
 }

@@ -83,7 +83,7 @@ fn text(past: &Past, gates: &[Verdict]) -> String {
     } else if past.is_unfinished() {
         lines.push("No verdict: this run is still going, or was killed".to_owned());
     }
-    lines.extend(past.vram.block(&past.log, &without));
+    lines.extend(past.vram.block(Some(&past.log), &without));
     lines.extend(gates.iter().map(Verdict::to_string));
     lines.join("\n") + "\n"
 }

@@ -17,6 +17,7 @@ const INDENT: &str = "      ";
 const USAGE: &str = "\
 Usage: run-comfyui-e2e [OPTIONS] [PROJECT_ROOT | WORKFLOW.json ...]  a run
        run-comfyui-e2e summary [OPTIONS] [LOG | RUN_FOLDER ...]      of old logs
+       run-comfyui-e2e monitor [OPTIONS] [-- COMMAND ...]            sampling alone
 ";
 
 const SPELLINGS: &str = "\
@@ -32,13 +33,14 @@ const SHORT_END: &str = "
 PowerShell's spelling works too: -MaxWaitSeconds 600, -Fast
 --help: every option, exit codes, environment, examples; -V: the version";
 
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     ("run-comfyui-e2e flow.json", "one workflow, one scene"),
     ("run-comfyui-e2e --workflow nightly --fresh --quiet", "each file of a folder, from cron"),
     ("run-comfyui-e2e -FastIteration -SceneRetryBudget 0", "as the script was called"),
     ("run-comfyui-e2e flow.json --set 4.steps=8 --seed random", "with other inputs"),
     ("run-comfyui-e2e --comfyui-url http://gpu-2:8188 flow.json", "on another machine"),
     ("run-comfyui-e2e summary", "the newest run's verdict and VRAM"),
+    ("run-comfyui-e2e monitor -- python batch.py", "the VRAM while a command runs"),
 ];
 
 /// The program's name and version.
@@ -121,8 +123,12 @@ fn entry(row: &Row) -> Vec<String> {
     if let Some(gated) = row.gated {
         facts.push(format!("With a gate: {gated}."));
     }
-    if row.group != Group::About && row.verbs.contains(&Verb::Summary) {
-        facts.push("Of summary too.".to_owned());
+    if let Some(default) = row.monitor {
+        facts.push(format!("In monitor: {default}."));
+    }
+    if row.group != Group::About && row.verbs.contains(&Verb::Run) {
+        let others = row.verbs.iter().filter_map(|verb| verb.word());
+        facts.extend(others.map(|verb| format!("Of {verb} too.")));
     }
     let name = Spelling::PowerShell.write(row.name);
     let mut lines = vec![format!("  {}, {name}", signature(row))];

@@ -18,6 +18,8 @@ pub(super) enum Item {
     Option(Given),
     /// A bare word.
     Word(OsString),
+    /// What follows the `--` of a verb that runs a command.
+    Command(Vec<OsString>),
     /// `-h` and the like.
     ShortHelp,
 }
@@ -70,8 +72,11 @@ pub(super) fn lex(verb: Verb, args: Vec<OsString>) -> Result<Vec<Item>, UsageErr
             continue;
         }
         if take(&mut parser, |word| word == "--").is_some() {
-            while let Some(word) = take(&mut parser, |_| true) {
-                items.push(Item::Word(word));
+            let rest = std::iter::from_fn(|| take(&mut parser, |_| true));
+            if verb == Verb::Monitor {
+                items.push(Item::Command(rest.collect()));
+            } else {
+                items.extend(rest.map(Item::Word));
             }
             return Ok(items);
         }

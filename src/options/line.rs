@@ -66,7 +66,7 @@ impl<'a> Line<'a> {
     fn options(&self) -> impl Iterator<Item = &Given> {
         self.items.iter().filter_map(|item| match item {
             Item::Option(given) => Some(given),
-            Item::Word(_) | Item::ShortHelp => None,
+            Item::Word(_) | Item::Command(_) | Item::ShortHelp => None,
         })
     }
 
@@ -99,9 +99,13 @@ impl<'a> Line<'a> {
         let (label, value) = match (fast, variable) {
             (Some(fast), _) => (row.name, fast.into()),
             (None, Some((name, value))) => (name, value),
-            (None, None) => (row.name, gated.unwrap_or(row.default).into()),
+            (None, None) => (row.name, gated.unwrap_or(self.default(row)).into()),
         };
         Setting { label: label.to_owned(), value }
+    }
+
+    fn default(&self, row: &Row) -> &'static str {
+        row.monitor.filter(|_| self.verb == Verb::Monitor).unwrap_or(row.default)
     }
 
     /// A variable of the environment; one without a visible character is unset.

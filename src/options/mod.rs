@@ -8,6 +8,7 @@ mod gates;
 mod help;
 mod lexer;
 mod line;
+mod monitor;
 mod names;
 mod places;
 mod row;
@@ -31,6 +32,7 @@ use row::{Id, Verb};
 
 pub use crate::vram::nvidia_smi::CardId;
 pub use gates::GateOptions;
+pub use monitor::MonitorOptions;
 pub use run::{Assignment, RunOptions, Seed, SummaryOptions, VramSource};
 pub use server::ServerOptions;
 pub use url::ServerUrl;
@@ -44,6 +46,8 @@ pub enum Command {
     Run(Box<RunOptions>),
     /// The statistics of logs that are there.
     Summary(SummaryOptions),
+    /// Sampling alone, beside a command or by itself.
+    Monitor(Box<MonitorOptions>),
 }
 
 /// What else decides, beside the command line.
@@ -105,5 +109,6 @@ pub fn parse(
     match verb {
         Verb::Run => run::run(&line).map(|options| Command::Run(Box::new(options))),
         Verb::Summary => run::summary(&line).map(Command::Summary),
+        Verb::Monitor => monitor::monitor(&line).map(|options| Command::Monitor(Box::new(options))),
     }
 }

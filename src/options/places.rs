@@ -37,7 +37,7 @@ pub(super) fn of_run(line: &Line) -> Result<Places, UsageError> {
                     return Err(not_a_place(word, &path, line));
                 }
             }
-            Item::Option(_) | Item::ShortHelp => {}
+            Item::Option(_) | Item::Command(_) | Item::ShortHelp => {}
         }
     }
     let given = given_root(line)?;
@@ -58,7 +58,7 @@ pub(super) fn of_run(line: &Line) -> Result<Places, UsageError> {
 pub(super) fn of_summary(line: &Line) -> Result<Vec<PathBuf>, UsageError> {
     let words = line.items.iter().filter_map(|item| match item {
         Item::Word(word) => Some(word),
-        Item::Option(_) | Item::ShortHelp => None,
+        Item::Option(_) | Item::Command(_) | Item::ShortHelp => None,
     });
     words
         .map(|word| {

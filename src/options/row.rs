@@ -33,6 +33,9 @@ pub(super) enum Id {
     LogsDir,
     Quiet,
     Json,
+    Duration,
+    Log,
+    Append,
     StopComfyUI,
     SkipComfyUI,
     Debug,
@@ -54,17 +57,19 @@ impl Id {
 pub(super) enum Verb {
     Run,
     Summary,
+    Monitor,
 }
 
 impl Verb {
     /// Every verb.
-    pub(super) const ALL: &'static [Verb] = &[Verb::Run, Verb::Summary];
+    pub(super) const ALL: &'static [Verb] = &[Verb::Run, Verb::Summary, Verb::Monitor];
 
     /// The word on the command line; a run has none.
     pub(super) fn word(self) -> Option<&'static str> {
         match self {
             Verb::Run => None,
             Verb::Summary => Some("summary"),
+            Verb::Monitor => Some("monitor"),
         }
     }
 
@@ -83,6 +88,7 @@ pub(super) enum Group {
     Vram,
     Gates,
     Output,
+    Monitor,
     Inert,
     About,
 }
@@ -97,6 +103,7 @@ impl Group {
             Group::Vram => "VRAM",
             Group::Gates => "Gates: what has to hold, else exit 7",
             Group::Output => "Output",
+            Group::Monitor => "Of monitor alone",
             Group::Inert => "Accepted for the script's sake, without any effect",
             Group::About => "About",
         }
@@ -163,6 +170,8 @@ pub(super) struct Row {
     pub(super) fast: Option<&'static str>,
     /// The value where a gate is set, if that changes it.
     pub(super) gated: Option<&'static str>,
+    /// The default of `monitor`, if it has one of its own.
+    pub(super) monitor: Option<&'static str>,
     /// The environment variables that give a value, the stronger first.
     pub(super) env: &'static [&'static str],
 }
@@ -184,6 +193,7 @@ impl Row {
             default: "",
             fast: None,
             gated: None,
+            monitor: None,
             env: &[],
         }
     }
@@ -200,8 +210,8 @@ impl Row {
         Row { script: true, ..self }
     }
 
-    pub(super) const fn every_verb(self) -> Row {
-        Row { verbs: Verb::ALL, ..self }
+    pub(super) const fn verbs(self, verbs: &'static [Verb]) -> Row {
+        Row { verbs, ..self }
     }
 
     pub(super) const fn repeatable(self) -> Row {
@@ -222,6 +232,10 @@ impl Row {
 
     pub(super) const fn gated(self, gated: &'static str) -> Row {
         Row { gated: Some(gated), ..self }
+    }
+
+    pub(super) const fn in_monitor(self, default: &'static str) -> Row {
+        Row { monitor: Some(default), ..self }
     }
 
     pub(super) const fn env(self, env: &'static [&'static str]) -> Row {

@@ -1,11 +1,16 @@
 //! The one table of the options: a new option is one row here and its [`Id`].
 
-use super::row::{Group, Id, Kind, Row};
+use super::row::{Group, Id, Kind, Row, Verb};
 
 /// A week. What waits longer is a mistake of the hand.
 const WEEK: f64 = 604_800.0;
 /// The largest integer that the script could take.
 const MOST: f64 = 2_147_483_647.0;
+
+/// The verbs that know a project.
+const OF_PROJECTS: &[Verb] = &[Verb::Run, Verb::Summary];
+/// The verbs that ask a server.
+const OF_SERVERS: &[Verb] = &[Verb::Run, Verb::Monitor];
 
 const ROOT_DEFAULT: &str =
     "the parent of scripts if the program lies in a folder of that name, else the current folder";
@@ -14,7 +19,7 @@ const ROOT_DEFAULT: &str =
 pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     Row::new(Id::ProjectRoot, "ProjectRoot", Group::What, Kind::Text("FOLDER", "a folder"))
         .script()
-        .every_verb()
+        .verbs(OF_PROJECTS)
         .default(ROOT_DEFAULT)
         .help("The project's folder. Also a bare word that is a folder."),
     Row::new(Id::Workflow, "Workflow", Group::What, Kind::Text("FILE", "a file or a folder"))
@@ -143,15 +148,17 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Kind::Text("URL", "a URL such as http://127.0.0.1:8188"),
     )
     .default("http://127.0.0.1:8188")
+    .verbs(OF_SERVERS)
     .env(&["COMFYUI_URL", "LOCAL_COMFY_URL"])
     .short()
     .help("Where ComfyUI answers. A path prefix is kept; user:password@ gives Basic auth."),
-    Row::new(Id::HeaderFile, "HeaderFile", Group::Server, Kind::Text("FILE", "a file")).help(
+    Row::new(Id::HeaderFile, "HeaderFile", Group::Server, Kind::Text("FILE", "a file")).verbs(OF_SERVERS).help(
         "A file of HTTP headers, one Name: value a line. Empty lines and # comments are skipped. \
          It keeps a token out of process lists.",
     ),
     Row::new(Id::Header, "Header", Group::Server, Kind::Text("'NAME: VALUE'", "'Name: value'"))
         .repeatable()
+        .verbs(OF_SERVERS)
         .help("An HTTP header of every request."),
     Row::new(
         Id::SampleIntervalSeconds,
@@ -161,6 +168,8 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     )
     .default("5")
     .gated("1")
+    .in_monitor("1")
+    .verbs(OF_SERVERS)
     .short()
     .help("Time between two VRAM samples; decimals allowed."),
     Row::new(
@@ -176,6 +185,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     ),
     Row::new(Id::Gpu, "Gpu", Group::Vram, Kind::Number("a device's position", 0.0, MOST))
         .default("0")
+        .verbs(OF_SERVERS)
         .help("Which of the server's devices vram-usage.log tells of."),
     Row::new(
         Id::NvidiaSmiGpu,
@@ -186,7 +196,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     .default("matched by name, size and use")
     .help("Which card of nvidia-smi is that device: its index or its UUID."),
     Row::new(Id::MaxPeakMB, "MaxPeakMB", Group::Gates, Kind::Number("MB", 1.0, MOST))
-        .every_verb()
+        .verbs(OF_PROJECTS)
         .short()
         .help("The peak while generating may be so high. The driver's figure where it is known."),
     Row::new(
@@ -195,40 +205,53 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Group::Gates,
         Kind::Text("LOG", "a VRAM log or a run folder"),
     )
-    .every_verb()
+    .verbs(OF_PROJECTS)
     .repeatable()
     .help(
         "A log or run folder to be no worse than, in all and scene by scene. One baseline gives 5 % \
          of room, several their spread, at least 1 %; 64 MB in any case.",
     ),
     Row::new(Id::MaxGrowthMB, "MaxGrowthMB", Group::Gates, Kind::Number("MB", 0.0, MOST))
-        .every_verb()
+        .verbs(OF_PROJECTS)
         .help(
             "The memory in use may grow by so much from scene to scene. Known from four scenes \
              that executed without a /free between them.",
         ),
     Row::new(Id::LogsDir, "LogsDir", Group::Output, Kind::Text("FOLDER", "a folder"))
-        .every_verb()
+        .verbs(OF_PROJECTS)
         .default("logs in the project's folder")
         .short()
         .help("Where the run folders are."),
     Row::new(Id::Quiet, "Quiet", Group::Output, Kind::Switch)
+        .verbs(OF_SERVERS)
         .short()
         .help("Nothing on success. Verdict and failures go to stderr."),
     Row::new(Id::Json, "Json", Group::Output, Kind::Switch)
-        .every_verb()
+        .verbs(OF_PROJECTS)
         .short()
         .help("One JSON document on stdout at the end. The human lines go to stderr."),
+    Row::new(Id::Duration, "Duration", Group::Monitor, Kind::Number("seconds", 0.05, WEEK))
+        .verbs(&[Verb::Monitor])
+        .help(
+            "How long monitor samples without a command; decimals allowed. Without both it does \
+             so until Ctrl-C.",
+        ),
+    Row::new(Id::Log, "Log", Group::Monitor, Kind::Text("FILE", "a file"))
+        .verbs(&[Verb::Monitor])
+        .help("Keeps the samples in a log, for summary to read. One that exists is refused."),
+    Row::new(Id::Append, "Append", Group::Monitor, Kind::Switch)
+        .verbs(&[Verb::Monitor])
+        .help("Continues a log that exists."),
     inert(Id::StopComfyUI, "StopComfyUI", Kind::Switch),
     inert(Id::SkipComfyUI, "SkipComfyUI", Kind::Switch),
     inert(Id::Debug, "Debug", Kind::Switch),
     inert(Id::Verbose, "Verbose", Kind::Switch),
     inert(Id::ErrorAction, "ErrorAction", Kind::Text("X", "PowerShell's word for it")),
     Row::new(Id::Help, "Help", Group::About, Kind::Switch)
-        .every_verb()
+        .verbs(Verb::ALL)
         .help("This text. The short one: -h, -?, /?"),
     Row::new(Id::Version, "Version", Group::About, Kind::Switch)
-        .every_verb()
+        .verbs(Verb::ALL)
         .help("The version. Also -V."),
 ];
 

@@ -1,6 +1,7 @@
 //! Whole command lines.
 
 mod lines;
+mod monitor;
 mod refused;
 mod spellings;
 
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
-use super::{Command, RunOptions, SummaryOptions, UsageError, World, parse};
+use super::{Command, MonitorOptions, RunOptions, SummaryOptions, UsageError, World, parse};
 
 /// A folder of its own with a few files, an environment, and what a command line means there.
 pub(super) struct Desk {
@@ -72,6 +73,13 @@ impl Desk {
     pub(super) fn summary(&self, line: &str) -> SummaryOptions {
         match self.line(line) {
             Ok(Command::Summary(options)) => options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    pub(super) fn monitor(&self, line: &str) -> MonitorOptions {
+        match self.line(line) {
+            Ok(Command::Monitor(options)) => *options,
             other => panic!("{line}: {other:?}"),
         }
     }

@@ -92,7 +92,7 @@ fn live(stage: &mut Stage, scene: &Scene, what: &str, doing: &str, course: &Cour
         what: format!("{what} {doing}"),
         scene: scene.id.clone(),
         since: course.begun,
-        of: stage.options.max_wait,
+        of: Some(stage.options.max_wait),
     }));
 }
 

@@ -1,4 +1,4 @@
-//! The run's human lines: `run-summary.txt` and the terminal, and the live line below them.
+//! The human lines: `run-summary.txt` and the terminal, and the live line below them.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
@@ -34,15 +34,15 @@ pub struct Live {
     pub scene: String,
     /// Since when.
     pub since: Instant,
-    /// The time it may take.
-    pub of: Duration,
+    /// The time it may take, if that is known.
+    pub of: Option<Duration>,
 }
 
 /// Writes each line as it comes: the file is opened for every line, since helper scripts append
 /// to it too and people follow it.
 pub struct Journal {
     clock: Clock,
-    file: PathBuf,
+    file: Option<PathBuf>,
     output: Output,
     terminal: bool,
     live: Option<Live>,
@@ -51,9 +51,10 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A journal over this file.
+    /// A journal over this file. Without one its lines may stand among those of a command: each says
+    /// whose it is.
     #[must_use]
-    pub fn new(clock: Clock, file: PathBuf, output: Output) -> Self {
+    pub fn new(clock: Clock, file: Option<PathBuf>, output: Output) -> Self {
         // The live line is for a person before a terminal; in a pipe there are whole lines only.
         let terminal = match output {
             Output::Stdout => io::stdout().is_terminal() && io::stderr().is_terminal(),
@@ -65,21 +66,21 @@ impl Journal {
 
     /// One line, `[HH:mm:ss] text`.
     pub fn say(&mut self, text: &str) {
+        let Some(file) = self.file.clone() else {
+            return self.print(&format!("run-comfyui-e2e: {}\n", clean(text)));
+        };
         // The last gate before terminal and file, whatever the text is made of.
         let line = format!("[{}] {}\n", hms(self.clock.now()), clean(text));
         self.print(&line);
         let written = OpenOptions::new()
             .append(true)
             .create(true)
-            .open(&self.file)
+            .open(&file)
             .and_then(|mut file| file.write_all(line.as_bytes()));
         if let Err(error) = written
             && !std::mem::replace(&mut self.file_failed, true)
         {
-            self.print(&format!(
-                "WARNING: {}: {error}: lines are missing there\n",
-                self.file.display()
-            ));
+            self.print(&format!("WARNING: {}: {error}: lines are missing there\n", file.display()));
         }
     }
 
@@ -144,19 +145,31 @@ impl Journal {
 
 /// At most 79 columns.
 fn live_line(live: &Live, now: Instant, recorder: &Recorder) -> String {
-    let mut line = format!(
-        "{}  {} of {}",
-        live.what,
-        minutes(now.saturating_duration_since(live.since)),
-        minutes(live.of)
-    );
+    let mut line = format!("{}  {}", live.what, minutes(now.saturating_duration_since(live.since)));
+    line.extend(live.of.map(|of| format!(" of {}", minutes(of))));
     if let (Some(latest), Some(peak)) = (recorder.latest(), recorder.peak()) {
         line.push_str(&format!("  {} MB, peak {peak}", figure(&latest)));
     }
     line.push_str(&format!("  {}", live.scene));
-    line.chars().take(79).collect()
+    line.trim_end().chars().take(79).collect()
 }
 
 fn minutes(time: Duration) -> String {
     format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_live_line_has_a_limit_only_where_there_is_one() {
+        let since = Instant::now();
+        let line = |of| {
+            let live = Live { what: "monitor".into(), scene: String::new(), since, of };
+            live_line(&live, since + Duration::from_secs(65), &Recorder::default())
+        };
+        assert_eq!(line(None), "monitor  1:05");
+        assert_eq!(line(Some(Duration::from_secs(600))), "monitor  1:05 of 10:00");
+    }
 }

@@ -8,25 +8,25 @@ mod course;
 mod ending;
 mod folder;
 mod follow;
-mod gauge;
-mod interrupt;
-mod journal;
+pub(crate) mod gauge;
+pub(crate) mod interrupt;
+pub(crate) mod journal;
 mod next;
 mod opening;
 mod outputs;
 mod plan;
-mod reach;
-mod recorder;
+pub(crate) mod reach;
+pub(crate) mod recorder;
 mod scene;
 mod stage;
 mod submit;
-mod wait;
+pub(crate) mod wait;
 
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::comfyui::{Client, Stats};
@@ -47,6 +47,9 @@ use plan::Scene;
 use recorder::Recorder;
 use stage::Stage;
 use wait::{Interrupted, Wait};
+
+/// The sampler's own bound on a request.
+pub(crate) const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
 /// what keeps a run from having a folder is told on standard error alone.
@@ -71,7 +74,7 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, true) => Output::Stderr,
         (false, false) => Output::Stdout,
     };
-    let mut journal = Journal::new(clock, folder.join("run-summary.txt"), output);
+    let mut journal = Journal::new(clock, Some(folder.join("run-summary.txt")), output);
     let log = folder.join(LOG);
     let (recorder, no_log) = Recorder::new(&log, options.sample_interval);
     let (sender, receiver) = mpsc::channel();
@@ -276,7 +279,7 @@ impl Run<'_> {
         self.record.gates =
             gates::verdicts_on(&self.options.gates, Some(&self.record), &vram, baselines);
         self.wait.journal.say("");
-        self.wait.journal.block(&vram.block(log, &self.record.without_figures()));
+        self.wait.journal.block(&vram.block(Some(log), &self.record.without_figures()));
         for verdict in &self.record.gates {
             self.wait.journal.say(&verdict.to_string());
         }

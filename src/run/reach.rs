@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::wait::{Interrupted, Wait};
 use crate::comfyui::{CallError, Client, Fault, Stats, Target};
-use crate::options::RunOptions;
+use crate::options::{RunOptions, ServerOptions};
 
 /// Between two knocks at a server that is waited for.
 const KNOCK_AGAIN: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub fn reach(
     options: &RunOptions,
     wait: &mut Wait,
 ) -> Result<Result<(Target, Stats), NoServer>, Interrupted> {
-    let mut target = target(options);
+    let mut target = target(&options.server);
     let until = Instant::now() + options.wait_for_comfyui;
     let mut told = false;
     loop {
@@ -57,8 +57,8 @@ pub fn reach(
     }
 }
 
-fn target(options: &RunOptions) -> Target {
-    let server = &options.server;
+/// How the server is spoken to. `localhost` is tried on IPv4 alone first.
+pub fn target(server: &ServerOptions) -> Target {
     let mut headers = server.headers.clone();
     headers.extend(server.url.authorization().map(|basic| ("Authorization".into(), basic.into())));
     Target {

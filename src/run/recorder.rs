@@ -8,14 +8,18 @@ use time::OffsetDateTime;
 use crate::vram::log::Writer;
 use crate::vram::reading::{Miss, Reading, Tick};
 use crate::vram::sampler::Sampled;
+use crate::vram::statistics::{Statistics, Tally};
 
 /// Takes every tick in the order of its stamp.
+#[derive(Default)]
 pub struct Recorder {
     path: PathBuf,
     log: Option<Writer>,
+    tally: Option<Tally>,
     running: Option<(String, OffsetDateTime)>,
     ticks: u64,
     first: Option<Reading>,
+    missed: Option<Miss>,
     latest: Option<Reading>,
     peak: Option<u64>,
     refused: Option<OffsetDateTime>,
@@ -33,14 +37,28 @@ impl Recorder {
             path: path.to_owned(),
             trouble_told: log.is_none(),
             log,
-            running: None,
-            ticks: 0,
-            first: None,
-            latest: None,
-            peak: None,
-            refused: None,
+            ..Recorder::default()
         };
         (recorder, problem)
+    }
+
+    /// Makes the statistics of the ticks as they come, whether or not a log is kept of them.
+    #[must_use]
+    pub fn tallying(log: Option<(PathBuf, Writer)>, interval: Duration) -> Self {
+        let (path, log) = log.unzip();
+        Recorder {
+            path: path.unwrap_or_default(),
+            trouble_told: log.is_none(),
+            log,
+            tally: Some(Tally::new(interval)),
+            ..Recorder::default()
+        }
+    }
+
+    /// The statistics made so far; none are made from here on.
+    #[must_use]
+    pub fn tallied(&mut self) -> Statistics {
+        self.tally.take().map(Tally::finish).unwrap_or_default()
     }
 
     /// The queue showed our prompt running, from an answer asked for at that moment; or no longer.
@@ -68,6 +86,12 @@ impl Recorder {
     #[must_use]
     pub fn latest(&self) -> Option<Reading> {
         self.latest
+    }
+
+    /// Why the latest tick has no reading, if it has none.
+    #[must_use]
+    pub fn missed(&self) -> Option<Miss> {
+        self.missed
     }
 
     /// The highest so far, in MB: the driver's figure where it is known.
@@ -100,8 +124,12 @@ impl Recorder {
         if tick.missed == Some(Miss::Refused) {
             self.refused = Some(tick.at);
         }
+        self.missed = tick.result.err();
         let since = self.running.as_ref().filter(|(_, since)| tick.at >= *since);
         let scene = since.map(|(scene, _)| scene.as_str());
+        if let Some(tally) = &mut self.tally {
+            tally.take(tick, scene);
+        }
         let error = self.log.as_mut()?.append(tick, scene).err()?;
         if std::mem::replace(&mut self.trouble_told, true) {
             return None;

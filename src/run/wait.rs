@@ -38,7 +38,7 @@ pub struct Wait {
 const REDRAW: Duration = Duration::from_millis(500);
 
 impl Wait {
-    pub(super) fn new(
+    pub(crate) fn new(
         (sender, events): (Sender<Event>, Receiver<Event>),
         recorder: Recorder,
         journal: Journal,

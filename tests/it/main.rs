@@ -9,6 +9,8 @@ mod growth;
 mod interrupts;
 mod losing;
 mod metadata;
+mod monitor;
+mod monitor_command;
 mod nvidia_smi;
 mod outcomes;
 mod real_server;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use time::Time;
 
 use super::parse;
-use crate::vram::reading::{Miss, Reading, Source};
+use crate::vram::reading::{Miss, Reading, Source, Tick};
 
 /// The word for [`Source::NvidiaSmi`]; the other source goes without saying.
 pub(super) const NVIDIA_SMI: &str = "nvidia-smi";
@@ -26,6 +26,19 @@ pub struct Line<Scene = String> {
 }
 
 impl Line {
+    /// What the log says of a tick.
+    #[must_use]
+    pub fn of(tick: &Tick, scene: Option<&str>, interval_ms: Option<u64>) -> Line {
+        Line {
+            at: tick.at.time(),
+            entry: tick.result,
+            // Of a missed tick there was no answer that could have taken long.
+            took_ms: tick.took_ms.filter(|_| tick.result.is_ok()),
+            scene: scene.map(str::to_owned),
+            interval_ms,
+        }
+    }
+
     /// The line as it stands in the log, without its line break; with `millis` the time carries
     /// milliseconds.
     #[must_use]
@@ -79,6 +92,21 @@ impl Line {
     #[must_use]
     pub fn parse(text: &str) -> Option<Line> {
         parse::line(text.as_bytes().trim_ascii()).map(Line::into_owned)
+    }
+}
+
+impl Line {
+    /// The same line, its scene borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> Line<&str> {
+        let Line { at, entry, took_ms, scene, interval_ms } = self;
+        Line {
+            at: *at,
+            entry: *entry,
+            took_ms: *took_ms,
+            scene: scene.as_deref(),
+            interval_ms: *interval_ms,
+        }
     }
 }
 

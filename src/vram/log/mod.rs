@@ -20,3 +20,4 @@ pub(super) use line::tests::any_line;
 pub use line::{Line, time_text};
 pub use reader::Reader;
 pub use writer::Writer;
+pub(super) use writer::shows_millis;

@@ -29,7 +29,7 @@ impl Writer {
         let torn = file.metadata()?.len() > 0 && last_byte(path).is_ok_and(|byte| byte != b'\n');
         Ok(Writer {
             file,
-            millis: interval < Duration::from_secs(1),
+            millis: shows_millis(interval),
             interval_ms: u64::try_from(interval.as_millis()).ok(),
             torn,
         })
@@ -40,14 +40,7 @@ impl Writer {
     /// # Errors
     /// The system does not take the whole line, as on a full disk. The next call tries anew.
     pub fn append(&mut self, tick: &Tick, scene: Option<&str>) -> io::Result<()> {
-        let line = Line {
-            at: tick.at.time(),
-            entry: tick.result,
-            // Of a missed tick there was no answer that could have taken long.
-            took_ms: tick.took_ms.filter(|_| tick.result.is_ok()),
-            scene: scene.map(str::to_owned),
-            interval_ms: self.interval_ms,
-        };
+        let line = Line::of(tick, scene, self.interval_ms);
         let mend = if self.torn { "\n" } else { "" };
         let text = format!("{mend}{}\n", line.format(self.millis));
         let written = self.file.write_all(text.as_bytes());
@@ -57,6 +50,11 @@ impl Writer {
         }
         written
     }
+}
+
+/// Whether the times of a log carry milliseconds.
+pub(in crate::vram) fn shows_millis(interval: Duration) -> bool {
+    interval < Duration::from_secs(1)
 }
 
 fn last_byte(path: &Path) -> io::Result<u8> {

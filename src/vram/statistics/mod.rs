@@ -14,6 +14,7 @@ mod json;
 mod naive;
 mod round;
 mod scene;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -29,6 +30,7 @@ use super::log::Reader;
 use super::reading::{Miss, Source};
 use accumulate::Accumulator;
 pub use scene::SceneStatistics;
+pub use tally::Tally;
 pub use text::seconds_text;
 
 /// The statistics of one log. What the log does not tell is absent.

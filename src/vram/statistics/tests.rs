@@ -16,7 +16,7 @@ fn of(log: &str) -> Statistics {
 
 fn block(log: &str, without: &[(&str, &str)]) -> String {
     let without: Vec<_> = without.iter().map(|&(id, text)| (id.into(), text.into())).collect();
-    of(log).block(Path::new("vram-usage.log"), &without).join("\n")
+    of(log).block(Some(Path::new("vram-usage.log")), &without).join("\n")
 }
 
 #[test]

@@ -10,11 +10,16 @@ use crate::vram::reading::Source;
 const HEADER: &str = "=== VRAM Usage Statistics ===";
 
 impl Statistics {
-    /// The block, from its header on. What is not known is left out, a part or a whole line.
+    /// The block, from its header on. What is not known is left out, a part or a whole line; so is
+    /// the log's path where none is kept.
     ///
     /// A scene of `without_figures` has a text instead of its figures, such as `no execution`.
     #[must_use]
-    pub fn block(&self, log_path: &Path, without_figures: &[(String, String)]) -> Vec<String> {
+    pub fn block(
+        &self,
+        log_path: Option<&Path>,
+        without_figures: &[(String, String)],
+    ) -> Vec<String> {
         let mut lines = vec![HEADER.to_owned()];
         if self.samples == 0 {
             lines.push(self.no_sample());
@@ -36,7 +41,7 @@ impl Statistics {
             1 => lines.push("Skipped: 1 line of the log could not be read".to_owned()),
             n => lines.push(format!("Skipped: {n} lines of the log could not be read")),
         }
-        lines.push(format!("VRAM log: {}", log_path.display()));
+        lines.extend(log_path.map(|path| format!("VRAM log: {}", path.display())));
         lines
     }
 

@@ -1,0 +1,183 @@
+//! The verb `monitor`: samples while a command runs, for some time, or until Ctrl-C.
+//!
+//! The command has our standard input and output to itself; what we say goes to standard error.
+//! Sampling never breaks it: without a source it runs all the same.
+
+mod child;
+mod ending;
+mod source;
+#[cfg(unix)]
+mod tree;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::exit::{Code, Exit};
+use crate::options::MonitorOptions;
+use crate::run::journal::{Journal, Live, Output};
+use crate::run::recorder::Recorder;
+use crate::run::wait::{Event, Wait};
+use crate::run::{SAMPLE_TIMEOUT, interrupt};
+use crate::vram::log::Writer;
+use crate::vram::reading::Tick;
+use crate::vram::sampler::{Sampled, Sampler, took_ms};
+
+use ending::{Ending, GRACE, Step};
+
+/// Between two looks at whether the command has ended.
+const LOOK: Duration = Duration::from_millis(25);
+/// One wait of a monitor that ends with Ctrl-C alone.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Samples beside the command or by itself, prints the statistics, and hands on the command's
+/// code.
+#[must_use]
+pub fn monitor(options: &MonitorOptions) -> Code {
+    let log = match open_log(options) {
+        Ok(log) => log,
+        Err(why) => return refuse(&why, Exit::Usage.into()),
+    };
+    let clock = Clock::start();
+    let output = if options.quiet { Output::Quiet } else { Output::Stderr };
+    let journal = Journal::new(clock, None, output);
+    let recorder = Recorder::tallying(log, options.sample_interval);
+    let (sender, receiver) = mpsc::channel();
+    let heard = interrupt::listen(sender.clone());
+    let mut wait = Wait::new((sender, receiver), recorder, journal);
+    if let Err(error) = heard {
+        wait.journal.say(&format!("WARNING: Ctrl-C ends this without the statistics: {error}"));
+    }
+    if !clock.local {
+        wait.journal.say("WARNING: the system does not tell its time zone: times are UTC");
+    }
+    Monitor { options, clock, wait }.run()
+}
+
+/// A log of our own, before anything is started.
+fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, String> {
+    let Some(path) = &options.log else { return Ok(None) };
+    let open = || {
+        if !options.append {
+            File::create_new(path)?;
+        }
+        Writer::create(path, options.sample_interval)
+    };
+    match open() {
+        Ok(writer) => Ok(Some((path.clone(), writer))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(format!("--log {}: it exists; --append continues it", path.display()))
+        }
+        Err(error) => Err(format!("--log {}: {error}", path.display())),
+    }
+}
+
+fn refuse(why: &str, code: Code) -> Code {
+    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {why}");
+    code
+}
+
+struct Monitor<'a> {
+    options: &'a MonitorOptions,
+    clock: Clock,
+    wait: Wait,
+}
+
+impl Monitor<'_> {
+    fn run(mut self) -> Code {
+        let sampler = self.sampler();
+        // Before the command is started: what was in use without it.
+        let before = self.wait.first_tick(SAMPLE_TIMEOUT * 2);
+        if let Some(miss) = self.wait.recorder.missed() {
+            self.wait.journal.say(&source::nothing(self.options, miss));
+        }
+        let code = match (&self.options.command, before) {
+            (None, _) => {
+                self.sample();
+                Exit::Success.into()
+            }
+            (Some(_), Err(_)) => return Exit::Interrupted.into(),
+            (Some(words), Ok(())) => match self.beside(words) {
+                Ok(status) => child::code(status),
+                Err((code, why)) => return refuse(&why, code),
+            },
+        };
+        drop(sampler);
+        self.wait.drain();
+        self.last_reading();
+        self.wait.journal.set_live(None);
+        if !(self.options.quiet && code == Exit::Success.into()) {
+            let log = self.options.log.as_deref();
+            let block = self.wait.recorder.tallied().block(log, &[]);
+            let _ = writeln!(io::stderr(), "{}", block.join("\n"));
+        }
+        code
+    }
+
+    fn sampler(&mut self) -> Option<Sampler> {
+        let sender = self.wait.sender();
+        let tell = move |sampled| drop(sender.send(Event::Sampled(sampled)));
+        let read = source::comfyui(self.options);
+        Sampler::start(self.options.sample_interval, self.clock, read, |_| None, tell)
+            .inspect_err(|error| {
+                self.wait.journal.say(&format!("WARNING: nothing is sampled: no thread: {error}"));
+            })
+            .ok()
+    }
+
+    /// For the time that was asked for, else until Ctrl-C. The live line is drawn only here: a
+    /// command has the terminal to itself.
+    fn sample(&mut self) {
+        let (since, of) = (Instant::now(), self.options.duration);
+        self.wait.journal.set_live(Some(Live {
+            what: "monitor".to_owned(),
+            scene: String::new(),
+            since,
+            of,
+        }));
+        loop {
+            let left = of.map_or(LONG, |of| of.saturating_sub(since.elapsed()));
+            if left.is_zero() || self.wait.pause(left).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// While the command runs.
+    fn beside(&mut self, words: &[OsString]) -> Result<ExitStatus, (Code, String)> {
+        let mut command = child::start(words)?;
+        let mut ending = Ending::new(GRACE);
+        loop {
+            match command.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => {}
+                Err(error) => return Err((Exit::Failed.into(), format!("the command: {error}"))),
+            }
+            match ending.observe(Instant::now(), self.wait.interrupted()) {
+                Some(Step::Ask) => child::ask(&mut command),
+                Some(Step::End) => child::end(&mut command),
+                None => {}
+            }
+            self.wait.linger(LOOK);
+        }
+    }
+
+    /// One more, so that the time since the last tick is a gap that is told. Where nobody ever
+    /// answered there is nothing to bound.
+    fn last_reading(&mut self) {
+        if self.wait.recorder.first().is_none() {
+            return;
+        }
+        let at = self.clock.now();
+        let sent = Instant::now();
+        let result = source::comfyui(self.options)();
+        let took_ms = took_ms(sent.elapsed(), self.options.sample_interval);
+        let tick = Tick { at, took_ms, result, missed: result.err() };
+        self.wait.recorder.record(&Sampled::Tick(tick));
+    }
+}

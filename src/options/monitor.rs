@@ -1,0 +1,82 @@
+//! The typed options of `monitor`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::lexer::Item;
+use super::line::Line;
+use super::row::Id;
+use super::say::quoted;
+use super::server::{ServerOptions, server};
+use super::{UsageError, places};
+
+/// The options of `monitor`. Every path is absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorOptions {
+    /// The program to run and its arguments, as they were given; never empty. None: sampling goes
+    /// on for `duration`, else until Ctrl-C.
+    pub command: Option<Vec<OsString>>,
+    /// How long to sample; only without a command.
+    pub duration: Option<Duration>,
+    /// Where the log is kept; none: it is not.
+    pub log: Option<PathBuf>,
+    /// Whether a log that exists is continued.
+    pub append: bool,
+    /// The time between two samples: 0.05 to 3600 s. Default 1.
+    pub sample_interval: Duration,
+    /// The position among the server's devices of the one to sample. Default 0.
+    pub gpu: usize,
+    /// How the server is reached.
+    pub server: ServerOptions,
+    /// Whether nothing is printed on success.
+    pub quiet: bool,
+}
+
+pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
+    let command = command(line)?;
+    let duration = line.given(Id::Duration);
+    if let (Some(duration), Some(_)) = (duration, &command) {
+        let label = duration.label();
+        return Err(UsageError(format!(
+            "{label} is for monitor without a command: with one it ends when the command does"
+        )));
+    }
+    let log = line.given(Id::Log).map(|given| places::absolute(given, line)).transpose()?;
+    if let (Some(append), None) = (line.given(Id::Append).filter(|given| given.on), &log) {
+        let log = append.spelling.write(Id::Log.row().name);
+        return Err(UsageError(format!("{} needs {log} FILE", append.label())));
+    }
+    let gpu = line.whole(Id::Gpu)?;
+    Ok(MonitorOptions {
+        command,
+        duration: duration.map(|_| line.decimal_seconds(Id::Duration)).transpose()?,
+        log,
+        append: line.on(Id::Append),
+        sample_interval: line.decimal_seconds(Id::SampleIntervalSeconds)?,
+        gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
+        server: server(line)?,
+        quiet: line.on(Id::Quiet),
+    })
+}
+
+/// The words behind `--`. Before it there is no bare word, so that a forgotten `--` is told
+/// instead of sampling until Ctrl-C.
+fn command(line: &Line) -> Result<Option<Vec<OsString>>, UsageError> {
+    let mut command = None;
+    for item in &line.items {
+        match item {
+            Item::Word(word) => return Err(stray(word)),
+            Item::Command(words) if words.is_empty() => {
+                return Err(UsageError("monitor has no command behind its --".to_owned()));
+            }
+            Item::Command(words) => command = Some(words.clone()),
+            Item::Option(_) | Item::ShortHelp => {}
+        }
+    }
+    Ok(command)
+}
+
+fn stray(word: &OsStr) -> UsageError {
+    UsageError(format!("{}: the command of monitor goes after --", quoted(word)))
+}

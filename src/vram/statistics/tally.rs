@@ -1,0 +1,79 @@
+//! The statistics of a log that is not read back: of its lines as they are made.
+
+use std::time::Duration;
+
+use super::Statistics;
+use super::accumulate::Accumulator;
+use crate::vram::log::{Line, shows_millis};
+use crate::vram::reading::Tick;
+
+/// Takes ticks and says what a log of them would say, in constant memory.
+pub struct Tally {
+    accumulator: Accumulator,
+    skipped: u64,
+    millis: bool,
+    interval_ms: Option<u64>,
+}
+
+impl Tally {
+    /// Of ticks that are asked for every `interval`.
+    #[must_use]
+    pub fn new(interval: Duration) -> Self {
+        Tally {
+            accumulator: Accumulator::default(),
+            skipped: 0,
+            millis: shows_millis(interval),
+            interval_ms: u64::try_from(interval.as_millis()).ok(),
+        }
+    }
+
+    /// The next tick; `scene` is the id of the scene whose prompt was running.
+    pub fn take(&mut self, tick: &Tick, scene: Option<&str>) {
+        // Through its text, so that nothing counts that a line does not hold.
+        let text = Line::of(tick, scene, self.interval_ms).format(self.millis);
+        match Line::parse(&text) {
+            Some(line) => self.accumulator.take(&line.borrowed()),
+            None => self.skipped += 1,
+        }
+    }
+
+    /// The statistics.
+    #[must_use]
+    pub fn finish(self) -> Statistics {
+        self.accumulator.finish(self.skipped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::vram::log::Writer;
+    use crate::vram::reading::{Miss, Reading, Source};
+
+    #[test]
+    fn it_says_what_the_log_says() {
+        let path = std::env::temp_dir().join(format!("tally-{}.log", std::process::id()));
+        for interval in [Duration::from_secs(1), Duration::from_millis(900)] {
+            let _ = fs::remove_file(&path);
+            let mut log = Writer::create(&path, interval).unwrap();
+            let mut tally = Tally::new(interval);
+            for (number, mb) in [(0, 700), (1, 900), (2, 0), (3, 1 << 25), (4, 800)] {
+                let reading = Reading { used: mb, driver: Some(mb + 9), ..Reading::default() };
+                let result =
+                    if mb == 0 { Err(Miss::Status) } else { Ok((reading, Source::ComfyUi)) };
+                let at = datetime!(2026-11-24 23:59:58.7 UTC) + interval * number;
+                let tick = Tick { at, took_ms: Some(60), result, missed: result.err() };
+                log.append(&tick, Some("flow")).unwrap();
+                tally.take(&tick, Some("flow"));
+            }
+            let read = Statistics::of_log(&path).unwrap();
+            assert_eq!((read.peak, read.ticks, read.skipped_lines), (Some(900), 4, 1));
+            assert_eq!(tally.finish(), read);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+}
