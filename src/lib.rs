@@ -7,7 +7,8 @@
 //! says about memory is a function of the log that those readings made.
 //!
 //! [`options`] → [`run`] → ([`comfyui`], [`vram`], [`project`]), and [`report`] reads the plain
-//! record that the run fills. [`monitor`] samples beside a command, with the same wait. Nothing outside [`comfyui`] sees its JSON.
+//! record that the run fills. [`monitor`] samples beside a command, with the same wait. Nothing
+//! outside [`comfyui`] sees its JSON.
 
 pub mod clock;
 pub mod comfyui;
