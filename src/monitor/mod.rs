@@ -20,15 +20,20 @@ use std::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::exit::{Code, Exit};
 use crate::options::MonitorOptions;
+use crate::report::gates;
+use crate::report::past::Past;
+use crate::run::gauge::TIMEOUT;
+use crate::run::interrupt;
 use crate::run::journal::{Journal, Live, Output};
 use crate::run::recorder::Recorder;
 use crate::run::wait::{Event, Wait};
-use crate::run::{SAMPLE_TIMEOUT, interrupt};
+use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
 use crate::vram::reading::Tick;
 use crate::vram::sampler::{Sampled, Sampler, took_ms};
 
 use ending::{Ending, GRACE, Step};
+use source::Readings;
 
 /// Between two looks at whether the command has ended.
 const LOOK: Duration = Duration::from_millis(25);
@@ -41,6 +46,10 @@ const LONG: Duration = Duration::from_secs(3600);
 pub fn monitor(options: &MonitorOptions) -> Code {
     let log = match open_log(options) {
         Ok(log) => log,
+        Err(why) => return refuse(&why, Exit::Usage.into()),
+    };
+    let baselines = match Past::load_all(&options.gates.baselines) {
+        Ok(baselines) => baselines,
         Err(why) => return refuse(&why, Exit::Usage.into()),
     };
     let clock = Clock::start();
@@ -56,7 +65,7 @@ pub fn monitor(options: &MonitorOptions) -> Code {
     if !clock.local {
         wait.journal.say("WARNING: the system does not tell its time zone: times are UTC");
     }
-    Monitor { options, clock, wait }.run()
+    Monitor { options, clock, wait, baselines }.run()
 }
 
 /// A log of our own, before anything is started.
@@ -86,13 +95,15 @@ struct Monitor<'a> {
     options: &'a MonitorOptions,
     clock: Clock,
     wait: Wait,
+    baselines: Vec<Past>,
 }
 
 impl Monitor<'_> {
     fn run(mut self) -> Code {
-        let sampler = self.sampler();
+        let readings = Readings::new(self.options, &self.wait);
+        let sampler = self.sampler(&readings);
         // Before the command is started: what was in use without it.
-        let before = self.wait.first_tick(SAMPLE_TIMEOUT * 2);
+        let before = self.wait.first_tick(TIMEOUT * 2);
         if let Some(miss) = self.wait.recorder.missed() {
             self.wait.journal.say(&source::nothing(self.options, miss));
         }
@@ -109,21 +120,30 @@ impl Monitor<'_> {
         };
         drop(sampler);
         self.wait.drain();
-        self.last_reading();
+        self.last_reading(&readings);
         self.wait.journal.set_live(None);
+        let log = self.options.log.as_deref();
+        let vram = self.wait.recorder.tallied();
+        let verdicts = gates::verdicts_on(&self.options.gates, None, &vram, &self.baselines);
+        let code = if code == Exit::Success.into() && !verdicts.iter().all(Verdict::held) {
+            Exit::Gate.into()
+        } else {
+            code
+        };
         if !(self.options.quiet && code == Exit::Success.into()) {
-            let log = self.options.log.as_deref();
-            let block = self.wait.recorder.tallied().block(log, &[]);
+            let mut block = vram.block(log, &[]);
+            block.extend(verdicts.iter().map(Verdict::to_string));
             let _ = writeln!(io::stderr(), "{}", block.join("\n"));
         }
         code
     }
 
-    fn sampler(&mut self) -> Option<Sampler> {
+    fn sampler(&mut self, readings: &Readings) -> Option<Sampler> {
         let sender = self.wait.sender();
         let tell = move |sampled| drop(sender.send(Event::Sampled(sampled)));
-        let read = source::comfyui(self.options);
-        Sampler::start(self.options.sample_interval, self.clock, read, |_| None, tell)
+        let (read, gauge) = (readings.read(), readings.gauge());
+        let instead = move |at| gauge.instead(at);
+        Sampler::start(self.options.sample_interval, self.clock, read, instead, tell)
             .inspect_err(|error| {
                 self.wait.journal.say(&format!("WARNING: nothing is sampled: no thread: {error}"));
             })
@@ -169,15 +189,16 @@ impl Monitor<'_> {
 
     /// One more, so that the time since the last tick is a gap that is told. Where nobody ever
     /// answered there is nothing to bound.
-    fn last_reading(&mut self) {
+    fn last_reading(&mut self, readings: &Readings) {
         if self.wait.recorder.first().is_none() {
             return;
         }
         let at = self.clock.now();
         let sent = Instant::now();
-        let result = source::comfyui(self.options)();
+        let answer = readings.read()();
         let took_ms = took_ms(sent.elapsed(), self.options.sample_interval);
-        let tick = Tick { at, took_ms, result, missed: result.err() };
+        let result = answer.or_else(|miss| readings.gauge().instead(sent).ok_or(miss));
+        let tick = Tick { at, took_ms, result, missed: answer.err() };
         self.wait.recorder.record(&Sampled::Tick(tick));
     }
 }

@@ -1,32 +1,61 @@
 //! Who gives the readings.
 
+use std::sync::Arc;
+
 use crate::comfyui::{Client, Target};
 use crate::options::MonitorOptions;
-use crate::run::{SAMPLE_TIMEOUT, reach};
-use crate::vram::reading::{Miss, Source};
+use crate::run::gauge::{Gauge, TIMEOUT, Wish};
+use crate::run::reach;
+use crate::run::wait::Wait;
+use crate::vram::reading::Miss;
 use crate::vram::sampler::Answer;
 
-/// What takes one reading, within a bounded time. A server that is not there yet is asked again
-/// each time: the command may be the one that starts it.
-pub fn comfyui(options: &MonitorOptions) -> impl FnMut() -> Answer + Send + 'static {
-    let target = reach::target(&options.server);
-    let any = target.ipv4_only.then(|| Target { ipv4_only: false, ..target.clone() });
-    let clients: Vec<Client> = [Some(target), any]
-        .into_iter()
-        .flatten()
-        .map(|target| Client::with_timeout(target, SAMPLE_TIMEOUT))
-        .collect();
-    let gpu = options.gpu;
-    move || {
-        let mut answers = clients.iter().map(|client| reading(client, gpu));
-        answers.find(|answer| *answer != Err(Miss::Refused)).unwrap_or(Err(Miss::Refused))
-    }
+/// `ComfyUI`, and nvidia-smi in its place.
+pub struct Readings {
+    gauge: Arc<Gauge>,
+    clients: Arc<Vec<Client>>,
 }
 
-fn reading(client: &Client, gpu: usize) -> Answer {
-    let stats = client.system_stats().map_err(|error| error.fault.miss())?;
-    let reading = stats.devices.get(gpu).and_then(|device| device.memory).ok_or(Miss::NoDevice)?;
-    Ok((reading, Source::ComfyUi))
+impl Readings {
+    /// Asks the server once who it is. One that is not there yet is asked again at every tick:
+    /// the command may be what starts it.
+    pub fn new(options: &MonitorOptions, wait: &Wait) -> Self {
+        let target = reach::target(&options.server);
+        let any = target.ipv4_only.then(|| Target { ipv4_only: false, ..target.clone() });
+        let clients: Vec<Client> = [Some(target), any]
+            .into_iter()
+            .flatten()
+            .map(|target| Client::with_timeout(target, TIMEOUT))
+            .collect();
+        let stats = clients.iter().find_map(|client| client.system_stats().ok());
+        let wish = Wish {
+            gpu: options.gpu,
+            source: options.vram_source,
+            card: options.nvidia_smi_gpu.as_ref(),
+            interval: options.sample_interval,
+            local: options.server.url.is_loopback(),
+        };
+        let gauge = Arc::new(Gauge::new(&wish, stats.as_ref(), wait.sender()));
+        Readings { gauge, clients: Arc::new(clients) }
+    }
+
+    /// What takes one reading, within a bounded time.
+    pub fn read(&self) -> impl FnMut() -> Answer + Send + 'static {
+        let (gauge, clients) = (Arc::clone(&self.gauge), Arc::clone(&self.clients));
+        let mut first = true;
+        move || {
+            if std::mem::take(&mut first) {
+                gauge.wait_for_first();
+            }
+            let mut answers = clients.iter().map(|client| gauge.read(client));
+            answers.find(|answer| *answer != Err(Miss::Refused)).unwrap_or(Err(Miss::Refused))
+        }
+    }
+
+    /// Where nvidia-smi may stand in for a missed reading.
+    pub fn gauge(&self) -> Arc<Gauge> {
+        Arc::clone(&self.gauge)
+    }
 }
 
 /// The line for a first tick without a reading.

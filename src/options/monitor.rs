@@ -4,12 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::gates::{GateOptions, gates};
 use super::lexer::Item;
 use super::line::Line;
 use super::row::Id;
+use super::run::{VramSource, nvidia_smi_gpu, vram_source};
 use super::say::quoted;
 use super::server::{ServerOptions, server};
-use super::{UsageError, places};
+use super::{CardId, UsageError, places};
 
 /// The options of `monitor`. Every path is absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,12 @@ pub struct MonitorOptions {
     pub sample_interval: Duration,
     /// The position among the server's devices of the one to sample. Default 0.
     pub gpu: usize,
+    /// Who gives the readings.
+    pub vram_source: VramSource,
+    /// Which card of nvidia-smi that device is, if the user named it.
+    pub nvidia_smi_gpu: Option<CardId>,
+    /// What has to hold of the memory.
+    pub gates: GateOptions,
     /// How the server is reached.
     pub server: ServerOptions,
     /// Whether nothing is printed on success.
@@ -48,6 +56,7 @@ pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
         return Err(UsageError(format!("{} needs {log} FILE", append.label())));
     }
     let gpu = line.whole(Id::Gpu)?;
+    let server = server(line)?;
     Ok(MonitorOptions {
         command,
         duration: duration.map(|_| line.decimal_seconds(Id::Duration)).transpose()?,
@@ -55,7 +64,10 @@ pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
         append: line.on(Id::Append),
         sample_interval: line.decimal_seconds(Id::SampleIntervalSeconds)?,
         gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
-        server: server(line)?,
+        vram_source: vram_source(line, &server)?,
+        nvidia_smi_gpu: nvidia_smi_gpu(line)?,
+        gates: gates(line)?,
+        server,
         quiet: line.on(Id::Quiet),
     })
 }

@@ -127,7 +127,6 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
     let gpu = line.whole(Id::Gpu)?;
     let filter = line.given(Id::SceneFilter).map(Setting::from);
     let story = line.given(Id::Story).map(|given| places::existing(given, line));
-    let card = line.given(Id::NvidiaSmiGpu).map(|given| values::card(&given.into()));
     let server = server(line)?;
     Ok(RunOptions {
         story: story.transpose()?,
@@ -149,7 +148,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         sample_interval: line.decimal_seconds(Id::SampleIntervalSeconds)?,
         gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
         vram_source: vram_source(line, &server)?,
-        nvidia_smi_gpu: card.transpose()?,
+        nvidia_smi_gpu: nvidia_smi_gpu(line)?,
         gates: gates(line)?,
         server,
         logs_dir: places::logs_dir(line, &places.root)?,
@@ -163,7 +162,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
 }
 
 /// nvidia-smi tells of this machine's cards and of no other's.
-fn vram_source(line: &Line, server: &ServerOptions) -> Result<VramSource, UsageError> {
+pub(super) fn vram_source(line: &Line, server: &ServerOptions) -> Result<VramSource, UsageError> {
     let setting = line.setting(Id::VramSource);
     let source = values::vram_source(&setting)?;
     if source == VramSource::NvidiaSmi && !server.url.is_loopback() {
@@ -173,6 +172,10 @@ fn vram_source(line: &Line, server: &ServerOptions) -> Result<VramSource, UsageE
         )));
     }
     Ok(source)
+}
+
+pub(super) fn nvidia_smi_gpu(line: &Line) -> Result<Option<CardId>, UsageError> {
+    line.given(Id::NvidiaSmiGpu).map(|given| values::card(&given.into())).transpose()
 }
 
 pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {

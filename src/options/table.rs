@@ -8,6 +8,7 @@ const WEEK: f64 = 604_800.0;
 const MOST: f64 = 2_147_483_647.0;
 
 /// The verbs that know a project.
+const ALL: &[Verb] = &[Verb::Run, Verb::Summary, Verb::Monitor];
 const OF_PROJECTS: &[Verb] = &[Verb::Run, Verb::Summary];
 /// The verbs that ask a server.
 const OF_SERVERS: &[Verb] = &[Verb::Run, Verb::Monitor];
@@ -178,6 +179,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Group::Vram,
         Kind::Text("SOURCE", "auto, comfyui or nvidia-smi"),
     )
+    .verbs(OF_SERVERS)
     .default("auto")
     .help(
         "Who gives the readings: auto, comfyui or nvidia-smi. auto: ComfyUI, and nvidia-smi for a \
@@ -193,10 +195,11 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Group::Vram,
         Kind::Text("CARD", "a card's index in nvidia-smi, or its UUID, GPU-..."),
     )
+    .verbs(OF_SERVERS)
     .default("matched by name, size and use")
     .help("Which card of nvidia-smi is that device: its index or its UUID."),
     Row::new(Id::MaxPeakMB, "MaxPeakMB", Group::Gates, Kind::Number("MB", 1.0, MOST))
-        .verbs(OF_PROJECTS)
+        .verbs(ALL)
         .short()
         .help("The peak while generating may be so high. The driver's figure where it is known."),
     Row::new(
@@ -205,7 +208,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Group::Gates,
         Kind::Text("LOG", "a VRAM log or a run folder"),
     )
-    .verbs(OF_PROJECTS)
+    .verbs(ALL)
     .repeatable()
     .help(
         "A log or run folder to be no worse than, in all and scene by scene. One baseline gives 5 % \

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::wait::Event;
 use crate::clock::Clock;
-use crate::comfyui::{Client, Device, Stats, Target};
-use crate::options::{RunOptions, VramSource};
+use crate::comfyui::{Client, Stats, Target};
+use crate::options::{CardId, VramSource};
 use crate::vram::nvidia_smi::{Absent, NvidiaSmi, Wanted, Watch};
 use crate::vram::reading::{Miss, Reading, Source};
 use crate::vram::sampler::{Answer, Sampler};
@@ -27,18 +27,32 @@ pub struct Gauge {
     events: Sender<Event>,
 }
 
+/// What is asked for of a gauge.
+pub struct Wish<'a> {
+    /// The position of the device among the server's.
+    pub gpu: usize,
+    /// Who may give the readings.
+    pub source: VramSource,
+    /// The card of nvidia-smi, if the user named it.
+    pub card: Option<&'a CardId>,
+    /// The time between two samples.
+    pub interval: Duration,
+    /// The server is on this machine: then nvidia-smi's cards may be its.
+    pub local: bool,
+}
+
 impl Gauge {
     /// Starts nvidia-smi where it may be needed, without waiting for it. `stats` is what the
-    /// server said of itself.
-    pub fn new(options: &RunOptions, stats: &Stats, events: Sender<Event>) -> Self {
-        let wanted = wanted(options, stats.devices.get(options.gpu));
-        let watch =
-            |wanted| Watch::new(Arc::new(NvidiaSmi::start(options.sample_interval)), wanted);
+    /// server said of itself; without it nvidia-smi is to give what readings there are, and that
+    /// it cannot is no news.
+    pub fn new(wish: &Wish, stats: Option<&Stats>, events: Sender<Event>) -> Self {
+        let watch = |wanted| Watch::new(Arc::new(NvidiaSmi::start(wish.interval)), wanted);
+        let alone = wish.source == VramSource::NvidiaSmi;
         Gauge {
-            gpu: options.gpu,
-            watch: wanted.map(watch),
-            alone: options.vram_source == VramSource::NvidiaSmi,
-            told: AtomicBool::new(false),
+            gpu: wish.gpu,
+            watch: wanted(wish, stats).map(watch),
+            alone,
+            told: AtomicBool::new(stats.is_none() && !alone),
             events,
         }
     }
@@ -69,7 +83,7 @@ impl Gauge {
 
     /// Where nvidia-smi is alone, its first reading is waited for as `ComfyUI`'s answer would be:
     /// it is the one from before anything is posted.
-    fn wait_for_first(&self) {
+    pub fn wait_for_first(&self) {
         if let Some(watch) = self.watch.as_ref().filter(|_| self.alone) {
             watch.wait_for_cards(TIMEOUT);
         }
@@ -118,14 +132,16 @@ impl Gauge {
 }
 
 /// The card to be watched, if nvidia-smi is to be asked at all.
-fn wanted(options: &RunOptions, device: Option<&Device>) -> Option<Wanted> {
+fn wanted(wish: &Wish, stats: Option<&Stats>) -> Option<Wanted> {
+    let device = stats.and_then(|stats| stats.devices.get(wish.gpu));
     let cuda = device.filter(|device| device.kind == "cuda");
-    match options.vram_source {
+    let no_cuda = stats.is_some() && cuda.is_none();
+    match wish.source {
         VramSource::ComfyUi => return None,
-        VramSource::Auto if !options.server.url.is_loopback() || cuda.is_none() => return None,
+        VramSource::Auto if !wish.local || no_cuda => return None,
         VramSource::Auto | VramSource::NvidiaSmi => {}
     }
-    if let Some(id) = &options.nvidia_smi_gpu {
+    if let Some(id) = wish.card {
         return Some(Wanted::Named(id.clone()));
     }
     Some(cuda.map_or(Wanted::Only, |device| Wanted::Device {

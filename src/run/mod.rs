@@ -26,7 +26,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::clock::Clock;
 use crate::comfyui::{Client, Stats};
@@ -41,15 +41,12 @@ use crate::vram::reading::Tick;
 use crate::vram::sampler::{self, Sampled};
 use crate::vram::statistics::Statistics;
 
-use gauge::Gauge;
+use gauge::{Gauge, Wish};
 use journal::{Journal, Output};
 use plan::Scene;
 use recorder::Recorder;
 use stage::Stage;
 use wait::{Interrupted, Wait};
-
-/// The sampler's own bound on a request.
-pub(crate) const SAMPLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
 /// what keeps a run from having a folder is told on standard error alone.
@@ -153,7 +150,14 @@ impl Run<'_> {
         };
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
         self.meet(&client, &stats, scenes.len());
-        let gauge = Arc::new(Gauge::new(self.options, &stats, self.wait.sender()));
+        let wish = Wish {
+            gpu: self.options.gpu,
+            source: self.options.vram_source,
+            card: self.options.nvidia_smi_gpu.as_ref(),
+            interval: self.options.sample_interval,
+            local: self.options.server.url.is_loopback(),
+        };
+        let gauge = Arc::new(Gauge::new(&wish, Some(&stats), self.wait.sender()));
         let sampler = gauge.sampler(self.options.sample_interval, self.clock, target);
         if let Err(error) = &sampler {
             self.wait.journal.say(&format!("WARNING: no VRAM is recorded: no thread: {error}"));

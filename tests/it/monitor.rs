@@ -57,7 +57,8 @@ fn a_planted_curve_is_told_to_the_megabyte() {
     let go_on = folder.write("go-on", "");
     let words = [&["--log", "vram.log"], &as_long_as_told()[..]].concat();
     let running = start(&folder, &server.url(), &words);
-    for mb in [1_000, 7_777, 3_000, 12_345, 2_000] {
+    // The server is asked who it is before it is sampled: one answer more at the start.
+    for mb in [1_000, 1_000, 7_777, 3_000, 12_345, 2_000] {
         plateau(&server, mb);
     }
     fs::remove_file(go_on).unwrap();
@@ -192,8 +193,32 @@ fn a_log_that_exists_is_refused_or_continued() {
 #[test]
 fn failing_readings_are_counted_beside_a_command() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    server.fail_next(STATS, 1, Fault::Status(500, "busy"));
+    // Who it is, and the first sample.
+    server.fail_next(STATS, 2, Fault::Status(500, "busy"));
     let ran = monitor(&folder, &server.url(), &["--duration", "0.3"]).exits(0);
     ran.complains("(status): nothing is sampled unless it answers later\n")
         .complains(" ticks missed (status 1");
+}
+
+#[test]
+fn a_gate_counts_where_the_command_itself_was_well() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    let exit = |code: &str| {
+        if cfg!(windows) {
+            vec!["--".to_owned(), "cmd".into(), "/C".into(), format!("exit {code}")]
+        } else {
+            vec!["--".to_owned(), "sh".into(), "-c".into(), format!("exit {code}")]
+        }
+    };
+    for (limit, code, wanted, told) in [
+        ("30000", "0", 0, "MaxPeakMB 30000: held, driver 2240 MB (used 2140)"),
+        ("1000", "0", 7, "MaxPeakMB 1000: FAILED, driver 2240 MB (used 2140)"),
+        ("1000", "3", 3, "MaxPeakMB 1000: FAILED"),
+    ] {
+        let command = exit(code);
+        let mut words = vec!["--max-peak-mb", limit];
+        words.extend(command.iter().map(String::as_str));
+        monitor(&folder, &server.url(), &words).exits(wanted).complains(told);
+    }
+    monitor(&folder, &server.url(), &["--baseline", "gone.log", "--duration", "9"]).exits(2);
 }

@@ -152,3 +152,14 @@ fn an_interrupt_leaves_none_behind() {
     running.wait().exits(130);
     bench.none_is_left();
 }
+
+#[test]
+fn monitor_works_with_it_alone() {
+    for more in [&["--vram-source", "nvidia-smi"][..], &[]] {
+        let bench = Bench::new(Config::cuda());
+        let words = [&["--duration", "1.5", "--sample-interval-seconds", "0.1"], more].concat();
+        let ran = bench.monitor_alone("normal", &line(0, CARD, "9000"), &words).exits(0);
+        ran.complains("Peak VRAM: 9000 MB (from ").complains("(nvidia-smi)");
+        bench.none_is_left();
+    }
+}

@@ -40,16 +40,26 @@ impl Bench {
 
     /// The same with another URL of the server.
     pub fn start_on(&self, url: &str, way: &str, lines: &str, words: &[&str]) -> Running {
+        self.start_with(url, words, |command| self.put_first(command, way, lines))
+    }
+
+    /// `monitor` where nobody listens at the server's address, for that many seconds.
+    pub fn monitor_alone(&self, way: &str, lines: &str, words: &[&str]) -> Ran {
+        let fixed = ["monitor", "--comfyui-url", "http://127.0.0.1:9"];
+        let words = [&fixed[..], words].concat();
+        self.folder.start_with(&words, |command| self.put_first(command, way, lines)).wait()
+    }
+
+    /// The stand-in first on the program's PATH.
+    fn put_first(&self, command: &mut Command, way: &str, lines: &str) {
         let programs = self.folder.path().join("programs");
         fs::create_dir_all(&programs).unwrap();
         fs::copy(program(), programs.join(format!("nvidia-smi{EXE_SUFFIX}"))).unwrap();
-        self.start_with(url, words, |command| {
-            command
-                .env("PATH", programs)
-                .env("STAND_IN_FOLDER", self.folder.path())
-                .env("STAND_IN_LINES", lines)
-                .env("STAND_IN_WAY", way);
-        })
+        command
+            .env("PATH", programs)
+            .env("STAND_IN_FOLDER", self.folder.path())
+            .env("STAND_IN_LINES", lines)
+            .env("STAND_IN_WAY", way);
     }
 
     /// Starts the program without any nvidia-smi.
