@@ -16,7 +16,7 @@ use run_comfyui_e2e::clock::Clock;
 use run_comfyui_e2e::vram::reading::{Reading, Source};
 use run_comfyui_e2e::vram::sampler::Sampler;
 use serde_json::Value;
-use stand_in::{Config, StandIn, graphs};
+use stand_in::{Config, Fault, StandIn, graphs};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_run-comfyui-e2e");
 
@@ -77,31 +77,54 @@ fn instant_scene(folder: &Path) {
     report("added to a scene that ends at once", added);
 }
 
-/// How far each stamp is from the grid that the first one begins, over 20 s, and what the whole
-/// program takes of a core meanwhile.
+/// How far each stamp is from the grid that the first one begins, and what the whole program takes
+/// of a core meanwhile: beside a scene of 20 s, beside one while every answer takes 80 ms, and while
+/// 4 GB are downloaded.
 fn grid_at_10_hz(folder: &Path) {
-    let server = StandIn::with(Config::cuda());
-    let path = folder.join("long.json");
-    fs::write(&path, graphs::video("long", 20.0, 4000, 7).to_string()).unwrap();
-    let before = children_cpu();
-    let metadata = run(folder, &server, &[path], &["--sample-interval-seconds", "0.1"]);
+    let long = vec![graphs::video("long", 20.0, 4000, 7)];
+    grid(folder, "a scene of 20 s", &StandIn::with(Config::cuda()), &long);
+    let slow = StandIn::with(Config::cuda());
+    slow.fail_next("GET /system_stats", usize::MAX, Fault::Delay(Duration::from_millis(80)));
+    grid(folder, "answers of 80 ms", &slow, &long);
+    let large = StandIn::with(Config { video_padding: 500 << 20, ..Config::cuda() });
+    let films: Vec<Value> =
+        (0..8).map(|n| graphs::video(&format!("film-{n}"), 0.0, 0, n)).collect();
+    grid(folder, "downloads of 4 GB", &large, &films);
+}
+
+fn grid(folder: &Path, what: &str, server: &StandIn, scenes: &[Value]) {
+    let files: Vec<PathBuf> = scenes
+        .iter()
+        .enumerate()
+        .map(|(n, graph)| {
+            let path = folder.join(format!("grid-{n}.json"));
+            fs::write(&path, graph.to_string()).unwrap();
+            path
+        })
+        .collect();
+    let (before, begun) = (children_cpu(), Instant::now());
+    let metadata = run(folder, server, &files, &["--sample-interval-seconds", "0.1"]);
+    let took = begun.elapsed().as_secs_f64();
     let cpu = children_cpu().zip(before).map(|(after, before)| after - before);
-    let log = Path::new(metadata["RunDir"].as_str().unwrap()).join("vram-usage.log");
-    let stamps: Vec<i64> = fs::read_to_string(log).unwrap().lines().map(stamp_ms).collect();
+    let run_folder = Path::new(metadata["RunDir"].as_str().unwrap());
+    let log = fs::read_to_string(run_folder.join("vram-usage.log")).unwrap();
+    let stamps: Vec<i64> = log.lines().map(stamp_ms).collect();
     // The last sample is taken when the files are home, not on the grid.
     let stamps = &stamps[..stamps.len() - 1];
     let off: Vec<i64> =
         stamps.iter().map(|at| (at - stamps[0] + 50).rem_euclid(100) - 50).map(i64::abs).collect();
     let close = off.iter().filter(|off| **off <= 10).count();
     println!(
-        "10 Hz: {} ticks, {close} within 10 ms of the grid ({:.1} %), furthest {} ms",
+        "10 Hz, {what}: {} ticks in {took:.1} s, {close} within 10 ms of the grid ({:.1} %), furthest {} ms, missed {}",
         off.len(),
         100.0 * float(close) / float(off.len()),
-        off.iter().max().unwrap()
+        off.iter().max().unwrap(),
+        metadata["Vram"]["Missed"],
     );
     if let Some(cpu) = cpu {
-        println!("10 Hz: the whole program took {:.2} % of a core", 100.0 * cpu / 20.0);
+        println!("10 Hz, {what}: the whole program took {:.2} % of a core", 100.0 * cpu / took);
     }
+    fs::remove_dir_all(run_folder).unwrap();
 }
 
 fn run(folder: &Path, server: &StandIn, files: &[PathBuf], more: &[&str]) -> Value {

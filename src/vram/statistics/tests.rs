@@ -1,5 +1,7 @@
 //! The block to the letter, and what a figure may be made of.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const EXAMPLE: &str = "\
@@ -186,4 +188,41 @@ fn scenes_beyond_the_most_are_told_together() {
     assert_eq!(others.id, "(other scenes)");
     assert_eq!((others.floor, others.peak, others.samples), (Some(4096), Some(9000), 1808));
     assert_eq!((figures.samples, figures.growth_per_scene), (10_000, Some(0)));
+}
+
+proptest! {
+    /// A plateau that no sample saw is shorter than the longest gap that is told, whatever was
+    /// missed and however long answers took.
+    #[test]
+    fn the_longest_gap_bounds_every_plateau_that_was_missed(
+        seen in prop::collection::vec(any::<bool>(), 3..40),
+        took in prop::collection::vec(0u64..400, 40),
+        start in 0u64..4000,
+        length in 1u64..4000,
+    ) {
+        // Ticks of 100 ms; a reading tells of some moment between its stamp and its answer.
+        let mut log = String::new();
+        let mut moments = Vec::new();
+        for (n, seen) in (0u64..).zip(&seen) {
+            let (at, took) = (n * 100, took[usize::try_from(n).unwrap()]);
+            let stamp = format!("00:00:{:02}.{:03}", at / 1000, at % 1000);
+            if *seen {
+                log.push_str(&format!("{stamp},Used=1MB,Took={took}ms\n"));
+                moments.push((at, at + took));
+            } else {
+                log.push_str(&format!("{stamp},Missed=timeout\n"));
+            }
+        }
+        prop_assume!(moments.len() > 1);
+        let (first, last) = (moments[0].0, moments[moments.len() - 1].0);
+        let from = first + start % (last - first);
+        let length = 1 + length % (last - from);
+        let to = from + length;
+        // Unseen: of no reading do both ends lie in it.
+        let unseen = moments.iter().all(|(sent, answered)| *sent < from || *answered > to);
+        if unseen {
+            let statistics = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+            prop_assert!(length <= statistics.longest_gap_ms.unwrap(), "{log}");
+        }
+    }
 }
