@@ -1,7 +1,7 @@
 //! The verb `monitor`: what it samples, and what it says of it.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::seen;
 use crate::stand_in::{Config, Fault, StandIn};
@@ -137,7 +137,9 @@ fn a_server_that_the_command_starts_is_sampled_from_then_on() {
     server.stop_listening();
     let go_on = folder.write("go-on", "");
     let running = start(&folder, &server.url(), &as_long_as_told());
+    let limit = Instant::now() + LONG;
     while !running.printed()[1].contains("nothing is sampled unless it answers later") {
+        assert!(Instant::now() < limit, "that nobody answers is not said");
         std::thread::yield_now();
     }
     server.listen_again();
