@@ -12,7 +12,8 @@ use crate::report::{closing, gates};
 use crate::vram::gates::Verdict;
 
 /// Prints the statistics of each log or run folder, a run's verdict first; without one, of the
-/// newest run. Gates that are set judge each of them in place of the run's own.
+/// newest run. Several are each headed by their name; as JSON they are one array, in their order.
+/// Gates that are set judge each of them in place of the run's own.
 #[must_use]
 pub fn summary(options: &SummaryOptions) -> Exit {
     match blocks(options) {
@@ -51,8 +52,13 @@ fn blocks(options: &SummaryOptions) -> Result<(String, Exit), String> {
         };
         return Ok((format!("{document:#}\n"), exit));
     }
-    let blocks: Vec<String> = judged.iter().map(|(past, verdicts)| text(past, verdicts)).collect();
-    Ok((blocks.join("\n"), exit))
+    if let [(past, verdicts)] = judged.as_slice() {
+        return Ok((text(past, verdicts), exit));
+    }
+    let headed = targets.iter().zip(&judged).map(|(target, (past, verdicts))| {
+        format!("==> {} <==\n{}", target.display(), text(past, verdicts))
+    });
+    Ok((headed.collect::<Vec<_>>().join("\n"), exit))
 }
 
 /// The verdicts by the gates that are set, else those that the run has recorded.

@@ -1,6 +1,6 @@
 //! `summary`: the same blocks again, from a log, a run folder or the newest run.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::seen;
 use crate::stand_in::{Config, StandIn, graphs};
@@ -88,10 +88,19 @@ fn several_are_told_one_after_the_other() {
     let folder = Folder::new();
     folder.write("a.log", "12:00:00,Used=1MB\n");
     folder.write("b.log", "12:00:00,Used=2MB\n");
-    let ran = folder.run(&["summary", "a.log", "b.log"]).exits(0);
-    assert_eq!(ran.stdout.matches("=== VRAM Usage Statistics ===").count(), 2, "{ran}");
-    let (a, b) = (ran.stdout.find("Peak VRAM: 1 MB"), ran.stdout.find("Peak VRAM: 2 MB"));
-    assert!(a.is_some() && a < b, "{ran}");
+    folder.write("run/vram-usage.log", "12:00:00,Used=3MB\n");
+    let ran = folder.run(&["summary", "a.log", "run", "b.log"]).exits(0);
+    let heads: Vec<&str> =
+        ran.stdout.lines().filter_map(|line| line.strip_prefix("==> ")).collect();
+    let ends = ["a.log <==", "run <==", "b.log <=="];
+    assert!(heads.len() == 3 && heads.iter().zip(ends).all(|(h, end)| h.ends_with(end)), "{ran}");
+    let peaks: Vec<&str> =
+        ran.stdout.split("==> ").filter_map(|block| block.lines().nth(2)).collect();
+    let peak = |mb| format!("Peak VRAM: {mb} MB (from 1 samples)");
+    assert_eq!(peaks, [peak(1), peak(3), peak(2)], "{ran}");
+    let alone = folder.run(&["summary", "a.log"]).exits(0);
+    assert!(alone.stdout.starts_with("=== VRAM Usage Statistics ===\n"), "{alone}");
+    assert!(ran.stdout.contains(&alone.stdout), "{ran}");
     let ran = folder.run(&["summary", "--json", "a.log", "b.log"]).exits(0);
     let documents: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
     assert_eq!(documents[1]["Vram"]["PeakMB"], 2);
@@ -103,11 +112,26 @@ fn json_of_a_log_has_its_figures_by_scene() {
     folder.write("old.log", LOG);
     let ran = folder.run(&["summary", "--json", "old.log"]).exits(0);
     let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
-    assert_eq!(document["SchemaVersion"], 1);
-    assert_eq!(document["Vram"]["PeakMB"], 18_231);
-    assert_eq!(document["Vram"]["Missed"]["timeout"], 1);
-    assert_eq!(document["Scenes"][0]["SceneId"], "scene-001");
-    assert_eq!(document["Scenes"][0]["Vram"]["PeakDriverMB"], 19_102);
+    let wanted = json!({
+        "SchemaVersion": 1,
+        "Log": document["Log"],
+        "Vram": {
+            "PeakMB": 18_231, "AverageMB": 10_188, "MinimumMB": 2140, "MedianMB": 10_190,
+            "P95MB": 18_231, "PeakDriverMB": 19_102, "PeakGeneratingMB": 19_102,
+            "RunTookMB": 16_862, "TotalMB": 24_576, "PeakAt": "12:01:05",
+            "PeakScene": "scene-001", "Samples": 4, "Ticks": 5, "Missed": {"timeout": 1},
+            "AskedIntervalSeconds": 5.0, "AchievedIntervalSeconds": 6.667,
+            "LongestGapSeconds": 10.0, "Sources": {"comfyui": 4, "nvidiaSmi": 0},
+            "GrowthMBPerScene": null,
+        },
+        "Scenes": [{"SceneId": "scene-001", "Vram": {
+            "PeakMB": 18_231, "AverageMB": 18_231, "FloorMB": 18_231, "PeakDriverMB": 19_102,
+            "Samples": 2,
+        }}],
+    });
+    assert_eq!(document, wanted);
+    let log = document["Log"].as_str().unwrap();
+    assert!(log.ends_with("old.log"), "{log}");
 }
 
 #[test]

@@ -74,6 +74,33 @@ fn the_statistics_are_those_of_the_log_to_the_letter() {
     assert!(lines[9].starts_with("VRAM log: ") && lines[9].ends_with("vram-usage.log"));
 }
 
+/// As it always was done: count the lines, look at the last 20, and take `Used=(\d+)MB` for the
+/// figures.
+#[test]
+fn the_plain_old_checks_give_the_figures_of_the_summary() {
+    let (_server, folder, _ran) = generate(&["-SampleIntervalSeconds", "0.05"]);
+    let (log, summary) = (folder.read("vram-usage.log"), folder.read("run-summary.txt"));
+    let said = |start: &str| seen::line(&summary, start);
+    assert!(log.ends_with('\n'), "{log}");
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(said("Sampling: ").contains(&format!(" of {} ticks missed", lines.len())), "{log}");
+    let last = &lines[lines.len().saturating_sub(20)..];
+    for line in last {
+        let (time, fields) = line.split_once(',').expect("a time and fields");
+        assert_eq!(time.len(), "12:00:00.000".len(), "{line}");
+        let reading = ["Used", "Free", "Total"].map(|name| figures(line, name).len()) == [1; 3];
+        assert!(reading && fields.starts_with("Used=") || fields.starts_with("Missed="), "{line}");
+    }
+    let used = figures(&log, "Used");
+    let count = format!("(from {} samples)", used.len());
+    assert_eq!(
+        said("Peak VRAM: "),
+        format!("Peak VRAM: {} MB {count}", used.iter().max().unwrap())
+    );
+    assert_eq!(said("Average VRAM: "), format!("Average VRAM: {} MB", average(&used)));
+    assert_eq!(said("Minimum VRAM: "), format!("Minimum VRAM: {} MB", used.iter().min().unwrap()));
+}
+
 #[test]
 fn the_closing_block_says_what_the_run_took_and_which_card_has_it() {
     let (_server, folder, ran) = generate(&["-SampleIntervalSeconds", "0.05"]);
