@@ -128,6 +128,7 @@ fn json_of_a_log_has_its_figures_by_scene() {
             "PeakMB": 18_231, "AverageMB": 18_231, "FloorMB": 18_231, "PeakDriverMB": 19_102,
             "Samples": 2,
         }}],
+        "Gates": [],
     });
     assert_eq!(document, wanted);
     let log = document["Log"].as_str().unwrap();
