@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::exit::Exit;
 use crate::options::SummaryOptions;
 use crate::report::past::{Past, newest};
-use crate::report::{closing, gates};
+use crate::report::{closing, devices, gates};
 use crate::vram::gates::Verdict;
 
 /// Prints the statistics of each log or run folder, a run's verdict first; without one, of the
@@ -91,26 +91,27 @@ fn text(past: &Past, gates: &[Verdict]) -> String {
     }
     lines.extend(past.vram.block(Some(&past.log), &without));
     lines.extend(gates.iter().map(Verdict::to_string));
+    lines.extend(past.others.iter().flat_map(|device| device.block(&without)));
     lines.join("\n") + "\n"
 }
 
 fn json(past: &Past, verdicts: &[Verdict]) -> Value {
-    match &past.run {
-        Some((record, document)) => {
-            let mut document = document.clone();
-            document["Gates"] = gates::json(verdicts);
-            document["ExitCode"] = record.exit().code().into();
-            document["ExitReason"] = record.exit().reason().into();
-            document
-        }
-        None => json!({
-            "SchemaVersion": 1,
-            "Log": past.log.display().to_string(),
-            "Vram": past.vram.json(),
-            "Scenes": past.vram.scenes.iter().map(|scene| {
-                json!({"SceneId": scene.id, "Vram": scene.json()})
-            }).collect::<Vec<_>>(),
-            "Gates": gates::json(verdicts),
-        }),
+    if let Some((record, document)) = &past.run {
+        let mut document = document.clone();
+        document["Gates"] = gates::json(verdicts);
+        document["ExitCode"] = record.exit().code().into();
+        document["ExitReason"] = record.exit().reason().into();
+        return document;
     }
+    let mut document = json!({
+        "SchemaVersion": 1,
+        "Log": past.log.display().to_string(),
+        "Vram": past.vram.json(),
+        "Scenes": past.vram.scenes.iter().map(|scene| {
+            json!({"SceneId": scene.id, "Vram": scene.json()})
+        }).collect::<Vec<_>>(),
+        "Gates": gates::json(verdicts),
+    });
+    devices::add(&mut document, &past.others);
+    document
 }

@@ -1,6 +1,7 @@
 //! What a finished run looks like: pure functions of one record and the statistics of its log.
 
 pub mod closing;
+pub mod devices;
 mod fields;
 pub mod gates;
 pub mod metadata;

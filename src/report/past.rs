@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::devices::OtherDevice;
 use super::metadata;
 use super::record::RunRecord;
+use crate::vram::log::names;
 use crate::vram::statistics::Statistics;
 
-/// The log of a run folder.
-pub const LOG: &str = "vram-usage.log";
 /// What is known of the run beside it.
 const METADATA: &str = "artifact-metadata.json";
 
@@ -22,6 +22,8 @@ pub struct Past {
     pub vram: Statistics,
     /// The run's record, and the document that it was read from.
     pub run: Option<(RunRecord, Value)>,
+    /// The other devices of a run folder.
+    pub others: Vec<OtherDevice>,
     /// Why the metadata that are there tell of none: another program's, or broken.
     pub note: Option<String>,
 }
@@ -33,7 +35,7 @@ impl Past {
     /// # Errors
     /// One line that names the file: it cannot be read, or it holds no line of a log and no run.
     pub fn load(target: &Path) -> Result<Self, String> {
-        let log = if target.is_dir() { target.join(LOG) } else { target.to_owned() };
+        let log = if target.is_dir() { target.join(names::MAIN) } else { target.to_owned() };
         if target.is_dir() && !log.is_file() {
             let why = if newest(target).is_some() {
                 "a folder of runs: name one of them, or --logs-dir"
@@ -45,8 +47,11 @@ impl Past {
         let mut vram =
             Statistics::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let metadata = log.with_file_name(METADATA);
+        let name = log.file_name().and_then(|name| name.to_str());
         let (run, note) = match fs::read_to_string(&metadata).map(|text| run_of(&text)) {
             Err(_) => (None, None),
+            // Of another device than the run's own.
+            _ if name.and_then(names::device_of).is_some() => (None, None),
             Ok(Err(why)) => (None, Some(format!("{}: {why}: not used", metadata.display()))),
             Ok(Ok(run)) => (Some(run), None),
         };
@@ -56,7 +61,12 @@ impl Past {
         if let Some((record, _)) = &run {
             vram.grow_by(&record.series());
         }
-        Ok(Past { log, vram, run, note })
+        let others = if target.is_dir() {
+            OtherDevice::all(target, run.as_ref().map(|(_, document)| document))?
+        } else {
+            Vec::new()
+        };
+        Ok(Past { log, vram, run, others, note })
     }
 
     /// Whether a run left the log and no metadata: it is still going, or was killed.
@@ -87,7 +97,7 @@ pub fn newest(logs: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(logs).ok()?;
     entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join(LOG).is_file())
+        .filter(|path| path.join(names::MAIN).is_file())
         .max()
 }
 

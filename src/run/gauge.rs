@@ -102,6 +102,11 @@ impl Gauge {
             };
         }
         let stats = client.system_stats().map_err(|error| error.fault.miss())?;
+        if stats.devices.len() > 1 {
+            let all = stats.devices.iter().map(|device| device.memory).collect();
+            // The run is over where nobody receives.
+            let _ = self.events.send(Event::AllDevices(all));
+        }
         let device = stats.devices.get(self.gpu);
         let reading = device.and_then(|device| device.memory).ok_or(Miss::NoDevice)?;
         if let (Some(watch), Some(driver)) = (&self.watch, reading.driver) {

@@ -33,10 +33,12 @@ use crate::comfyui::{Client, Stats};
 use crate::exit::Exit;
 use crate::files::write_whole;
 use crate::options::RunOptions;
-use crate::report::past::{LOG, Past};
+use crate::report::devices::OtherDevice;
+use crate::report::past::Past;
 use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
-use crate::report::{closing, gates, metadata};
+use crate::report::{closing, devices, gates, metadata};
 use crate::text::clean;
+use crate::vram::log::names;
 use crate::vram::reading::Tick;
 use crate::vram::sampler::{self, Sampled};
 use crate::vram::statistics::Statistics;
@@ -72,7 +74,7 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, false) => Output::Stdout,
     };
     let mut journal = Journal::new(clock, Some(folder.join("run-summary.txt")), output);
-    let log = folder.join(LOG);
+    let log = folder.join(names::MAIN);
     let (recorder, no_log) = Recorder::new(&log, options.sample_interval);
     let (sender, receiver) = mpsc::channel();
     if let Err(error) = interrupt::listen(sender.clone()) {
@@ -102,6 +104,7 @@ pub fn run(options: &RunOptions) -> Exit {
             next: None,
         },
         waiting_helps: false,
+        others: Vec::new(),
     };
     run.record.folder = slashes(&run.folder);
     run.generate(&scenes);
@@ -132,6 +135,8 @@ struct Run<'a> {
     record: RunRecord,
     /// Nobody listened at the server's address yet.
     waiting_helps: bool,
+    /// The other devices that are recorded, by position and name.
+    others: Vec<(usize, String)>,
 }
 
 impl Run<'_> {
@@ -192,6 +197,30 @@ impl Run<'_> {
         let queue = client.queue().ok().map(|queue| queue.len());
         let line = opening::plan(self.options, stats, queue, scenes);
         self.wait.journal.say(&line);
+        // Where the device that was asked for is not there, nothing is recorded.
+        if device.is_some() {
+            self.record_others(stats);
+        }
+    }
+
+    fn record_others(&mut self, stats: &Stats) {
+        let known = stats.devices.iter().enumerate().filter(|(_, device)| device.memory.is_some());
+        for (gpu, device) in known.filter(|(gpu, _)| *gpu != self.options.gpu) {
+            let path = self.folder.join(names::of_device(gpu));
+            match self.wait.recorder.also(gpu, &path, self.options.sample_interval) {
+                Ok(()) => self.others.push((gpu, device.name.clone())),
+                Err(why) => self.wait.journal.say(&format!("WARNING: {why}")),
+            }
+        }
+    }
+
+    fn other_devices(&mut self) -> Vec<OtherDevice> {
+        let Run { folder, others, wait, .. } = self;
+        let mut told = |why: &String| wait.journal.say(&format!("WARNING: {why}"));
+        let load = |(gpu, name): &(usize, String)| {
+            OtherDevice::load(folder, *gpu, name).inspect_err(&mut told).ok()
+        };
+        others.iter().filter_map(load).collect()
     }
 
     fn scenes(&mut self, client: &Client, scenes: &[Scene]) {
@@ -248,6 +277,8 @@ impl Run<'_> {
     fn last_reading(&mut self, client: &Client, gauge: &Gauge) {
         let (at, sent) = (self.clock.now(), Instant::now());
         let answer = gauge.read(client);
+        // What it said of the other devices comes by the channel.
+        self.wait.drain();
         let took_ms = sampler::took_ms(sent.elapsed(), self.options.sample_interval);
         let result = answer.or_else(|miss| gauge.instead(sent).ok_or(miss));
         let after = result.ok().map(|(reading, _)| reading);
@@ -287,12 +318,18 @@ impl Run<'_> {
         for verdict in &self.record.gates {
             self.wait.journal.say(&verdict.to_string());
         }
+        let others = self.other_devices();
+        let without = self.record.without_figures();
+        for device in &others {
+            self.wait.journal.block(&device.block(&without));
+        }
         self.wait.journal.header("RUN COMPLETE");
         self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
         let block = closing::block(&self.record, &vram);
         self.wait.journal.block(&block);
         let exit = self.record.exit();
-        let document = metadata::document(&self.record, &vram);
+        let mut document = metadata::document(&self.record, &vram);
+        devices::add(&mut document, &others);
         let text = format!("{document:#}\n");
         let path = self.folder.join("artifact-metadata.json");
         if let Err(error) = write_whole(&path, text.as_bytes(), |time| self.wait.linger(time)) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::vram::log::Writer;
-use crate::vram::reading::{Miss, Reading, Tick};
+use crate::vram::reading::{Miss, Reading, Source, Tick};
 use crate::vram::sampler::Sampled;
 use crate::vram::statistics::{Statistics, Tally};
 
@@ -24,6 +24,15 @@ pub struct Recorder {
     peak: Option<u64>,
     refused: Option<OffsetDateTime>,
     trouble_told: bool,
+    others: Vec<Other>,
+}
+
+/// A device beside the run's own: a log of the same ticks.
+struct Other {
+    gpu: usize,
+    log: Writer,
+    /// What the answer said of it that the next tick is of.
+    reading: Option<Reading>,
 }
 
 impl Recorder {
@@ -40,6 +49,25 @@ impl Recorder {
             ..Recorder::default()
         };
         (recorder, problem)
+    }
+
+    /// Keeps a log of another device too, by its position among the server's.
+    ///
+    /// # Errors
+    /// The log cannot be opened: one line.
+    pub fn also(&mut self, gpu: usize, path: &Path, interval: Duration) -> Result<(), String> {
+        let log = Writer::create(path, interval).map_err(|error| {
+            format!("{}: {error}: device {gpu} is not recorded", path.display())
+        })?;
+        self.others.push(Other { gpu, log, reading: None });
+        Ok(())
+    }
+
+    /// What an answer said of all devices; the tick that it was asked for comes next.
+    pub fn all_devices(&mut self, readings: &[Option<Reading>]) {
+        for other in &mut self.others {
+            other.reading = readings.get(other.gpu).copied().flatten();
+        }
     }
 
     /// Makes the statistics of the ticks as they come, whether or not a log is kept of them.
@@ -130,7 +158,18 @@ impl Recorder {
         if let Some(tally) = &mut self.tally {
             tally.take(tick, scene);
         }
-        let error = self.log.as_mut()?.append(tick, scene).err()?;
+        let mut trouble = None;
+        for other in &mut self.others {
+            let missed = tick.missed.unwrap_or(Miss::NoDevice);
+            let result =
+                other.reading.take().map(|reading| (reading, Source::ComfyUi)).ok_or(missed);
+            let tick = Tick { result, missed: result.err(), ..*tick };
+            trouble = trouble.or(other.log.append(&tick, scene).err());
+        }
+        let error = match self.log.as_mut()?.append(tick, scene) {
+            Ok(()) => trouble?,
+            Err(error) => error,
+        };
         if std::mem::replace(&mut self.trouble_told, true) {
             return None;
         }
@@ -147,7 +186,6 @@ pub fn figure(reading: &Reading) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vram::reading::Source;
     use time::macros::datetime;
 
     #[test]

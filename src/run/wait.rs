@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::journal::Journal;
 use super::recorder::Recorder;
+use crate::vram::reading::Reading;
 use crate::vram::sampler::Sampled;
 
 /// What other threads send to the main thread.
@@ -13,6 +14,8 @@ pub enum Event {
     Sampled(Sampled),
     /// From the sampler's thread too: what a person should know, said once.
     Warning(String),
+    /// From the sampler's thread, before the tick: what the answer said of every device.
+    AllDevices(Vec<Option<Reading>>),
     /// From the signal's thread: end the run.
     Interrupt,
 }
@@ -120,6 +123,7 @@ impl Wait {
     fn take(&mut self, event: Event) {
         match event {
             Event::Interrupt => self.interrupted = true,
+            Event::AllDevices(readings) => self.recorder.all_devices(&readings),
             Event::Warning(text) => self.journal.say(&format!("WARNING: {text}")),
             Event::Sampled(sampled) => {
                 if let Some(problem) = self.recorder.record(&sampled) {

@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod command_line;
+mod devices;
 mod downloads;
 mod files;
 mod gates;

@@ -10,6 +10,7 @@
 //! working; each field stands only where its value is known.
 
 mod line;
+pub mod names;
 mod parse;
 mod reader;
 mod today;
