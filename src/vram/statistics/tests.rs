@@ -35,7 +35,8 @@ The run itself took: 17070 MB (driver 19310 less 2240 at the start)
 Scene scene-001: peak 18231 MB, average 17616 MB, floor 17000 MB (2 samples); driver peak 19310 MB
 Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); \
 a peak shorter than 10.0 s may be higher
-VRAM log: vram-usage.log";
+VRAM log: vram-usage.log
+Sources: ComfyUI 3, nvidia-smi 1";
     assert_eq!(block(EXAMPLE, &[]), wanted);
 }
 

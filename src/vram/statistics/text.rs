@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::round::quotient;
-use super::{Meaning, SceneStatistics, Statistics};
+use super::{Meaning, SceneStatistics, Sources, Statistics};
 use crate::vram::log::time_text;
 use crate::vram::reading::Source;
 
@@ -42,6 +42,7 @@ impl Statistics {
             n => lines.push(format!("Skipped: {n} lines of the log could not be read")),
         }
         lines.extend(log_path.map(|path| format!("VRAM log: {}", path.display())));
+        lines.extend(self.sources_line());
         lines
     }
 
@@ -144,6 +145,12 @@ impl Statistics {
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         format!("Sampling: {}", parts.join("; "))
+    }
+
+    /// Who gave the samples, where it was not `ComfyUI` alone.
+    fn sources_line(&self) -> Option<String> {
+        let Sources { comfyui, nvidia_smi } = self.sources;
+        (nvidia_smi > 0).then(|| format!("Sources: ComfyUI {comfyui}, nvidia-smi {nvidia_smi}"))
     }
 
     fn missed_by_reason(&self) -> String {
