@@ -23,6 +23,7 @@ mod validate;
 mod world;
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ impl StandIn {
 
     /// A server as the configuration describes it, on a free port of the loopback address.
     pub fn with(config: Config) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let listener = listen();
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let world = Arc::new(World::new(config));
         let executor = {
@@ -183,6 +184,19 @@ impl Drop for StandIn {
         self.stop_listening();
         if let Some(executor) = self.executor.take() {
             let _ = executor.join();
+        }
+    }
+}
+
+/// Binds a port that this process has not had before, below those that systems give to whoever
+/// asks for any: a stand-in that went away finds its port free when it comes back.
+fn listen() -> TcpListener {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Relaxed));
+        let port = u16::try_from(20_000 + next % 10_000).expect("a port below 30000");
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener;
         }
     }
 }
