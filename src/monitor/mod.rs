@@ -29,8 +29,7 @@ use crate::run::recorder::Recorder;
 use crate::run::wait::{Event, Wait};
 use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
-use crate::vram::reading::Tick;
-use crate::vram::sampler::{Sampled, Sampler, took_ms};
+use crate::vram::sampler::{Sampled, Sampler, tick_of, took_ms};
 
 use ending::{Ending, GRACE, Step};
 use source::Readings;
@@ -197,8 +196,7 @@ impl Monitor<'_> {
         let sent = Instant::now();
         let answer = readings.read()();
         let took_ms = took_ms(sent.elapsed(), self.options.sample_interval);
-        let result = answer.or_else(|miss| readings.gauge().instead(sent).ok_or(miss));
-        let tick = Tick { at, took_ms, result, missed: answer.err() };
+        let tick = tick_of(at, took_ms, answer, || readings.gauge().instead(sent));
         self.wait.recorder.record(&Sampled::Tick(tick));
     }
 }

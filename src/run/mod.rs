@@ -39,7 +39,6 @@ use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings}
 use crate::report::{closing, devices, gates, metadata};
 use crate::text::clean;
 use crate::vram::log::names;
-use crate::vram::reading::Tick;
 use crate::vram::sampler::{self, Sampled};
 use crate::vram::statistics::Statistics;
 
@@ -280,9 +279,8 @@ impl Run<'_> {
         // What it said of the other devices comes by the channel.
         self.wait.drain();
         let took_ms = sampler::took_ms(sent.elapsed(), self.options.sample_interval);
-        let result = answer.or_else(|miss| gauge.instead(sent).ok_or(miss));
-        let after = result.ok().map(|(reading, _)| reading);
-        let tick = Tick { at, took_ms, result, missed: answer.err() };
+        let tick = sampler::tick_of(at, took_ms, answer, || gauge.instead(sent));
+        let after = tick.result.ok().map(|(reading, _)| reading);
         if let Some(problem) = self.wait.recorder.record(&Sampled::Tick(tick)) {
             self.wait.journal.say(&format!("WARNING: {problem}"));
         }

@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+
 use super::reading::{Miss, Reading, Source, Tick};
 use crate::clock::Clock;
 
@@ -48,10 +50,7 @@ impl Sampler {
         let thread = thread::Builder::new().name("vram sampler".into()).spawn(move || {
             let mut teller = Teller(tell);
             let mut tick = |at, took_ms: Option<u64>, answer: Answer, moment| {
-                let missed = answer.err();
-                let result = answer.or_else(|miss| instead(moment).ok_or(miss));
-                let took_ms = took_ms.filter(|_| missed.is_none() || result.is_err());
-                Sampled::Tick(Tick { at, took_ms, result, missed })
+                Sampled::Tick(tick_of(at, took_ms, answer, || instead(moment)))
             };
             let start = Instant::now();
             let mut due = start;
@@ -85,6 +84,21 @@ impl Drop for Sampler {
             let _ = thread.join();
         }
     }
+}
+
+/// The tick of one answer: where it is a miss, another's reading of its moment is taken, which did
+/// not take as long as the answer that never came.
+#[must_use]
+pub fn tick_of(
+    at: OffsetDateTime,
+    took_ms: Option<u64>,
+    answer: Answer,
+    instead: impl FnOnce() -> Option<(Reading, Source)>,
+) -> Tick {
+    let missed = answer.err();
+    let result = answer.or_else(|miss| instead().ok_or(miss));
+    let took_ms = took_ms.filter(|_| missed.is_none() || result.is_err());
+    Tick { at, took_ms, result, missed }
 }
 
 /// What a line says of the time its answer took: nothing up to a twentieth of the interval.
