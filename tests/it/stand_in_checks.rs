@@ -160,7 +160,7 @@ fn it_goes_away_and_comes_back() {
 
 #[test]
 fn the_cache_lasts_until_free_is_acted_on() {
-    let server = StandIn::with(Config { free_delay: Duration::from_millis(300), ..Config::cuda() });
+    let server = StandIn::with(Config { free_delay: Duration::from_secs(2), ..Config::cuda() });
     let used = || {
         let device = ask(&server, "GET", "/system_stats", "").json()["devices"][0].take();
         let mb = |name: &str| device[name].as_u64().expect("bytes") >> 20;
@@ -236,9 +236,10 @@ fn prompts_are_cancelled_interrupted_and_lost() {
 
     assert_eq!(post(id, &graphs::deaf("v/b", 60.0, 0.2)), 200);
     assert!(server.wait_until_running(SOON));
+    let asked = Instant::now();
     server.interrupt_running();
-    assert!(!server.wait_until_idle(Duration::from_millis(100)));
     assert!(server.wait_until_idle(SOON));
+    assert!(asked.elapsed() >= Duration::from_millis(200));
 
     let other = "00000000-0000-4000-8000-00000000000b";
     assert_eq!(post(other, &graphs::video("v/c", 60.0, 1, 2)), 200);
