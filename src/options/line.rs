@@ -132,13 +132,18 @@ impl<'a> Line<'a> {
         self.whole(id).map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// The option's seconds, decimals allowed.
-    pub(super) fn decimal_seconds(&self, id: Id) -> Result<Duration, UsageError> {
+    /// The option's number, decimals allowed.
+    pub(super) fn decimal(&self, id: Id) -> Result<f64, UsageError> {
         let setting = self.setting(id);
         values::decimal(&setting.value)
             .filter(|number| id.row().kind.holds(*number))
-            .and_then(|number| Duration::try_from_secs_f64(number).ok())
             .ok_or_else(|| setting.refused(id.row()))
+    }
+
+    /// The option's seconds, decimals allowed.
+    pub(super) fn decimal_seconds(&self, id: Id) -> Result<Duration, UsageError> {
+        let seconds = self.decimal(id)?;
+        Duration::try_from_secs_f64(seconds).map_err(|_| self.setting(id).refused(id.row()))
     }
 
     /// What to tell the user before anything is done.

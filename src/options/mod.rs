@@ -8,6 +8,7 @@ mod gates;
 mod help;
 mod lexer;
 mod line;
+mod llm;
 mod monitor;
 mod names;
 mod places;
@@ -32,6 +33,7 @@ use row::{Id, Verb};
 
 pub use crate::vram::nvidia_smi::CardId;
 pub use gates::GateOptions;
+pub use llm::LlmOptions;
 pub use monitor::MonitorOptions;
 pub use run::{Assignment, RunOptions, Seed, SummaryOptions, VramSource};
 pub use server::ServerOptions;

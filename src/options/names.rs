@@ -217,8 +217,8 @@ mod tests {
                 "unknown option -max-wait-seconds: did you mean -MaxWaitSeconds?",
             ),
             (
-                powershell("UseMockLLM", Verb::Run),
-                "unknown option -UseMockLLM: -Help lists the options there are",
+                powershell("Quietly-Please", Verb::Run),
+                "unknown option -Quietly-Please: -Help lists the options there are",
             ),
             (gnu("", Verb::Run), "unknown option --: --help lists the options there are"),
             (powershell("", Verb::Run), "unknown option -: -Help lists the options there are"),

@@ -1,10 +1,11 @@
 //! The typed options of each verb.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::gates::{GateOptions, gates};
 use super::line::{Line, Setting};
+use super::llm::{LlmOptions, llm};
 use super::row::Id;
 use super::server::{ServerOptions, server};
 use super::{UsageError, places, values};
@@ -58,6 +59,8 @@ pub struct RunOptions {
     pub workflows: Vec<PathBuf>,
     /// A story, or the folder that holds one. It was there.
     pub story: Option<PathBuf>,
+    /// How many scenes the story generator is asked for: 1 to 1000. Default 3.
+    pub scenes: u32,
     /// The ids of the scenes to run, in the order in which they were given; empty: all.
     pub scene_filter: Vec<String>,
     /// How many times every scene is run: 1 to 1000. Default 1.
@@ -68,6 +71,8 @@ pub struct RunOptions {
     pub seed: Seed,
     /// Whether `ComfyUI`'s cache is emptied before each scene.
     pub fresh: bool,
+    /// After how many scenes the server's memory is emptied; 0 is never. Default 10.
+    pub memory_cleanup_interval: u32,
     /// Whether the shorter waits were asked for; they are in the fields below already.
     pub fast_iteration: bool,
     /// The deadline of one attempt: 1 to 604800 s, whole. Default 600.
@@ -98,6 +103,11 @@ pub struct RunOptions {
     /// Where the run folders are made; it need not be there. Default: `logs` in the project's
     /// folder.
     pub logs_dir: PathBuf,
+    /// Whether the finished run folder is put into an archive. Default: where the project's folder
+    /// has `scripts` or `artifacts`.
+    pub archive: bool,
+    /// The story's language model.
+    pub llm: LlmOptions,
     /// Whether nothing is printed on success.
     pub quiet: bool,
     /// Whether one JSON document goes to stdout at the end.
@@ -128,8 +138,12 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
     let filter = line.given(Id::SceneFilter).map(Setting::from);
     let story = line.given(Id::Story).map(|given| places::existing(given, line));
     let server = server(line)?;
+    let (llm, of_environment) = llm(line)?;
+    let mut warnings = line.warnings();
+    warnings.extend(of_environment);
     Ok(RunOptions {
         story: story.transpose()?,
+        scenes: line.whole(Id::Scenes)?,
         scene_filter: filter.as_ref().map_or_else(|| Ok(Vec::new()), values::scene_filter)?,
         repeat: line.whole(Id::Repeat)?,
         set: line
@@ -138,6 +152,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
             .collect::<Result<_, _>>()?,
         seed: values::seed(&line.setting(Id::Seed))?,
         fresh: line.on(Id::Fresh),
+        memory_cleanup_interval: line.whole(Id::MemoryCleanupInterval)?,
         fast_iteration: line.on(Id::FastIteration),
         max_wait: line.seconds(Id::MaxWaitSeconds)?,
         poll_interval: line.decimal_seconds(Id::PollIntervalSeconds)?,
@@ -152,13 +167,25 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         gates: gates(line)?,
         server,
         logs_dir: places::logs_dir(line, &places.root)?,
+        archive: archive(line, &places.root)?,
+        llm,
         quiet: line.on(Id::Quiet),
         json: line.on(Id::Json),
-        warnings: line.warnings(),
+        warnings,
         project_root: places.root,
         root_given: places.root_given,
         workflows: places.workflows,
     })
+}
+
+fn archive(line: &Line, root: &Path) -> Result<bool, UsageError> {
+    match (line.on(Id::Archive), line.on(Id::NoArchive)) {
+        (true, true) => Err(UsageError("--archive and --no-archive: which of them?".into())),
+        (false, false) if line.given(Id::Archive).is_none() => {
+            Ok(["scripts", "artifacts"].iter().any(|name| root.join(name).is_dir()))
+        }
+        (wanted, _) => Ok(wanted),
+    }
 }
 
 /// nvidia-smi tells of this machine's cards and of no other's.

@@ -13,6 +13,9 @@ const OF_PROJECTS: &[Verb] = &[Verb::Run, Verb::Summary];
 /// The verbs that ask a server.
 const OF_SERVERS: &[Verb] = &[Verb::Run, Verb::Monitor];
 
+const LLM_URL: Kind = Kind::Text("URL", "a URL such as http://127.0.0.1:1234");
+const LLM_FORMAT: Kind = Kind::Text("FORMAT", "a request format such as openai-chat");
+
 const ROOT_DEFAULT: &str =
     "the parent of scripts if the program lies in a folder of that name, else the current folder";
 
@@ -36,6 +39,9 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
             "A story.json, or the folder that holds one. One workflow is then the template of all \
              its scenes.",
         ),
+    Row::new(Id::Scenes, "Scenes", Group::What, Kind::Number("scenes", 1.0, 1000.0))
+        .default("3")
+        .help("How many scenes the project's story generator is asked for."),
     Row::new(
         Id::SceneFilter,
         "SceneFilter",
@@ -73,6 +79,14 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     Row::new(Id::Fresh, "Fresh", Group::How, Kind::Switch)
         .short()
         .help("Empties ComfyUI's cache before each scene."),
+    Row::new(
+        Id::MemoryCleanupInterval,
+        "MemoryCleanupInterval",
+        Group::How,
+        Kind::Number("scenes", 0.0, MOST),
+    )
+    .default("10")
+    .help("Empties ComfyUI's memory after every so many scenes, and says what it freed; 0: never."),
     Row::new(Id::FastIteration, "FastIteration", Group::How, Kind::Switch).script().short().help(
         "Shorter waits, for trying things out. A value given on the command line wins over it.",
     ),
@@ -225,6 +239,10 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         .default("logs in the project's folder")
         .short()
         .help("Where the run folders are."),
+    Row::new(Id::Archive, "Archive", Group::Output, Kind::Switch)
+        .default("where the project has a folder scripts or artifacts")
+        .help("Puts the finished run folder into artifacts/comfyui-e2e-DATE-TIME.zip."),
+    Row::new(Id::NoArchive, "NoArchive", Group::Output, Kind::Switch).help("Makes no archive."),
     Row::new(Id::Quiet, "Quiet", Group::Output, Kind::Switch)
         .verbs(OF_SERVERS)
         .short()
@@ -245,6 +263,42 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     Row::new(Id::Append, "Append", Group::Monitor, Kind::Switch)
         .verbs(&[Verb::Monitor])
         .help("Continues a log that exists."),
+    of_llm(Id::SkipLLMHealthCheck, "SkipLLMHealthCheck", Kind::Switch)
+        .help("Does not ask the provider before the story. Also LOCAL_LLM_SKIP_HEALTHCHECK=1."),
+    of_llm(Id::UseLocalLLM, "UseLocalLLM", Kind::Switch)
+        .help("The story by the local provider, which is configured by the options below."),
+    of_llm(Id::UseMockLLM, "UseMockLLM", Kind::Switch)
+        .help("The story without any model: --useMockLLM for the generator."),
+    of_llm(Id::LMStudioEndpoint, "LMStudioEndpoint", LLM_URL)
+        .default("http://127.0.0.1:1234")
+        .help("Where LM Studio answers, whose models leave the card before the scenes."),
+    of_llm(Id::SkipLMStudioUnload, "SkipLMStudioUnload", Kind::Switch)
+        .help("LM Studio keeps its models loaded."),
+    of_llm(Id::LocalLLMProviderUrl, "LocalLLMProviderUrl", LLM_URL)
+        .env(&["LOCAL_STORY_PROVIDER_URL"])
+        .help("The provider of the story."),
+    of_llm(Id::LocalLLMModel, "LocalLLMModel", Kind::Text("NAME", "a model's name"))
+        .env(&["LOCAL_LLM_MODEL"])
+        .help("The model that the provider is asked for."),
+    of_llm(Id::LocalLLMSeed, "LocalLLMSeed", Kind::Text("N", "a number"))
+        .env(&["LOCAL_LLM_SEED"])
+        .help("The seed of the story."),
+    of_llm(
+        Id::LocalLLMTemperature,
+        "LocalLLMTemperature",
+        Kind::Number("a temperature", 0.0, 10.0),
+    )
+    .env(&["LOCAL_LLM_TEMPERATURE"])
+    .help("The temperature of the story; decimals allowed."),
+    of_llm(Id::LocalLLMTimeoutMs, "LocalLLMTimeoutMs", Kind::Number("milliseconds", 1.0, MOST))
+        .env(&["LOCAL_LLM_TIMEOUT_MS"])
+        .help("How long the generator waits for the provider."),
+    of_llm(Id::LocalLLMRequestFormat, "LocalLLMRequestFormat", LLM_FORMAT)
+        .env(&["LOCAL_LLM_REQUEST_FORMAT"])
+        .help("How the provider is spoken to."),
+    of_llm(Id::LocalLLMHealthcheckUrl, "LocalLLMHealthcheckUrl", LLM_URL)
+        .env(&["LOCAL_LLM_HEALTHCHECK_URL"])
+        .help("What is asked before the story, in place of the provider's /v1/models."),
     inert(Id::StopComfyUI, "StopComfyUI", Kind::Switch),
     inert(Id::SkipComfyUI, "SkipComfyUI", Kind::Switch),
     inert(Id::Debug, "Debug", Kind::Switch),
@@ -257,6 +311,11 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         .verbs(Verb::ALL)
         .help("The version. Also -V."),
 ];
+
+/// An option of the script's story and its language model.
+const fn of_llm(id: Id, name: &'static str, kind: Kind) -> Row {
+    Row::new(id, name, Group::Llm, kind).script()
+}
 
 /// An option that the script once documented.
 const fn inert(id: Id, name: &'static str, kind: Kind) -> Row {

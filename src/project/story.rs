@@ -7,26 +7,48 @@ use serde_json::Value;
 
 use crate::text::clean;
 
-/// A story.
+/// A story. Texts are one line each, without control characters; prompts are as they were written.
 #[derive(Clone, Debug)]
 pub struct Story {
+    /// The file that it was read from.
+    pub file: PathBuf,
     /// `storyId`.
     pub id: String,
+    /// `logline`.
+    pub logline: Option<String>,
+    /// `directorsVision`.
+    pub directors_vision: Option<String>,
+    /// `generator`.
+    pub generator: Option<String>,
+    /// `llm`, as the generator wrote it; null where it wrote none.
+    pub llm: Value,
+    /// `warnings`.
+    pub warnings: Vec<String>,
     /// In its own order; never empty.
     pub scenes: Vec<StoryScene>,
 }
 
 /// One scene of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoryScene {
     /// As the story writes it.
     pub id: String,
+    /// `title`.
+    pub title: Option<String>,
+    /// `summary`.
+    pub summary: Option<String>,
     /// The positive prompt.
     pub prompt: String,
     /// The negative one; empty is none.
     pub negative: String,
+    /// `mood`.
+    pub mood: Option<String>,
     /// An image file; a relative path was taken from the story's folder.
     pub keyframe: Option<PathBuf>,
+    /// `expectedFrames`: images that the scene has to have at least.
+    pub expected_frames: Option<u64>,
+    /// `cameraMovement`.
+    pub camera_movement: Option<String>,
 }
 
 impl Story {
@@ -55,8 +77,17 @@ impl Story {
                     .map_err(|why| format!("{name}: scene {}: {why}", index + 1))
             })
             .collect::<Result<_, _>>()?;
-        let id = value["storyId"].as_str().unwrap_or_default();
-        Ok(Story { id: clean(id), scenes })
+        let warnings = value["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(Story {
+            id: line(&value, "storyId").unwrap_or_default(),
+            logline: line(&value, "logline"),
+            directors_vision: line(&value, "directorsVision"),
+            generator: line(&value, "generator"),
+            llm: value["llm"].clone(),
+            warnings: warnings.iter().filter_map(Value::as_str).map(clean).collect(),
+            scenes,
+            file,
+        })
     }
 }
 
@@ -72,9 +103,19 @@ impl StoryScene {
         }
         Ok(StoryScene {
             id,
+            title: line(scene, "title"),
+            summary: line(scene, "summary"),
             prompt,
             negative: text("negativePrompt").unwrap_or_default(),
+            mood: line(scene, "mood"),
             keyframe,
+            expected_frames: scene["expectedFrames"].as_u64(),
+            camera_movement: line(scene, "cameraMovement"),
         })
     }
+}
+
+/// A text of one line; an empty one is none.
+fn line(value: &Value, key: &str) -> Option<String> {
+    value[key].as_str().map(clean).filter(|text| !text.is_empty())
 }

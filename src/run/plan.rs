@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::comfyui::{Texts, Workflow, ids};
 use crate::nearest::nearest;
 use crate::options::{RunOptions, Seed};
-use crate::project::story::Story;
+use crate::project::story::{Story, StoryScene};
 use crate::text::{clean, scene_id};
 
 /// One scene, ready to be sent.
@@ -25,6 +25,8 @@ pub struct Scene {
     pub seed: Option<u64>,
     /// The workflow file, or the template.
     pub source: PathBuf,
+    /// The scene of the story that it was made of.
+    pub story: Option<StoryScene>,
     /// What found no place in the graph and can be done without.
     pub warnings: Vec<String>,
 }
@@ -152,6 +154,7 @@ fn from_file(file: &Path, times: u32) -> Result<Vec<Scene>, String> {
             keyframe: None,
             seed: None,
             source: file.to_owned(),
+            story: None,
             warnings: Vec::new(),
         })
     };
@@ -186,7 +189,8 @@ fn from_story(path: &Path, template: &Path, times: u32) -> Result<Vec<Scene>, St
             );
         }
         let source = template.to_owned();
-        scenes.push(Scene { id, base, workflow, keyframe, seed: None, source, warnings });
+        let story = Some(scene.clone());
+        scenes.push(Scene { id, base, workflow, keyframe, seed: None, source, story, warnings });
     }
     Ok(scenes)
 }

@@ -13,6 +13,46 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
+fn the_language_model_s_side() {
+    let mut desk = Desk::new();
+    let options = desk.run("").llm;
+    assert!(!options.mock && !options.local && !options.skip_health_check && !options.skip_unload);
+    assert_eq!(options.lm_studio.base(), "http://127.0.0.1:1234");
+    assert_eq!((options.provider, options.variables.len()), (None, 0));
+    let line = "-UseLocalLLM -LocalLLMProviderUrl http://u:s3cret@h:1234/v1/chat/completions \
+        -LocalLLMSeed 42 -LocalLLMTemperature 0.35 -SkipLLMHealthCheck -SkipLMStudioUnload";
+    let options = desk.run(line).llm;
+    assert!(options.local && options.skip_health_check && options.skip_unload);
+    let provider = options.provider.clone().expect("a provider");
+    assert_eq!(provider.base(), "http://h:1234/v1/chat/completions");
+    let variables: Vec<_> =
+        options.variables.iter().map(|(name, value)| (*name, value.to_str().unwrap())).collect();
+    let url = "http://u:s3cret@h:1234/v1/chat/completions";
+    let wanted = [
+        ("LOCAL_STORY_PROVIDER_URL", url),
+        ("LOCAL_LLM_SEED", "42"),
+        ("LOCAL_LLM_TEMPERATURE", "0.35"),
+    ];
+    assert_eq!(variables, wanted);
+    assert!(!format!("{options:?}").contains("s3cret"));
+
+    desk.env.insert("LOCAL_LLM_SKIP_HEALTHCHECK", "1");
+    desk.env.insert("LOCAL_STORY_PROVIDER_URL", "not a url");
+    let options = desk.run("");
+    assert!(options.llm.skip_health_check && options.llm.provider.is_none());
+    assert_eq!(options.warnings.len(), 1, "{:?}", options.warnings);
+}
+
+#[test]
+fn the_archive_is_made_where_a_project_is() {
+    let desk = Desk::new();
+    assert!(!desk.run("").archive && desk.run("-Archive").archive);
+    std::fs::create_dir(desk.path("artifacts")).unwrap();
+    assert!(desk.run("").archive && !desk.run("-NoArchive").archive);
+    assert!(!desk.run("-Archive:$false").archive);
+}
+
+#[test]
 fn no_argument_is_a_run_of_defaults() {
     let desk = Desk::new();
     let options = desk.run("");

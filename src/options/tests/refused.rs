@@ -18,8 +18,8 @@ fn lines_of_options() {
         ),
         ("-H x", "-H is ambiguous: -HistoryMaxAttempts or -HeaderFile or -Header or -Help"),
         (
-            "-Sk -St -S",
-            "-S is ambiguous: -SceneMaxWaitSeconds or -SceneHistoryPollIntervalSeconds or -SceneHistoryMaxAttempts or -ScenePostExecutionTimeoutSeconds or -SceneRetryBudget or -StopComfyUI or -SkipComfyUI",
+            "-SkipC -St -S",
+            "-S is ambiguous: -SceneMaxWaitSeconds or -SceneHistoryPollIntervalSeconds or -SceneHistoryMaxAttempts or -ScenePostExecutionTimeoutSeconds or -SceneRetryBudget or -SkipLLMHealthCheck or -SkipLMStudioUnload or -StopComfyUI or -SkipComfyUI",
         ),
         ("--fresh=yes", "--fresh is a switch: it takes no value"),
         ("-Fresh:yes", "-Fresh takes $true or $false after its colon, not 'yes'"),

@@ -25,11 +25,17 @@ fn value(row: &'static Row) -> BoxedStrategy<String> {
         Id::NvidiaSmiGpu => "[0-9]|GPU-[0-9a-f]{1,8}".boxed(),
         Id::SceneFilter => "[a-z]{1,4}(,[a-z]{1,4}){0,2}".boxed(),
         Id::Set => "[0-9]{1,2}\\.[a-z]{1,4}=\\PC{0,6}".boxed(),
-        Id::ComfyUIUrl => "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed(),
+        Id::ComfyUIUrl
+        | Id::LMStudioEndpoint
+        | Id::LocalLLMProviderUrl
+        | Id::LocalLLMHealthcheckUrl => {
+            "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed()
+        }
         Id::Header => "[A-Z]{1,4}: [!-~]{1,6}".boxed(),
         Id::Workflow | Id::Story | Id::Baseline => Just("flow.json".to_owned()).boxed(),
         Id::ProjectRoot => Just("my project".to_owned()).boxed(),
         Id::HeaderFile => Just("empty".to_owned()).boxed(),
+        Id::LocalLLMTemperature => "[0-9](\\.[0-9])?".boxed(),
         Id::LogsDir | Id::ErrorAction => "[a-z:-]{1,6}".boxed(),
         _ => (1_u32..=100).prop_map(|n| n.to_string()).boxed(),
     }
@@ -40,6 +46,8 @@ fn choices() -> impl Strategy<Value = Vec<Choice>> {
         .iter()
         .filter(|row| row.verbs.contains(&Verb::Run))
         .filter(|row| !matches!(row.group, Group::About | Group::Inert))
+        // It contradicts another.
+        .filter(|row| row.id != Id::NoArchive)
         .collect();
     let count = rows.len();
     prop::sample::subsequence(rows, 0..=count).prop_shuffle().prop_flat_map(|rows| {
