@@ -46,7 +46,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Code {
         Ok(Command::Summary(options)) => summary::summary(&options).into(),
         Ok(Command::Monitor(options)) => monitor::monitor(&options),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {error}");
+            text::complain(&error.to_string());
             Exit::Usage.into()
         }
     }

@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::options::SummaryOptions;
 use crate::report::past::{Past, newest};
 use crate::report::{closing, devices, gates};
+use crate::text::complain;
 use crate::vram::gates::Verdict;
 
 /// Prints the statistics of each log or run folder, a run's verdict first; without one, of the
@@ -22,7 +23,7 @@ pub fn summary(options: &SummaryOptions) -> Exit {
             exit
         }
         Err(why) => {
-            let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {why}");
+            complain(&why);
             Exit::Usage
         }
     }
@@ -39,7 +40,7 @@ fn blocks(options: &SummaryOptions) -> Result<(String, Exit), String> {
         .map(|past| judged(past, options, &baselines))
         .collect();
     for note in judged.iter().filter_map(|(past, _)| past.note.as_ref()) {
-        let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {note}");
+        complain(note);
     }
     let all_held = judged.iter().flat_map(|(_, verdicts)| verdicts).all(Verdict::held);
     let exit = if all_held || !options.gates.any() { Exit::Success } else { Exit::Gate };

@@ -1,5 +1,7 @@
 //! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder.
 
+use std::io::Write;
+
 /// One line without control characters: what a server, a story or a workflow says, before it
 /// reaches a terminal, a log or a page. Line breaks and tabs become one space each.
 #[must_use]
@@ -11,6 +13,12 @@ pub fn clean(text: &str) -> String {
         .collect::<String>()
         .trim_end()
         .to_owned()
+}
+
+/// One line on standard error, with the program's name before it: what keeps it from having any
+/// other place to say it.
+pub fn complain(why: &str) {
+    let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {}", clean(why));
 }
 
 /// Characters that reorder or hide what stands around them.

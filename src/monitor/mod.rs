@@ -27,6 +27,7 @@ use crate::run::interrupt;
 use crate::run::journal::{Journal, Live, Output};
 use crate::run::recorder::Recorder;
 use crate::run::wait::{Event, Wait};
+use crate::text::complain;
 use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
 use crate::vram::sampler::{Sampled, Sampler, tick_of, took_ms};
@@ -54,7 +55,7 @@ pub fn monitor(options: &MonitorOptions) -> Code {
     let clock = Clock::start();
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
     let journal = Journal::new(clock, None, output);
-    let recorder = Recorder::tallying(log, options.sample_interval);
+    let recorder = Recorder::tallying(log, options.sampling.interval);
     let (sender, receiver) = mpsc::channel();
     let heard = interrupt::listen(sender.clone());
     let mut wait = Wait::new((sender, receiver), recorder, journal);
@@ -74,7 +75,7 @@ fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, Strin
         if !options.append {
             File::create_new(path)?;
         }
-        Writer::create(path, options.sample_interval)
+        Writer::create(path, options.sampling.interval)
     };
     match open() {
         Ok(writer) => Ok(Some((path.clone(), writer))),
@@ -86,7 +87,7 @@ fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, Strin
 }
 
 fn refuse(why: &str, code: Code) -> Code {
-    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {why}");
+    complain(why);
     code
 }
 
@@ -142,7 +143,7 @@ impl Monitor<'_> {
         let tell = move |sampled| drop(sender.send(Event::Sampled(sampled)));
         let (read, gauge) = (readings.read(), readings.gauge());
         let instead = move |at| gauge.instead(at);
-        Sampler::start(self.options.sample_interval, self.clock, read, instead, tell)
+        Sampler::start(self.options.sampling.interval, self.clock, read, instead, tell)
             .inspect_err(|error| {
                 self.wait.journal.say(&format!("WARNING: nothing is sampled: no thread: {error}"));
             })
@@ -195,7 +196,7 @@ impl Monitor<'_> {
         let at = self.clock.now();
         let sent = Instant::now();
         let answer = readings.read()();
-        let took_ms = took_ms(sent.elapsed(), self.options.sample_interval);
+        let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
         let tick = tick_of(at, took_ms, answer, || readings.gauge().instead(sent));
         self.wait.recorder.record(&Sampled::Tick(tick));
     }

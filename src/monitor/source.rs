@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::comfyui::{Client, Target};
 use crate::options::MonitorOptions;
-use crate::run::gauge::{Gauge, TIMEOUT, Wish};
+use crate::run::gauge::{Gauge, TIMEOUT};
 use crate::run::reach;
 use crate::run::wait::Wait;
 use crate::vram::reading::Miss;
@@ -28,14 +28,9 @@ impl Readings {
             .map(|target| Client::with_timeout(target, TIMEOUT))
             .collect();
         let stats = clients.iter().find_map(|client| client.system_stats().ok());
-        let wish = Wish {
-            gpu: options.gpu,
-            source: options.vram_source,
-            card: options.nvidia_smi_gpu.as_ref(),
-            interval: options.sample_interval,
-            local: options.server.url.is_loopback(),
-        };
-        let gauge = Arc::new(Gauge::new(&wish, stats.as_ref(), wait.sender()));
+        let local = options.server.url.is_loopback();
+        let gauge = Gauge::new(&options.sampling, local, stats.as_ref(), wait.sender());
+        let gauge = Arc::new(gauge);
         Readings { gauge, clients: Arc::new(clients) }
     }
 
@@ -61,7 +56,7 @@ impl Readings {
 /// The line for a first tick without a reading.
 pub fn nothing(options: &MonitorOptions, miss: Miss) -> String {
     let base = options.server.url.base();
-    let (gpu, why) = (options.gpu, miss.name());
+    let (gpu, why) = (options.sampling.gpu, miss.name());
     match miss {
         Miss::NoDevice => {
             format!("ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled")

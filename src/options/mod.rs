@@ -14,6 +14,7 @@ mod names;
 mod places;
 mod row;
 mod run;
+mod sampling;
 mod say;
 mod server;
 mod table;
@@ -35,7 +36,8 @@ pub use crate::vram::nvidia_smi::CardId;
 pub use gates::GateOptions;
 pub use llm::LlmOptions;
 pub use monitor::MonitorOptions;
-pub use run::{Assignment, RunOptions, Seed, SummaryOptions, VramSource};
+pub use run::{Assignment, RunOptions, Seed, SummaryOptions};
+pub use sampling::{SamplingOptions, VramSource};
 pub use server::ServerOptions;
 pub use url::ServerUrl;
 

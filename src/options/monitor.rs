@@ -8,10 +8,10 @@ use super::gates::{GateOptions, gates};
 use super::lexer::Item;
 use super::line::Line;
 use super::row::Id;
-use super::run::{VramSource, nvidia_smi_gpu, vram_source};
+use super::sampling::{SamplingOptions, sampling};
 use super::say::quoted;
 use super::server::{ServerOptions, server};
-use super::{CardId, UsageError, places};
+use super::{UsageError, places};
 
 /// The options of `monitor`. Every path is absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +25,8 @@ pub struct MonitorOptions {
     pub log: Option<PathBuf>,
     /// Whether a log that exists is continued.
     pub append: bool,
-    /// The time between two samples: 0.05 to 3600 s. Default 1.
-    pub sample_interval: Duration,
-    /// The position among the server's devices of the one to sample. Default 0.
-    pub gpu: usize,
-    /// Who gives the readings.
-    pub vram_source: VramSource,
-    /// Which card of nvidia-smi that device is, if the user named it.
-    pub nvidia_smi_gpu: Option<CardId>,
+    /// How memory is sampled.
+    pub sampling: SamplingOptions,
     /// What has to hold of the memory.
     pub gates: GateOptions,
     /// How the server is reached.
@@ -55,17 +49,13 @@ pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
         let log = append.spelling.write(Id::Log.row().name);
         return Err(UsageError(format!("{} needs {log} FILE", append.label())));
     }
-    let gpu = line.whole(Id::Gpu)?;
     let server = server(line)?;
     Ok(MonitorOptions {
         command,
         duration: duration.map(|_| line.decimal_seconds(Id::Duration)).transpose()?,
         log,
         append: line.on(Id::Append),
-        sample_interval: line.decimal_seconds(Id::SampleIntervalSeconds)?,
-        gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
-        vram_source: vram_source(line, &server)?,
-        nvidia_smi_gpu: nvidia_smi_gpu(line)?,
+        sampling: sampling(line, &server)?,
         gates: gates(line)?,
         server,
         quiet: line.on(Id::Quiet),

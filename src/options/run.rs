@@ -7,9 +7,9 @@ use super::gates::{GateOptions, gates};
 use super::line::{Line, Setting};
 use super::llm::{LlmOptions, llm};
 use super::row::Id;
+use super::sampling::{SamplingOptions, sampling};
 use super::server::{ServerOptions, server};
 use super::{UsageError, places, values};
-use crate::vram::nvidia_smi::CardId;
 
 /// One input of one node that the user sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,18 +32,6 @@ pub enum Seed {
     Random,
     /// This number.
     Fixed(u64),
-}
-
-/// Who gives the readings of memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum VramSource {
-    /// `ComfyUI`; nvidia-smi where that misses one, if the server is on this machine.
-    #[default]
-    Auto,
-    /// `ComfyUI` alone.
-    ComfyUi,
-    /// nvidia-smi alone; the server is on this machine.
-    NvidiaSmi,
 }
 
 /// The options of a run. Every path is absolute.
@@ -88,14 +76,8 @@ pub struct RunOptions {
     pub scene_retry_budget: u32,
     /// How long an unreachable server is waited for at the start, in whole seconds. Default 0.
     pub wait_for_comfyui: Duration,
-    /// The time between two samples: 0.05 to 3600 s. Default 5, with a gate 1.
-    pub sample_interval: Duration,
-    /// The position among the server's devices of the one that is told of. Default 0.
-    pub gpu: usize,
-    /// Who gives the readings.
-    pub vram_source: VramSource,
-    /// Which card of nvidia-smi that device is, if the user named it.
-    pub nvidia_smi_gpu: Option<CardId>,
+    /// How memory is sampled.
+    pub sampling: SamplingOptions,
     /// What has to hold of the memory.
     pub gates: GateOptions,
     /// How the server is reached.
@@ -134,7 +116,6 @@ pub struct SummaryOptions {
 
 pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
     let places = places::of_run(line)?;
-    let gpu = line.whole(Id::Gpu)?;
     let filter = line.given(Id::SceneFilter).map(Setting::from);
     let story = line.given(Id::Story).map(|given| places::existing(given, line));
     let server = server(line)?;
@@ -160,10 +141,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         post_execution_timeout: line.seconds(Id::PostExecutionTimeoutSeconds)?,
         scene_retry_budget: line.whole(Id::SceneRetryBudget)?,
         wait_for_comfyui: line.seconds(Id::WaitForComfyUI)?,
-        sample_interval: line.decimal_seconds(Id::SampleIntervalSeconds)?,
-        gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
-        vram_source: vram_source(line, &server)?,
-        nvidia_smi_gpu: nvidia_smi_gpu(line)?,
+        sampling: sampling(line, &server)?,
         gates: gates(line)?,
         server,
         logs_dir: places::logs_dir(line, &places.root)?,
@@ -186,23 +164,6 @@ fn archive(line: &Line, root: &Path) -> Result<bool, UsageError> {
         }
         (wanted, _) => Ok(wanted),
     }
-}
-
-/// nvidia-smi tells of this machine's cards and of no other's.
-pub(super) fn vram_source(line: &Line, server: &ServerOptions) -> Result<VramSource, UsageError> {
-    let setting = line.setting(Id::VramSource);
-    let source = values::vram_source(&setting)?;
-    if source == VramSource::NvidiaSmi && !server.url.is_loopback() {
-        return Err(UsageError(format!(
-            "{} nvidia-smi is a card of this machine, and {} is another one: leave it out",
-            setting.label, server.url
-        )));
-    }
-    Ok(source)
-}
-
-pub(super) fn nvidia_smi_gpu(line: &Line) -> Result<Option<CardId>, UsageError> {
-    line.given(Id::NvidiaSmiGpu).map(|given| values::card(&given.into())).transpose()
 }
 
 pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::wait::Event;
 use crate::clock::Clock;
 use crate::comfyui::{Client, Stats, Target};
-use crate::options::{CardId, VramSource};
+use crate::options::{SamplingOptions, VramSource};
 use crate::vram::nvidia_smi::{Absent, NvidiaSmi, Wanted, Watch};
 use crate::vram::reading::{Miss, Reading, Source};
 use crate::vram::sampler::{Answer, Sampler};
@@ -27,30 +27,22 @@ pub struct Gauge {
     events: Sender<Event>,
 }
 
-/// What is asked for of a gauge.
-pub struct Wish<'a> {
-    /// The position of the device among the server's.
-    pub gpu: usize,
-    /// Who may give the readings.
-    pub source: VramSource,
-    /// The card of nvidia-smi, if the user named it.
-    pub card: Option<&'a CardId>,
-    /// The time between two samples.
-    pub interval: Duration,
-    /// The server is on this machine: then nvidia-smi's cards may be its.
-    pub local: bool,
-}
-
 impl Gauge {
-    /// Starts nvidia-smi where it may be needed, without waiting for it. `stats` is what the
-    /// server said of itself; without it nvidia-smi is to give what readings there are, and that
+    /// Starts nvidia-smi where it may be needed, without waiting for it. `local`: the server is on
+    /// this machine, so that nvidia-smi's cards may be its. `stats` is what the server said of
+    /// itself; without it nvidia-smi is to give what readings there are, and that
     /// it cannot is no news.
-    pub fn new(wish: &Wish, stats: Option<&Stats>, events: Sender<Event>) -> Self {
-        let watch = |wanted| Watch::new(Arc::new(NvidiaSmi::start(wish.interval)), wanted);
-        let alone = wish.source == VramSource::NvidiaSmi;
+    pub fn new(
+        sampling: &SamplingOptions,
+        local: bool,
+        stats: Option<&Stats>,
+        events: Sender<Event>,
+    ) -> Self {
+        let watch = |wanted| Watch::new(Arc::new(NvidiaSmi::start(sampling.interval)), wanted);
+        let alone = sampling.source == VramSource::NvidiaSmi;
         Gauge {
-            gpu: wish.gpu,
-            watch: wanted(wish, stats).map(watch),
+            gpu: sampling.gpu,
+            watch: wanted(sampling, local, stats).map(watch),
             alone,
             told: AtomicBool::new(stats.is_none() && !alone),
             events,
@@ -137,16 +129,16 @@ impl Gauge {
 }
 
 /// The card to be watched, if nvidia-smi is to be asked at all.
-fn wanted(wish: &Wish, stats: Option<&Stats>) -> Option<Wanted> {
-    let device = stats.and_then(|stats| stats.devices.get(wish.gpu));
+fn wanted(sampling: &SamplingOptions, local: bool, stats: Option<&Stats>) -> Option<Wanted> {
+    let device = stats.and_then(|stats| stats.devices.get(sampling.gpu));
     let cuda = device.filter(|device| device.kind == "cuda");
     let no_cuda = stats.is_some() && cuda.is_none();
-    match wish.source {
+    match sampling.source {
         VramSource::ComfyUi => return None,
-        VramSource::Auto if !wish.local || no_cuda => return None,
+        VramSource::Auto if !local || no_cuda => return None,
         VramSource::Auto | VramSource::NvidiaSmi => {}
     }
-    if let Some(id) = wish.card {
+    if let Some(id) = &sampling.card {
         return Some(Wanted::Named(id.clone()));
     }
     Some(cuda.map_or(Wanted::Only, |device| Wanted::Device {

@@ -37,12 +37,12 @@ use crate::report::devices::OtherDevice;
 use crate::report::past::Past;
 use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
 use crate::report::{closing, devices, gates, metadata};
-use crate::text::clean;
+use crate::text::complain;
 use crate::vram::log::names;
 use crate::vram::sampler::{self, Sampled};
 use crate::vram::statistics::Statistics;
 
-use gauge::{Gauge, Wish};
+use gauge::Gauge;
 use journal::{Journal, Output};
 use plan::Scene;
 use recorder::Recorder;
@@ -74,7 +74,7 @@ pub fn run(options: &RunOptions) -> Exit {
     };
     let mut journal = Journal::new(clock, Some(folder.join("run-summary.txt")), output);
     let log = folder.join(names::MAIN);
-    let (recorder, no_log) = Recorder::new(&log, options.sample_interval);
+    let (recorder, no_log) = Recorder::new(&log, options.sampling.interval);
     let (sender, receiver) = mpsc::channel();
     if let Err(error) = interrupt::listen(sender.clone()) {
         journal.say(&format!("WARNING: Ctrl-C ends this run without clearing up: {error}"));
@@ -111,7 +111,7 @@ pub fn run(options: &RunOptions) -> Exit {
 }
 
 fn refuse(why: &str, exit: Exit) -> Exit {
-    let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {}", clean(why));
+    complain(why);
     exit
 }
 
@@ -122,7 +122,7 @@ fn settings(options: &RunOptions) -> Settings {
         history_max_attempts: options.history_max_attempts,
         post_execution_timeout_seconds: options.post_execution_timeout.as_secs(),
         scene_retry_budget: options.scene_retry_budget,
-        sample_interval_seconds: options.sample_interval.as_secs_f64(),
+        sample_interval_seconds: options.sampling.interval.as_secs_f64(),
     }
 }
 
@@ -154,15 +154,10 @@ impl Run<'_> {
         };
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
         self.meet(&client, &stats, scenes.len());
-        let wish = Wish {
-            gpu: self.options.gpu,
-            source: self.options.vram_source,
-            card: self.options.nvidia_smi_gpu.as_ref(),
-            interval: self.options.sample_interval,
-            local: self.options.server.url.is_loopback(),
-        };
-        let gauge = Arc::new(Gauge::new(&wish, Some(&stats), self.wait.sender()));
-        let sampler = gauge.sampler(self.options.sample_interval, self.clock, target);
+        let local = self.options.server.url.is_loopback();
+        let gauge = Gauge::new(&self.options.sampling, local, Some(&stats), self.wait.sender());
+        let gauge = Arc::new(gauge);
+        let sampler = gauge.sampler(self.options.sampling.interval, self.clock, target);
         if let Err(error) = &sampler {
             self.wait.journal.say(&format!("WARNING: no VRAM is recorded: no thread: {error}"));
         }
@@ -186,7 +181,7 @@ impl Run<'_> {
 
     /// Notes who the server is and says what will be done.
     fn meet(&mut self, client: &Client, stats: &Stats, scenes: usize) {
-        let device = stats.devices.get(self.options.gpu);
+        let device = stats.devices.get(self.options.sampling.gpu);
         let server = &mut self.record.server;
         server.comfyui.clone_from(&stats.comfyui);
         server.pytorch.clone_from(&stats.pytorch);
@@ -204,9 +199,9 @@ impl Run<'_> {
 
     fn record_others(&mut self, stats: &Stats) {
         let known = stats.devices.iter().enumerate().filter(|(_, device)| device.memory.is_some());
-        for (gpu, device) in known.filter(|(gpu, _)| *gpu != self.options.gpu) {
+        for (gpu, device) in known.filter(|(gpu, _)| *gpu != self.options.sampling.gpu) {
             let path = self.folder.join(names::of_device(gpu));
-            match self.wait.recorder.also(gpu, &path, self.options.sample_interval) {
+            match self.wait.recorder.also(gpu, &path, self.options.sampling.interval) {
                 Ok(()) => self.others.push((gpu, device.name.clone())),
                 Err(why) => self.wait.journal.say(&format!("WARNING: {why}")),
             }
@@ -251,6 +246,12 @@ impl Run<'_> {
                 let what = format!("{}/{}", index + 1, scenes.len());
                 scene::run(&mut stage, scene, &what)
             });
+            let (done, every) = (index + 1, self.options.memory_cleanup_interval as usize);
+            let is_due = every > 0 && done % every == 0;
+            if is_due && stage.over.is_none() && stage.wait.check().is_ok() {
+                // An interrupt is seen by the next scene.
+                let _ = stage.clean_up(&scene.id);
+            }
         }
         // A prompt that outlived its cancel, or a server that came back: asked once more.
         if !stage.unfinished.is_empty() && !stage.wait.interrupted() {
@@ -278,7 +279,7 @@ impl Run<'_> {
         let answer = gauge.read(client);
         // What it said of the other devices comes by the channel.
         self.wait.drain();
-        let took_ms = sampler::took_ms(sent.elapsed(), self.options.sample_interval);
+        let took_ms = sampler::took_ms(sent.elapsed(), self.options.sampling.interval);
         let tick = sampler::tick_of(at, took_ms, answer, || gauge.instead(sent));
         let after = tick.result.ok().map(|(reading, _)| reading);
         if let Some(problem) = self.wait.recorder.record(&Sampled::Tick(tick)) {

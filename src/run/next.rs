@@ -41,20 +41,20 @@ pub fn command(
     if options.logs_dir != options.project_root.join("logs") {
         add("-LogsDir", options.logs_dir.display().to_string());
     }
-    if options.gpu != 0 {
-        add("-Gpu", options.gpu.to_string());
+    if options.sampling.gpu != 0 {
+        add("-Gpu", options.sampling.gpu.to_string());
     }
-    match options.vram_source {
+    match options.sampling.source {
         VramSource::Auto => {}
         VramSource::ComfyUi => add("-VramSource", "comfyui".into()),
         VramSource::NvidiaSmi => add("-VramSource", "nvidia-smi".into()),
     }
-    if let Some(card) = &options.nvidia_smi_gpu {
+    if let Some(card) = &options.sampling.card {
         add("-NvidiaSmiGpu", card.to_string());
     }
     let interval = Duration::from_secs(if options.gates.any() { 1 } else { 5 });
-    if options.sample_interval != interval {
-        add("-SampleIntervalSeconds", options.sample_interval.as_secs_f64().to_string());
+    if options.sampling.interval != interval {
+        add("-SampleIntervalSeconds", options.sampling.interval.as_secs_f64().to_string());
     }
     if options.scene_retry_budget != 1 {
         add("-SceneRetryBudget", options.scene_retry_budget.to_string());

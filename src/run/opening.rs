@@ -47,11 +47,11 @@ pub fn plan(options: &RunOptions, stats: &Stats, queue: Option<usize>, scenes: u
     let mut parts = Vec::new();
     parts.extend(stats.comfyui.as_ref().map(|version| format!("ComfyUI {version}")));
     parts.extend(stats.pytorch.as_ref().map(|version| format!("PyTorch {version}")));
-    match stats.devices.get(options.gpu) {
+    match stats.devices.get(options.sampling.gpu) {
         Some(device) => parts.extend(of_device(device)),
         None => parts.push(format!(
             "no device {} (it lists {}): no VRAM is recorded",
-            options.gpu,
+            options.sampling.gpu,
             stats.devices.len()
         )),
     }
@@ -63,7 +63,7 @@ pub fn plan(options: &RunOptions, stats: &Stats, queue: Option<usize>, scenes: u
         "{}, at most {wait} s each and {}: at worst {worst}; VRAM every {} s; {}",
         counted(scenes as u64, "scene", "scenes"),
         counted(retries.into(), "retry", "retries"),
-        options.sample_interval.as_secs_f64(),
+        options.sampling.interval.as_secs_f64(),
         parts.join(", ")
     )
 }

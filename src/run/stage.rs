@@ -8,6 +8,7 @@ use super::wait::{Interrupted, Wait};
 use crate::clock::Clock;
 use crate::comfyui::{CallError, Client, Ids, Place};
 use crate::options::RunOptions;
+use crate::vram::reading::Reading;
 
 /// How long a cancelled prompt is watched.
 const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ const CANCEL_AGAIN: Duration = Duration::from_secs(10);
 const FREE_AT_LEAST: Duration = Duration::from_secs(1);
 /// And nothing waits longer than this for memory to stop coming free.
 const FREE_AT_MOST: Duration = Duration::from_secs(10);
+/// MB that come and go by themselves: the system memory of a CPU server is never quite still.
+const STILL: u64 = 16;
 
 /// A prompt of ours that has not been seen gone.
 #[derive(Clone, Debug)]
@@ -202,34 +205,51 @@ impl Stage<'_> {
     }
 
     /// Empties the server's cache and memory, and waits until that has happened: at least 1 s,
-    /// then until free memory has stopped rising, 10 s at most.
+    /// then until free memory has stopped rising, 10 s at most. Returns the MB in use before and
+    /// after, where the server told both.
     ///
     /// # Errors
     /// [`Interrupted`]; that it was refused is told and nothing more.
-    pub fn free(&mut self) -> Result<(), Interrupted> {
+    pub fn free(&mut self) -> Result<Option<(u64, u64)>, Interrupted> {
         self.wait.check()?;
+        let before = self.memory();
         if let Err(error) = self.client.free() {
             self.wait.journal.say(&format!("WARNING: nothing was freed: {error}"));
-            return Ok(());
+            return Ok(None);
         }
         self.freed = true;
         let begun = Instant::now();
         self.wait.pause(FREE_AT_LEAST)?;
-        let mut before = self.free_mb();
+        let mut last = self.memory();
         while begun.elapsed() < FREE_AT_MOST {
             self.wait.pause(Duration::from_millis(300))?;
-            let now = self.free_mb();
-            // System memory of a CPU server is never quite still.
-            if now.zip(before).is_none_or(|(now, before)| now <= before + 16) {
+            let now = self.memory();
+            let free = |memory: Option<Reading>| memory.and_then(|memory| memory.free);
+            let risen = free(now).zip(free(last)).is_some_and(|(now, last)| now > last + STILL);
+            last = now.or(last);
+            if !risen {
                 break;
             }
-            before = now;
+        }
+        Ok(before.zip(last).map(|(before, after)| (before.used, after.used)))
+    }
+
+    /// Empties the server's memory after every so many scenes, and says what that gave.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn clean_up(&mut self, scene: &str) -> Result<(), Interrupted> {
+        if let Some((before, after)) = self.free()? {
+            let freed = match before.saturating_sub(after) {
+                freed if freed <= STILL => "freed nothing".to_owned(),
+                freed => format!("freed {freed} MB (used {before} to {after} MB)"),
+            };
+            self.wait.journal.say(&format!("Memory cleanup after {scene}: {freed}"));
         }
         Ok(())
     }
 
-    fn free_mb(&self) -> Option<u64> {
-        let stats = self.client.system_stats().ok()?;
-        stats.devices.get(self.options.gpu)?.memory?.free
+    fn memory(&self) -> Option<Reading> {
+        self.client.system_stats().ok()?.devices.get(self.options.sampling.gpu)?.memory
     }
 }

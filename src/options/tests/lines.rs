@@ -64,9 +64,9 @@ fn no_argument_is_a_run_of_defaults() {
     assert_eq!(options.poll_interval, seconds(2));
     assert_eq!(options.post_execution_timeout, seconds(30));
     assert_eq!((options.history_max_attempts, options.scene_retry_budget), (0, 1));
-    assert_eq!((options.wait_for_comfyui, options.sample_interval), (seconds(0), seconds(5)));
-    assert_eq!((options.gpu, options.server.url.base()), (0, "http://127.0.0.1:8188"));
-    assert_eq!((options.vram_source, options.nvidia_smi_gpu), (VramSource::Auto, None));
+    assert_eq!((options.wait_for_comfyui, options.sampling.interval), (seconds(0), seconds(5)));
+    assert_eq!((options.sampling.gpu, options.server.url.base()), (0, "http://127.0.0.1:8188"));
+    assert_eq!((options.sampling.source, options.sampling.card), (VramSource::Auto, None));
     assert!(!options.fresh && !options.fast_iteration && !options.quiet && !options.json);
     assert!(options.server.headers.is_empty() && options.warnings.is_empty());
 }
@@ -193,7 +193,7 @@ fn scenes_and_inputs() {
     assert_eq!((options.set, options.seed, options.fresh), (set.to_vec(), Seed::Fixed(255), true));
     let seed = desk.run("--seed RANDOM --sample-interval-seconds .25 --poll-interval-seconds 0x2");
     assert_eq!(seed.seed, Seed::Random);
-    assert_eq!(seed.sample_interval, Duration::from_millis(250));
+    assert_eq!(seed.sampling.interval, Duration::from_millis(250));
     assert_eq!(seed.poll_interval, seconds(2));
 }
 
@@ -205,16 +205,16 @@ fn sources_and_cards() {
         ("ComfyUI", VramSource::ComfyUi),
         ("NVIDIA-SMI", VramSource::NvidiaSmi),
     ] {
-        assert_eq!(desk.run(&format!("-VramSource {word}")).vram_source, source);
-        assert_eq!(desk.run(&format!("--vram-source={word}")).vram_source, source);
+        assert_eq!(desk.run(&format!("-VramSource {word}")).sampling.source, source);
+        assert_eq!(desk.run(&format!("--vram-source={word}")).sampling.source, source);
     }
-    let card = |word: &str| desk.run(&format!("--nvidia-smi-gpu {word}")).nvidia_smi_gpu;
+    let card = |word: &str| desk.run(&format!("--nvidia-smi-gpu {word}")).sampling.card;
     assert_eq!(card("0"), Some(CardId::Index(0)));
     let uuid = "GPU-5ab0c1d2-0000-4e1f-9d5f-000000000001";
     assert_eq!(card(uuid), Some(CardId::Uuid(uuid.into())));
-    assert_eq!(desk.run("-NvidiaSmiGpu:gpu-5").nvidia_smi_gpu, Some(CardId::Uuid("gpu-5".into())));
+    assert_eq!(desk.run("-NvidiaSmiGpu:gpu-5").sampling.card, Some(CardId::Uuid("gpu-5".into())));
     let local = desk.run("-VramSource nvidia-smi -ComfyUIUrl http://localhost:1");
-    assert_eq!(local.vram_source, VramSource::NvidiaSmi);
+    assert_eq!(local.sampling.source, VramSource::NvidiaSmi);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn gates_and_their_interval() {
         ("-MaxPeakMB 1 -Sample 5", 5),
         ("", 5),
     ] {
-        assert_eq!(desk.run(line).sample_interval, seconds(interval), "{line}");
+        assert_eq!(desk.run(line).sampling.interval, seconds(interval), "{line}");
     }
     let summary = desk.summary("summary --max-growth-mb=0 -baseline:flows");
     assert_eq!(summary.gates.limits, Limits { peak_mb: None, growth_mb: Some(0) });

@@ -9,7 +9,7 @@ fn no_argument_samples_once_a_second() {
     let desk = Desk::new().env("COMFYUI_URL", "http://gpu-2:1");
     let options = desk.monitor("monitor");
     assert_eq!((options.command, options.duration, options.log), (None, None, None));
-    assert_eq!((options.sample_interval, options.gpu), (Duration::from_secs(1), 0));
+    assert_eq!((options.sampling.interval, options.sampling.gpu), (Duration::from_secs(1), 0));
     assert_eq!(options.server.url.base(), "http://gpu-2:1");
     assert!(!options.append && !options.quiet);
 }
@@ -21,10 +21,10 @@ fn what_follows_the_dashes_is_the_command_s_own() {
     let command = options.command.expect("a command");
     assert_eq!(command, ["tool", "-h", "--log", "x", "--", "-V"]);
     assert_eq!((options.log, options.append), (Some(desk.path("l.log")), true));
-    assert_eq!(options.sample_interval, Duration::from_millis(200));
+    assert_eq!(options.sampling.interval, Duration::from_millis(200));
     let timed = desk.monitor("monitor --duration 1.5 --gpu 1 --header X:1 -Quiet -Append:$false");
     assert_eq!((timed.duration, timed.command), (Some(Duration::from_millis(1500)), None));
-    assert_eq!((timed.gpu, timed.quiet, timed.server.headers.len()), (1, true, 1));
+    assert_eq!((timed.sampling.gpu, timed.quiet, timed.server.headers.len()), (1, true, 1));
 }
 
 #[test]
