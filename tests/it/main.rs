@@ -1,6 +1,7 @@
 //! The program as a user meets it, against a stand-in server.
 
 mod cancelling;
+mod cleanup;
 mod command_line;
 mod devices;
 mod downloads;

@@ -164,13 +164,7 @@ fn out_of_memory_frees_before_it_tries_again_and_has_its_code() {
         .says("FAILED: 1 of 1 scenes, exit 5 (out of memory)")
         .says("✗ a  outOfMemory, 2 attempts: node 2 OutOfMemory: torch.OutOfMemoryError: Allocation on device");
     ended(&folder, &[("outOfMemory", "torch.OutOfMemoryError")]);
-    let posts: Vec<_> = server
-        .requests()
-        .into_iter()
-        .filter(|request| request.method == "POST")
-        .map(|request| request.path)
-        .collect();
-    assert_eq!(posts, ["/prompt", "/free", "/prompt"]);
+    assert_eq!(server.posts(), ["/prompt", "/free", "/prompt"]);
 }
 
 #[test]

@@ -136,6 +136,12 @@ impl StandIn {
         self.world.look(|state| state.requests.clone())
     }
 
+    /// The paths of all POSTs so far, in order.
+    pub fn posts(&self) -> Vec<String> {
+        let posts = self.requests().into_iter().filter(|request| request.method == "POST");
+        posts.map(|request| request.path).collect()
+    }
+
     /// How many prompts executed anything, that is, did not come from the cache alone.
     pub fn executed(&self) -> usize {
         self.world.look(|state| state.executed)
