@@ -4,6 +4,7 @@
 //! between is the one in `wait`, where the sampler's readings reach the log.
 
 mod attempt;
+mod close;
 mod course;
 mod ending;
 mod folder;
@@ -11,6 +12,7 @@ mod follow;
 pub(crate) mod gauge;
 pub(crate) mod interrupt;
 pub(crate) mod journal;
+mod measuring;
 mod next;
 mod opening;
 mod outputs;
@@ -19,35 +21,30 @@ pub(crate) mod reach;
 pub(crate) mod recorder;
 mod scene;
 mod stage;
+mod stop;
 mod submit;
 pub(crate) mod wait;
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::comfyui::{Client, Stats};
+use crate::comfyui::Client;
 use crate::exit::Exit;
-use crate::files::write_whole;
 use crate::options::RunOptions;
-use crate::report::devices::OtherDevice;
 use crate::report::past::Past;
 use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
-use crate::report::{closing, devices, gates, metadata};
 use crate::text::complain;
 use crate::vram::log::names;
-use crate::vram::sampler::{self, Sampled};
-use crate::vram::statistics::Statistics;
 
-use gauge::Gauge;
 use journal::{Journal, Output};
+use measuring::Measured;
 use plan::Scene;
 use recorder::Recorder;
 use stage::Stage;
-use wait::{Interrupted, Wait};
+use stop::Stop;
+use wait::Wait;
 
 /// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
 /// what keeps a run from having a folder is told on standard error alone.
@@ -88,6 +85,7 @@ pub fn run(options: &RunOptions) -> Exit {
         clock,
         folder,
         wait: Wait::new((sender, receiver), recorder, journal),
+        scenes,
         record: RunRecord {
             id,
             folder: String::new(),
@@ -106,8 +104,8 @@ pub fn run(options: &RunOptions) -> Exit {
         others: Vec::new(),
     };
     run.record.folder = slashes(&run.folder);
-    run.generate(&scenes);
-    run.close(&scenes, &log, &baselines)
+    run.carry_out();
+    run.close(&log, &baselines)
 }
 
 fn refuse(why: &str, exit: Exit) -> Exit {
@@ -131,6 +129,7 @@ struct Run<'a> {
     clock: Clock,
     folder: PathBuf,
     wait: Wait,
+    scenes: Vec<Scene>,
     record: RunRecord,
     /// Nobody listened at the server's address yet.
     waiting_helps: bool,
@@ -139,85 +138,47 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Reaches the server, samples, and runs the scenes; the sampling ends with it.
-    fn generate(&mut self, scenes: &[Scene]) {
-        let reached = reach::reach(self.options, &mut self.wait);
-        let (target, stats) = match reached {
-            Ok(Ok(reached)) => reached,
-            Ok(Err(none)) => {
-                self.wait.journal.say(&format!("ERROR: {}", none.why));
-                self.record.failure = Some((Exit::Unreachable, none.why));
+    /// Reaches the server, and runs the scenes while its memory is sampled.
+    fn carry_out(&mut self) {
+        let measured = match self.reach() {
+            Ok(measured) => measured,
+            Err(stop) => return self.stopped(stop),
+        };
+        self.generate(&measured.client);
+        self.last_reading(measured);
+    }
+
+    fn reach(&mut self) -> Result<Measured, Stop> {
+        let reached = reach::reach(self.options, &mut self.wait)?;
+        let measured = match reached {
+            Ok((target, stats)) => self.measure(target, &stats),
+            Err(none) => {
                 self.waiting_helps = none.waiting_helps;
-                return self.skip(scenes, "no ComfyUI");
+                let exit = Exit::Unreachable;
+                Err(Stop::Failed { exit, why: none.why, skipped: "no ComfyUI" })
             }
-            Err(Interrupted) => return self.skip(scenes, "interrupted"),
         };
-        let client = Client::new(target.clone(), self.options.post_execution_timeout);
-        self.meet(&client, &stats, scenes.len());
-        let local = self.options.server.url.is_loopback();
-        let gauge = Gauge::new(&self.options.sampling, local, Some(&stats), self.wait.sender());
-        let gauge = Arc::new(gauge);
-        let sampler = gauge.sampler(self.options.sampling.interval, self.clock, target);
-        if let Err(error) = &sampler {
-            self.wait.journal.say(&format!("WARNING: no VRAM is recorded: no thread: {error}"));
-        }
-        if self.wait.first_tick(gauge::TIMEOUT * 2).is_err() {
-            return self.skip(scenes, "interrupted");
-        }
-        if let Some(first) = self.wait.recorder.first() {
-            self.wait.journal.say(&opening::initial(&first));
-        }
-        self.scenes(&client, scenes);
-        drop(sampler);
-        self.wait.drain();
-        self.last_reading(&client, &gauge);
+        self.wait.journal.block(&opening::rules(self.options));
+        measured
     }
 
-    fn skip(&mut self, scenes: &[Scene], why: &str) {
-        let from = self.record.scenes.len();
-        let skipped = scenes.iter().skip(from).map(|scene| SceneRecord::skipped(&scene.id, why));
-        self.record.scenes.extend(skipped);
-    }
-
-    /// Notes who the server is and says what will be done.
-    fn meet(&mut self, client: &Client, stats: &Stats, scenes: usize) {
-        let device = stats.devices.get(self.options.sampling.gpu);
-        let server = &mut self.record.server;
-        server.comfyui.clone_from(&stats.comfyui);
-        server.pytorch.clone_from(&stats.pytorch);
-        server.python.clone_from(&stats.python);
-        server.device = device.map(|device| device.name.clone());
-        server.device_kind = device.map(|device| device.kind.clone());
-        let queue = client.queue().ok().map(|queue| queue.len());
-        let line = opening::plan(self.options, stats, queue, scenes);
-        self.wait.journal.say(&line);
-        // Where the device that was asked for is not there, nothing is recorded.
-        if device.is_some() {
-            self.record_others(stats);
-        }
-    }
-
-    fn record_others(&mut self, stats: &Stats) {
-        let known = stats.devices.iter().enumerate().filter(|(_, device)| device.memory.is_some());
-        for (gpu, device) in known.filter(|(gpu, _)| *gpu != self.options.sampling.gpu) {
-            let path = self.folder.join(names::of_device(gpu));
-            match self.wait.recorder.also(gpu, &path, self.options.sampling.interval) {
-                Ok(()) => self.others.push((gpu, device.name.clone())),
-                Err(why) => self.wait.journal.say(&format!("WARNING: {why}")),
+    fn stopped(&mut self, stop: Stop) {
+        let skipped = match stop {
+            Stop::Interrupted => "interrupted",
+            Stop::Failed { exit, why, skipped } => {
+                self.wait.journal.say(&format!("ERROR: {why}"));
+                self.record.failure = Some((exit, why));
+                skipped
             }
-        }
-    }
-
-    fn other_devices(&mut self) -> Vec<OtherDevice> {
-        let Run { folder, others, wait, .. } = self;
-        let mut told = |why: &String| wait.journal.say(&format!("WARNING: {why}"));
-        let load = |(gpu, name): &(usize, String)| {
-            OtherDevice::load(folder, *gpu, name).inspect_err(&mut told).ok()
         };
-        others.iter().filter_map(load).collect()
+        let left = self.scenes.iter().skip(self.record.scenes.len());
+        let left = left.map(|scene| SceneRecord::skipped(&scene.id, skipped));
+        self.record.scenes.extend(left);
     }
 
-    fn scenes(&mut self, client: &Client, scenes: &[Scene]) {
+    /// The scenes, one after the other.
+    fn generate(&mut self, client: &Client) {
+        let scenes = &self.scenes;
         let ids: Vec<_> = scenes.iter().map(|scene| scene.id.as_str()).collect();
         self.wait.journal.say(&format!("Scenes to process: {}", ids.join(", ")));
         self.wait.journal.header("STEP 2: Generate Videos (WAN I2V)");
@@ -271,76 +232,6 @@ impl Run<'_> {
             _ => "⚠ WAN I2V generation partially completed",
         });
         self.record.scenes = records;
-    }
-
-    /// The sample after the last scene's outputs are home.
-    fn last_reading(&mut self, client: &Client, gauge: &Gauge) {
-        let (at, sent) = (self.clock.now(), Instant::now());
-        let answer = gauge.read(client);
-        // What it said of the other devices comes by the channel.
-        self.wait.drain();
-        let took_ms = sampler::took_ms(sent.elapsed(), self.options.sampling.interval);
-        let tick = sampler::tick_of(at, took_ms, answer, || gauge.instead(sent));
-        let after = tick.result.ok().map(|(reading, _)| reading);
-        if let Some(problem) = self.wait.recorder.record(&Sampled::Tick(tick)) {
-            self.wait.journal.say(&format!("WARNING: {problem}"));
-        }
-        let before = self.wait.recorder.first();
-        let both = before.zip(after).and_then(|both| match (both.0.driver, both.1.driver) {
-            (Some(before), Some(after)) => Some((before, after)),
-            (None, None) => Some((both.0.used, both.1.used)),
-            // The one's driver figure and the other's used would be compared.
-            _ => None,
-        });
-        self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
-        self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
-        self.record.aftermath.queue = client.queue().ok().map(|queue| queue.len() as u64);
-    }
-
-    /// The statistics, the gates, the closing block, the metadata.
-    fn close(mut self, scenes: &[Scene], log: &Path, baselines: &[Past]) -> Exit {
-        // What counts is whether it was asked for before the end.
-        self.wait.drain();
-        self.record.interrupted = self.wait.interrupted();
-        self.record.ended = self.clock.now();
-        self.record.next =
-            next::command(self.options, scenes, &self.record.scenes, self.waiting_helps);
-        let mut vram = Statistics::of_log(log).unwrap_or_else(|error| {
-            self.wait.journal.say(&format!("WARNING: {}: {error}", log.display()));
-            Statistics::default()
-        });
-        vram.grow_by(&self.record.series());
-        self.record.gates =
-            gates::verdicts_on(&self.options.gates, Some(&self.record), &vram, baselines);
-        self.wait.journal.say("");
-        self.wait.journal.block(&vram.block(Some(log), &self.record.without_figures()));
-        for verdict in &self.record.gates {
-            self.wait.journal.say(&verdict.to_string());
-        }
-        let others = self.other_devices();
-        let without = self.record.without_figures();
-        for device in &others {
-            self.wait.journal.block(&device.block(&without));
-        }
-        self.wait.journal.header("RUN COMPLETE");
-        self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
-        let block = closing::block(&self.record, &vram);
-        self.wait.journal.block(&block);
-        let exit = self.record.exit();
-        let mut document = metadata::document(&self.record, &vram);
-        devices::add(&mut document, &others);
-        let text = format!("{document:#}\n");
-        let path = self.folder.join("artifact-metadata.json");
-        if let Err(error) = write_whole(&path, text.as_bytes(), |time| self.wait.linger(time)) {
-            self.wait.journal.say(&format!("WARNING: {}: {error}", path.display()));
-        }
-        if self.options.json {
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
-        }
-        if self.options.quiet && exit != Exit::Success {
-            let _ = writeln!(std::io::stderr(), "{}", block.join("\n"));
-        }
-        exit
     }
 }
 

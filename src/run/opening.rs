@@ -19,6 +19,12 @@ pub fn lines(options: &RunOptions, id: &str, folder: &Path, local_time: bool) ->
     if !local_time {
         lines.push("WARNING: the system does not tell its time zone: times are UTC".into());
     }
+    lines
+}
+
+/// The rules of the run.
+pub fn rules(options: &RunOptions) -> Vec<String> {
+    let mut lines = Vec::new();
     let attempts = match options.history_max_attempts {
         0 => "unbounded".to_owned(),
         most => most.to_string(),

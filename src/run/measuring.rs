@@ -1,0 +1,111 @@
+//! The server of a run and its memory: who it is, what is sampled, and the reading that ends it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Run;
+use super::gauge::{self, Gauge};
+use super::opening;
+use super::stop::Stop;
+use crate::comfyui::{Client, Stats, Target};
+use crate::report::devices::OtherDevice;
+use crate::vram::log::names;
+use crate::vram::sampler::{self, Sampled, Sampler};
+
+/// The server while its memory is sampled; with it the sampling ends.
+pub(super) struct Measured {
+    /// The server.
+    pub(super) client: Client,
+    gauge: Arc<Gauge>,
+    sampler: Option<Sampler>,
+}
+
+impl Run<'_> {
+    /// Says what will be done and with what, and starts sampling: the first reading is there when
+    /// it returns, from before anything is sent.
+    pub(super) fn measure(&mut self, target: Target, stats: &Stats) -> Result<Measured, Stop> {
+        let client = Client::new(target.clone(), self.options.post_execution_timeout);
+        self.meet(&client, stats);
+        let (sampling, local) = (&self.options.sampling, self.options.server.url.is_loopback());
+        let gauge = Arc::new(Gauge::new(sampling, local, Some(stats), self.wait.sender()));
+        let sampler = gauge
+            .sampler(sampling.interval, self.clock, target)
+            .inspect_err(|error| {
+                let why = format!("WARNING: no VRAM is recorded: no thread: {error}");
+                self.wait.journal.say(&why);
+            })
+            .ok();
+        self.wait.first_tick(gauge::TIMEOUT * 2)?;
+        if let Some(first) = self.wait.recorder.first() {
+            self.wait.journal.say(&opening::initial(&first));
+        }
+        Ok(Measured { client, gauge, sampler })
+    }
+
+    /// Notes who the server is.
+    fn meet(&mut self, client: &Client, stats: &Stats) {
+        let device = stats.devices.get(self.options.sampling.gpu);
+        let server = &mut self.record.server;
+        server.comfyui.clone_from(&stats.comfyui);
+        server.pytorch.clone_from(&stats.pytorch);
+        server.python.clone_from(&stats.python);
+        server.device = device.map(|device| device.name.clone());
+        server.device_kind = device.map(|device| device.kind.clone());
+        let queue = client.queue().ok().map(|queue| queue.len());
+        let line = opening::plan(self.options, stats, queue, self.scenes.len());
+        self.wait.journal.say(&line);
+        // Where the device that was asked for is not there, nothing is recorded.
+        if device.is_some() {
+            self.record_others(stats);
+        }
+    }
+
+    fn record_others(&mut self, stats: &Stats) {
+        let sampling = &self.options.sampling;
+        let known = stats.devices.iter().enumerate().filter(|(_, device)| device.memory.is_some());
+        for (gpu, device) in known.filter(|(gpu, _)| *gpu != sampling.gpu) {
+            let path = self.folder.join(names::of_device(gpu));
+            match self.wait.recorder.also(gpu, &path, sampling.interval) {
+                Ok(()) => self.others.push((gpu, device.name.clone())),
+                Err(why) => self.wait.journal.say(&format!("WARNING: {why}")),
+            }
+        }
+    }
+
+    /// The devices beside the run's own, from their logs.
+    pub(super) fn other_devices(&mut self) -> Vec<OtherDevice> {
+        let Run { folder, others, wait, .. } = self;
+        let mut told = |why: &String| wait.journal.say(&format!("WARNING: {why}"));
+        let load = |(gpu, name): &(usize, String)| {
+            OtherDevice::load(folder, *gpu, name).inspect_err(&mut told).ok()
+        };
+        others.iter().filter_map(load).collect()
+    }
+
+    /// Ends the sampling with the sample after the last scene's outputs are home.
+    pub(super) fn last_reading(&mut self, measured: Measured) {
+        let Measured { client, gauge, sampler } = measured;
+        drop(sampler);
+        self.wait.drain();
+        let (at, sent) = (self.clock.now(), Instant::now());
+        let answer = gauge.read(&client);
+        // What it said of the other devices comes by the channel.
+        self.wait.drain();
+        let took_ms = sampler::took_ms(sent.elapsed(), self.options.sampling.interval);
+        let tick = sampler::tick_of(at, took_ms, answer, || gauge.instead(sent));
+        let after = tick.result.ok().map(|(reading, _)| reading);
+        if let Some(problem) = self.wait.recorder.record(&Sampled::Tick(tick)) {
+            self.wait.journal.say(&format!("WARNING: {problem}"));
+        }
+        let before = self.wait.recorder.first();
+        let both = before.zip(after).and_then(|both| match (both.0.driver, both.1.driver) {
+            (Some(before), Some(after)) => Some((before, after)),
+            (None, None) => Some((both.0.used, both.1.used)),
+            // The one's driver figure and the other's used would be compared.
+            _ => None,
+        });
+        self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
+        self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
+        self.record.aftermath.queue = client.queue().ok().map(|queue| queue.len() as u64);
+    }
+}
