@@ -49,6 +49,24 @@ impl SceneStatistics {
     }
 }
 
+/// The float nearest to the decimal, so that it is written with three places at most.
 fn seconds(ms: Option<u64>) -> Option<f64> {
-    ms.map(|ms| std::time::Duration::from_millis(ms).as_secs_f64())
+    #[allow(clippy::cast_precision_loss)] // exact for 285 000 years
+    ms.map(|ms| ms as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn seconds_are_written_as_they_are_known() {
+        for (ms, wanted) in [(1930, "1.93"), (8899, "8.899"), (1364, "1.364"), (5000, "5.0")] {
+            assert_eq!(serde_json::to_string(&seconds(Some(ms))).unwrap(), wanted);
+        }
+        for ms in 0..100_000 {
+            let text = seconds(Some(ms)).unwrap().to_string();
+            assert!(text.split_once('.').is_none_or(|(_, places)| places.len() <= 3), "{text}");
+        }
+    }
 }
