@@ -19,8 +19,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens a log for a run that samples every `interval`; an existing one is continued. Below
-    /// an interval of one second the times carry milliseconds.
+    /// Opens a log for a run that samples every `interval`; an existing one is continued. The
+    /// times carry milliseconds where the grid is not one of whole seconds.
     ///
     /// # Errors
     /// The file can neither be opened nor made.
@@ -52,9 +52,10 @@ impl Writer {
     }
 }
 
-/// Whether the times of a log carry milliseconds.
+/// Whether the times of a log carry milliseconds: cut off to the second, those of a grid of 1.5 s
+/// would be 1 s and 2 s apart.
 pub(in crate::vram) fn shows_millis(interval: Duration) -> bool {
-    interval < Duration::from_secs(1)
+    interval.subsec_nanos() > 0
 }
 
 fn last_byte(path: &Path) -> io::Result<u8> {

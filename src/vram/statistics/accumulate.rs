@@ -56,7 +56,7 @@ impl Accumulator {
         figures.first_at = figures.first_at.or(Some(line.at));
         figures.last_at = Some(line.at);
         figures.asked_interval_ms = figures.asked_interval_ms.or(line.interval_ms);
-        self.gaps.tick(line.at);
+        self.gaps.tick(line.at, line.interval_ms);
         let scene = line.scene.map(|id| self.scene(id));
         match line.entry {
             Err(miss) => *self.figures.missed.entry(miss).or_default() += 1,
@@ -151,7 +151,8 @@ impl Accumulator {
             scenes,
             // Stamps of whole seconds may all be the same one: that is no rhythm.
             achieved_interval_ms: self.gaps.mean_ms().filter(|ms| *ms > 0),
-            longest_gap_ms: self.gaps.longest_ms(),
+            // Where there never was a reading, there is nothing to bound.
+            longest_gap_ms: self.gaps.longest_ms().filter(|_| known.samples > 0),
             ..self.figures
         }
     }

@@ -10,36 +10,57 @@ const MILLISECOND: i128 = 1_000_000;
 const DAY: i128 = 24 * 3600 * SECOND;
 
 /// Follows the stamps of a log. A step back of more than 12 hours is midnight; a smaller one is
-/// a clock that was set, and what lies around it is no gap.
+/// a clock that was set, and what lies around it is no gap. Neither is what lies between two runs.
 #[derive(Default)]
 pub(super) struct Gaps {
     latest: Option<i128>,
-    /// Since the last reading, if the clock ran on since then.
-    since_reading: Option<i128>,
+    /// Since the last reading, before the first one since the run began; if the clock ran on.
+    unseen: Option<i128>,
+    /// There was a reading in this run.
+    seen: bool,
+    interval: Option<i128>,
     count: u64,
     span: i128,
     longest: Option<i128>,
 }
 
 impl Gaps {
-    /// The stamp of any line, in the order of the log.
-    pub(super) fn tick(&mut self, at: Time) {
+    /// The stamp of any line, in the order of the log; a run's first one has its interval.
+    pub(super) fn tick(&mut self, at: Time, interval_ms: Option<u64>) {
         let at = nanos(at);
-        let step = self.latest.replace(at).map_or(0, |latest| at - latest);
+        let latest = self.latest.replace(at);
+        if latest.is_none() || interval_ms.is_some() {
+            self.interval = interval_ms.map(|ms| i128::from(ms) * MILLISECOND);
+            (self.unseen, self.seen) = (Some(0), false);
+            return;
+        }
+        let step = latest.map_or(0, |latest| at - latest);
         let step = if step < -DAY / 2 { step + DAY } else { step };
-        self.since_reading = self.since_reading.map(|since| since + step).filter(|_| step >= 0);
+        self.unseen = self.unseen.map(|unseen| unseen + step).filter(|_| step >= 0);
+        // Should no reading follow, this is how long none was there.
+        self.longest = self.longest.max(self.unseen.filter(|unseen| *unseen > 0));
     }
 
     /// That line has a reading, and its answer took so long.
     pub(super) fn reading(&mut self, took_ms: Option<u64>) {
-        if let Some(since) = self.since_reading.replace(0) {
+        let seen = std::mem::replace(&mut self.seen, true);
+        let Some(unseen) = self.unseen.replace(0).filter(|unseen| seen || *unseen > 0) else {
+            return;
+        };
+        if seen {
             self.count += 1;
-            self.span += since;
-            // Stamps are cut off to the second: two equal ones are up to a second apart.
-            let apart = if since == 0 { SECOND } else { since };
-            let took = i128::from(took_ms.unwrap_or(0)) * MILLISECOND;
-            self.longest = self.longest.max(Some(apart + took));
+            self.span += unseen;
         }
+        let took = i128::from(took_ms.unwrap_or(0)) * MILLISECOND;
+        self.longest = self.longest.max(Some(unseen + self.cut_off(unseen) + took));
+    }
+
+    /// How much longer the time between two stamps may have been, that are cut off to the second:
+    /// nothing if they lie on the grid, as all but a run's last one do.
+    fn cut_off(&self, apart: i128) -> i128 {
+        let whole = self.interval.filter(|interval| *interval > 0 && interval % SECOND == 0);
+        let off_grid = whole.is_some_and(|interval| apart % interval != 0);
+        if apart == 0 || off_grid { SECOND } else { 0 }
     }
 
     /// The mean time from stamp to stamp in milliseconds, rounded half to even.

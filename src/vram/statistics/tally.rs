@@ -12,6 +12,7 @@ pub struct Tally {
     accumulator: Accumulator,
     skipped: u64,
     millis: bool,
+    /// Until a line has told it.
     interval_ms: Option<u64>,
 }
 
@@ -30,7 +31,7 @@ impl Tally {
     /// The next tick; `scene` is the id of the scene whose prompt was running.
     pub fn take(&mut self, tick: &Tick, scene: Option<&str>) {
         // Through its text, so that nothing counts that a line does not hold.
-        let text = Line::of(tick, scene, self.interval_ms).format(self.millis);
+        let text = Line::of(tick, scene, self.interval_ms.take()).format(self.millis);
         match Line::parse(&text) {
             Some(line) => self.accumulator.take(&line.borrowed()),
             None => self.skipped += 1,
@@ -57,7 +58,7 @@ mod tests {
     #[test]
     fn it_says_what_the_log_says() {
         let path = std::env::temp_dir().join(format!("tally-{}.log", std::process::id()));
-        for interval in [Duration::from_secs(1), Duration::from_millis(900)] {
+        for interval in [1000, 900, 1500].map(Duration::from_millis) {
             let _ = fs::remove_file(&path);
             let mut log = Writer::create(&path, interval).unwrap();
             let mut tally = Tally::new(interval);

@@ -62,7 +62,10 @@ VRAM log: vram-usage.log";
 
     let one = block("12:01:00,Used=100MB,Total=400MB,Scene=a\n12:01:05,Missed=late,Scene=b\n", &[]);
     assert!(one.contains("Peak while generating: 100 MB of 400 MB (25 %)\n"), "{one}");
-    assert!(one.contains("Scene b: no sample\nSampling: 1 of 2 ticks missed (late 1)\n"), "{one}");
+    let wanted = "Scene b: no sample\nSampling: longest gap 5.0 s; 1 of 2 ticks missed (late 1); ";
+    assert!(one.contains(wanted), "{one}");
+    let alone = block("12:01:00,Used=100MB\n", &[]);
+    assert!(alone.contains("Sampling: 0 of 1 ticks missed\n"), "{alone}");
 }
 
 #[test]
@@ -120,6 +123,34 @@ fn gaps_are_found_and_midnight_is_none() {
     let night =
         "10:00:00,Used=1MB\n20:00:00,Missed=late\n06:00:00,Missed=late\n11:00:00,Used=1MB\n";
     assert_eq!(gaps(night), (Some(90_000_000), Some(90_000_000)));
+}
+
+#[test]
+fn what_was_missed_at_either_end_is_a_gap_and_the_time_between_runs_is_none() {
+    let gaps = |log: &str| {
+        let figures = of(log);
+        (figures.achieved_interval_ms, figures.longest_gap_ms)
+    };
+    let one = "12:00:30,Used=1MB,Took=400ms\n12:00:35,Used=1MB\n";
+    let before = format!("12:00:00,Missed=refused,Interval=5s\n{one}");
+    assert_eq!(gaps(&before), (Some(5000), Some(30_400)));
+    let after = format!("{one}12:00:40,Missed=timeout\n13:00:35,Missed=timeout\n");
+    assert_eq!(gaps(&after), (Some(5000), Some(3_600_000)));
+    assert_eq!(gaps("12:00:00,Missed=refused\n12:00:05,Missed=refused\n"), (None, None));
+    let run = |hour| {
+        format!("{hour}:00:00,Used=1MB,Interval=5s\n{hour}:00:05,Used=1MB\n{hour}:00:10,Used=1MB\n")
+    };
+    assert_eq!(gaps(&[run("12"), run("14"), run("11")].concat()), (Some(5000), Some(5000)));
+}
+
+#[test]
+fn what_stamps_of_whole_seconds_cut_off_is_in_the_gap() {
+    let gap = |log: &str| of(log).longest_gap_ms;
+    // Off the grid, as a run's last reading is: 12:00:00.1 to 12:00:04.9 perhaps.
+    assert_eq!(gap("12:00:00,Used=1MB,Interval=5s\n12:00:04,Used=1MB\n"), Some(5000));
+    assert_eq!(gap("12:00:00,Used=1MB,Interval=5s\n12:00:05,Used=1MB\n"), Some(5000));
+    assert_eq!(gap("12:00:00,Used=1MB,Interval=5s\n12:00:00,Used=1MB\n"), Some(1000));
+    assert_eq!(gap("12:00:00.000,Used=1MB,Interval=1.5s\n12:00:01.400,Used=1MB\n"), Some(1400));
 }
 
 #[test]
@@ -214,8 +245,8 @@ proptest! {
                 log.push_str(&format!("{stamp},Missed=timeout\n"));
             }
         }
-        prop_assume!(moments.len() > 1);
-        let (first, last) = (moments[0].0, moments[moments.len() - 1].0);
+        prop_assume!(!moments.is_empty());
+        let (first, last) = (0, (u64::try_from(seen.len()).unwrap() - 1) * 100);
         let from = first + start % (last - first);
         let length = 1 + length % (last - from);
         let to = from + length;
