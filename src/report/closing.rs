@@ -4,7 +4,7 @@ use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
 use crate::clock::{day_and_time, span};
 use crate::exit::Exit;
 use crate::vram::reading::{MB, is_system_ram};
-use crate::vram::statistics::{Meaning, Statistics, seconds_text};
+use crate::vram::statistics::{Meaning, Statistics, quotient, seconds_text};
 
 /// Sizes in GB of cards that are sold.
 const CARDS: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];
@@ -172,7 +172,7 @@ fn peak(run: &RunRecord, vram: &Statistics) -> Option<String> {
         Meaning::Used => "used",
     };
     let card = vram.total.filter(|total| *total > 0).map(|total| {
-        let percent = (figure * 200 + total) / (2 * total);
+        let percent = quotient(u128::from(figure) * 100, total.into());
         format!(" of {total} ({percent} %), {} MB to spare", total.saturating_sub(figure))
     });
     Some(format!(
@@ -195,7 +195,7 @@ fn took(run: &RunRecord, vram: &Statistics) -> Option<String> {
     }
     let gb = |gb: u64| gb * 1024;
     let smaller = CARDS.into_iter().rev().find(|card| gb(*card) < mb);
-    let larger = CARDS.into_iter().find(|card| gb(*card) >= mb);
+    let larger = CARDS.into_iter().find(|card| gb(*card) > mb);
     let between = match (smaller, larger) {
         (Some(smaller), Some(larger)) => {
             format!(": more than a {smaller} GB card has, less than a {larger} GB one")

@@ -129,6 +129,20 @@ fn the_closing_block_is_what_a_person_needs() {
 }
 
 #[test]
+fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
+    let log = "12:00:00,Used=0MB,Total=24576MB\n12:00:05,Used=15360MB,Scene=scene-001\n"; // 62.5 %
+    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let lines = closing::block(&night(), &vram).join("\n");
+    assert!(lines.contains("15360 MB of 24576 (62 %)"), "{lines}");
+    assert!(vram.block(None, &[]).join("\n").contains("15360 MB of 24576 MB (62 %)"));
+    // As much as a 16 GB card has, and not less.
+    let log = log.replace("15360", "16384");
+    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let lines = closing::block(&night(), &vram).join("\n");
+    assert!(lines.contains("took 16384 MB: more than a 12 GB card has, less than a 20"), "{lines}");
+}
+
+#[test]
 fn gates_stand_in_the_closing_block_and_decide_where_all_scenes_succeeded() {
     let mut run = night();
     let (limit, measured) = (Some(19_000), Some(Measured::Driver(19_310, Some(18_231))));

@@ -29,6 +29,7 @@ use time::Time;
 use super::log::Reader;
 use super::reading::{Miss, Source};
 use accumulate::Accumulator;
+pub(crate) use round::quotient;
 pub use scene::SceneStatistics;
 pub use tally::Tally;
 pub use text::seconds_text;
@@ -86,7 +87,8 @@ pub struct Statistics {
     /// The mean time between readings, in milliseconds.
     pub achieved_interval_ms: Option<u64>,
     /// The longest time without a reading, in milliseconds: from the moment of one to the answer
-    /// of the next. A shorter peak may have gone unseen.
+    /// of the next; what a run missed before its first and after its last one too. A shorter peak
+    /// may have gone unseen.
     pub longest_gap_ms: Option<u64>,
     /// The missed ticks by reason; reasons that did not occur are absent.
     pub missed: BTreeMap<Miss, u64>,

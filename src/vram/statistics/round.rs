@@ -1,7 +1,7 @@
 //! Quotients as the figures show them.
 
 /// `numerator / denominator`, rounded half to even; 0 for a denominator of 0.
-pub(super) fn quotient(numerator: u128, denominator: u128) -> u64 {
+pub(crate) fn quotient(numerator: u128, denominator: u128) -> u64 {
     let (Some(whole), Some(rest)) =
         (numerator.checked_div(denominator), numerator.checked_rem(denominator))
     else {
