@@ -44,12 +44,13 @@ const LONG: Duration = Duration::from_secs(3600);
 /// code.
 #[must_use]
 pub fn monitor(options: &MonitorOptions) -> Code {
-    let log = match open_log(options) {
-        Ok(log) => log,
-        Err(why) => return refuse(&why, Exit::Usage.into()),
-    };
     let baselines = match Past::load_all(&options.gates.baselines) {
         Ok(baselines) => baselines,
+        Err(why) => return refuse(&why, Exit::Usage.into()),
+    };
+    // Last of what may be refused: it makes a file.
+    let log = match open_log(options) {
+        Ok(log) => log,
         Err(why) => return refuse(&why, Exit::Usage.into()),
     };
     let clock = Clock::start();
@@ -101,11 +102,13 @@ struct Monitor<'a> {
 impl Monitor<'_> {
     fn run(mut self) -> Code {
         let readings = Readings::new(self.options, &self.wait);
-        let sampler = self.sampler(&readings);
         // Before the command is started: what was in use without it.
-        let before = self.wait.first_tick(TIMEOUT * 2);
-        if let Some(miss) = self.wait.recorder.missed() {
-            self.wait.journal.say(&source::nothing(self.options, miss));
+        let settled = readings.gauge().settle(&mut self.wait);
+        let sampler = self.sampler(&readings);
+        let before = settled.and_then(|()| self.wait.first_tick(TIMEOUT * 2));
+        let missed = self.wait.recorder.missed();
+        if let Some(line) = missed.and_then(|miss| readings.nothing(self.options, miss)) {
+            self.wait.journal.say(&line);
         }
         let code = match (&self.options.command, before) {
             (None, _) => {

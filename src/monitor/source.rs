@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::comfyui::{Client, Target};
-use crate::options::MonitorOptions;
+use crate::options::{MonitorOptions, VramSource};
 use crate::run::gauge::{Gauge, TIMEOUT};
 use crate::run::reach;
 use crate::run::wait::Wait;
@@ -37,11 +37,7 @@ impl Readings {
     /// What takes one reading, within a bounded time.
     pub fn read(&self) -> impl FnMut() -> Answer + Send + 'static {
         let (gauge, clients) = (Arc::clone(&self.gauge), Arc::clone(&self.clients));
-        let mut first = true;
         move || {
-            if std::mem::take(&mut first) {
-                gauge.wait_for_first();
-            }
             let mut answers = clients.iter().map(|client| gauge.read(client));
             answers.find(|answer| *answer != Err(Miss::Refused)).unwrap_or(Err(Miss::Refused))
         }
@@ -51,16 +47,27 @@ impl Readings {
     pub fn gauge(&self) -> Arc<Gauge> {
         Arc::clone(&self.gauge)
     }
-}
 
-/// The line for a first tick without a reading.
-pub fn nothing(options: &MonitorOptions, miss: Miss) -> String {
-    let base = options.server.url.base();
-    let (gpu, why) = (options.sampling.gpu, miss.name());
-    match miss {
-        Miss::NoDevice => {
-            format!("ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled")
-        }
-        _ => format!("no ComfyUI at {base} ({why}): nothing is sampled unless it answers later"),
+    /// The line for a first tick without a reading; none where its reason was told already.
+    pub fn nothing(&self, options: &MonitorOptions, miss: Miss) -> Option<String> {
+        let base = options.server.url.base();
+        let (gpu, why, awaited) =
+            (options.sampling.gpu, miss.name(), self.gauge.awaits_nvidia_smi());
+        let line = match (options.sampling.source, miss) {
+            (VramSource::NvidiaSmi, _) if !awaited => return None,
+            (VramSource::NvidiaSmi, _) => {
+                "nvidia-smi gives no reading yet: nothing is sampled unless it does later".into()
+            }
+            (_, Miss::NoDevice) => {
+                format!("ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled")
+            }
+            _ => {
+                let other = if awaited { " or nvidia-smi" } else { "" };
+                format!(
+                    "no ComfyUI at {base} ({why}): nothing is sampled unless it{other} answers later"
+                )
+            }
+        };
+        Some(line)
     }
 }

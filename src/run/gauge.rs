@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use super::wait::Event;
+use super::wait::{Event, Interrupted, Wait};
 use crate::clock::Clock;
 use crate::comfyui::{Client, Stats, Target};
 use crate::options::{SamplingOptions, VramSource};
@@ -16,6 +16,8 @@ use crate::vram::sampler::{Answer, Sampler};
 
 /// The sampler's own bound on a request.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two looks at whether nvidia-smi has begun to answer.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The sources of one device's readings. With it the nvidia-smi ends that it started.
 pub struct Gauge {
@@ -23,7 +25,10 @@ pub struct Gauge {
     watch: Option<Watch>,
     /// `ComfyUI` is not asked.
     alone: bool,
-    told: AtomicBool,
+    /// There was no server to say who it is.
+    no_server: bool,
+    /// Why nvidia-smi gives nothing was found; that it may be starting is no reason.
+    found: AtomicBool,
     events: Sender<Event>,
 }
 
@@ -31,7 +36,7 @@ impl Gauge {
     /// Starts nvidia-smi where it may be needed, without waiting for it. `local`: the server is on
     /// this machine, so that nvidia-smi's cards may be its. `stats` is what the server said of
     /// itself; without it nvidia-smi is to give what readings there are, and that
-    /// it cannot is no news.
+    /// it is not there is no news.
     pub fn new(
         sampling: &SamplingOptions,
         local: bool,
@@ -44,7 +49,8 @@ impl Gauge {
             gpu: sampling.gpu,
             watch: wanted(sampling, local, stats).map(watch),
             alone,
-            told: AtomicBool::new(stats.is_none() && !alone),
+            no_server: stats.is_none(),
+            found: AtomicBool::new(false),
             events,
         }
     }
@@ -63,22 +69,28 @@ impl Gauge {
         let events = self.events.clone();
         let tell = move |sampled| drop(events.send(Event::Sampled(sampled)));
         let (gauge, other) = (Arc::clone(self), Arc::clone(self));
-        let mut first = true;
-        let read = move || {
-            if std::mem::take(&mut first) {
-                gauge.wait_for_first();
-            }
-            gauge.read(&client)
-        };
+        let read = move || gauge.read(&client);
         Sampler::start(interval, clock, read, move |at| other.instead(at), tell)
     }
 
-    /// Where nvidia-smi is alone, its first reading is waited for as `ComfyUI`'s answer would be:
-    /// it is the one from before anything is posted.
-    pub fn wait_for_first(&self) {
-        if let Some(watch) = self.watch.as_ref().filter(|_| self.alone) {
-            watch.wait_for_cards(TIMEOUT);
+    /// Where nvidia-smi is alone, its first reading is waited for, 2 s at most: it is the one from
+    /// before anything is posted, or a command is started.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn settle(&self, wait: &mut Wait) -> Result<(), Interrupted> {
+        let until = Instant::now() + TIMEOUT;
+        if let Some(watch) = self.watch.as_ref().filter(|_| self.alone || self.no_server) {
+            while !watch.is_settled() && Instant::now() < until {
+                wait.pause(LOOK)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Whether nvidia-smi may still come to give readings.
+    pub fn awaits_nvidia_smi(&self) -> bool {
+        self.watch.is_some() && !self.found.load(Ordering::Relaxed)
     }
 
     /// A reading of this moment, or why there is none.
@@ -115,15 +127,16 @@ impl Gauge {
 
     fn of_card(&self, watch: &Watch, at: Instant) -> Result<Reading, Absent> {
         watch.reading(at).inspect_err(|absent| {
-            // What may only be starting is no news.
-            if *absent != Absent::NotYet && !self.told.swap(true, Ordering::Relaxed) {
-                let so = if self.alone {
-                    "no VRAM is recorded"
-                } else {
-                    "what ComfyUI misses stays without a reading"
-                };
-                let _ = self.events.send(Event::Warning(format!("{absent}: {so}")));
+            if *absent == Absent::NotYet || self.found.swap(true, Ordering::Relaxed) {
+                return;
             }
+            let so = match absent {
+                _ if self.alone => "no VRAM is recorded",
+                // It was only tried.
+                Absent::NotStarted(_) | Absent::Silent if self.no_server => return,
+                _ => "what ComfyUI misses stays without a reading",
+            };
+            let _ = self.events.send(Event::Warning(format!("{absent}: {so}")));
         })
     }
 }

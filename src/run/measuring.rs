@@ -28,6 +28,7 @@ impl Run<'_> {
         self.meet(&client, stats);
         let (sampling, local) = (&self.options.sampling, self.options.server.url.is_loopback());
         let gauge = Arc::new(Gauge::new(sampling, local, Some(stats), self.wait.sender()));
+        gauge.settle(&mut self.wait)?;
         let sampler = gauge
             .sampler(sampling.interval, self.clock, target)
             .inspect_err(|error| {

@@ -54,7 +54,8 @@ pub enum Miss {
     Status,
     /// An answer that is not the JSON it should be.
     BadJson,
-    /// The answer lists no such device, or no memory figures for it.
+    /// The answer lists no such device, or no memory figures for it; in an old log, what is free
+    /// alone.
     NoDevice,
     /// The tick passed while an earlier request was still out.
     Late,

@@ -223,4 +223,9 @@ fn a_gate_counts_where_the_command_itself_was_well() {
         monitor(&folder, &server.url(), &words).exits(wanted).complains(told);
     }
     monitor(&folder, &server.url(), &["--baseline", "gone.log", "--duration", "9"]).exits(2);
+    // Refused before there is a log that would be refused the next time.
+    folder.write("empty.log", "");
+    let words = ["--baseline", "empty.log", "--log", "new.log", "--duration", "9"];
+    monitor(&folder, &server.url(), &words).exits(2);
+    assert!(!folder.path().join("new.log").exists());
 }

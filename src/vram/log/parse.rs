@@ -19,9 +19,13 @@ pub(super) fn line(text: &[u8]) -> Option<Line<&str>> {
         fields.take(part)?;
     }
     let entry = match fields.missed {
-        None => Ok((fields.reading()?, fields.source.unwrap_or_default())),
+        // Used cannot be told from what is free alone, and no total is invented.
+        None if fields.used.is_none() && fields.total.is_none() && fields.free.is_some() => {
+            Err(Miss::NoDevice)
+        }
         Some(_) if fields.used.is_some() => return None,
         Some(miss) => Err(miss),
+        None => Ok((fields.reading()?, fields.source.unwrap_or_default())),
     };
     Some(Line {
         at,
@@ -65,7 +69,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Older logs may hold only what is free.
+    /// Older logs may hold only what is free, and the total.
     fn reading(&self) -> Option<Reading> {
         let used = self.used.or_else(|| self.total?.checked_sub(self.free?))?;
         let &Fields { free, total, driver, ram, .. } = self;
@@ -166,6 +170,7 @@ mod tests {
         let line = Line::parse("12:01:00.25,Missed=late,Interval=0.05s").unwrap();
         assert_eq!((line.at.millisecond(), line.interval_ms), (250, Some(50)));
         assert_eq!(line.entry, Err(Miss::Late));
+        assert_eq!(Line::parse("12:01:00,Free=22436MB").unwrap().entry, Err(Miss::NoDevice));
     }
 
     #[test]
@@ -183,7 +188,6 @@ mod tests {
             "12:01:00,Used=-5MB",
             "12:01:00,Used=16777217MB",
             "12:01:00,Used=99999999999999999999MB",
-            "12:01:00,Free=22436MB",
             "12:01:00,Free=9MB,Total=8MB",
             "24:00:00,Used=1MB",
             "1:01:00,Used=1MB",

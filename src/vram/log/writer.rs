@@ -19,8 +19,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens a log for a run that samples every `interval`; an existing one is continued. The
-    /// times carry milliseconds where the grid is not one of whole seconds.
+    /// Opens a log for a run that samples every `interval`; an existing one is continued. Below
+    /// an interval of one second the times carry milliseconds.
     ///
     /// # Errors
     /// The file can neither be opened nor made.
@@ -52,10 +52,9 @@ impl Writer {
     }
 }
 
-/// Whether the times of a log carry milliseconds: cut off to the second, those of a grid of 1.5 s
-/// would be 1 s and 2 s apart.
+/// Whether the times of a log carry milliseconds.
 pub(in crate::vram) fn shows_millis(interval: Duration) -> bool {
-    interval.subsec_nanos() > 0
+    interval < Duration::from_secs(1)
 }
 
 fn last_byte(path: &Path) -> io::Result<u8> {

@@ -12,7 +12,7 @@ mod watch;
 
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cards::Cards;
@@ -38,7 +38,6 @@ pub struct NvidiaSmi {
 #[derive(Debug)]
 struct Shared {
     known: Mutex<Known>,
-    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -55,7 +54,7 @@ struct Known {
 impl Shared {
     fn new(now: Instant) -> Self {
         let known = Known { cards: Cards::default(), complete: false, heard: now, trouble: None };
-        Shared { known: Mutex::new(known), changed: Condvar::new() }
+        Shared { known: Mutex::new(known) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -67,12 +66,10 @@ impl Shared {
         known.complete |= known.cards.take(at, line);
         known.heard = at;
         known.trouble = None;
-        self.changed.notify_all();
     }
 
     fn trouble(&self, why: String) {
         self.known().trouble = Some(why);
-        self.changed.notify_all();
     }
 }
 

@@ -78,11 +78,10 @@ impl Watch {
         self.smi.shared.known().reading(&self.wanted, agreed, at, self.smi.within)
     }
 
-    /// Waits until it has listed every card or did not start, that long at most.
-    pub fn wait_for_cards(&self, at_most: Duration) {
-        let shared = &self.smi.shared;
-        let waiting = |known: &mut Known| !known.complete && known.trouble.is_none();
-        let _ = shared.changed.wait_timeout_while(shared.known(), at_most, waiting);
+    /// Whether it has listed every card, or did not start.
+    pub fn is_settled(&self) -> bool {
+        let known = self.smi.shared.known();
+        known.complete || known.trouble.is_some()
     }
 }
 

@@ -56,11 +56,16 @@ impl Gaps {
     }
 
     /// How much longer the time between two stamps may have been, that are cut off to the second:
-    /// nothing if they lie on the grid, as all but a run's last one do.
+    /// nothing if they lie on a grid of whole seconds, as all but a run's last one do, or have
+    /// milliseconds.
     fn cut_off(&self, apart: i128) -> i128 {
-        let whole = self.interval.filter(|interval| *interval > 0 && interval % SECOND == 0);
-        let off_grid = whole.is_some_and(|interval| apart % interval != 0);
-        if apart == 0 || off_grid { SECOND } else { 0 }
+        match self.interval.filter(|interval| *interval > 0) {
+            Some(interval) if interval >= SECOND => {
+                let on_grid = apart > 0 && apart % interval == 0 && interval % SECOND == 0;
+                if on_grid { 0 } else { SECOND }
+            }
+            _ => 0,
+        }
     }
 
     /// The mean time from stamp to stamp in milliseconds, rounded half to even.

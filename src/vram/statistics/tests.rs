@@ -150,7 +150,8 @@ fn what_stamps_of_whole_seconds_cut_off_is_in_the_gap() {
     assert_eq!(gap("12:00:00,Used=1MB,Interval=5s\n12:00:04,Used=1MB\n"), Some(5000));
     assert_eq!(gap("12:00:00,Used=1MB,Interval=5s\n12:00:05,Used=1MB\n"), Some(5000));
     assert_eq!(gap("12:00:00,Used=1MB,Interval=5s\n12:00:00,Used=1MB\n"), Some(1000));
-    assert_eq!(gap("12:00:00.000,Used=1MB,Interval=1.5s\n12:00:01.400,Used=1MB\n"), Some(1400));
+    assert_eq!(gap("12:00:00,Used=1MB,Interval=1.5s\n12:00:01,Used=1MB\n"), Some(2000));
+    assert_eq!(gap("12:00:00.000,Used=1MB,Interval=0.5s\n12:00:00.400,Used=1MB\n"), Some(400));
 }
 
 #[test]

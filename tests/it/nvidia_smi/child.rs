@@ -1,9 +1,11 @@
 //! The program itself: slow, hung, dying, missing, not wanted; and that none is left behind.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use super::stand_in::{Bench, CARD, line};
 use crate::stand_in::{Config, Device, Fault, graphs};
+use crate::support::Ran;
 
 const FAST: [&str; 2] = ["-SampleIntervalSeconds", "0.2"];
 const FALLBACK: &str = ",Source=nvidia-smi";
@@ -157,9 +159,49 @@ fn an_interrupt_leaves_none_behind() {
 fn monitor_works_with_it_alone() {
     for more in [&["--vram-source", "nvidia-smi"][..], &[]] {
         let bench = Bench::new(Config::cuda());
-        let words = [&["--duration", "1.5", "--sample-interval-seconds", "0.1"], more].concat();
-        let ran = bench.monitor_alone("normal", &line(0, CARD, "9000"), &words).exits(0);
+        let words = ["--duration", "1.5", "--sample-interval-seconds", "0.1", "--log", "vram.log"];
+        let lines = line(0, CARD, "9000");
+        let ran = bench.monitor_alone("normal", &lines, &[&words[..], more].concat()).exits(0);
+        assert!(!ran.stderr.contains("nothing is sampled"), "{ran}");
         ran.complains("Peak VRAM: 9000 MB (from ").complains("(nvidia-smi)");
+        // From before a command would have been started.
+        let log = fs::read_to_string(bench.folder.path().join("vram.log")).unwrap();
+        assert!(log.lines().next().unwrap().contains(",Used=9000MB,"), "{log}");
         bench.none_is_left();
     }
+}
+
+#[test]
+fn monitor_says_once_why_it_gives_nothing() {
+    let said = |ran: &Ran| -> Vec<String> {
+        let lines = ran.stderr.lines().take_while(|line| !line.starts_with("==="));
+        lines.map(str::to_owned).collect()
+    };
+    let (bench, time) = (Bench::new(Config::cuda()), ["--duration", "0.3"]);
+    let forced = ["--duration", "0.3", "--vram-source", "nvidia-smi"];
+    assert_eq!(
+        said(&bench.monitor_without(&forced)),
+        ["run-comfyui-e2e: WARNING: nvidia-smi is not on the PATH: no VRAM is recorded"]
+    );
+    let nobody = "run-comfyui-e2e: no ComfyUI at http://127.0.0.1:9 (refused): nothing is sampled";
+    assert_eq!(said(&bench.monitor_without(&time)), [format!("{nobody} unless it answers later")]);
+
+    let lines = line(0, CARD, "9000");
+    assert_eq!(
+        said(&bench.monitor_alone("hang", &lines, &time)),
+        [format!("{nobody} unless it or nvidia-smi answers later")]
+    );
+    assert_eq!(
+        said(&bench.monitor_alone("hang", &lines, &forced)),
+        [
+            "run-comfyui-e2e: nvidia-smi gives no reading yet: nothing is sampled unless it does later"
+        ]
+    );
+    let two = format!("{lines}\n{}", line(1, CARD, "9000"));
+    let ran = bench.monitor_alone("normal", &two, &time);
+    let several = "WARNING: nvidia-smi lists 2 cards that may be ComfyUI's (--nvidia-smi-gpu INDEX";
+    assert_eq!(ran.stderr.matches(several).count(), 1, "{ran}");
+    let ran =
+        bench.monitor_alone("normal", &two, &[&time[..], &["--nvidia-smi-gpu", "1"]].concat());
+    ran.complains("Peak VRAM: 9000 MB (from ");
 }

@@ -12,6 +12,7 @@ use crate::support::{Folder, Ran, Running};
 pub const STATS: &str = "GET /system_stats";
 /// The card of [`Config::cuda`], as it is called there and in nvidia-smi.
 pub const CARD: &str = "NVIDIA GeForce RTX 4090";
+const ALONE: [&str; 3] = ["monitor", "--comfyui-url", "http://127.0.0.1:9"];
 /// Nothing that is waited for here takes as long.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -43,11 +44,20 @@ impl Bench {
         self.start_with(url, words, |command| self.put_first(command, way, lines))
     }
 
-    /// `monitor` where nobody listens at the server's address, for that many seconds.
+    /// `monitor` where nobody listens at the server's address.
     pub fn monitor_alone(&self, way: &str, lines: &str, words: &[&str]) -> Ran {
-        let fixed = ["monitor", "--comfyui-url", "http://127.0.0.1:9"];
-        let words = [&fixed[..], words].concat();
+        let words = [&ALONE[..], words].concat();
         self.folder.start_with(&words, |command| self.put_first(command, way, lines)).wait()
+    }
+
+    /// And without any nvidia-smi.
+    pub fn monitor_without(&self, words: &[&str]) -> Ran {
+        let nothing = self.folder.path().join("nothing");
+        let words = [&ALONE[..], words].concat();
+        let running = self.folder.start_with(&words, |command| {
+            command.env("PATH", nothing);
+        });
+        running.wait()
     }
 
     /// The stand-in first on the program's PATH.
