@@ -10,6 +10,7 @@
 //! record that the run fills. [`monitor`] samples beside a command, with the same wait. Nothing
 //! outside [`comfyui`] sees its JSON.
 
+pub mod archive;
 pub mod clock;
 pub mod comfyui;
 pub mod exit;
