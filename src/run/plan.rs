@@ -1,13 +1,16 @@
 //! From what was asked for to the scenes of the run, every graph patched. Nothing is sent.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod sources;
 
-use crate::comfyui::{Texts, Workflow, ids};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::comfyui::{Workflow, ids};
 use crate::nearest::nearest;
 use crate::options::{RunOptions, Seed};
+use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
+use crate::project::template::Template;
 use crate::text::{clean, scene_id};
 
 /// One scene, ready to be sent.
@@ -31,30 +34,78 @@ pub struct Scene {
     pub warnings: Vec<String>,
 }
 
-/// The scenes that the options ask for, in order.
+/// What a run is made of.
+#[derive(Debug)]
+pub enum Plan {
+    /// The scenes are known, and the story that they are of.
+    Scenes(Vec<Scene>, Option<Story>),
+    /// They are those of a story that the project's generator has to write first.
+    Generate(Template),
+}
+
+impl Plan {
+    /// What the options ask for.
+    ///
+    /// # Errors
+    /// One line: nothing to run, a file that is no workflow or no story, a node, input or scene
+    /// that is not there, two scenes of one name.
+    pub fn make(options: &RunOptions) -> Result<Self, String> {
+        let files = sources::workflow_files(&options.workflows)?;
+        match (&options.story, files.as_slice()) {
+            (Some(path), files) => {
+                let story = Story::load(path)?;
+                let template = match files {
+                    [] => Template::of_project(&options.project_root)
+                        .map_err(|why| format!("--story needs a template: {why}"))?,
+                    [file] => Template::of_file(file)?,
+                    many => {
+                        return Err(format!(
+                            "--story takes one workflow as the template of all its scenes, not {}",
+                            many.len()
+                        ));
+                    }
+                };
+                Ok(Plan::Scenes(scenes_of(options, &story, &template)?, Some(story)))
+            }
+            (None, []) if generator::script(&options.project_root).is_file() => {
+                let template = Template::of_project(&options.project_root)?;
+                sources::parse(&template)?;
+                Ok(Plan::Generate(template))
+            }
+            (None, []) => Err(sources::nothing_to_run(options)),
+            (None, files) => {
+                let scenes = files.iter().map(|file| sources::from_file(file, options.repeat));
+                let scenes = scenes.collect::<Result<Vec<_>, _>>()?.concat();
+                Ok(Plan::Scenes(finished(scenes, options)?, None))
+            }
+        }
+    }
+
+    /// How many scenes there will be, as far as it is known.
+    #[must_use]
+    pub fn count(&self, options: &RunOptions) -> usize {
+        match self {
+            Plan::Scenes(scenes, _) => scenes.len(),
+            Plan::Generate(_) => options.scenes as usize * options.repeat as usize,
+        }
+    }
+}
+
+/// The scenes of a story, in order.
 ///
 /// # Errors
-/// One line: nothing to run, a file that is no workflow or no story, a node, input or scene that
-/// is not there, two scenes of one name.
-pub fn scenes(options: &RunOptions) -> Result<Vec<Scene>, String> {
-    let files = workflow_files(&options.workflows)?;
-    let mut scenes = match (&options.story, files.as_slice()) {
-        (None, []) => return Err(nothing_to_run(options)),
-        (Some(story), [template]) => from_story(story, template, options.repeat)?,
-        (Some(_), []) => {
-            return Err("--story needs the workflow that is its template: --workflow FILE".into());
-        }
-        (Some(_), many) => {
-            return Err(format!(
-                "--story takes one workflow as the template of all its scenes, not {}",
-                many.len()
-            ));
-        }
-        (None, files) => {
-            let scenes = files.iter().map(|file| from_file(file, options.repeat));
-            scenes.collect::<Result<Vec<_>, _>>()?.concat()
-        }
-    };
+/// One line: a prompt without a place in the template, a node, input or scene that is not there,
+/// two scenes of one name.
+pub fn scenes_of(
+    options: &RunOptions,
+    story: &Story,
+    template: &Template,
+) -> Result<Vec<Scene>, String> {
+    finished(sources::from_story(story, template, options.repeat)?, options)
+}
+
+/// Checked, picked out, and with their own inputs set.
+fn finished(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, String> {
     refuse_same_names(&scenes)?;
     keep_asked_for(&mut scenes, &options.scene_filter)?;
     for scene in &mut scenes {
@@ -66,131 +117,6 @@ pub fn scenes(options: &RunOptions) -> Result<Vec<Scene>, String> {
                 .set(&set.node, &set.input, &set.value)
                 .map_err(|why| named(format!("--set {}.{}: {why}", set.node, set.input)))?;
         }
-    }
-    Ok(scenes)
-}
-
-fn nothing_to_run(options: &RunOptions) -> String {
-    let root = &options.project_root;
-    let system = root.parent().is_none()
-        || root.file_name().is_some_and(|name| name.eq_ignore_ascii_case("system32"));
-    let hint = if system && !options.root_given {
-        format!(
-            " (started in {}: a scheduled task also wants --project-root and --logs-dir)",
-            root.display()
-        )
-    } else if options.root_given && holds_json(root) {
-        format!(
-            " ({} was taken as the project's folder; as a folder of workflows: --workflow {0})",
-            root.display()
-        )
-    } else {
-        String::new()
-    };
-    format!(
-        "nothing to run: give a workflow (flow.json, exported with menu Workflow, Export (API)), \
-         a folder of them (--workflow FOLDER), or a story with its template \
-         (--story story.json --workflow flow.json){hint}"
-    )
-}
-
-fn holds_json(folder: &Path) -> bool {
-    workflow_files(&[folder.to_owned()]).is_ok()
-}
-
-fn workflow_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
-    let mut files = Vec::new();
-    for path in given {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")))
-            .collect();
-        if found.is_empty() {
-            return Err(format!("{}: no .json file in this folder", path.display()));
-        }
-        found.sort();
-        files.extend(found);
-    }
-    Ok(files)
-}
-
-fn load(file: &Path) -> Result<Workflow, String> {
-    let named = |why: String| format!("{}: {why}", file.display());
-    let text = fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
-    Workflow::parse(&text).map_err(|why| {
-        // A sentence of its own, since most people meet it once.
-        if why.starts_with("the editor's format") || why.starts_with("a story") {
-            format!("{} is {why}", file.display())
-        } else {
-            named(why)
-        }
-    })
-}
-
-/// The ids of a scene that is run so many times; of one that is run once its own.
-fn repeated(base: &str, times: u32) -> Vec<String> {
-    match times {
-        1 => vec![base.to_owned()],
-        times => (1..=times).map(|time| format!("{base}-r{time}")).collect(),
-    }
-}
-
-fn from_file(file: &Path, times: u32) -> Result<Vec<Scene>, String> {
-    let graph = load(file)?;
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let base = scene_id(&stem);
-    let scene = |id: String| {
-        let mut workflow = graph.clone();
-        workflow.place_without_story(&id).map_err(|why| format!("{}: {why}", file.display()))?;
-        Ok(Scene {
-            id,
-            base: base.clone(),
-            workflow,
-            keyframe: None,
-            seed: None,
-            source: file.to_owned(),
-            story: None,
-            warnings: Vec::new(),
-        })
-    };
-    repeated(&base, times).into_iter().map(scene).collect()
-}
-
-fn from_story(path: &Path, template: &Path, times: u32) -> Result<Vec<Scene>, String> {
-    let story = Story::load(path)?;
-    let template_graph = load(template)?;
-    let mut scenes = Vec::new();
-    let each = story.scenes.iter().flat_map(|scene| {
-        let base = scene_id(&scene.id);
-        repeated(&base, times).into_iter().map(move |id| (scene, base.clone(), id))
-    });
-    for (scene, base, id) in each {
-        let mut workflow = template_graph.clone();
-        let texts = Texts { scene: &id, prompt: &scene.prompt, negative: &scene.negative };
-        let mut warnings =
-            workflow.place(texts).map_err(|why| format!("{}: {why}", template.display()))?;
-        if scene.keyframe.is_none() && workflow.demands_keyframe() {
-            return Err(format!(
-                "{}: it holds __KEYFRAME_IMAGE__, and scene '{}' of the story has no keyframePath",
-                template.display(),
-                clean(&scene.id)
-            ));
-        }
-        let keyframe = scene.keyframe.clone().filter(|_| workflow.takes_keyframe());
-        if keyframe.is_none() && scene.keyframe.is_some() {
-            warnings.push(
-                "the keyframe finds no place in the workflow: it has no LoadImage and no __KEYFRAME_IMAGE__"
-                    .into(),
-            );
-        }
-        let source = template.to_owned();
-        let story = Some(scene.clone());
-        scenes.push(Scene { id, base, workflow, keyframe, seed: None, source, story, warnings });
     }
     Ok(scenes)
 }
