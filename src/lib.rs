@@ -15,6 +15,7 @@ pub mod clock;
 pub mod comfyui;
 pub mod exit;
 pub mod files;
+mod http;
 pub mod monitor;
 pub mod nearest;
 pub mod options;

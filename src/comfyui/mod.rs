@@ -2,7 +2,6 @@
 //! patching. Nothing outside this module sees `ComfyUI`'s JSON.
 
 mod answers;
-mod http;
 pub mod ids;
 mod json;
 mod placing;
@@ -13,11 +12,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub use crate::http::{CallError, Fault, Target};
 pub use answers::{Device, End, Entry, OutputFile, Place, Queue, Queued, Stats, Submission};
-pub use http::{CallError, Fault, Target};
 pub use workflow::{Texts, Workflow};
 
-use http::{Bound, Http, Payload};
+use crate::http::{self, Bound, Http, Payload};
 
 /// Bound of making a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -260,11 +259,7 @@ impl Client {
     }
 
     fn get(&self, path: &str) -> Result<Value, CallError> {
-        let (status, body) =
-            self.http.exchange("GET", path, &Payload::None, Bound::Whole(self.call))?;
-        if status != 200 {
-            return Err(self.http.status("GET", path, status, &body));
-        }
+        let body = self.http.get(path, Bound::Whole(self.call))?;
         match json::parse(&body) {
             Ok(value) if value.is_object() => Ok(value),
             Ok(_) => {

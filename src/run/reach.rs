@@ -59,14 +59,10 @@ pub fn reach(
 
 /// How the server is spoken to. `localhost` is tried on IPv4 alone first.
 pub fn target(server: &ServerOptions) -> Target {
-    let mut headers = server.headers.clone();
-    headers.extend(server.url.authorization().map(|basic| ("Authorization".into(), basic.into())));
-    Target {
-        base: server.url.base().to_owned(),
-        headers,
-        loopback: server.url.is_loopback(),
-        ipv4_only: server.url.host().eq_ignore_ascii_case("localhost"),
-    }
+    const CREDENTIALS: &str = "--header-file FILE or user:password@ in the URL";
+    let mut target = Target::new(&server.url, CREDENTIALS);
+    target.headers.splice(..0, server.headers.iter().cloned());
+    target
 }
 
 fn knock(options: &RunOptions, target: &Target) -> Result<Stats, CallError> {

@@ -1,4 +1,4 @@
-//! The one place that speaks HTTP to `ComfyUI`: timeouts, caps, headers, and faults by name.
+//! The one place that speaks HTTP: timeouts, caps, headers, and faults by name.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -8,6 +8,8 @@ use ureq::config::IpFamily;
 use ureq::http::Response;
 use ureq::{Agent, Body, RequestBuilder};
 
+use crate::options::ServerUrl;
+use crate::text::clean;
 use crate::vram::reading::Miss;
 
 /// Largest answer that is read as JSON: 64 MiB.
@@ -26,6 +28,26 @@ pub struct Target {
     /// Only IPv4 addresses of the host are tried. For `localhost`, whose IPv6 address costs
     /// two seconds a connection on Windows when the server listens on IPv4 alone.
     pub ipv4_only: bool,
+    /// How the user gives other credentials, for a server that wants them.
+    pub credentials: &'static str,
+}
+
+impl Target {
+    /// The server at a URL, with its credentials. `localhost` is spoken to on IPv4 alone.
+    #[must_use]
+    pub fn new(url: &ServerUrl, credentials: &'static str) -> Self {
+        let basic = url.authorization();
+        Target {
+            base: url.base().to_owned(),
+            headers: basic
+                .map(|basic| ("Authorization".into(), basic.into()))
+                .into_iter()
+                .collect(),
+            loopback: url.is_loopback(),
+            ipv4_only: url.host().eq_ignore_ascii_case("localhost"),
+            credentials,
+        }
+    }
 }
 
 /// What kept a call from its answer.
@@ -68,7 +90,7 @@ pub struct CallError {
 }
 
 impl CallError {
-    pub(super) fn new(call: &str, base: &str, fault: Fault, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(call: &str, base: &str, fault: Fault, detail: impl Into<String>) -> Self {
         CallError { call: call.into(), base: base.into(), fault, detail: detail.into() }
     }
 
@@ -98,7 +120,7 @@ impl fmt::Display for CallError {
 
 /// What the time of a call is bounded by.
 #[derive(Clone, Copy)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     /// End to end, from the address look-up to the last byte of the body.
     Whole(Duration),
     /// This long until the answer begins, and this long without a byte of its body; no bound on
@@ -106,21 +128,21 @@ pub(super) enum Bound {
     Silence(Duration),
 }
 
-pub(super) enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     None,
     Json(&'a str),
     Bytes { content_type: &'a str, bytes: &'a [u8] },
 }
 
 /// An agent with a pool of its own. One per thread, so that nobody waits for another's transfer.
-pub(super) struct Http {
+pub(crate) struct Http {
     target: Target,
     agent: Agent,
 }
 
 impl Http {
     /// `connect` bounds making a connection, the address look-up apart.
-    pub(super) fn new(target: Target, connect: Duration) -> Self {
+    pub(crate) fn new(target: Target, connect: Duration) -> Self {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -137,12 +159,12 @@ impl Http {
         Http { agent: config.build().new_agent(), target }
     }
 
-    pub(super) fn base(&self) -> &str {
+    pub(crate) fn base(&self) -> &str {
         &self.target.base
     }
 
     /// The status and body of a call; any status is an answer.
-    pub(super) fn exchange(
+    pub(crate) fn exchange(
         &self,
         method: &str,
         path: &str,
@@ -160,8 +182,14 @@ impl Http {
         Ok((status, body))
     }
 
+    /// The body of a GET that answered 200.
+    pub(crate) fn get(&self, path: &str, bound: Bound) -> Result<Vec<u8>, CallError> {
+        let (status, body) = self.exchange("GET", path, &Payload::None, bound)?;
+        if status == 200 { Ok(body) } else { Err(self.status("GET", path, status, &body)) }
+    }
+
     /// The body of a GET that answered 200, to be read as it comes, and its announced length.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         path: &str,
         bound: Bound,
@@ -206,13 +234,11 @@ impl Http {
     }
 
     /// The error of an answer with a status that the call cannot use.
-    pub(super) fn status(&self, method: &str, path: &str, status: u16, body: &[u8]) -> CallError {
+    pub(crate) fn status(&self, method: &str, path: &str, status: u16, body: &[u8]) -> CallError {
         let hint = match status {
-            401 | 403 => {
-                " (it wants other credentials: --header-file FILE or user:password@ in the URL)"
-            }
-            300..=399 => " (a redirect, not followed: give the final URL)",
-            _ => "",
+            401 | 403 => format!(" (it wants other credentials: {})", self.target.credentials),
+            300..=399 => " (a redirect, not followed: give the final URL)".to_owned(),
+            _ => String::new(),
         };
         let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -224,7 +250,7 @@ impl Http {
         self.fail(method, path, Fault::Status(status), format!("HTTP {status}{hint}{said}"))
     }
 
-    pub(super) fn fail(
+    pub(crate) fn fail(
         &self,
         method: &str,
         path: &str,
@@ -237,7 +263,7 @@ impl Http {
             &format!("{method} {route}"),
             &self.target.base,
             fault,
-            crate::text::clean(&detail.into()),
+            clean(&detail.into()),
         )
     }
 
@@ -263,7 +289,7 @@ impl Http {
 }
 
 /// The fault of a body that broke off while it was read.
-pub(super) fn fault_of_io(error: &io::Error) -> (Fault, String) {
+pub(crate) fn fault_of_io(error: &io::Error) -> (Fault, String) {
     match error.kind() {
         ErrorKind::ConnectionRefused => (Fault::Refused, "connection refused".to_owned()),
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {
