@@ -6,4 +6,5 @@ pub mod log;
 pub mod nvidia_smi;
 pub mod reading;
 pub mod sampler;
+pub mod settle;
 pub mod statistics;
