@@ -6,9 +6,9 @@
 //! sampler's thread sends readings and the signal's thread an interrupt. What the program then
 //! says about memory is a function of the log that those readings made.
 //!
-//! [`options`] → [`run`] → ([`comfyui`], [`vram`], [`project`]), and [`report`] reads the plain
-//! record that the run fills. [`monitor`] samples beside a command, with the same wait. Nothing
-//! outside [`comfyui`] sees its JSON.
+//! [`options`] → [`run`] → ([`comfyui`], [`vram`], [`project`], [`llm`]), and [`report`] reads the
+//! plain record that the run fills. [`monitor`] samples beside a command, with the same wait.
+//! Nothing outside [`comfyui`] sees its JSON.
 
 pub mod archive;
 pub mod clock;
@@ -16,6 +16,7 @@ pub mod comfyui;
 pub mod exit;
 pub mod files;
 mod http;
+pub mod llm;
 pub mod monitor;
 pub mod nearest;
 pub mod options;
