@@ -9,6 +9,7 @@ mod files;
 mod gates;
 mod growth;
 mod interrupts;
+mod llm;
 mod losing;
 mod metadata;
 mod monitor;

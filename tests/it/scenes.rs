@@ -98,6 +98,7 @@ pub fn prompts(server: &StandIn) -> Vec<Value> {
     posts.map(|request| serde_json::from_str(&request.body).unwrap_or_default()).collect()
 }
 
-fn agent() -> ureq::Agent {
+/// Asks a stand-in directly, whatever proxy the environment names.
+pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().proxy(None).build().new_agent()
 }

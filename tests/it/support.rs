@@ -102,6 +102,9 @@ impl Folder {
             "SCENE_HISTORY_MAX_ATTEMPTS",
             "SCENE_POST_EXECUTION_TIMEOUT_SECONDS",
             "SCENE_RETRY_BUDGET",
+            "LOCAL_STORY_PROVIDER_URL",
+            "LOCAL_LLM_HEALTHCHECK_URL",
+            "LOCAL_LLM_SKIP_HEALTHCHECK",
         ] {
             command.env_remove(variable);
         }

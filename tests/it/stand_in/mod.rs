@@ -10,7 +10,7 @@ mod faults;
 mod files;
 mod graph;
 pub mod graphs;
-mod http;
+pub mod http;
 mod messages;
 mod nodes;
 mod png;
