@@ -19,6 +19,13 @@ impl Clock {
         Clock { offset: offset.unwrap_or(UtcOffset::UTC), local: offset.is_some() }
     }
 
+    /// The moment so many milliseconds after the beginning of 1970, where there is one.
+    #[must_use]
+    pub fn at_unix_ms(&self, ms: u64) -> Option<OffsetDateTime> {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
+        at.checked_to_offset(self.offset)
+    }
+
     /// Now.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {

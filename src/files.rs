@@ -47,6 +47,24 @@ pub fn rename(from: &Path, to: &Path, mut pause: impl FnMut(Duration)) -> io::Re
     result
 }
 
+/// Whether a file is a video, by its name.
+#[must_use]
+pub fn is_video(name: &str) -> bool {
+    ["mp4", "webm", "mkv", "mov", "avi", "m4v", "mpg", "mpeg"].contains(&&*extension(name))
+}
+
+/// Whether a file is an image, by its name.
+#[must_use]
+pub fn is_image(name: &str) -> bool {
+    ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"].contains(&&*extension(name))
+}
+
+/// The extension of a name in small letters, empty where there is none.
+#[must_use]
+pub fn extension(name: &str) -> String {
+    Path::new(name).extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

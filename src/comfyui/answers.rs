@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::json::{node_order, text};
 use crate::nearest::nearest;
 use crate::text::clean;
-use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram};
+use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
 
 /// `GET /system_stats`.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,8 @@ pub struct Device {
     pub index: Option<u64>,
     /// Its memory, where the answer holds figures for it.
     pub memory: Option<Reading>,
+    /// Free and in all, in bytes, where the answer says so.
+    pub bytes: (Option<u64>, Option<u64>),
 }
 
 impl Stats {
@@ -64,6 +66,7 @@ impl Device {
         Device {
             name: clean(&text(value, "name").unwrap_or_default()),
             index: value["index"].as_u64(),
+            bytes: (bytes(value, "vram_free"), bytes(value, "vram_total")),
             // DirectML tells a constant.
             memory: memory(value, kind == "cuda", ram).filter(|_| kind != "privateuseone"),
             kind,
@@ -105,12 +108,6 @@ fn bytes(value: &Value, key: &str) -> Option<u64> {
     number
         .as_u64()
         .or_else(|| number.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64))
-}
-
-/// Rounded half to even.
-fn to_mb(bytes: u64) -> u64 {
-    let (whole, rest) = (bytes / MB, bytes % MB);
-    whole + u64::from(rest > MB / 2 || (rest == MB / 2 && whole % 2 == 1))
 }
 
 /// `GET /queue`: whose turn it is.
@@ -285,6 +282,8 @@ pub struct Entry {
     pub all_cached: bool,
     /// Milliseconds from `execution_start` to the end, by the server's clock.
     pub server_ms: Option<u64>,
+    /// When it succeeded: milliseconds since 1970, by the server's clock.
+    pub success_ms: Option<u64>,
     /// The files it lists, in node order; those of `temp` only where there is no `output`.
     pub files: Vec<OutputFile>,
     /// The entry as the server sent it, indented.
@@ -330,6 +329,7 @@ impl Entry {
             end,
             all_cached,
             server_ms,
+            success_ms: time("execution_success"),
             files: files(&entry["outputs"]),
             raw: serde_json::to_string_pretty(entry).unwrap_or_default(),
             cached,

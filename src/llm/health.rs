@@ -108,12 +108,21 @@ impl HealthCheck {
     pub fn failure(&self) -> Option<String> {
         match &self.status {
             Status::Failed(why) => Some(format!(
-                "the story's language model does not answer: {why}: start it, or \
-                 --local-llm-provider-url URL, or --local-llm-healthcheck-url URL, or \
-                 --skip-llm-health-check"
+                "no language model for the story: {why}: start it, or --local-llm-provider-url URL, \
+                 or --local-llm-healthcheck-url URL, or --skip-llm-health-check"
             )),
             _ => None,
         }
+    }
+
+    /// The same where nothing was asked, since there was no story to be made.
+    #[must_use]
+    pub fn none() -> Value {
+        let reason = "no local provider configured";
+        json!({
+            "Url": null, "Override": false, "Status": "skipped", "Models": null, "Error": null,
+            "Timestamp": null, "Skipped": true, "SkipReason": reason,
+        })
     }
 
     /// The metadata's `HealthCheck`: an unknown is null, `Models` are their ids.

@@ -1,7 +1,6 @@
 //! The script's language models: whether the story's provider answers, and LM Studio's models,
 //! which leave the card before the scenes. Nothing outside this module sees their JSON.
 
-mod child;
 mod health;
 mod unload;
 

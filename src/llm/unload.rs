@@ -1,14 +1,14 @@
 //! LM Studio's models, which leave the card before the scenes are generated on it.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::child::{self, Ended};
 use super::{Server, models};
 use crate::http::{CallError, Fault};
 use crate::options::LlmOptions;
+use crate::project::child::{self, Ended};
+use crate::project::tool::on_path;
 use crate::vram::settle::{STILL, Settling};
 
 /// How long `lms unload --all` may take.
@@ -77,7 +77,7 @@ pub fn unload<E>(
         Ok(loaded) => loaded,
         Err(error) => return Ok(Unload::Skipped(no_list(llm, &error))),
     };
-    let Some(program) = on_path("lms") else {
+    let Some(program) = on_path(&["lms"]) else {
         let why = format!("{}, but lms is not on the PATH: it comes with LM Studio", loaded(count));
         return Ok(Unload::Failed(why));
     };
@@ -196,19 +196,6 @@ fn next(seen: &Result<usize, CallError>, since: Duration) -> Next {
     }
 }
 
-/// A program on the `PATH`.
-fn on_path(name: &str) -> Option<PathBuf> {
-    find(name, &std::env::var_os("PATH")?)
-}
-
-fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
-    let endings: &[&str] = if cfg!(windows) { &[".exe", ".cmd", ".bat"] } else { &[""] };
-    std::env::split_paths(path)
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .flat_map(|folder| endings.iter().map(move |ending| folder.join(format!("{name}{ending}"))))
-        .find(|program| program.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,24 +224,5 @@ mod tests {
         assert_eq!(lines(Some((3100, 11_223))), [freed]);
         assert_eq!(lines(Some((3100, 3116))), ["LM Studio unload: freed nothing"]);
         assert_eq!(lines(Some((3100, 3000))), ["LM Studio unload: freed nothing"]);
-    }
-
-    #[test]
-    fn a_program_is_found_in_the_first_folder_that_has_it() {
-        let root = std::env::temp_dir().join(format!("on-path-{}", std::process::id()));
-        let folders = ["a", "b", "c"].map(|name| root.join(name));
-        let file = if cfg!(windows) { "lms.cmd" } else { "lms" };
-        for folder in &folders {
-            std::fs::create_dir_all(folder).unwrap();
-        }
-        // A folder of that name is none.
-        std::fs::create_dir(folders[0].join(file)).unwrap();
-        for folder in &folders[1..] {
-            std::fs::write(folder.join(file), "").unwrap();
-        }
-        let path = std::env::join_paths([&PathBuf::new()].into_iter().chain(&folders)).unwrap();
-        assert_eq!(find("lms", &path), Some(folders[1].join(file)));
-        assert_eq!(find("lms", folders[0].as_os_str()), None);
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

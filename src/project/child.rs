@@ -31,7 +31,7 @@ pub fn run<E>(
     mut command: Command,
     log: &Path,
     limit: Duration,
-    mut pause: impl FnMut(Duration) -> Result<(), E>,
+    pause: &mut impl FnMut(Duration) -> Result<(), E>,
 ) -> Result<Ended, E> {
     let mut child = match start(&mut command, log) {
         Ok(child) => child,
@@ -47,12 +47,12 @@ pub fn run<E>(
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            end(&mut child, &mut pause)?;
+            end(&mut child, pause)?;
             return Ok(Ended::TimedOut);
         }
         if let Err(stop) = pause(look.min(left)) {
             // It is gone in any case, and the first reason counts.
-            let _ = end(&mut child, &mut pause);
+            let _ = end(&mut child, pause);
             return Err(stop);
         }
         look = (look * 2).min(LOOK);
@@ -178,9 +178,11 @@ mod tests {
     }
 
     /// A wait as the run's is, for a test that has no channel.
-    fn wait(time: Duration) -> Result<(), Infallible> {
-        std::thread::sleep(time);
-        Ok(())
+    fn wait() -> impl FnMut(Duration) -> Result<(), Infallible> {
+        |time| {
+            std::thread::sleep(time);
+            Ok(())
+        }
     }
 
     /// Whether the process of that id lives.
@@ -195,11 +197,11 @@ mod tests {
     fn its_code_and_all_that_it_said() {
         let log = folder("code").join("steps/a.log");
         let limit = Duration::from_secs(60);
-        let run = |script| run(shell(script), &log, limit, wait).unwrap();
+        let run = |script| run(shell(script), &log, limit, &mut wait()).unwrap();
         assert_eq!(run("echo out; echo err >&2; exit 3"), Ended::Code(3));
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "out\nerr\n");
         assert_eq!(run("kill -KILL $$"), Ended::Code(137));
-        let missing = super::run(Command::new("/no/such"), &log, limit, wait).unwrap();
+        let missing = super::run(Command::new("/no/such"), &log, limit, &mut wait()).unwrap();
         assert!(matches!(missing, Ended::NotStarted(_)), "{missing:?}");
     }
 
@@ -212,7 +214,8 @@ mod tests {
             id.display()
         );
         let begun = Instant::now();
-        let ended = run(shell(&script), &folder.join("a.log"), Duration::from_millis(300), wait);
+        let ended =
+            run(shell(&script), &folder.join("a.log"), Duration::from_millis(300), &mut wait());
         assert_eq!(ended.unwrap(), Ended::TimedOut);
         assert!(begun.elapsed() < Duration::from_secs(20), "it hangs");
         let id = std::fs::read_to_string(id).unwrap();
@@ -228,7 +231,7 @@ mod tests {
     fn a_grandchild_that_holds_the_output_open_holds_up_nobody() {
         let log = folder("held").join("a.log");
         let begun = Instant::now();
-        let ended = run(shell("sleep 5 & exit 0"), &log, Duration::from_secs(60), wait);
+        let ended = run(shell("sleep 5 & exit 0"), &log, Duration::from_secs(60), &mut wait());
         assert_eq!(ended.unwrap(), Ended::Code(0));
         assert!(begun.elapsed() < Duration::from_secs(4));
     }
@@ -238,7 +241,7 @@ mod tests {
         let log = folder("cut").join("a.log");
         let begun = Instant::now();
         let mut left = 3;
-        let ended = run(shell("sleep 60"), &log, Duration::from_secs(60), |time| {
+        let ended = run(shell("sleep 60"), &log, Duration::from_secs(60), &mut |time| {
             left -= 1;
             std::thread::sleep(time);
             if left > 0 { Ok(()) } else { Err("interrupted") }

@@ -91,6 +91,37 @@ impl Story {
     }
 }
 
+impl Story {
+    /// How its language model did, in a line: `success (provider=…, seed=42, duration=8011ms)`;
+    /// `skipped` where the generator tells of none.
+    #[must_use]
+    pub fn llm_status(&self) -> String {
+        let llm = &self.llm;
+        let text = |key: &str| match &llm[key] {
+            Value::String(text) => Some(clean(text)).filter(|text| !text.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let parts = [
+            text("providerUrl").map(|url| format!("provider={}", without_credentials(&url))),
+            text("seed").map(|seed| format!("seed={seed}")),
+            text("durationMs").map(|ms| format!("duration={ms}ms")),
+            text("error").map(|error| format!("error={error}")),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let status = text("status").unwrap_or_else(|| "skipped".to_owned());
+        if parts.is_empty() { status } else { format!("{status} ({})", parts.join(", ")) }
+    }
+}
+
+/// A URL as it may be printed.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let rest = rest[..host].rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
+}
+
 impl StoryScene {
     fn read(scene: &Value, folder: &Path) -> Result<Self, String> {
         let text = |key: &str| scene[key].as_str().map(str::to_owned);

@@ -34,6 +34,7 @@ pub fn document(run: &RunRecord, vram: &Statistics) -> Value {
             "PythonVersion": run.server.python,
             "Device": run.server.device,
             "DeviceType": run.server.device_kind,
+            "DeviceIndex": run.server.device_index,
         },
         "QueueConfig": {
             "SceneRetryBudget": run.settings.scene_retry_budget,
@@ -146,6 +147,7 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
             python: server.maybe_text("PythonVersion"),
             device: server.maybe_text("Device"),
             device_kind: server.maybe_text("DeviceType"),
+            device_index: server.value["DeviceIndex"].as_u64(),
         },
         scenes: doc.each("Scenes", |scene| {
             Ok(SceneRecord {

@@ -8,6 +8,7 @@ pub mod metadata;
 mod outcome;
 pub mod past;
 pub mod record;
+pub mod script;
 
 #[cfg(test)]
 mod tests;

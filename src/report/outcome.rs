@@ -2,6 +2,9 @@
 
 use crate::exit::Exit;
 
+/// How the reason begins of a scene whose history could not be read as often as was allowed.
+pub const HISTORY_UNREADABLE: &str = "history not readable";
+
 /// How a scene ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-pub use super::outcome::Outcome;
+pub use super::outcome::{HISTORY_UNREADABLE, Outcome};
 use crate::exit::Exit;
 use crate::vram::gates::{Known, Verdict};
 use crate::vram::reading::is_system_ram;
@@ -92,6 +92,8 @@ pub struct Server {
     pub device: Option<String>,
     /// And its type: `cuda`, `cpu`, …
     pub device_kind: Option<String>,
+    /// The server's own number for it.
+    pub device_index: Option<u64>,
 }
 
 /// What the run was asked to do.

@@ -13,7 +13,7 @@ use super::submit::{Submitted, submit};
 use super::wait::Interrupted;
 use crate::clock::hms;
 use crate::comfyui::{CallError, End, Entry, Fault, Place};
-use crate::report::record::Outcome;
+use crate::report::record::{HISTORY_UNREADABLE, Outcome};
 use crate::text::file_name;
 
 /// Prompts of other clients are counted up to here.
@@ -154,7 +154,7 @@ fn follow_to_end(
             Verdict::Unreadable(error) => {
                 // It has left the queue: nothing of it runs.
                 stage.finished(id);
-                let why = format!("history not readable ({error})");
+                let why = format!("{HISTORY_UNREADABLE} ({error})");
                 return Ok(course.ended(Outcome::Lost, why));
             }
             Verdict::Unreachable(error) => {

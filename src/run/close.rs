@@ -1,13 +1,20 @@
-//! How a run closes: the statistics, the gates, the closing block, the metadata.
+//! How a run closes: the results, the statistics, the gates, the project's own helpers, the
+//! metadata, the closing block, and last the archive.
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use super::wait::Interrupted;
 use super::{Run, next};
+use crate::archive::{self, NoArchive};
 use crate::exit::Exit;
 use crate::files::write_whole;
+use crate::project::steps::{HelperFiles, Phase};
+use crate::report::devices::OtherDevice;
 use crate::report::past::Past;
-use crate::report::{closing, devices, gates, metadata};
+use crate::report::script::scene::Telling;
+use crate::report::{closing, devices, gates, metadata, script};
 use crate::vram::statistics::Statistics;
 
 impl Run<'_> {
@@ -19,6 +26,39 @@ impl Run<'_> {
         self.record.ended = self.clock.now();
         self.record.next =
             next::command(self.options, &self.scenes, &self.record.scenes, self.waiting_helps);
+        if self.options.archive {
+            let name = format!("comfyui-e2e-{}.zip", self.record.id);
+            self.script.archive = Some(self.options.project_root.join("artifacts").join(name));
+        }
+        self.wait.journal.header("STEP 3: Validate Results");
+        self.wait.journal.block(&script::results(&self.record.scenes));
+        let vram = self.statistics(log, baselines);
+        let others = self.other_devices();
+        let without = self.record.without_figures();
+        for device in &others {
+            self.wait.journal.block(&device.block(&without));
+        }
+        let text = self.with_helpers(&vram, &others);
+        self.wait.journal.header("RUN COMPLETE");
+        self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
+        if let Some(archive) = &self.script.archive {
+            self.wait.journal.say(&format!("Archive: {}", archive.display()));
+        }
+        self.wait.journal.say(&script::tally(&self.record.scenes));
+        let block = closing::block(&self.record, &vram);
+        self.wait.journal.block(&block);
+        if self.options.json {
+            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        }
+        let exit = self.record.exit();
+        if self.options.quiet && exit != Exit::Success {
+            let _ = writeln!(std::io::stderr(), "{}", block.join("\n"));
+        }
+        self.archive().unwrap_or(exit)
+    }
+
+    /// The statistics of the log, and the gates.
+    fn statistics(&mut self, log: &Path, baselines: &[Past]) -> Statistics {
         let mut vram = Statistics::of_log(log).unwrap_or_else(|error| {
             self.wait.journal.say(&format!("WARNING: {}: {error}", log.display()));
             Statistics::default()
@@ -31,29 +71,112 @@ impl Run<'_> {
         for verdict in &self.record.gates {
             self.wait.journal.say(&verdict.to_string());
         }
-        let others = self.other_devices();
-        let without = self.record.without_figures();
-        for device in &others {
-            self.wait.journal.block(&device.block(&without));
+        vram
+    }
+
+    /// The helpers that come after the scenes, and the metadata where the script wrote them: those
+    /// before them find the outputs, those behind them the metadata too. Returns the document.
+    fn with_helpers(&mut self, vram: &Statistics, others: &[OtherDevice]) -> String {
+        let is_project = self.has_scripts();
+        let helped = is_project && self.record.failure.is_none() && !self.record.interrupted;
+        if helped {
+            // An interrupt skips the rest of them and is seen below.
+            let _ = self.before_metadata();
         }
-        self.wait.journal.header("RUN COMPLETE");
-        self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
-        let block = closing::block(&self.record, &vram);
-        self.wait.journal.block(&block);
-        let exit = self.record.exit();
-        let mut document = metadata::document(&self.record, &vram);
-        devices::add(&mut document, &others);
+        self.record.interrupted = self.wait.interrupted();
+        let mut text = self.write_metadata(vram, others);
+        if is_project || self.script.story.is_some() {
+            self.wait.journal.header("STEP 7: Artifact Metadata + UI Snapshot");
+            let files = HelperFiles::of(&self.folder);
+            self.wait.journal.block(&self.script.index(&self.record.scenes, &files));
+        }
+        if helped && !self.record.interrupted {
+            let _ = self.behind_metadata();
+            if self.wait.interrupted() {
+                self.record.interrupted = true;
+                text = self.write_metadata(vram, others);
+            }
+        }
+        self.copy_to_public();
+        text
+    }
+
+    fn before_metadata(&mut self) -> Result<(), Interrupted> {
+        self.helpers(Phase::Metrics, "STEP 4: Validation Metrics")?;
+        self.helpers(Phase::Quality, "STEP 4.5: Video Quality Validation")?;
+        self.helpers(Phase::Vitest, "STEP 6: Vitest Suites")
+    }
+
+    fn behind_metadata(&mut self) -> Result<(), Interrupted> {
+        self.helpers_of(Phase::Metadata)?;
+        self.helpers_of(Phase::Validation)
+    }
+
+    fn write_metadata(&mut self, vram: &Statistics, others: &[OtherDevice]) -> String {
+        let mut document = metadata::document(&self.record, vram);
+        devices::add(&mut document, others);
+        self.script.add_to(&mut document, &HelperFiles::of(&self.folder));
+        let (settings, server) = (&self.record.settings, &self.record.server);
+        let both = self.record.scenes.iter().zip(&self.script.scenes);
+        let scenes = document["Scenes"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
+        for (object, (scene, script)) in scenes.iter_mut().zip(both) {
+            Telling { scene, script, settings, server }.add_to(object);
+        }
         let text = format!("{document:#}\n");
-        let path = self.folder.join("artifact-metadata.json");
+        self.write("artifact-metadata.json", &text);
+        text
+    }
+
+    fn write(&mut self, name: &str, text: &str) {
+        let path = self.folder.join(name);
         if let Err(error) = write_whole(&path, text.as_bytes(), |time| self.wait.linger(time)) {
             self.wait.journal.say(&format!("WARNING: {}: {error}", path.display()));
         }
-        if self.options.json {
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+
+    /// The metadata where a project's pages look for it, as the helpers left it.
+    fn copy_to_public(&mut self) {
+        let public = self.options.project_root.join("public");
+        if !public.is_dir() {
+            return;
         }
-        if self.options.quiet && exit != Exit::Success {
-            let _ = writeln!(std::io::stderr(), "{}", block.join("\n"));
+        let from = self.folder.join("artifact-metadata.json");
+        for to in [
+            public.join("artifacts").join("latest-run.json"),
+            public.join("artifact-metadata.json"),
+        ] {
+            let written = fs::read(&from).and_then(|bytes| {
+                fs::create_dir_all(to.parent().unwrap_or(&public))?;
+                write_whole(&to, &bytes, |time| self.wait.linger(time))
+            });
+            if let Err(error) = written {
+                self.wait.journal.say(&format!("WARNING: {}: {error}", to.display()));
+            }
         }
-        exit
+    }
+
+    /// The archive of the finished folder; none after an interrupt. The code where one came
+    /// meanwhile.
+    fn archive(&mut self) -> Option<Exit> {
+        let target = self.script.archive.take().filter(|_| !self.record.interrupted)?;
+        let wait = std::cell::RefCell::new(&mut self.wait);
+        let written = archive::write(
+            &self.folder,
+            &self.record.id,
+            &target,
+            || wait.borrow_mut().check(),
+            |time| wait.borrow_mut().linger(time),
+        );
+        match written {
+            Ok(_) => None,
+            Err(NoArchive::Failed(why)) => {
+                self.wait.journal.say(&format!("WARNING: no archive: {why}"));
+                None
+            }
+            Err(NoArchive::Stopped(Interrupted)) => {
+                self.wait.journal.say("WARNING: no archive: interrupted");
+                Some(Exit::Interrupted)
+            }
+        }
     }
 }

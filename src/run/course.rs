@@ -15,6 +15,8 @@ pub struct Tried {
     pub outputs: Vec<Output>,
     /// Its history entry, as the server sent it.
     pub history: Option<String>,
+    /// When it succeeded: milliseconds since 1970, by the server's clock.
+    pub success_ms: Option<u64>,
     /// Every output came from the cache.
     pub all_cached: bool,
     /// Another attempt may help, and nothing of this one is left on the server.
@@ -63,6 +65,7 @@ impl Course {
             },
             outputs: Vec::new(),
             history: None,
+            success_ms: None,
             all_cached: false,
             again: false,
             files_gone: false,

@@ -24,6 +24,7 @@ pub(super) fn ended(
         tried.record.server_seconds = entry.server_ms.map(|ms| seconds(Duration::from_millis(ms)));
         tried.record.cached_nodes.clone_from(&entry.cached);
         tried.history = Some(entry.raw.clone());
+        tried.success_ms = entry.success_ms;
         tried.all_cached = entry.all_cached;
         tried
     };

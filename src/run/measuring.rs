@@ -23,9 +23,14 @@ pub(super) struct Measured {
 impl Run<'_> {
     /// Says what will be done and with what, and starts sampling: the first reading is there when
     /// it returns, from before anything is sent.
-    pub(super) fn measure(&mut self, target: Target, stats: &Stats) -> Result<Measured, Stop> {
+    pub(super) fn measure(
+        &mut self,
+        target: Target,
+        stats: &Stats,
+        scenes: usize,
+    ) -> Result<Measured, Stop> {
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
-        self.meet(&client, stats);
+        self.meet(&client, stats, scenes);
         let (sampling, local) = (&self.options.sampling, self.options.server.url.is_loopback());
         let gauge = Arc::new(Gauge::new(sampling, local, Some(stats), self.wait.sender()));
         gauge.settle(&mut self.wait)?;
@@ -44,7 +49,7 @@ impl Run<'_> {
     }
 
     /// Notes who the server is.
-    fn meet(&mut self, client: &Client, stats: &Stats) {
+    fn meet(&mut self, client: &Client, stats: &Stats, scenes: usize) {
         let device = stats.devices.get(self.options.sampling.gpu);
         let server = &mut self.record.server;
         server.comfyui.clone_from(&stats.comfyui);
@@ -52,8 +57,9 @@ impl Run<'_> {
         server.python.clone_from(&stats.python);
         server.device = device.map(|device| device.name.clone());
         server.device_kind = device.map(|device| device.kind.clone());
+        server.device_index = device.and_then(|device| device.index);
         let queue = client.queue().ok().map(|queue| queue.len());
-        let line = opening::plan(self.options, stats, queue, self.scenes.len());
+        let line = opening::plan(self.options, stats, queue, scenes);
         self.wait.journal.say(&line);
         // Where the device that was asked for is not there, nothing is recorded.
         if device.is_some() {

@@ -17,6 +17,7 @@ mod next;
 mod opening;
 mod outputs;
 mod plan;
+mod project;
 pub(crate) mod reach;
 pub(crate) mod recorder;
 mod scene;
@@ -26,7 +27,7 @@ mod submit;
 pub(crate) mod wait;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use crate::clock::Clock;
@@ -35,12 +36,14 @@ use crate::exit::Exit;
 use crate::options::RunOptions;
 use crate::report::past::Past;
 use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
+use crate::report::script::scene::{ScriptScene, Telling};
+use crate::report::script::{Script, slashes};
 use crate::text::complain;
 use crate::vram::log::names;
 
 use journal::{Journal, Output};
 use measuring::Measured;
-use plan::Scene;
+use plan::{Plan, Scene};
 use recorder::Recorder;
 use stage::Stage;
 use stop::Stop;
@@ -50,8 +53,8 @@ use wait::Wait;
 /// what keeps a run from having a folder is told on standard error alone.
 #[must_use]
 pub fn run(options: &RunOptions) -> Exit {
-    let scenes = match plan::scenes(options) {
-        Ok(scenes) => scenes,
+    let plan = match Plan::make(options) {
+        Ok(plan) => plan,
         Err(why) => return refuse(&why, Exit::Usage),
     };
     let baselines = match Past::load_all(&options.gates.baselines) {
@@ -85,7 +88,7 @@ pub fn run(options: &RunOptions) -> Exit {
         clock,
         folder,
         wait: Wait::new((sender, receiver), recorder, journal),
-        scenes,
+        scenes: Vec::new(),
         record: RunRecord {
             id,
             folder: String::new(),
@@ -100,11 +103,12 @@ pub fn run(options: &RunOptions) -> Exit {
             aftermath: Aftermath::default(),
             next: None,
         },
+        script: Script::default(),
         waiting_helps: false,
         others: Vec::new(),
     };
     run.record.folder = slashes(&run.folder);
-    run.carry_out();
+    run.carry_out(plan);
     run.close(&log, &baselines)
 }
 
@@ -131,6 +135,7 @@ struct Run<'a> {
     wait: Wait,
     scenes: Vec<Scene>,
     record: RunRecord,
+    script: Script,
     /// Nobody listened at the server's address yet.
     waiting_helps: bool,
     /// The other devices that are recorded, by position and name.
@@ -138,20 +143,27 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Reaches the server, and runs the scenes while its memory is sampled.
-    fn carry_out(&mut self) {
-        let measured = match self.reach() {
+    /// Reaches the server, and goes through the steps while its memory is sampled.
+    fn carry_out(&mut self, plan: Plan) {
+        let count = plan.count(self.options);
+        if let Plan::Scenes(scenes, _) = &plan {
+            // Should nothing come of them, they are told as skipped.
+            self.scenes.clone_from(scenes);
+        }
+        let measured = match self.reach(count) {
             Ok(measured) => measured,
             Err(stop) => return self.stopped(stop),
         };
-        self.generate(&measured.client);
+        if let Err(stop) = self.work(plan, &measured.client) {
+            self.stopped(stop);
+        }
         self.last_reading(measured);
     }
 
-    fn reach(&mut self) -> Result<Measured, Stop> {
+    fn reach(&mut self, scenes: usize) -> Result<Measured, Stop> {
         let reached = reach::reach(self.options, &mut self.wait)?;
         let measured = match reached {
-            Ok((target, stats)) => self.measure(target, &stats),
+            Ok((target, stats)) => self.measure(target, &stats, scenes),
             Err(none) => {
                 self.waiting_helps = none.waiting_helps;
                 let exit = Exit::Unreachable;
@@ -160,6 +172,14 @@ impl Run<'_> {
         };
         self.wait.journal.block(&opening::rules(self.options));
         measured
+    }
+
+    fn work(&mut self, plan: Plan, client: &Client) -> Result<(), Stop> {
+        self.preflight()?;
+        self.story(plan)?;
+        self.unload(client)?;
+        self.generate(client);
+        Ok(())
     }
 
     fn stopped(&mut self, stop: Stop) {
@@ -171,9 +191,12 @@ impl Run<'_> {
                 skipped
             }
         };
-        let left = self.scenes.iter().skip(self.record.scenes.len());
-        let left = left.map(|scene| SceneRecord::skipped(&scene.id, skipped));
-        self.record.scenes.extend(left);
+        for scene in self.scenes.iter().skip(self.record.scenes.len()) {
+            let (record, script) = skip(scene, skipped);
+            tell(&mut self.wait.journal, &self.record, &record, &script);
+            self.record.scenes.push(record);
+            self.script.scenes.push(script);
+        }
     }
 
     /// The scenes, one after the other.
@@ -201,12 +224,13 @@ impl Run<'_> {
             } else {
                 stage.over.clone()
             };
-            records.push(if let Some(why) = why {
-                SceneRecord::skipped(&scene.id, why)
-            } else {
-                let what = format!("{}/{}", index + 1, scenes.len());
-                scene::run(&mut stage, scene, &what)
-            });
+            let (record, script) = match why {
+                Some(why) => skip(scene, &why),
+                None => scene::run(&mut stage, scene, &format!("{}/{}", index + 1, scenes.len())),
+            };
+            tell(&mut stage.wait.journal, &self.record, &record, &script);
+            records.push(record);
+            self.script.scenes.push(script);
             let (done, every) = (index + 1, self.options.memory_cleanup_interval as usize);
             let is_due = every > 0 && done % every == 0;
             if is_due && stage.over.is_none() && stage.wait.check().is_ok() {
@@ -235,7 +259,16 @@ impl Run<'_> {
     }
 }
 
-/// A path as the files of a run write it.
-fn slashes(path: &Path) -> String {
-    path.display().to_string().replace('\\', "/")
+/// A scene that is not run.
+fn skip(scene: &Scene, why: &str) -> (SceneRecord, ScriptScene) {
+    let script = ScriptScene { story: scene.story.clone(), ..ScriptScene::default() };
+    (SceneRecord::skipped(&scene.id, why), script)
+}
+
+/// What the script's readers look for below the verdict of a scene.
+fn tell(journal: &mut Journal, run: &RunRecord, scene: &SceneRecord, script: &ScriptScene) {
+    let telling = Telling { scene, script, settings: &run.settings, server: &run.server };
+    for line in telling.lines() {
+        journal.say(&format!("[Scene {}] {line}", scene.id));
+    }
 }

@@ -39,7 +39,6 @@ pub fn rules(options: &RunOptions) -> Vec<String> {
         options.scene_retry_budget,
         options.post_execution_timeout.as_secs()
     ));
-    lines.push(format!("Using ComfyUI URL: {}", options.server.url.base()));
     lines
 }
 

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::stage::Stage;
 use super::wait::Interrupted;
 use crate::comfyui::{Entry, Fault, OutputFile};
-use crate::files::{part_of, rename};
+use crate::files::{extension, is_video, part_of, rename};
 use crate::report::record::Output;
 use crate::text::file_name;
 
@@ -66,14 +66,6 @@ fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile, String)> 
         (file.clone(), path)
     };
     files.iter().enumerate().map(place).collect()
-}
-
-fn extension(name: &str) -> String {
-    Path::new(name).extension().unwrap_or_default().to_string_lossy().to_lowercase()
-}
-
-fn is_video(name: &str) -> bool {
-    ["mp4", "webm", "mkv", "mov", "avi", "m4v", "mpg", "mpeg"].contains(&&*extension(name))
 }
 
 fn fetch_one(

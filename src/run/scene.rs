@@ -1,6 +1,7 @@
 //! One scene's life: its attempts, and what becomes of it.
 
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use super::attempt::attempt;
@@ -8,46 +9,66 @@ use super::course::{Tried, seconds};
 use super::plan::Scene;
 use super::stage::Stage;
 use super::wait::Interrupted;
-use crate::files::write_whole;
+use crate::files::{is_video, write_whole};
 use crate::report::record::{Attempt, Outcome, SceneRecord};
+use crate::report::script::scene::{Bytes, ScriptScene};
 
 /// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
-pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> SceneRecord {
-    let begun = Instant::now();
+pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, ScriptScene) {
+    let (begun, start) = (Instant::now(), stage.clock.now());
     stage.wait.journal.say(&format!("[Scene {}] Starting video generation...", scene.id));
-    let mut life = Life { record: SceneRecord::skipped(&scene.id, ""), executed: false };
+    let mut life = Life {
+        record: SceneRecord::skipped(&scene.id, ""),
+        script: ScriptScene { story: scene.story.clone(), ..ScriptScene::default() },
+        executed: false,
+    };
     life.record.seed = scene.seed;
     for warning in &scene.warnings {
         life.warn(stage, warning);
     }
+    life.script.before = life.bytes(stage, "before");
     if life.attempts(stage, scene, what).is_err() {
         stage.wait.recorder.set_running(None);
         life.interrupted(stage, begun);
+    } else {
+        life.script.after = life.bytes(stage, "after");
     }
     stage.wait.journal.set_live(None);
-    let mut record = life.record;
+    let Life { mut record, mut script, .. } = life;
     record.seconds = seconds(begun.elapsed());
-    let line = match record.outcome {
-        Outcome::Succeeded => format!("✓ Video generation completed ({:.1}s)", record.seconds),
-        Outcome::Cached => {
-            format!(
-                "✓ Video generation completed ({:.1}s): all of it from ComfyUI's cache",
-                record.seconds
-            )
-        }
-        outcome => format!(
-            "✗ Video generation failed: {}: {} ({:.1}s)",
-            outcome.name(),
-            record.why,
-            record.seconds
-        ),
+    script.span = Some((start, stage.clock.now()));
+    for line in verdict(&record, stage.folder) {
+        stage.wait.journal.say(&format!("[Scene {}] {line}", scene.id));
+    }
+    (record, script)
+}
+
+/// The script's two phrases for whether there is a video, and the verdict.
+fn verdict(record: &SceneRecord, folder: &Path) -> Vec<String> {
+    let time = record.seconds;
+    let video = record.outputs.iter().find(|file| is_video(&file.path));
+    let found = match video {
+        Some(video) => Some(format!("Wan2 video detected: {}", folder.join(&video.path).display())),
+        // A scene of images has none to miss.
+        None if record.outputs.is_empty() => Some("Wan2 video missing".to_owned()),
+        None => None,
     };
-    stage.wait.journal.say(&format!("[Scene {}] {line}", scene.id));
-    record
+    let verdict = match record.outcome {
+        Outcome::Succeeded => format!("✓ Video generation completed ({time:.1}s)"),
+        Outcome::Cached => {
+            format!("✓ Video generation completed ({time:.1}s): all of it from ComfyUI's cache")
+        }
+        outcome => {
+            let why = &record.why;
+            format!("✗ Video generation failed: {}: {why} ({time:.1}s)", outcome.name())
+        }
+    };
+    found.into_iter().chain([verdict]).collect()
 }
 
 struct Life {
     record: SceneRecord,
+    script: ScriptScene,
     /// Something was executed in one of the attempts: then the scene is not a cached one.
     executed: bool,
 }
@@ -152,6 +173,18 @@ impl Life {
         self.end(Outcome::Interrupted, &why);
     }
 
+    /// The device's memory at this moment; that it is not known is noted.
+    fn bytes(&mut self, stage: &mut Stage, when: &str) -> Option<Bytes> {
+        stage
+            .bytes()
+            .map_err(|why| {
+                let note = format!("free memory {when} the scene is not known: {why}");
+                stage.warn(&self.record.id, &note);
+                self.script.notes.push(note);
+            })
+            .ok()
+    }
+
     fn end(&mut self, outcome: Outcome, why: &str) {
         self.record.outcome = outcome;
         why.clone_into(&mut self.record.why);
@@ -176,6 +209,8 @@ impl Life {
         }
         self.record.outputs = tried.outputs;
         self.record.attempts.push(attempt);
+        self.script.history_retrieved = tried.history.is_some();
+        self.script.success_at = tried.success_ms.and_then(|ms| stage.clock.at_unix_ms(ms));
         let Some(history) = tried.history else { return };
         let path = stage.folder.join("history").join(format!("{}.json", self.record.id));
         let written = path

@@ -8,6 +8,7 @@ use super::wait::{Interrupted, Wait};
 use crate::clock::Clock;
 use crate::comfyui::{CallError, Client, Ids, Place};
 use crate::options::RunOptions;
+use crate::report::script::scene::Bytes;
 use crate::vram::reading::Reading;
 
 /// How long a cancelled prompt is watched.
@@ -247,6 +248,18 @@ impl Stage<'_> {
             self.wait.journal.say(&format!("Memory cleanup after {scene}: {freed}"));
         }
         Ok(())
+    }
+
+    /// The bytes of the run's device at this moment.
+    ///
+    /// # Errors
+    /// One line: the server did not answer, or tells of no such memory.
+    pub fn bytes(&self) -> Result<Bytes, String> {
+        let stats = self.client.system_stats().map_err(|error| error.to_string())?;
+        let device = stats.devices.get(self.options.sampling.gpu);
+        let (free, total) = device.map(|device| device.bytes).unwrap_or_default();
+        let free = free.ok_or("the server tells no free memory of the device")?;
+        Ok(Bytes { free, total })
     }
 
     fn memory(&self) -> Option<Reading> {

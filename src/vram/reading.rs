@@ -41,6 +41,13 @@ pub enum Source {
     NvidiaSmi,
 }
 
+/// Bytes as MB, rounded half to even.
+#[must_use]
+pub fn to_mb(bytes: u64) -> u64 {
+    let (whole, rest) = (bytes / MB, bytes % MB);
+    whole + u64::from(rest > MB / 2 || (rest == MB / 2 && whole % 2 == 1))
+}
+
 /// Why a tick has no reading. Its name in the log is one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Miss {
