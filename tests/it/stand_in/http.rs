@@ -1,9 +1,11 @@
 //! HTTP/1.1 read and written by hand.
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -46,12 +48,12 @@ impl Request {
 
 /// Reads a request up to the last byte of its head. That byte stays with the system, so that
 /// dropping the connection now resets it. `None`: the client has gone.
-pub fn read_head(mut stream: &TcpStream) -> io::Result<Option<Request>> {
+pub fn read_head(mut stream: &TcpStream, stopping: &AtomicBool) -> io::Result<Option<Request>> {
     const END: &[u8] = b"\r\n\r\n";
     let mut head = Vec::new();
     let mut ahead = [0; 4096];
     loop {
-        let seen = stream.peek(&mut ahead)?;
+        let seen = peek(stream, &mut ahead, stopping)?;
         if seen == 0 {
             return Ok(None);
         }
@@ -63,6 +65,26 @@ pub fn read_head(mut stream: &TcpStream) -> io::Result<Option<Request>> {
         stream.read_exact(&mut head[known..])?;
         if end.is_some() {
             return Ok(Some(parse_head(&String::from_utf8_lossy(&head))));
+        }
+    }
+}
+
+/// Waits for a byte. Wine does not wake whoever reads when its own side shuts the connection down,
+/// and nobody promises that Windows does: there it looks up now and then.
+fn peek(stream: &TcpStream, ahead: &mut [u8], stopping: &AtomicBool) -> io::Result<usize> {
+    if cfg!(not(windows)) {
+        return stream.peek(ahead);
+    }
+    stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+    loop {
+        match stream.peek(ahead) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+                    && !stopping.load(Ordering::SeqCst) => {}
+            seen => {
+                stream.set_read_timeout(None)?;
+                return seen;
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ fn accept(world: &Arc<World>, shared: &Arc<Shared>, listener: &TcpListener) {
         if shared.stopping.load(Ordering::SeqCst) {
             return;
         }
-        let Ok((stream, twin)) = stream.and_then(|stream| Ok((stream.try_clone()?, stream))) else {
+        let Ok((stream, twin)) = stream.and_then(|stream| twins(&stream)) else {
             continue;
         };
         let mut connections = shared.connections();
@@ -84,10 +84,16 @@ fn accept(world: &Arc<World>, shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
+/// The connection twice, neither time as it was accepted: under Wine every program that another
+/// test starts inherits that handle, and would keep the connection open after we have closed it.
+fn twins(accepted: &TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+    Ok((accepted.try_clone()?, accepted.try_clone()?))
+}
+
 /// Answers requests until one side closes.
 fn serve(world: &World, stopping: &AtomicBool, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    while let Some(mut request) = http::read_head(stream)? {
+    while let Some(mut request) = http::read_head(stream, stopping)? {
         let (fault, epoch) =
             world.change(|state| (state.faults.take(&request), state.faults.epoch));
         if matches!(fault, Some(Fault::Reset)) {
