@@ -57,6 +57,11 @@ impl Faults {
         Some(fault.clone())
     }
 
+    /// Whether none is left.
+    pub fn are_met(&self) -> bool {
+        self.planned.iter().all(|(_, times, _)| *times == 0)
+    }
+
     /// Forgets what is planned and lets go of what is held.
     pub fn clear(&mut self) {
         self.planned.clear();

@@ -1,7 +1,8 @@
 //! A `ComfyUI` to test against: its queue, executor, cache, memory, files and routes, with answers
 //! byte for byte in the real server's form, and misbehaviour on demand.
 //!
-//! Nothing here sleeps or polls: every wait is a wait for a change of the server's [`State`].
+//! Nothing here sleeps or polls: every wait is a wait for a change of the server's [`State`]. The
+//! one exception is Windows', in `http`.
 #![allow(dead_code, unused_imports, reason = "the tests and the demo each use a part of it")]
 
 mod config;
@@ -81,6 +82,11 @@ impl StandIn {
     /// Forgets the planned faults and lets go of every request that one holds up.
     pub fn clear_faults(&self) {
         self.world.change(|state| state.faults.clear());
+    }
+
+    /// Waits until every planned fault was met as often as planned.
+    pub fn wait_until_faults_are_met(&self, timeout: Duration) -> bool {
+        self.wait_until(timeout, |state| state.faults.are_met())
     }
 
     /// Refuses connections and cuts the open ones; what was queued goes on running.
