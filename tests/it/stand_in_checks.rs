@@ -89,7 +89,8 @@ fn a_connection_serves_many_requests_quickly() {
         send(&stream, "GET", "/queue", "");
         assert_eq!(receive(&stream).expect("an answer").status, 200);
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    // Far less than 200 delayed acknowledgements take.
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert_eq!(server.requests().len(), 200);
 }
 
