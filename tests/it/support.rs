@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,10 +41,16 @@ impl Folder {
     /// A new and empty one.
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("e2e-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder { path }
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("e2e-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Folder { path },
+                // A failed test of an older process with this id left it.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
     }
 
     /// Its path.
