@@ -37,7 +37,7 @@ pub fn rename(from: &Path, to: &Path, mut pause: impl FnMut(Duration)) -> io::Re
     let mut result = fs::rename(from, to);
     for _ in 0..25 {
         match &result {
-            Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error) if is_held(error) => {
                 pause(Duration::from_millis(10));
                 result = fs::rename(from, to);
             }
@@ -65,9 +65,45 @@ pub fn extension(name: &str) -> String {
     Path::new(name).extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
+/// Whether somebody else has one of the two files open: the replaced one is `ERROR_ACCESS_DENIED`
+/// then, the renamed one `ERROR_SHARING_VIOLATION`.
+fn is_held(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(windows)]
+    #[test]
+    fn a_file_that_somebody_has_open_is_replaced_once_they_let_go() {
+        use std::os::windows::fs::OpenOptionsExt;
+
+        let folder = std::env::temp_dir().join(format!("held-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (from, to) = (folder.join("a.part"), folder.join("a"));
+        for held in [&from, &to] {
+            fs::write(&from, "new").unwrap();
+            fs::write(&to, "old").unwrap();
+            // As a virus scanner does: others may read.
+            let open = || fs::OpenOptions::new().read(true).share_mode(1).open(held).unwrap();
+            let (mut reader, mut pauses) = (Some(open()), 0);
+            rename(&from, &to, |_| {
+                pauses += 1;
+                reader = reader.take().filter(|_| pauses < 3);
+            })
+            .unwrap();
+            assert_eq!((pauses, fs::read(&to).unwrap()), (3, b"new".to_vec()));
+
+            fs::write(&from, "newer").unwrap();
+            let (reader, mut pauses) = (open(), 0);
+            assert!(rename(&from, &to, |_| pauses += 1).is_err());
+            assert_eq!((pauses, fs::read(&to).unwrap()), (25, b"new".to_vec()));
+            drop(reader);
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_file_is_replaced_and_nothing_else_stays() {
