@@ -20,6 +20,7 @@ mod real_server;
 mod refused;
 mod scenes;
 mod seen;
+mod signals;
 mod stand_in;
 mod stand_in_checks;
 mod stories;

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::seen;
+use crate::signals::{self, ctrl_c};
 use crate::stand_in::{Config, Fault, StandIn};
 use crate::support::{Folder, Ran, Running};
 
@@ -16,7 +17,7 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 /// Starts it with these words before the others.
 fn start(folder: &Folder, url: &str, words: &[&str]) -> Running {
     let first = ["monitor", "--comfyui-url", url, "--sample-interval-seconds", "0.05"];
-    folder.start(&[&first, words].concat())
+    folder.start_with(&[&first, words].concat(), signals::alone)
 }
 
 fn monitor(folder: &Folder, url: &str, words: &[&str]) -> Ran {
@@ -228,4 +229,32 @@ fn a_gate_counts_where_the_command_itself_was_well() {
     let words = ["--baseline", "empty.log", "--log", "new.log", "--duration", "9"];
     monitor(&folder, &server.url(), &words).exits(2);
     assert!(!folder.path().join("new.log").exists());
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn without_a_command_ctrl_c_is_the_regular_end() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    let running = start(&folder, &server.url(), &[]);
+    assert!(server.wait_until_request(STATS, 3, LONG));
+    ctrl_c(&running);
+    let ran = running.wait().exits(0);
+    ran.complains(BLOCK).complains("Peak VRAM: 2140 MB");
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_reaches_the_command_and_its_end_is_handed_on() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.write("go-on", "");
+    let running = start(&folder, &server.url(), &as_long_as_told());
+    // Who it is and the reading before the command; the second tick is beside it.
+    assert!(server.wait_until_request(STATS, 4, LONG));
+    let begun = Instant::now();
+    ctrl_c(&running);
+    let ran = running.wait().complains("stopping…").complains(BLOCK);
+    // 128 and SIGINT, or STATUS_CONTROL_C_EXIT, which Wine does not have.
+    let codes: &[i32] = if cfg!(windows) { &[-1_073_741_510, 0] } else { &[130] };
+    assert!(codes.contains(&ran.code), "{ran}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it had to be asked: {:?}", begun.elapsed());
 }

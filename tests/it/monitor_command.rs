@@ -1,13 +1,13 @@
 //! `monitor` and its command: streams untouched, signals, and what is left of it.
-#![cfg(unix)] // The signals of one process to another are Unix's; the shell is too.
+#![cfg(unix)] // The commands are the shell's. What Ctrl-C does on Windows too is in `monitor`.
 
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::signals::{self, ctrl_c};
 use crate::stand_in::{Config, StandIn};
-use crate::support::{Folder, Ran, Running};
+use crate::support::{Folder, Running};
 
 const BLOCK: &str = "=== VRAM Usage Statistics ===";
 
@@ -15,9 +15,7 @@ const BLOCK: &str = "=== VRAM Usage Statistics ===";
 fn start(folder: &Folder, server: &StandIn, words: &[&str]) -> Running {
     let url = server.url();
     let first = ["monitor", "--comfyui-url", &url, "--sample-interval-seconds", "0.05"];
-    folder.start_with(&[&first, words].concat(), |command| {
-        command.process_group(0);
-    })
+    folder.start_with(&[&first, words].concat(), signals::alone)
 }
 
 fn script(folder: &Folder, server: &StandIn, script: &str) -> Running {
@@ -30,17 +28,6 @@ fn until(running: &Running, output: usize, text: &str) {
         assert!(Instant::now() < limit, "no {text:?} in {:?}", running.printed());
         std::thread::yield_now();
     }
-}
-
-/// To the process, or with a minus before its id to its group.
-fn signal(name: &str, to: &str) {
-    // The shell's own kill: not every machine has one as a program.
-    let kill = format!("kill {name} {to}");
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
-}
-
-fn ctrl_c(running: &Running) {
-    signal("-INT", &format!("-{}", running.id()));
 }
 
 #[test]
@@ -81,16 +68,6 @@ fn ctrl_c_reaches_the_command_and_its_code_is_handed_on() {
     until(&running, 0, "ready");
     ctrl_c(&running);
     running.wait().exits(130).complains(BLOCK);
-}
-
-#[test]
-fn without_a_command_ctrl_c_is_the_regular_end() {
-    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    let running = start(&folder, &server, &[]);
-    assert!(server.wait_until_request("GET /system_stats", 3, Duration::from_secs(30)));
-    ctrl_c(&running);
-    let ran: Ran = running.wait().exits(0);
-    ran.complains(BLOCK).complains("Peak VRAM: 2140 MB");
 }
 
 #[test]
@@ -139,6 +116,6 @@ fn a_command_that_did_not_hear_the_interrupt_is_asked_after_five_seconds() {
     let running = script(&folder, &server, "echo ready; exec sleep 60");
     until(&running, 0, "ready");
     // As a service manager does: to us alone.
-    signal("-TERM", &running.id().to_string());
+    signals::signal(&running, "-TERM");
     running.wait().exits(143).complains("stopping…").complains(BLOCK);
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, Running};
 
@@ -65,6 +66,7 @@ impl Bench {
         let programs = self.folder.path().join("programs");
         fs::create_dir_all(&programs).unwrap();
         fs::copy(program(), programs.join(format!("nvidia-smi{EXE_SUFFIX}"))).unwrap();
+        signals::alone(command);
         command
             .env("PATH", programs)
             .env("STAND_IN_FOLDER", self.folder.path())
@@ -136,6 +138,16 @@ impl Bench {
             let alive =
                 Command::new("sh").args(["-c", &format!("kill -0 {pid} 2>&1")]).output().unwrap();
             assert!(!alive.status.success(), "nvidia-smi {pid} is left behind");
+        }
+        // Each has its ids' file open as long as it lives.
+        #[cfg(windows)]
+        {
+            use std::os::windows::fs::OpenOptionsExt;
+            let alone = || {
+                let pids = self.folder.path().join("pids");
+                fs::OpenOptions::new().read(true).share_mode(0).open(pids).is_ok()
+            };
+            self.until("the end of every nvidia-smi", alone);
         }
     }
 
