@@ -280,3 +280,62 @@ fn a_seed_without_a_place_is_told() {
     let ran = folder.run_on(&server.url(), &["flow.json", "--seed", "7"]).exits(0);
     ran.says("WARNING: the seed finds no place");
 }
+
+/// As Windows' editors and PowerShell write files: a mark at the start, and two bytes a line's end.
+#[test]
+fn files_of_windows_editors_are_read() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let windows = |value: &Value| {
+        let text = serde_json::to_string_pretty(value).unwrap();
+        format!("\u{feff}{}\r\n", text.replace('\n', "\r\n"))
+    };
+    folder.write("story/keys/key.png", PNG);
+    folder.write("story/story.json", windows(&json!({"storyId": "s", "scenes": [scene("a")]})));
+    folder.write("template.json", windows(&by_graph()));
+    folder.write("headers.txt", "\u{feff}# a token\r\nAuthorization: Bearer x\r\n\r\n");
+    tell(&folder, &server, &["--header-file", "headers.txt"]).exits(0);
+    assert_eq!(seen::graphs(&server)[0]["6"]["inputs"]["text"], "prompt of a");
+    let requests = server.requests();
+    assert!(requests.iter().all(|request| request.header("authorization") == Some("Bearer x")));
+}
+
+#[test]
+fn scenes_named_like_windows_devices_have_folders() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let scenes = ["CON", "nul.1", "com1", "aux"].map(scene);
+    write_story(&folder, &scenes, &by_placeholders());
+    tell(&folder, &server, &[]).exits(0).says("Scenes to process: _CON, _nul.1, _com1, _aux\n");
+    let run = folder.newest();
+    for id in ["_CON", "_nul.1", "_com1", "_aux"] {
+        assert!(run.join(format!("video/{id}/{id}.mp4")).is_file(), "{:?}", seen::files(&run));
+        assert!(run.join(format!("history/{id}.json")).is_file(), "{:?}", seen::files(&run));
+    }
+}
+
+#[test]
+fn every_path_may_have_spaces_and_any_letters() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let (home, logs) = ("Dev Ordner ß 映画", "Meine Läufe 🎬");
+    let place = |name: &str| format!("{home}/{name}");
+    folder.write(&place("Schlüssel bild é.png"), PNG);
+    let mut scene = scene("a");
+    scene["keyframePath"] = "Schlüssel bild é.png".into();
+    folder.write(&place("story.json"), json!({"storyId": "s", "scenes": [scene]}).to_string());
+    folder.workflow(&place("Vorlage ä.json"), &by_graph());
+    folder.write(&place("kopf zeilen.txt"), "X-Name: 1\n");
+    let [story, template, headers] = ["story.json", "Vorlage ä.json", "kopf zeilen.txt"].map(place);
+    let words = ["--story", &story, "--workflow", &template, "--header-file", &headers];
+    let ran = folder.run_on(&server.url(), &[&words[..], &["--logs-dir", logs]].concat()).exits(0);
+    let runs = std::fs::read_dir(folder.path().join(logs)).unwrap();
+    let run = runs.last().unwrap().unwrap().path();
+    assert!(run.join("video/a/a.mp4").is_file(), "{:?}\n{ran}", seen::files(&run));
+    assert!(server.requests().iter().all(|request| request.header("x-name") == Some("1")));
+    assert_eq!(server.uploads().len(), 1);
+    // And read again.
+    let run = run.to_str().unwrap();
+    folder.run(&["summary", run]).exits(0).says("Peak VRAM: ");
+    let (url, log) = (server.url(), format!("{logs}/beside.log"));
+    let words = ["monitor", "--comfyui-url", &url, "--log", &log, "--duration", "0.2"];
+    folder.run(&words).exits(0);
+    folder.run(&["summary", &log, run]).exits(0).says(logs).says("beside.log <==");
+}
