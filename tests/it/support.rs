@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,7 +123,13 @@ impl Folder {
         let [stdout, stderr] = output.each_ref().map(|path| fs::File::create(path).unwrap());
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         change(&mut command);
-        let child = command.spawn().unwrap();
+        // ERROR_INTERNAL_ERROR: of very many starts Wine loses one.
+        let lost = |error: &Error| cfg!(windows) && error.raw_os_error() == Some(1359);
+        let child = match command.spawn() {
+            Err(error) if lost(&error) => command.spawn(),
+            started => started,
+        };
+        let child = child.unwrap();
         Running { child: Some(child), command: format!("{command:?}"), output }
     }
 
