@@ -33,8 +33,6 @@ pub struct Device {
     pub index: Option<u64>,
     /// Its memory, where the answer holds figures for it.
     pub memory: Option<Reading>,
-    /// Free and in all, in bytes, where the answer says so.
-    pub bytes: (Option<u64>, Option<u64>),
 }
 
 impl Stats {
@@ -66,7 +64,6 @@ impl Device {
         Device {
             name: clean(&text(value, "name").unwrap_or_default()),
             index: value["index"].as_u64(),
-            bytes: (bytes(value, "vram_free"), bytes(value, "vram_total")),
             // DirectML tells a constant.
             memory: memory(value, kind == "cuda", ram).filter(|_| kind != "privateuseone"),
             kind,

@@ -93,8 +93,21 @@ impl Gauge {
         self.watch.is_some() && !self.found.load(Ordering::Relaxed)
     }
 
-    /// A reading of this moment, or why there is none.
+    /// A reading for a tick of this moment, or why there is none. What the answer said of every
+    /// device is sent too.
     pub fn read(&self, client: &Client) -> Answer {
+        self.ask(client, |all| {
+            // The run is over where nobody receives.
+            let _ = self.events.send(Event::AllDevices(all));
+        })
+    }
+
+    /// A reading of this moment that belongs to no tick, or why there is none.
+    pub fn look(&self, client: &Client) -> Answer {
+        self.ask(client, drop)
+    }
+
+    fn ask(&self, client: &Client, all_devices: impl FnOnce(Vec<Option<Reading>>)) -> Answer {
         let now = Instant::now();
         if let Some(watch) = self.watch.as_ref().filter(|_| self.alone) {
             return match self.of_card(watch, now) {
@@ -107,9 +120,7 @@ impl Gauge {
         }
         let stats = client.system_stats().map_err(|error| error.fault.miss())?;
         if stats.devices.len() > 1 {
-            let all = stats.devices.iter().map(|device| device.memory).collect();
-            // The run is over where nobody receives.
-            let _ = self.events.send(Event::AllDevices(all));
+            all_devices(stats.devices.iter().map(|device| device.memory).collect());
         }
         let device = stats.devices.get(self.gpu);
         let reading = device.and_then(|device| device.memory).ok_or(Miss::NoDevice)?;

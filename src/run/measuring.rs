@@ -16,7 +16,8 @@ use crate::vram::sampler::{self, Sampled, Sampler};
 pub(super) struct Measured {
     /// The server.
     pub(super) client: Client,
-    gauge: Arc<Gauge>,
+    /// Who gives the readings.
+    pub(super) gauge: Arc<Gauge>,
     sampler: Option<Sampler>,
 }
 

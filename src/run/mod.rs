@@ -31,7 +31,6 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::comfyui::Client;
 use crate::exit::Exit;
 use crate::options::RunOptions;
 use crate::report::past::Past;
@@ -154,7 +153,7 @@ impl Run<'_> {
             Ok(measured) => measured,
             Err(stop) => return self.stopped(stop),
         };
-        if let Err(stop) = self.work(plan, &measured.client) {
+        if let Err(stop) = self.work(plan, &measured) {
             self.stopped(stop);
         }
         self.last_reading(measured);
@@ -174,11 +173,11 @@ impl Run<'_> {
         measured
     }
 
-    fn work(&mut self, plan: Plan, client: &Client) -> Result<(), Stop> {
+    fn work(&mut self, plan: Plan, measured: &Measured) -> Result<(), Stop> {
         self.preflight()?;
         self.story(plan)?;
-        self.unload(client)?;
-        self.generate(client);
+        self.unload(&measured.client)?;
+        self.generate(measured);
         Ok(())
     }
 
@@ -200,7 +199,7 @@ impl Run<'_> {
     }
 
     /// The scenes, one after the other.
-    fn generate(&mut self, client: &Client) {
+    fn generate(&mut self, measured: &Measured) {
         let scenes = &self.scenes;
         let ids: Vec<_> = scenes.iter().map(|scene| scene.id.as_str()).collect();
         self.wait.journal.say(&format!("Scenes to process: {}", ids.join(", ")));
@@ -208,7 +207,8 @@ impl Run<'_> {
         let mut stage = Stage {
             options: self.options,
             clock: self.clock,
-            client,
+            client: &measured.client,
+            gauge: &measured.gauge,
             wait: &mut self.wait,
             folder: &self.folder,
             unfinished: Vec::new(),

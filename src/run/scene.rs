@@ -11,7 +11,8 @@ use super::stage::Stage;
 use super::wait::Interrupted;
 use crate::files::{is_video, write_whole};
 use crate::report::record::{Attempt, Outcome, SceneRecord};
-use crate::report::script::scene::{Bytes, ScriptScene};
+use crate::report::script::scene::ScriptScene;
+use crate::vram::reading::Reading;
 
 /// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
 pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, ScriptScene) {
@@ -26,12 +27,12 @@ pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, Script
     for warning in &scene.warnings {
         life.warn(stage, warning);
     }
-    life.script.before = life.bytes(stage, "before");
+    life.script.before = life.reading(stage, "before");
     if life.attempts(stage, scene, what).is_err() {
         stage.wait.recorder.set_running(None);
         life.interrupted(stage, begun);
     } else {
-        life.script.after = life.bytes(stage, "after");
+        life.script.after = life.reading(stage, "after");
     }
     stage.wait.journal.set_live(None);
     let Life { mut record, mut script, .. } = life;
@@ -174,15 +175,17 @@ impl Life {
     }
 
     /// The device's memory at this moment; that it is not known is noted.
-    fn bytes(&mut self, stage: &mut Stage, when: &str) -> Option<Bytes> {
-        stage
-            .bytes()
-            .map_err(|why| {
-                let note = format!("free memory {when} the scene is not known: {why}");
+    fn reading(&mut self, stage: &mut Stage, when: &str) -> Option<Reading> {
+        match stage.reading() {
+            Ok(reading) => Some(reading),
+            Err(miss) => {
+                let why = miss.name();
+                let note = format!("the free memory {when} the scene is not known ({why})");
                 stage.warn(&self.record.id, &note);
                 self.script.notes.push(note);
-            })
-            .ok()
+                None
+            }
+        }
     }
 
     fn end(&mut self, outcome: Outcome, why: &str) {

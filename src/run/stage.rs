@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::gauge::Gauge;
 use super::wait::{Interrupted, Wait};
 use crate::clock::Clock;
 use crate::comfyui::{CallError, Client, Ids, Place};
 use crate::options::RunOptions;
-use crate::report::script::scene::Bytes;
-use crate::vram::reading::Reading;
+use crate::vram::reading::{Miss, Reading};
 
 /// How long a cancelled prompt is watched.
 const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -68,6 +68,8 @@ pub struct Stage<'a> {
     pub clock: Clock,
     /// The server.
     pub client: &'a Client,
+    /// Who gives the readings of its memory.
+    pub gauge: &'a Gauge,
     /// The one wait.
     pub wait: &'a mut Wait,
     /// The run folder.
@@ -250,16 +252,12 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The bytes of the run's device at this moment.
+    /// The memory of the run's device at this moment, by the source of its samples.
     ///
     /// # Errors
-    /// One line: the server did not answer, or tells of no such memory.
-    pub fn bytes(&self) -> Result<Bytes, String> {
-        let stats = self.client.system_stats().map_err(|error| error.to_string())?;
-        let device = stats.devices.get(self.options.sampling.gpu);
-        let (free, total) = device.map(|device| device.bytes).unwrap_or_default();
-        let free = free.ok_or("the server tells no free memory of the device")?;
-        Ok(Bytes { free, total })
+    /// Why there is none.
+    pub fn reading(&self) -> Result<Reading, Miss> {
+        self.gauge.look(self.client).map(|(reading, _)| reading)
     }
 
     fn memory(&self) -> Option<Reading> {

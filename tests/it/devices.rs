@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use crate::scenes::SOON;
 use crate::seen;
 use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, Running};
 
 /// Three cards; the first one does the work.
 fn three() -> StandIn {
@@ -14,11 +15,15 @@ fn three() -> StandIn {
     StandIn::with(config)
 }
 
-fn run(server: &StandIn, words: &[&str]) -> Folder {
-    let folder = Folder::new();
+fn start(folder: &Folder, server: &StandIn, words: &[&str]) -> Running {
     folder.workflow("flow.json", &graphs::video("video/flow", 0.5, 1000, 1));
     let words = ["-SampleIntervalSeconds", "0.05"].iter().chain(words).chain(&["flow.json"]);
-    folder.run_on(&server.url(), &words.copied().collect::<Vec<_>>()).exits(0);
+    folder.start_on(&server.url(), &words.copied().collect::<Vec<_>>())
+}
+
+fn run(server: &StandIn, words: &[&str]) -> Folder {
+    let folder = Folder::new();
+    start(&folder, server, words).wait().exits(0);
     folder
 }
 
@@ -34,9 +39,11 @@ fn ticks(log: &str) -> Vec<(String, bool, bool)> {
 #[test]
 fn each_device_has_a_log_of_the_same_ticks_and_a_block() {
     let server = three();
-    server.fail_next("GET /system_stats", 2, Fault::Delay(std::time::Duration::ZERO));
+    let folder = Folder::new();
+    let running = start(&folder, &server, &[]);
+    assert!(server.wait_until_running(SOON));
     server.fail_next("GET /system_stats", 2, Fault::Status(500, "busy"));
-    let folder = run(&server, &[]);
+    running.wait().exits(0);
     let log = folder.read("vram-usage.log");
     assert_eq!(log.matches("Missed=status").count(), 2, "{log}");
     for (place, figures) in [

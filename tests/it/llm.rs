@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::scenes::{agent, files};
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, Running};
@@ -27,13 +29,18 @@ impl Project {
         let (comfyui, folder) = (Arc::new(StandIn::with(Config::cuda())), Folder::new());
         fs::create_dir_all(folder.path().join("scripts")).unwrap();
         fs::create_dir_all(folder.path().join("programs")).unwrap();
-        folder.workflow("flow.json", &graphs::images("flow", 1, 1));
+        let mut flow = graphs::images("flow", 1, 1);
+        flow["9"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+        folder.workflow("flow.json", &flow);
+        folder.write("story.json", r#"{"scenes": [{"id": "flow", "prompt": "a fox"}]}"#);
         Project { comfyui, folder }
     }
 
     fn start(&self, words: &[&str], change: impl FnOnce(&mut Command)) -> Running {
         let url = self.comfyui.url();
-        let all = [&["--comfyui-url", &url, "--no-archive", "flow.json"], words].concat();
+        let all =
+            [&["--comfyui-url", &url, "--no-archive", "--story", "story.json", "flow.json"], words]
+                .concat();
         self.folder.start_with(&all, |command| {
             change(command.env("PATH", self.folder.path().join("programs")));
         })

@@ -240,7 +240,10 @@ fn a_story_takes_one_template() {
     let (server, folder) = (StandIn::start(), Folder::new());
     write_story(&folder, &[scene("a")], &by_placeholders());
     let ran = folder.run_on(&server.url(), &["--story", "story"]).exits(2);
-    ran.complains("--story needs the workflow that is its template: --workflow FILE");
+    ran.complains(
+        "--story needs a template: no template for the story's scenes: no workflowJson in ",
+    )
+    .complains("--workflow FILE");
     folder.workflow("other.json", &by_graph());
     let ran = tell(&folder, &server, &["other.json"]).exits(2);
     ran.complains("--story takes one workflow as the template of all its scenes, not 2");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::scenes::SOON;
 use crate::seen;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran};
@@ -181,14 +182,14 @@ fn missed_ticks_are_lines_and_are_counted_by_reason() {
     let server = StandIn::with(Config::cuda());
     let folder = Folder::new();
     folder.workflow("flow.json", &graphs::video("video/flow", 1.2, 64, 1));
-    // The knock and the first sample are answered.
-    server.fail_next(STATS, 2, Fault::Delay(Duration::ZERO));
+    let words = ["-SampleIntervalSeconds", "0.05", "-VramSource", "comfyui", "flow.json"];
+    let running = folder.start_on(&server.url(), &words);
+    assert!(server.wait_until_running(SOON));
     server.fail_next(STATS, 2, Fault::Status(500, "busy"));
     server.fail_next(STATS, 1, Fault::Reset);
     server.fail_next(STATS, 3, Fault::Body("{\"devices\": ".into()));
     server.fail_next(STATS, 1, Fault::Body("{\"system\": {}, \"devices\": []}".into()));
-    let words = ["-SampleIntervalSeconds", "0.05", "-VramSource", "comfyui", "flow.json"];
-    let ran = folder.run_on(&server.url(), &words).exits(0);
+    let ran = running.wait().exits(0);
     let log = folder.read("vram-usage.log");
     let reasons = [("reset", 1), ("status", 2), ("badJson", 3), ("noDevice", 1)];
     for (reason, times) in reasons {

@@ -10,16 +10,7 @@ use super::super::record::{Outcome, SceneRecord, Server, Settings};
 use super::slashes;
 use crate::files::is_image;
 use crate::project::story::StoryScene;
-use crate::vram::reading::to_mb;
-
-/// Memory of the device, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bytes {
-    /// Free.
-    pub free: u64,
-    /// In all.
-    pub total: Option<u64>,
-}
+use crate::vram::reading::{MB, Reading};
 
 /// What the script's files tell of a scene beside its record.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +20,9 @@ pub struct ScriptScene {
     /// When it began and ended, if it was started.
     pub span: Option<(OffsetDateTime, OffsetDateTime)>,
     /// The device before its first attempt.
-    pub before: Option<Bytes>,
+    pub before: Option<Reading>,
     /// And when its outputs were home.
-    pub after: Option<Bytes>,
+    pub after: Option<Reading>,
     /// When it succeeded, by the server's clock.
     pub success_at: Option<OffsetDateTime>,
     /// Whether the history's entry of its last attempt was read.
@@ -60,8 +51,8 @@ impl ScriptScene {
     }
 
     fn vram_mb(&self) -> Option<[i64; 3]> {
-        let mb = |bytes: Bytes| i64::try_from(to_mb(bytes.free)).ok();
-        let (before, after) = (mb(self.before?)?, mb(self.after?)?);
+        let free = |reading: Reading| i64::try_from(reading.free?).ok();
+        let (before, after) = (free(self.before?)?, free(self.after?)?);
         Some([before, after, after - before])
     }
 }
@@ -157,10 +148,8 @@ impl Telling<'_> {
         let Telling { scene, script, settings, server } = self;
         let vram = script.vram_mb();
         let mb = |index: usize| vram.map(|mb| mb[index]);
-        let free = |bytes: Option<Bytes>| bytes.map(|bytes| bytes.free);
-        let delta = script.before.zip(script.after).and_then(|(before, after)| {
-            Some(i64::try_from(after.free).ok()? - i64::try_from(before.free).ok()?)
-        });
+        let bytes = |index: usize| mb(index).and_then(|mb| mb.checked_mul(MB.cast_signed()));
+        let total = script.before.or(script.after).and_then(|reading| reading.total);
         json!({
             "QueueStart": script.span.map(|(start, _)| iso(start)),
             "QueueEnd": script.span.map(|(_, end)| iso(end)),
@@ -184,10 +173,10 @@ impl Telling<'_> {
                 "Name": gpu(server),
                 "Type": server.device_kind,
                 "Index": server.device_index,
-                "VramFreeBefore": free(script.before),
-                "VramFreeAfter": free(script.after),
-                "VramTotal": script.before.or(script.after).and_then(|bytes| bytes.total),
-                "VramDelta": delta,
+                "VramFreeBefore": bytes(0),
+                "VramFreeAfter": bytes(1),
+                "VramTotal": total.and_then(|mb| mb.checked_mul(MB)),
+                "VramDelta": bytes(2),
                 "VramBeforeMB": mb(0),
                 "VramAfterMB": mb(1),
                 "VramDeltaMB": mb(2),

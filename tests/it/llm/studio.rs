@@ -45,7 +45,9 @@ impl Studio {
                 }
                 // An error: the client has gone.
                 let Ok(stream) = stream else { continue };
-                let Ok(Some(mut request)) = http::read_head(&stream) else { continue };
+                let Ok(Some(mut request)) = http::read_head(&stream, &here.stopping) else {
+                    continue;
+                };
                 if http::read_body(&stream, &mut request).is_err() {
                     continue;
                 }
