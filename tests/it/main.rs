@@ -16,6 +16,7 @@ mod monitor;
 mod monitor_command;
 mod nvidia_smi;
 mod outcomes;
+mod project;
 mod real_server;
 mod refused;
 mod scenes;

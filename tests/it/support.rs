@@ -37,6 +37,15 @@ pub struct Running {
     output: [PathBuf; 2],
 }
 
+/// A program of the project's examples, built.
+pub fn example(name: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
+    let program = built.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let how = "cargo test builds it, or cargo build --examples";
+    assert!(program.exists(), "{}: {how}", program.display());
+    program
+}
+
 impl Folder {
     /// A new and empty one.
     pub fn new() -> Self {
@@ -177,6 +186,16 @@ impl Drop for Folder {
 }
 
 impl Running {
+    /// Waits until it has printed this, on either of its outputs.
+    #[track_caller]
+    pub fn until_it_says(&self, text: &str) {
+        let until = Instant::now() + HANGS_AFTER;
+        while !self.printed().iter().any(|printed| printed.contains(text)) {
+            assert!(Instant::now() < until, "never says {text:?}: {:?}", self.printed());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()

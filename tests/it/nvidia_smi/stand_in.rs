@@ -2,13 +2,12 @@
 
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, Running};
+use crate::support::{Folder, Ran, Running, example};
 
 pub const STATS: &str = "GET /system_stats";
 /// The card of [`Config::cuda`], as it is called there and in nvidia-smi.
@@ -65,7 +64,8 @@ impl Bench {
     fn put_first(&self, command: &mut Command, way: &str, lines: &str) {
         let programs = self.folder.path().join("programs");
         fs::create_dir_all(&programs).unwrap();
-        fs::copy(program(), programs.join(format!("nvidia-smi{EXE_SUFFIX}"))).unwrap();
+        fs::copy(example("nvidia_smi_stand_in"), programs.join(format!("nvidia-smi{EXE_SUFFIX}")))
+            .unwrap();
         signals::alone(command);
         command
             .env("PATH", programs)
@@ -158,16 +158,4 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// The stand-in, which cargo builds beside the tests.
-fn program() -> PathBuf {
-    let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
-    let program = built.join("examples").join(format!("nvidia_smi_stand_in{EXE_SUFFIX}"));
-    assert!(
-        program.exists(),
-        "{}: cargo test builds it, or cargo build --examples",
-        program.display()
-    );
-    program
 }

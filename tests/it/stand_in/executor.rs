@@ -159,6 +159,9 @@ impl<'a> Run<'a> {
                 self.hold(node, 0, node.number("seconds", 0.0)).unwrap_or(Outcome::Done(None))
             }
             "FailAlways" => Outcome::Failed("RuntimeError", text("message") + "\n"),
+            "FailOn" if text("text") == text("fail") => {
+                Outcome::Failed("RuntimeError", "as it was told\n".to_owned())
+            }
             "FailOnce" => {
                 let message = text("message");
                 if self.world.change(|state| state.failed_once.insert(message.clone())) {

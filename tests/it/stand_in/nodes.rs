@@ -41,6 +41,7 @@ const CLASSES: &[Class] = &[
     Class::plain("LoadModel", &["IMAGE"]),
     Class::plain("FailAlways", &["IMAGE"]),
     Class::plain("FailOnce", &["IMAGE"]),
+    Class::plain("FailOn", &["IMAGE"]),
     Class::plain("OutOfMemory", &["IMAGE"]),
     Class::plain("Note", &[]),
     Class::plain("CLIPTextEncode", &["CONDITIONING"]),

@@ -1,0 +1,134 @@
+//! A project laid out like the script's, with stand-ins for `npx` and `pwsh`.
+
+use std::env::consts::EXE_SUFFIX;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::stand_in::{Config, StandIn, graphs};
+use crate::support::{Folder, Ran, Running};
+
+pub const HELPERS: [&str; 7] = [
+    "preflight-mappings.ts",
+    "comfyui-status.ts",
+    "validation-metrics.ts",
+    "validate-video-quality.ts",
+    "run-vitests.ps1",
+    "update-scene-video-metadata.ps1",
+    "validate-run-summary.ps1",
+];
+
+/// Spaces and letters that are not ASCII, as desktops have them.
+pub const ROOT: &str = "mein größtes project";
+
+pub struct Project {
+    pub server: StandIn,
+    pub folder: Folder,
+}
+
+impl Project {
+    /// With every script, and a template whose scenes take some polls.
+    pub fn new() -> Self {
+        let project = Project { server: StandIn::with(Config::cuda()), folder: Folder::new() };
+        for script in HELPERS.iter().chain(&["generate-story-scenes.ts"]) {
+            project.folder.write(&format!("{ROOT}/scripts/{script}"), "");
+        }
+        project.template(&template(0.3));
+        project.programs();
+        project
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join(ROOT)
+    }
+
+    pub fn template(&self, graph: &Value) {
+        let file = format!("{ROOT}/workflows/video_wan2_2_5B_ti2v.json");
+        self.folder.write(&file, graph.to_string());
+    }
+
+    /// `npx` and `pwsh`: scripts that hand on to the stand-in, so that it is a `.cmd` on Windows.
+    fn programs(&self) {
+        let name = format!("project_stand_in{EXE_SUFFIX}");
+        fs::create_dir_all(self.programs_folder()).unwrap();
+        let program = self.programs_folder().join(&name);
+        fs::copy(crate::support::example("project_stand_in"), &program).unwrap();
+        for role in ["npx", "pwsh"] {
+            if cfg!(windows) {
+                let text = format!("@\"%~dp0{name}\" {role} %*\r\n");
+                fs::write(self.programs_folder().join(format!("{role}.cmd")), text).unwrap();
+            } else {
+                let text = format!("#!/bin/sh\nexec '{}' {role} \"$@\"\n", program.display());
+                let file = self.programs_folder().join(role);
+                fs::write(&file, text).unwrap();
+                executable(&file);
+            }
+        }
+    }
+
+    pub fn programs_folder(&self) -> PathBuf {
+        self.folder.path().join("programs")
+    }
+
+    /// Starts a run in the project; `way` is what the stand-ins do differently.
+    pub fn start(&self, way: &str, words: &[&str]) -> Running {
+        let root = self.root();
+        let url = self.server.url();
+        let all = [&["--comfyui-url", &url, "-SampleIntervalSeconds", "0.2"], words].concat();
+        self.folder.start_with(&all, |command| {
+            crate::signals::alone(command);
+            command
+                .current_dir(&root)
+                .env("PATH", self.programs_folder())
+                .env("STAND_IN_NOTES", self.folder.path().join("notes.txt"))
+                .env("STAND_IN_WAY", way)
+                .env("CUSTOM_STORY_IDEA", "a fox & \"friends\"");
+        })
+    }
+
+    pub fn run(&self, way: &str, words: &[&str]) -> Ran {
+        self.start(way, words).wait()
+    }
+
+    /// What the stand-ins were asked, a line a call.
+    pub fn notes(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("notes.txt")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The newest run's folder.
+    pub fn newest(&self) -> PathBuf {
+        let runs = fs::read_dir(self.root().join("logs")).unwrap();
+        runs.map(|entry| entry.unwrap().path()).max().expect("a run")
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        let path = self.newest().join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    pub fn metadata(&self) -> Value {
+        serde_json::from_str(&self.read("artifact-metadata.json")).unwrap()
+    }
+}
+
+/// A video with a place for the prompts and for the keyframe.
+pub fn template(seconds: f64) -> Value {
+    let mut graph = graphs::video("x", seconds, 500, 1);
+    graph["20"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__ __SCENE_ID__"}});
+    graph["21"] = json!({"class_type": "Note", "inputs": {"text": "__NEGATIVE_PROMPT__"}});
+    graph["22"] = json!({"class_type": "LoadImage", "inputs": {"image": "__KEYFRAME_IMAGE__"}});
+    // Another one for each scene, lest all but the first come from the cache.
+    graph["1"]["inputs"]["color"] = json!("__SEED__");
+    graph
+}
+
+#[cfg(unix)]
+fn executable(file: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(not(unix))]
+fn executable(_: &std::path::Path) {}

@@ -1,0 +1,321 @@
+//! A project laid out like the script's: its story, its helpers, its readers.
+
+mod bench;
+mod lines;
+mod validator;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::stand_in::{Fault, graphs};
+use crate::support::Folder;
+
+use bench::{HELPERS, Project, ROOT, template};
+
+#[track_caller]
+fn satisfies(project: &Project) {
+    let summary = project.read("run-summary.txt");
+    let broken = validator::broken(&summary, &project.metadata());
+    assert!(broken.is_empty(), "{broken:#?}\n{summary}\n{:#}", project.metadata());
+}
+
+#[test]
+fn without_arguments_it_does_what_the_script_did() {
+    let project = Project::new();
+    fs::create_dir_all(project.root().join("public")).unwrap();
+    let ran = project.run("", &[]).exits(0).says("OK: 3 of 3 scenes, exit 0").says("Videos: 3/3\n");
+    satisfies(&project);
+    let run = project.newest();
+    let text = |path: &Path| path.display().to_string();
+    let root = text(&project.root());
+    let notes = project.notes();
+    let scripts: Vec<&str> = notes
+        .iter()
+        .filter_map(|note| note.split('\t').find(|word| word.contains("scripts")))
+        .map(|script| script.rsplit(['/', '\\']).next().unwrap())
+        .collect();
+    let mut order = HELPERS.to_vec();
+    order.insert(2, "generate-story-scenes.ts");
+    assert_eq!(scripts, order);
+    let words: Vec<Vec<&str>> = notes.iter().map(|note| note.split('\t').collect()).collect();
+    let status = run.join("test-results").join("comfyui-status");
+    let log = status.join("mapping-preflight.log");
+    assert_eq!(words[0][..2], ["npx", "tsx"]);
+    let preflight =
+        ["--project", &root, "--summary-dir", &text(&status), "--log-path", &text(&log)];
+    assert_eq!(words[0][3..9], preflight);
+    assert_eq!(words[1][9], format!("LOCAL_COMFY_URL={}", project.server.url()));
+    let story = text(&run.join("story"));
+    let generator =
+        ["--output", &story, "--scenes", "3", "--customStoryIdea", "a fox & \"friends\""];
+    assert_eq!(words[2][3..9], generator);
+    assert_eq!(words[5][1..5], ["-NoLogo", "-ExecutionPolicy", "Bypass", "-File"]);
+    assert_eq!(words[5][6..10], ["-ProjectRoot", &root, "-RunDir", &text(&run)]);
+    let said = fs::read_to_string(run.join("steps/validation-metrics.log")).unwrap();
+    assert_eq!(said.trim_end(), "stand-in of validation-metrics.ts");
+
+    let summary = project.read("run-summary.txt");
+    let mut rest = summary.as_str();
+    for line in [
+        "Initial VRAM: Used=2140MB Free=22436MB Total=24576MB",
+        "Queue policy: sceneRetries=1",
+        "=== STEP 0: Preflight (Mappings + ComfyUI Status) ===",
+        "Step 0: Mapping preflight summary: ",
+        "ComfyUI status summary: ",
+        "Using ComfyUI URL: http://127.0.0.1:",
+        "=== STEP 1: Generate Story ===",
+        "[LLM] Health check: skipped (no local provider configured)",
+        "Story ready: story-42 (scenes=3)",
+        "Director's vision: Quiet.",
+        "Story logline: A fox crosses the Straße.",
+        "Story LLM status: success (provider=http://127.0.0.1:1234/v1, seed=42, duration=8011ms)",
+        "=== STEP 1.5: Unload LM Studio Model ===",
+        "Scenes to process: scene-001, scene-002, scene-003",
+        "=== STEP 2: Generate Videos (WAN I2V) ===",
+        "[Scene scene-001] Starting video generation...",
+        "[Scene scene-001] Wan2 prompt queued: prompt_id=",
+        "[Scene scene-001] Wan2 execution completed (",
+        "[Scene scene-001] Wan2 video detected: ",
+        "[Scene scene-001] ✓ Video generation completed (",
+        "[Scene scene-001] Telemetry: DurationSeconds=",
+        "WAN I2V generation summary: 3 succeeded, 0 failed",
+        "✓ WAN I2V generation completed successfully",
+        "=== STEP 3: Validate Results ===",
+        "Videos generated: 3",
+        "   - scene-001.mp4 (",
+        "Expected scenes: 3",
+        "✓ SUCCESS: All scenes produced videos",
+        "=== VRAM Usage Statistics ===",
+        "=== STEP 4: Validation Metrics ===",
+        "=== STEP 4.5: Video Quality Validation ===",
+        "=== STEP 6: Vitest Suites ===",
+        "Vitest scripts exitCode=0",
+        "=== STEP 7: Artifact Metadata + UI Snapshot ===",
+        "## Artifact Index",
+        "Story folder: ",
+        "Scenes captured: 3",
+        "Total frames copied: 6",
+        "Vitest comfyUI log: ",
+        "Archive: ",
+        "Run-summary validator exitCode=0",
+        "=== RUN COMPLETE ===",
+        "Run directory: ",
+        "Archive: ",
+        "Videos: 3/3",
+        "OK: 3 of 3 scenes, exit 0",
+    ] {
+        let (_, behind) = rest.split_once(line).unwrap_or_else(|| panic!("{line}: {ran}"));
+        rest = behind;
+    }
+    assert!(!summary.contains("s3cret"), "{summary}");
+    // What a helper added to the metadata stays, in the copies too.
+    for copy in ["public/artifacts/latest-run.json", "public/artifact-metadata.json"] {
+        let copy = fs::read_to_string(project.root().join(copy)).unwrap();
+        assert_eq!(copy, project.read("artifact-metadata.json"), "{copy}");
+    }
+    assert_eq!(project.metadata()["UpdatedByHelper"], true);
+    let archives: Vec<_> = fs::read_dir(project.root().join("artifacts")).unwrap().collect();
+    assert_eq!(archives.len(), 1);
+    let name = archives[0].as_ref().unwrap().file_name();
+    let id = run.file_name().unwrap().to_str().unwrap();
+    assert_eq!(name.to_str().unwrap(), format!("comfyui-e2e-{id}.zip"));
+    // The steps before the scenes are sampled too.
+    let log = project.read("vram-usage.log");
+    assert!(!log.lines().next().unwrap().contains("Scene="), "{log}");
+}
+
+#[test]
+fn a_failed_scene_satisfies_the_validator_too() {
+    let project = Project::new();
+    let mut graph = template(0.1);
+    graph["2"] = json!({"class_type": "FailOn", "inputs": {
+        "image": ["1", 0], "text": "__SCENE_ID__", "fail": "scene-002",
+    }});
+    project.template(&graph);
+    let ran = project.run("", &["-FastIteration"]);
+    let ran = ran.exits(1).says("⚠ PARTIAL: 2/3 videos generated").says("Videos: 2/3\n");
+    ran.says("[Scene scene-002] Wan2 video missing\n")
+        .says("[Scene scene-002] ERROR: failed: node 2 FailOn: RuntimeError: ")
+        .says("⚠ WAN I2V generation partially completed\n");
+    satisfies(&project);
+    let vitest = project.notes().into_iter().find(|note| note.contains("run-vitests")).unwrap();
+    assert!(vitest.contains("\t-Quick\t"), "{vitest}");
+}
+
+#[test]
+fn without_retries_it_satisfies_the_validator() {
+    let project = Project::new();
+    project.run("", &["-SceneRetryBudget", "0", "-UseMockLLM", "-LocalLLMSeed", "42"]).exits(0);
+    satisfies(&project);
+    let summary = project.read("run-summary.txt");
+    assert!(summary.contains("Queue policy: sceneRetries=0,"), "{summary}");
+    assert!(summary.contains(" | SceneRetryBudget=unbounded | "), "{summary}");
+    let story = &project.notes()[2];
+    assert!(story.contains("\t--useMockLLM\t") && story.contains("LOCAL_LLM_SEED=42"), "{story}");
+}
+
+#[test]
+fn a_deadline_and_what_was_skipped_satisfy_it_too() {
+    let project = Project::new();
+    project.template(&template(60.0));
+    let words = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0", "-Scenes", "2"];
+    project.run("", &words).exits(4).says("HISTORY WARNING: no history was retrieved (maxWait)\n");
+    satisfies(&project);
+    assert_eq!(project.metadata()["Scenes"][0]["Telemetry"]["HistoryExitReason"], "maxWait");
+}
+
+#[test]
+fn a_helper_that_fails_or_is_not_there_costs_a_warning() {
+    let project = Project::new();
+    fs::remove_file(project.root().join("scripts/comfyui-status.ts")).unwrap();
+    let way = "preflight-mappings.ts:fail validate-run-summary.ps1:fail";
+    project
+        .run(way, &["-Scenes", "1", "-NoArchive"])
+        .exits(0)
+        .says(
+            "WARNING: Mapping preflight: scripts/preflight-mappings.ts: exit code 3; its output: ",
+        )
+        .says("ComfyUI status skipped: scripts/comfyui-status.ts is not there\n")
+        .says("Run-summary validator exitCode=3\n");
+    satisfies(&project);
+    assert!(!project.root().join("artifacts").exists());
+}
+
+#[test]
+fn programs_that_are_not_there_are_named() {
+    let project = Project::new();
+    for role in ["pwsh", "npx"] {
+        let end = if cfg!(windows) { ".cmd" } else { "" };
+        fs::remove_file(project.programs_folder().join(format!("{role}{end}"))).unwrap();
+        let ran = project.run("", &["-Scenes", "1"]);
+        if role == "pwsh" {
+            ran.exits(0).says("WARNING: Vitest suites skipped: pwsh is not on the PATH");
+        } else {
+            let line = "ERROR: no story can be generated: npx is not on the PATH: it is Node.js's; \
+                        --story PATH takes one that is there\n";
+            ran.exits(1).says("WARNING: Mapping preflight skipped: npx").says(line);
+        }
+    }
+}
+
+#[test]
+fn a_story_that_cannot_be_had_ends_the_run_with_its_reason() {
+    for (way, line) in [
+        (
+            "generate-story-scenes.ts:fail",
+            "the story generator failed: exit code 3; what it said is in ",
+        ),
+        (
+            "generate-story-scenes.ts:nothing",
+            "the story generator failed: it wrote no story.json into ",
+        ),
+    ] {
+        let project = Project::new();
+        let ran = project.run(way, &[]).exits(1).says(&format!("ERROR: {line}"));
+        assert_eq!(project.server.posted(), 0, "{ran}");
+        assert!(project.notes().iter().all(|note| !note.contains("run-vitests")), "{ran}");
+    }
+}
+
+#[test]
+fn fewer_scenes_than_asked_for_are_told() {
+    let project = Project::new();
+    project
+        .run("generate-story-scenes.ts:few", &["-Scenes", "2", "-NoArchive"])
+        .exits(0)
+        .says("WARNING: the story has 1 scenes, 2 were asked for\n");
+    let ran = project.run("", &["-Scenes", "2", "-SceneFilter", "scene-007"]).exits(1);
+    ran.says("ERROR: --scene-filter: no scene 'scene-007'");
+}
+
+#[test]
+fn an_existing_story_takes_the_project_s_template() {
+    let project = Project::new();
+    let story = r#"{"storyId": "mine", "scenes": [{"id": "scene-001", "prompt": "a fox", "keyframePath": "k.png"}]}"#;
+    project.folder.write("mine/story.json", story);
+    project.folder.write("mine/k.png", b"\x89PNG\r\n\x1a\n");
+    let mine = project.folder.path().join("mine");
+    project
+        .run("", &["-Story", mine.to_str().unwrap()])
+        .exits(0)
+        .says("Story ready: mine (scenes=1)\n")
+        .says("Story LLM status: skipped\n");
+    assert!(project.notes().iter().all(|note| !note.contains("generate-story")));
+    let workflow = project.folder.workflow("alone.json", &graphs::images("img", 2, 5));
+    project
+        .run("", &[workflow.to_str().unwrap()])
+        .exits(0)
+        .says("Files generated: 1\n")
+        .says("✓ SUCCESS: All scenes produced files\n");
+    assert!(project.notes().iter().all(|note| !note.contains("generate-story")));
+}
+
+#[test]
+fn images_below_the_floor_are_told() {
+    let project = Project::new();
+    let mut graph = graphs::images("x", 5, 1);
+    graph["20"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    project.template(&graph);
+    project
+        .run("", &["-Scenes", "1"])
+        .exits(0)
+        .says("[Scene scene-001] WARNING: Frame count below floor (5/49)\n")
+        .says("Total frames copied: 6\n");
+    satisfies(&project);
+    let scene = &project.metadata()["Scenes"][0];
+    let frames = [&scene["FrameFloor"], &scene["FrameCount"], &scene["MeetsFrameFloor"]];
+    assert_eq!(frames, [&json!(49), &json!(5), &json!(false)]);
+}
+
+#[test]
+fn without_a_template_or_a_generator_nothing_is_run() {
+    let project = Project::new();
+    fs::remove_dir_all(project.root().join("workflows")).unwrap();
+    project.run("", &[]).exits(2).complains("no template for the story's scenes: ");
+    project.folder.write(&format!("{ROOT}/localGenSettings.json"), "{\"workflowJson\": \"[]\"}");
+    project.run("", &[]).exits(2).complains("localGenSettings.json (workflowJson)");
+    fs::remove_file(project.root().join("scripts/generate-story-scenes.ts")).unwrap();
+    project.run("", &[]).exits(2).complains("nothing to run: ");
+    assert!(!project.root().join("logs").exists() && project.notes().is_empty());
+}
+
+#[test]
+fn the_archive_fails_with_one_line() {
+    let (project, folder) = (Project::new(), Folder::new());
+    drop(folder);
+    fs::write(project.root().join("artifacts"), "in the way").unwrap();
+    project.run("", &["-Scenes", "1"]).exits(0).says("WARNING: no archive: ");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_the_generator() {
+    let project = Project::new();
+    let running = project.start("generate-story-scenes.ts:hang", &[]);
+    running.until_it_says("=== STEP 1: Generate Story ===");
+    let until = std::time::Instant::now() + crate::scenes::SOON;
+    while project.notes().len() < 3 && std::time::Instant::now() < until {
+        std::thread::yield_now();
+    }
+    crate::signals::ctrl_c(&running);
+    let ran = running.wait().exits(130).says("INTERRUPTED: 0 of 0 scenes succeeded");
+    assert!(!ran.stdout.contains("=== STEP 4"), "{ran}");
+    assert!(!project.root().join("artifacts").exists());
+}
+
+#[test]
+fn a_server_that_fails_during_a_scene_leaves_a_note_with_its_line() {
+    let project = Project::new();
+    project.template(&template(0.6));
+    let running = project.start("", &["-Scenes", "1", "-VramSource", "comfyui"]);
+    assert!(project.server.wait_until_running(crate::scenes::SOON));
+    project.server.fail_next("GET /system_stats", usize::MAX, Fault::Status(500, "busy"));
+    running.wait().exits(0);
+    let scene = &project.metadata()["Scenes"][0];
+    let notes = &scene["Telemetry"]["System"]["FallbackNotes"];
+    let note = notes[0].as_str().expect("a note");
+    assert!(project.read("run-summary.txt").contains(note), "{note}");
+    assert!(scene["Telemetry"]["GPU"]["VramAfterMB"].is_null());
+}

@@ -1,0 +1,138 @@
+//! The rules by which the project's validator judges a run's summary and metadata, read anew from
+//! the two files alone.
+
+use serde_json::Value;
+
+/// Every rule that the files break.
+pub fn broken(summary: &str, metadata: &Value) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut rule = |holds: bool, what: &str| {
+        if !holds {
+            broken.push(what.to_owned());
+        }
+    };
+    for text in [
+        "Story ready:",
+        "Story logline:",
+        "[Scene scene-",
+        "Vitest comfyUI exitCode=",
+        "Vitest e2e exitCode=",
+        "Vitest scripts exitCode=",
+        "## Artifact Index",
+    ] {
+        rule(summary.contains(text), text);
+    }
+    let frames = after(summary, "Total frames copied: ").and_then(|rest| number(&rest));
+    rule(frames.is_some_and(|frames| frames > 0.0), "Total frames copied");
+    let policy = after(summary, "Queue policy: ").unwrap_or_default();
+    let queue = &metadata["QueueConfig"];
+    for (name, key) in [
+        ("sceneRetries=", "SceneRetryBudget"),
+        ("historyMaxWait=", "HistoryMaxWaitSeconds"),
+        ("historyPollInterval=", "HistoryPollIntervalSeconds"),
+        ("historyMaxAttempts=", "HistoryMaxAttempts"),
+        ("postExecutionTimeout=", "PostExecutionTimeoutSeconds"),
+    ] {
+        let said = after(&policy, name).and_then(|rest| limit(&rest));
+        rule(said.is_some() && said == queue[key].as_f64(), &format!("Queue policy {name}"));
+    }
+    rule(!blank(&metadata["Story"]["Id"]), "Story.Id");
+    for key in ["ComfyUI", "E2E", "Scripts"] {
+        rule(!blank(&metadata["VitestLogs"][key]), &format!("VitestLogs.{key}"));
+    }
+    for key in ["MappingPreflight", "ComfyUIStatus"] {
+        rule(!blank(&metadata["HelperSummaries"][key]["Summary"]), key);
+    }
+    let scenes = metadata["Scenes"].as_array().cloned().unwrap_or_default();
+    rule(!scenes.is_empty(), "Scenes");
+    for scene in &scenes {
+        let id = scene["SceneId"].as_str().unwrap_or_default();
+        let lines: Vec<&str> =
+            summary.lines().filter(|line| line.contains(&format!("[Scene {id}]"))).collect();
+        for what in broken_of_scene(scene, &lines) {
+            rule(false, &format!("{id}: {what}"));
+        }
+    }
+    broken
+}
+
+fn broken_of_scene(scene: &Value, lines: &[&str]) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut rule = |holds: bool, what: &str| {
+        if !holds {
+            broken.push(what.to_owned());
+        }
+    };
+    let telemetry = &scene["Telemetry"];
+    let gpu = &telemetry["GPU"];
+    let line = lines.iter().find_map(|line| after(line, "Telemetry: ")).unwrap_or_default();
+    let part = |name: &str| {
+        let found = line.split(" | ").find_map(|part| part.strip_prefix(name));
+        found.map(str::to_owned).unwrap_or_default()
+    };
+    for (name, value) in [
+        ("pollLimit=", &telemetry["HistoryAttemptLimit"]),
+        ("SceneRetryBudget=", &telemetry["SceneRetryBudget"]),
+        ("DoneMarkerWaitSeconds=", &telemetry["DoneMarkerWaitSeconds"]),
+        ("VRAMBeforeMB=", &gpu["VramBeforeMB"]),
+        ("VRAMAfterMB=", &gpu["VramAfterMB"]),
+        ("VRAMDeltaMB=", &gpu["VramDeltaMB"]),
+    ] {
+        let said = limit(&part(name));
+        rule(said.is_some() && said == value.as_f64(), name);
+    }
+    for (name, key) in [
+        ("DoneMarkerDetected=", "DoneMarkerDetected"),
+        ("ForcedCopyTriggered=", "ForcedCopyTriggered"),
+    ] {
+        rule(Some(part(name)) == telemetry[key].as_bool().map(|it| it.to_string()), name);
+    }
+    let mb = |key: &str| gpu[key].as_f64().unwrap_or(f64::NAN);
+    let delta = mb("VramDeltaMB") - (mb("VramAfterMB") - mb("VramBeforeMB"));
+    rule(delta.abs() <= 0.01, "the delta of the memory");
+    rule(!blank(&gpu["Name"]), "GPU.Name");
+    let says = |text: &str| lines.iter().any(|line| line.contains(text));
+    let is = |key: &str| scene[key].as_bool();
+    rule(is("MeetsFrameFloor") != Some(false) || says("WARNING: Frame count below floor"), "floor");
+    rule(is("HistoryRetrieved") == Some(true) || says("HISTORY"), "HISTORY");
+    rule(is("Success") == Some(true) || says("ERROR"), "ERROR");
+    for note in telemetry["System"]["FallbackNotes"].as_array().unwrap_or(&Vec::new()) {
+        rule(says(note.as_str().unwrap_or("\0")), "a fallback note without a line");
+    }
+    rule(scene["SceneRetryBudget"].is_number(), "SceneRetryBudget");
+    for (object, keys) in [(telemetry, TELEMETRY), (gpu, GPU), (&scene["Video"], VIDEO)] {
+        for key in keys.split(' ') {
+            rule(object.get(key).is_some(), key);
+        }
+    }
+    for key in TELEMETRY.split(' ').skip(2).take(6) {
+        rule(!telemetry[key].is_null(), &format!("{key} is null"));
+    }
+    let detected = telemetry["ExecutionSuccessDetected"] == true;
+    rule(!detected || !telemetry["ExecutionSuccessAt"].is_null(), "ExecutionSuccessAt");
+    broken
+}
+
+const TELEMETRY: &str = "QueueStart QueueEnd DurationSeconds MaxWaitSeconds PollIntervalSeconds HistoryAttempts HistoryAttemptLimit HistoryExitReason HistoryPostExecutionTimeoutReached PostExecutionTimeoutSeconds ExecutionSuccessDetected ExecutionSuccessAt SceneRetryBudget DoneMarkerDetected DoneMarkerWaitSeconds DoneMarkerPath ForcedCopyTriggered ForcedCopyDebugPath GPU System";
+const GPU: &str = "Name Type Index VramFreeBefore VramFreeAfter VramTotal VramDelta VramBeforeMB VramAfterMB VramDeltaMB";
+const VIDEO: &str = "Path DurationSeconds Status UpdatedAt Error";
+
+fn after(text: &str, start: &str) -> Option<String> {
+    let rest = text.split_once(start)?.1;
+    Some(rest.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The number that a text begins with.
+fn number(text: &str) -> Option<f64> {
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'));
+    text[..end.unwrap_or(text.len())].parse().ok()
+}
+
+/// The same, where no limit is 0.
+fn limit(text: &str) -> Option<f64> {
+    if text.starts_with("unbounded") { Some(0.0) } else { number(text) }
+}
+
+fn blank(value: &Value) -> bool {
+    value.as_str().is_none_or(|text| text.trim().is_empty())
+}
