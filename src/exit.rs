@@ -22,13 +22,15 @@ pub enum Exit {
     Lost,
     /// Scenes succeeded; a gate failed or could not be judged.
     Gate,
+    /// Another run is at work on the server.
+    Locked,
     /// Ctrl-C, Ctrl-Break, SIGTERM or SIGHUP.
     Interrupted,
 }
 
 impl Exit {
     /// Every way to end, by its code.
-    pub const ALL: [Exit; 9] = [
+    pub const ALL: [Exit; 10] = [
         Exit::Success,
         Exit::Failed,
         Exit::Usage,
@@ -37,6 +39,7 @@ impl Exit {
         Exit::OutOfMemory,
         Exit::Lost,
         Exit::Gate,
+        Exit::Locked,
         Exit::Interrupted,
     ];
 
@@ -52,6 +55,7 @@ impl Exit {
             Exit::OutOfMemory => 5,
             Exit::Lost => 6,
             Exit::Gate => 7,
+            Exit::Locked => 8,
             Exit::Interrupted => 130,
         }
     }
@@ -70,6 +74,7 @@ impl Exit {
             Exit::OutOfMemory => "out of memory",
             Exit::Lost => "prompt lost: the server restarted, or somebody removed it",
             Exit::Gate => "scenes succeeded, a gate failed or could not be judged",
+            Exit::Locked => "another run holds the lock; no run folder made",
             Exit::Interrupted => "interrupted: Ctrl-C, Ctrl-Break, SIGTERM, SIGHUP",
         }
     }
@@ -86,6 +91,7 @@ impl Exit {
             Exit::OutOfMemory => "out of memory",
             Exit::Lost => "lost",
             Exit::Gate => "gate",
+            Exit::Locked => "locked",
             Exit::Interrupted => "interrupted",
         }
     }

@@ -22,7 +22,7 @@ const MOST_OTHERS: usize = 10_000;
 /// Runs a scene once.
 ///
 /// # Errors
-/// [`Interrupted`]; what was posted stays among the stage's unfinished.
+/// [`Interrupted`]; what was posted stays in the ledger.
 pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, Interrupted> {
     let options = stage.options;
     let mut workflow = scene.workflow.clone();
@@ -81,7 +81,7 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
             let words = cancelled.as_ref().map_or("never seen there".into(), Cancelled::words);
             let why = format!("posting it was not answered in time ({error}); {words}");
             let tried = course.ended(Outcome::Deadline, why);
-            Ok(if stage.unfinished.is_empty() { tried.again() } else { tried })
+            Ok(if stage.ledger.prompts().is_empty() { tried.again() } else { tried })
         }
         Submitted::Unreachable(error) => Ok(course.ended(Outcome::Unreachable, error.to_string())),
     }
@@ -146,14 +146,14 @@ fn follow_to_end(
                 };
             }
             Verdict::Ended(entry) => {
-                stage.finished(id);
+                stage.ledger.gone(id);
                 stage.history_seen = true;
                 return ended(stage, scene, course, &entry);
             }
             Verdict::Lost => return Ok(lost(stage, id, course)),
             Verdict::Unreadable(error) => {
                 // It has left the queue: nothing of it runs.
-                stage.finished(id);
+                stage.ledger.gone(id);
                 let why = format!("{HISTORY_UNREADABLE} ({error})");
                 return Ok(course.ended(Outcome::Lost, why));
             }
@@ -187,8 +187,9 @@ fn look(
     };
     // What came meanwhile belongs to what was known before this answer.
     stage.wait.check()?;
-    let ours =
-        |id: &String| stage.unfinished.iter().any(|prompt| prompt.accepted.as_ref() == Some(id));
+    let ours = |id: &String| {
+        stage.ledger.prompts().iter().any(|prompt| prompt.accepted.as_ref() == Some(id))
+    };
     let strangers: Vec<_> =
         queue.running.iter().map(|prompt| &prompt.id).filter(|id| !ours(id)).cloned().collect();
     for stranger in strangers {
@@ -254,7 +255,7 @@ fn deadline(
 }
 
 fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {
-    stage.finished(id);
+    stage.ledger.gone(id);
     let refused = stage.wait.recorder.refused().filter(|at| *at >= course.posted);
     let restarted = course.follow.was_refused
         || refused.is_some()

@@ -54,7 +54,9 @@ impl Run<'_> {
         if self.options.quiet && exit != Exit::Success {
             let _ = writeln!(std::io::stderr(), "{}", block.join("\n"));
         }
-        self.archive().unwrap_or(exit)
+        let exit = self.archive().unwrap_or(exit);
+        self.ledger.end();
+        exit
     }
 
     /// The statistics of the log, and the gates.

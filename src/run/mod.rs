@@ -12,6 +12,8 @@ mod follow;
 pub(crate) mod gauge;
 pub(crate) mod interrupt;
 pub(crate) mod journal;
+mod ledger;
+mod lock;
 mod measuring;
 mod next;
 mod opening;
@@ -20,6 +22,7 @@ mod plan;
 mod project;
 pub(crate) mod reach;
 pub(crate) mod recorder;
+mod recovery;
 mod scene;
 mod stage;
 mod stop;
@@ -31,22 +34,25 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::comfyui::Client;
 use crate::exit::Exit;
 use crate::options::RunOptions;
 use crate::report::past::Past;
-use crate::report::record::{Aftermath, RunRecord, SceneRecord, Server, Settings};
-use crate::report::script::scene::{ScriptScene, Telling};
+use crate::report::record::{Aftermath, RunRecord, Server, Settings};
 use crate::report::script::{Script, slashes};
 use crate::text::complain;
 use crate::vram::log::names;
 
+use gauge::Gauge;
 use journal::{Journal, Output};
+use ledger::{Ledger, Left};
+use lock::Locked;
 use measuring::Measured;
 use plan::{Plan, Scene};
 use recorder::Recorder;
 use stage::Stage;
 use stop::Stop;
-use wait::Wait;
+use wait::{Interrupted, Wait};
 
 /// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
 /// what keeps a run from having a folder is told on standard error alone.
@@ -61,6 +67,18 @@ pub fn run(options: &RunOptions) -> Exit {
         Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
     };
     let clock = Clock::start();
+    let (sender, receiver) = mpsc::channel();
+    let heard = interrupt::listen(sender.clone());
+    let before = if options.quiet { Output::Quiet } else { Output::Stderr };
+    let before = Journal::new(clock, None, before);
+    let mut wait = Wait::new((sender, receiver), Recorder::default(), before);
+    let files = lock::Files::of(&options.project_root, &options.server.url);
+    let (lock, no_lock) = match lock::take(&files, lock::PATIENCE, &mut wait) {
+        Ok(Locked::Ours(lock)) => (Some(lock), None),
+        Ok(Locked::Without(why)) => (None, Some(why)),
+        Ok(Locked::Taken(why)) => return refuse(&why, Exit::Locked),
+        Err(Interrupted) => return Exit::Interrupted,
+    };
     let started = clock.now();
     let (id, folder) = match folder::create(&options.logs_dir, started) {
         Ok(made) => made,
@@ -71,22 +89,36 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, true) => Output::Stderr,
         (false, false) => Output::Stdout,
     };
-    let mut journal = Journal::new(clock, Some(folder.join("run-summary.txt")), output);
+    wait.journal = Journal::new(clock, Some(folder.join("run-summary.txt")), output);
     let log = folder.join(names::MAIN);
     let (recorder, no_log) = Recorder::new(&log, options.sampling.interval);
-    let (sender, receiver) = mpsc::channel();
-    if let Err(error) = interrupt::listen(sender.clone()) {
-        journal.say(&format!("WARNING: Ctrl-C ends this run without clearing up: {error}"));
-    }
-    journal.block(&opening::lines(options, &id, &folder, clock.local));
-    if let Some(problem) = no_log {
-        journal.say(&format!("WARNING: {problem}"));
+    wait.recorder = recorder;
+    wait.journal.block(&opening::lines(options, &id, &folder, clock.local));
+    let deaf =
+        heard.err().map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
+    // Without the lock the state may be another run's that is at work.
+    let state = lock.as_ref().map(|_| files.state);
+    let previous = state.as_deref().and_then(Left::read);
+    let mut ledger = Ledger::begin(
+        state,
+        Left {
+            pid: std::process::id(),
+            started,
+            url: options.server.url.base().to_owned(),
+            folder: folder.clone(),
+            ended: false,
+            prompts: previous.iter().flat_map(|left| left.prompts.clone()).collect(),
+        },
+    );
+    for problem in [no_lock, no_log, deaf, ledger.problem()].into_iter().flatten() {
+        wait.journal.say(&format!("WARNING: {problem}"));
     }
     let mut run = Run {
         options,
         clock,
         folder,
-        wait: Wait::new((sender, receiver), recorder, journal),
+        wait,
+        ledger,
         scenes: Vec::new(),
         record: RunRecord {
             id,
@@ -107,8 +139,10 @@ pub fn run(options: &RunOptions) -> Exit {
         others: Vec::new(),
     };
     run.record.folder = slashes(&run.folder);
-    run.carry_out(plan);
-    run.close(&log, &baselines)
+    run.carry_out(plan, previous.as_ref());
+    let exit = run.close(&log, &baselines);
+    drop(lock);
+    exit
 }
 
 fn refuse(why: &str, exit: Exit) -> Exit {
@@ -132,6 +166,7 @@ struct Run<'a> {
     clock: Clock,
     folder: PathBuf,
     wait: Wait,
+    ledger: Ledger,
     scenes: Vec<Scene>,
     record: RunRecord,
     script: Script,
@@ -143,13 +178,13 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Reaches the server, and goes through the steps while its memory is sampled.
-    fn carry_out(&mut self, plan: Plan) {
+    fn carry_out(&mut self, plan: Plan, previous: Option<&Left>) {
         let count = plan.count(self.options);
         if let Plan::Scenes(scenes, _) = &plan {
             // Should nothing come of them, they are told as skipped.
             self.scenes.clone_from(scenes);
         }
-        let measured = match self.reach(count) {
+        let measured = match self.reach(count, previous) {
             Ok(measured) => measured,
             Err(stop) => return self.stopped(stop),
         };
@@ -159,8 +194,14 @@ impl Run<'_> {
         self.last_reading(measured);
     }
 
-    fn reach(&mut self, scenes: usize) -> Result<Measured, Stop> {
+    fn reach(&mut self, scenes: usize, previous: Option<&Left>) -> Result<Measured, Stop> {
         let reached = reach::reach(self.options, &mut self.wait)?;
+        if let Some(previous) = previous {
+            let target = reached.as_ref().ok().map(|(target, _)| target.clone());
+            let transfer = self.options.post_execution_timeout;
+            let client = target.map(|target| Client::new(target, transfer));
+            self.recover(previous, client.as_ref());
+        }
         let measured = match reached {
             Ok((target, stats)) => self.measure(target, &stats, scenes),
             Err(none) => {
@@ -191,33 +232,40 @@ impl Run<'_> {
             }
         };
         for scene in self.scenes.iter().skip(self.record.scenes.len()) {
-            let (record, script) = skip(scene, skipped);
-            tell(&mut self.wait.journal, &self.record, &record, &script);
+            let (record, script) = scene::skip(scene, skipped);
+            scene::tell(&mut self.wait.journal, &self.record, &record, &script);
             self.record.scenes.push(record);
             self.script.scenes.push(script);
         }
     }
 
-    /// The scenes, one after the other.
-    fn generate(&mut self, measured: &Measured) {
-        let scenes = &self.scenes;
-        let ids: Vec<_> = scenes.iter().map(|scene| scene.id.as_str()).collect();
-        self.wait.journal.say(&format!("Scenes to process: {}", ids.join(", ")));
-        self.wait.journal.header("STEP 2: Generate Videos (WAN I2V)");
-        let mut stage = Stage {
+    fn stage<'b>(&'b mut self, client: &'b Client, gauge: Option<&'b Gauge>) -> Stage<'b> {
+        Stage {
             options: self.options,
             clock: self.clock,
-            client: &measured.client,
-            gauge: &measured.gauge,
+            client,
+            gauge,
             wait: &mut self.wait,
             folder: &self.folder,
-            unfinished: Vec::new(),
+            ledger: &mut self.ledger,
             history_seen: false,
             freed: false,
             others: HashSet::new(),
             over: None,
-        };
-        let mut records = Vec::new();
+        }
+    }
+
+    /// The scenes, one after the other.
+    fn generate(&mut self, measured: &Measured) {
+        let scenes = std::mem::take(&mut self.scenes);
+        let ids: Vec<_> = scenes.iter().map(|scene| scene.id.as_str()).collect();
+        self.wait.journal.say(&format!("Scenes to process: {}", ids.join(", ")));
+        self.wait.journal.header("STEP 2: Generate Videos (WAN I2V)");
+        // What the scenes tell of the run does not change any more.
+        let run = self.record.clone();
+        let every = self.options.memory_cleanup_interval as usize;
+        let mut stage = self.stage(&measured.client, Some(&measured.gauge));
+        let mut told = Vec::new();
         for (index, scene) in scenes.iter().enumerate() {
             let why = if stage.wait.interrupted() {
                 Some("interrupted".into())
@@ -225,50 +273,37 @@ impl Run<'_> {
                 stage.over.clone()
             };
             let (record, script) = match why {
-                Some(why) => skip(scene, &why),
+                Some(why) => scene::skip(scene, &why),
                 None => scene::run(&mut stage, scene, &format!("{}/{}", index + 1, scenes.len())),
             };
-            tell(&mut stage.wait.journal, &self.record, &record, &script);
-            records.push(record);
-            self.script.scenes.push(script);
-            let (done, every) = (index + 1, self.options.memory_cleanup_interval as usize);
-            let is_due = every > 0 && done % every == 0;
+            scene::tell(&mut stage.wait.journal, &run, &record, &script);
+            told.push((record, script));
+            if let Some(problem) = stage.ledger.problem() {
+                stage.wait.journal.say(&format!("WARNING: {problem}"));
+            }
+            let is_due = every > 0 && (index + 1) % every == 0;
             if is_due && stage.over.is_none() && stage.wait.check().is_ok() {
                 // An interrupt is seen by the next scene.
                 let _ = stage.clean_up(&scene.id);
             }
         }
         // A prompt that outlived its cancel, or a server that came back: asked once more.
-        if !stage.unfinished.is_empty() && !stage.wait.interrupted() {
+        if !stage.ledger.prompts().is_empty() && !stage.wait.interrupted() {
             stage.cancel_all();
         }
-        self.record.aftermath.still_running =
-            stage.unfinished.first().map(|prompt| prompt.scene.clone());
         self.record.aftermath.other_prompts = stage.others.len() as u64;
-        let good = records.iter().filter(|record| record.outcome.is_success()).count();
-        let bad = records.len() - good;
-        self.wait
-            .journal
-            .say(&format!("WAN I2V generation summary: {good} succeeded, {bad} failed"));
-        self.wait.journal.say(match (good, bad) {
+        self.record.aftermath.still_running =
+            self.ledger.prompts().first().map(|prompt| prompt.scene.clone());
+        self.scenes = scenes;
+        (self.record.scenes, self.script.scenes) = told.into_iter().unzip();
+        let good = self.record.succeeded();
+        let bad = self.record.scenes.len() - good;
+        let journal = &mut self.wait.journal;
+        journal.say(&format!("WAN I2V generation summary: {good} succeeded, {bad} failed"));
+        journal.say(match (good, bad) {
             (_, 0) => "✓ WAN I2V generation completed successfully",
             (0, _) => "✗ WAN I2V generation failed completely",
             _ => "⚠ WAN I2V generation partially completed",
         });
-        self.record.scenes = records;
-    }
-}
-
-/// A scene that is not run.
-fn skip(scene: &Scene, why: &str) -> (SceneRecord, ScriptScene) {
-    let script = ScriptScene { story: scene.story.clone(), ..ScriptScene::default() };
-    (SceneRecord::skipped(&scene.id, why), script)
-}
-
-/// What the script's readers look for below the verdict of a scene.
-fn tell(journal: &mut Journal, run: &RunRecord, scene: &SceneRecord, script: &ScriptScene) {
-    let telling = Telling { scene, script, settings: &run.settings, server: &run.server };
-    for line in telling.lines() {
-        journal.say(&format!("[Scene {}] {line}", scene.id));
     }
 }

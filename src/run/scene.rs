@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::attempt::attempt;
 use super::course::{Tried, seconds};
+use super::journal::Journal;
 use super::plan::Scene;
 use super::stage::Stage;
 use super::wait::Interrupted;
 use crate::files::{is_video, write_whole};
-use crate::report::record::{Attempt, Outcome, SceneRecord};
-use crate::report::script::scene::ScriptScene;
+use crate::report::record::{Attempt, Outcome, RunRecord, SceneRecord};
+use crate::report::script::scene::{ScriptScene, Telling};
 use crate::vram::reading::Reading;
 
 /// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
@@ -42,6 +43,20 @@ pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, Script
         stage.wait.journal.say(&format!("[Scene {}] {line}", scene.id));
     }
     (record, script)
+}
+
+/// A scene that is not run.
+pub fn skip(scene: &Scene, why: &str) -> (SceneRecord, ScriptScene) {
+    let script = ScriptScene { story: scene.story.clone(), ..ScriptScene::default() };
+    (SceneRecord::skipped(&scene.id, why), script)
+}
+
+/// What the script's readers look for below the verdict of a scene.
+pub fn tell(journal: &mut Journal, run: &RunRecord, scene: &SceneRecord, script: &ScriptScene) {
+    let telling = Telling { scene, script, settings: &run.settings, server: &run.server };
+    for line in telling.lines() {
+        journal.say(&format!("[Scene {}] {line}", scene.id));
+    }
 }
 
 /// The script's two phrases for whether there is a video, and the verdict.
@@ -147,7 +162,7 @@ impl Life {
 
     /// The attempt that was under way is kept with what is known of it.
     fn interrupted(&mut self, stage: &mut Stage, begun: Instant) {
-        let posted = stage.unfinished.last().cloned();
+        let posted = stage.ledger.prompts().last().cloned();
         let cancelled = stage.cancel_all();
         let words = match (&cancelled, &posted) {
             (Some(cancelled), _) => cancelled.words(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::gauge::Gauge;
+use super::ledger::Ledger;
 use super::wait::{Interrupted, Wait};
 use crate::clock::Clock;
 use crate::comfyui::{CallError, Client, Ids, Place};
@@ -25,17 +26,6 @@ const FREE_AT_LEAST: Duration = Duration::from_secs(1);
 const FREE_AT_MOST: Duration = Duration::from_secs(10);
 /// MB that come and go by themselves: the system memory of a CPU server is never quite still.
 const STILL: u64 = 16;
-
-/// A prompt of ours that has not been seen gone.
-#[derive(Clone, Debug)]
-pub struct Unfinished {
-    /// Its scene.
-    pub scene: String,
-    /// The ids we gave it.
-    pub ids: Ids,
-    /// The server's id for it, once it said so.
-    pub accepted: Option<String>,
-}
 
 /// What became of asking for a prompt's end.
 #[derive(Debug)]
@@ -68,14 +58,14 @@ pub struct Stage<'a> {
     pub clock: Clock,
     /// The server.
     pub client: &'a Client,
-    /// Who gives the readings of its memory.
-    pub gauge: &'a Gauge,
+    /// Who gives the readings of its memory; none before they are taken.
+    pub gauge: Option<&'a Gauge>,
     /// The one wait.
     pub wait: &'a mut Wait,
     /// The run folder.
     pub folder: &'a Path,
     /// Every prompt of ours not yet seen gone.
-    pub unfinished: Vec<Unfinished>,
+    pub ledger: &'a mut Ledger,
     /// Whether the server's history has held an entry in this run: an empty one then means that
     /// the server has restarted.
     pub history_seen: bool,
@@ -93,11 +83,6 @@ impl Stage<'_> {
         self.wait.journal.say(&format!("[Scene {scene}] WARNING: {text}"));
     }
 
-    /// A prompt has ended or was seen gone.
-    pub fn finished(&mut self, id: &str) {
-        self.unfinished.retain(|prompt| prompt.accepted.as_deref() != Some(id));
-    }
-
     /// Asks for the end of a prompt and watches it go, for up to 5 s. An interrupt does not cut
     /// this short.
     pub fn cancel(&mut self, id: &str) -> Cancelled {
@@ -111,7 +96,7 @@ impl Stage<'_> {
             if let (Ok(queue), Ok(())) = (&seen, &asked)
                 && queue.place(id) == Place::Absent
             {
-                self.finished(id);
+                self.ledger.gone(id);
                 return Cancelled::Gone;
             }
             if Instant::now() >= until {
@@ -133,16 +118,16 @@ impl Stage<'_> {
     /// did not go, else of the last one.
     pub fn cancel_all(&mut self) -> Option<Cancelled> {
         let mut last = None;
-        for prompt in self.unfinished.clone() {
+        for prompt in self.ledger.prompts().to_vec() {
             let id = match prompt.accepted {
                 Some(id) => id,
                 None => match self.find_twice(&prompt.ids) {
                     Ok(Some(id)) => {
-                        self.accepted(&prompt.ids, &id);
+                        self.ledger.accepted(&prompt.ids, &id);
                         id
                     }
                     Ok(None) => {
-                        self.unfinished.retain(|other| other.ids != prompt.ids);
+                        self.ledger.forget(&prompt.ids);
                         continue;
                     }
                     Err(error) => {
@@ -171,13 +156,6 @@ impl Stage<'_> {
         }
     }
 
-    /// The server has named the prompt of a POST.
-    pub fn accepted(&mut self, ids: &Ids, id: &str) {
-        if let Some(prompt) = self.unfinished.iter_mut().find(|prompt| prompt.ids == *ids) {
-            prompt.accepted = Some(id.to_owned());
-        }
-    }
-
     /// Before anything is posted: while a prompt of ours still runs, it is cancelled again every
     /// 10 s for up to `MaxWaitSeconds`. Returns whether nothing of ours is left.
     ///
@@ -186,10 +164,10 @@ impl Stage<'_> {
     pub fn clear(&mut self) -> Result<bool, Interrupted> {
         let until = Instant::now() + self.options.max_wait;
         let mut told = false;
-        while let Some(prompt) = self.unfinished.first() {
+        while let Some(prompt) = self.ledger.prompts().first() {
             let scene = prompt.scene.clone();
             self.cancel_all();
-            if self.unfinished.is_empty() {
+            if self.ledger.prompts().is_empty() {
                 break;
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -257,7 +235,8 @@ impl Stage<'_> {
     /// # Errors
     /// Why there is none.
     pub fn reading(&self) -> Result<Reading, Miss> {
-        self.gauge.look(self.client).map(|(reading, _)| reading)
+        let gauge = self.gauge.ok_or(Miss::NoDevice)?;
+        gauge.look(self.client).map(|(reading, _)| reading)
     }
 
     fn memory(&self) -> Option<Reading> {

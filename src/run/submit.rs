@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::follow::Outage;
 use super::plan::Scene;
-use super::stage::{LOOK_AGAIN, Stage, Unfinished};
+use super::stage::{LOOK_AGAIN, Stage};
 use super::wait::Interrupted;
 use crate::comfyui::{CallError, Fault, Ids, Submission, Workflow};
 
@@ -28,7 +28,7 @@ pub enum Submitted {
 /// Posts until the server has it, by the deadline.
 ///
 /// # Errors
-/// [`Interrupted`]; what was posted stays among the unfinished.
+/// [`Interrupted`]; what was posted stays in the ledger.
 pub fn submit(
     stage: &mut Stage,
     scene: &Scene,
@@ -39,18 +39,14 @@ pub fn submit(
     loop {
         stage.wait.check()?;
         let ids = Ids::new();
-        stage.unfinished.push(Unfinished {
-            scene: scene.id.clone(),
-            ids: ids.clone(),
-            accepted: None,
-        });
+        stage.ledger.post(&scene.id, &ids);
         let error = match stage.client.submit(workflow, &ids) {
             Ok(Submission::Accepted { id, broken }) => {
-                stage.accepted(&ids, &id);
+                stage.ledger.accepted(&ids, &id);
                 return Ok(Submitted::Accepted { id, broken });
             }
             Ok(Submission::Rejected(why)) => {
-                forget(stage, &ids);
+                stage.ledger.forget(&ids);
                 return Ok(Submitted::Rejected(why));
             }
             Err(error) => error,
@@ -58,7 +54,7 @@ pub fn submit(
         match error.fault {
             // Never sent.
             Fault::Refused => {
-                forget(stage, &ids);
+                stage.ledger.forget(&ids);
                 if outage.lasts(Instant::now(), &error) {
                     return Ok(Submitted::Unreachable(error));
                 }
@@ -68,15 +64,15 @@ pub fn submit(
                 stage.warn(&scene.id, &format!("{error}: looking whether the prompt arrived"));
                 match look(stage, &ids, deadline)? {
                     Look::Found(id) => {
-                        stage.accepted(&ids, &id);
+                        stage.ledger.accepted(&ids, &id);
                         return Ok(Submitted::Accepted { id, broken: Vec::new() });
                     }
-                    Look::NotThere => forget(stage, &ids),
+                    Look::NotThere => stage.ledger.forget(&ids),
                     Look::NoAnswer => return Ok(gone(error)),
                 }
             }
             Fault::Status(_) => {
-                forget(stage, &ids);
+                stage.ledger.forget(&ids);
                 return Ok(Submitted::Rejected(error.to_string()));
             }
         }
@@ -94,10 +90,6 @@ fn gone(error: CallError) -> Submitted {
     } else {
         Submitted::Deadline(error)
     }
-}
-
-fn forget(stage: &mut Stage, ids: &Ids) {
-    stage.unfinished.retain(|prompt| prompt.ids != *ids);
 }
 
 enum Look {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::scenes::{SOON, ended, run, somebody_posts, start, wait_until_says};
+use crate::scenes::{SOON, ended, run, somebody_posts, start};
 use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
 use crate::support::Folder;
 
@@ -135,7 +135,7 @@ fn the_next_scene_waits_for_a_deaf_prompt() {
     let folder = Folder::new();
     let options = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0"];
     let running = start(&folder, &server.url(), &scenes, &options);
-    wait_until_says(&running, "cancel asked, still running");
+    running.until_it_says("cancel asked, still running");
     assert_eq!(server.posted(), 1);
     running.wait().exits(4).says("✓ b  ").says("GPU free: queue empty");
     ended(&folder, &[("deadline", "cancel asked, still running"), ("succeeded", "")]);

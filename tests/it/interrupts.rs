@@ -78,7 +78,10 @@ fn another_client_s_prompt_survives_our_ctrl_c() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("other.json", &graphs::video("other", 1.5, 10, 3));
     folder.workflow("ours.json", &graphs::video("ours", 60.0, 10, 4));
-    let other = start_on(&folder, &server.url(), &["other.json"]);
+    // Of another project: within one the second would wait for the first.
+    let elsewhere = Folder::new();
+    let file = folder.path().join("other.json");
+    let other = start_on(&elsewhere, &server.url(), &[file.to_str().unwrap()]);
     assert!(server.wait_until_running(LONG));
     let ours = start_on(&folder, &server.url(), &["ours.json"]);
     assert!(server.wait_until(LONG, |state| state.pending.len() == 1));
@@ -149,4 +152,39 @@ fn a_post_whose_answer_is_lost_is_looked_for_and_cancelled() {
     let attempt = &folder.metadata()["Scenes"][0]["Attempts"][0];
     assert_eq!(attempt["Outcome"], "interrupted");
     assert!(attempt["PromptId"].is_string());
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_waiting_for_another_run() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let first = running(&server, &folder, &[]);
+    let second = start_on(&folder, &server.url(), &["next.json"]);
+    second.until_it_says("waiting up to 60 s for the run of ");
+    ctrl_c(&second);
+    second.wait().exits(130).complains("stopping…");
+    assert_eq!((folder.runs().len(), server.posted()), (1, 1));
+    drop(first);
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_an_upload_stalls() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.write("key.png", [0; 64]);
+    let story = r#"{"scenes": [{"id": "a", "prompt": "p", "keyframePath": "key.png"}]}"#;
+    folder.write("story.json", story);
+    let mut template = graphs::from_image("a", "__KEYFRAME_IMAGE__");
+    template["90"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    folder.workflow("template.json", &template);
+    server.fail_next("POST /upload/image", usize::MAX, Fault::Delay(Duration::from_millis(1500)));
+    let words = ["--story", "story.json", "template.json"];
+    let running = start_on(&folder, &server.url(), &words);
+    assert!(server.wait_until_request("POST /upload/image", 1, LONG));
+    ctrl_c(&running);
+    running
+        .wait()
+        .exits(130)
+        .says("✗ a  interrupted: stopped from here; nothing of it was running");
+    assert_eq!(server.posted(), 0);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::scenes::{SOON, ended, run, start, wait_until_says};
+use crate::scenes::{SOON, ended, run, start};
 use crate::stand_in::{Fault, StandIn, graphs};
 use crate::support::Folder;
 
@@ -32,9 +32,9 @@ fn a_restart_that_a_poll_met_is_tried_again() {
     let server = StandIn::start();
     let folder = Folder::new();
     let running = start(&folder, &server.url(), &[lasting(1.0)], &[]);
-    wait_until_says(&running, "[Scene a] Wan2 prompt queued");
+    running.until_it_says("[Scene a] Wan2 prompt queued");
     server.stop_listening();
-    wait_until_says(&running, "connection refused: polling on");
+    running.until_it_says("connection refused: polling on");
     server.restart();
     running.wait().exits(0).says("  2nd attempt (1st: lost, server restarted ");
     ended(&folder, &[("succeeded", "")]);
@@ -47,7 +47,7 @@ fn a_restart_that_only_the_history_shows_is_tried_again() {
     let folder = Folder::new();
     let first = ("first", graphs::images("img/first", 1, 1));
     let running = start(&folder, &server.url(), &[first, lasting(1.0)], &[]);
-    wait_until_says(&running, "[Scene a] Wan2 prompt queued");
+    running.until_it_says("[Scene a] Wan2 prompt queued");
     server.restart();
     running.wait().exits(0).says("  2nd attempt (1st: lost, server restarted ");
     ended(&folder, &[("succeeded", ""), ("succeeded", "")]);
@@ -87,7 +87,7 @@ fn a_server_that_comes_late_is_waited_for() {
     let folder = Folder::new();
     let graph = [("a", graphs::images("img/a", 1, 1))];
     let running = start(&folder, &server.url(), &graph, &["-WaitForComfyUI", "60"]);
-    wait_until_says(&running, "Waiting up to 60 s for ComfyUI at ");
+    running.until_it_says("Waiting up to 60 s for ComfyUI at ");
     server.listen_again();
     running.wait().exits(0);
 }
@@ -98,7 +98,7 @@ fn a_server_that_is_gone_at_the_deadline_is_unreachable_and_the_rest_is_skipped(
     let folder = Folder::new();
     let scenes = [lasting(60.0), ("b", graphs::images("img/b", 1, 1))];
     let running = start(&folder, &server.url(), &scenes, &["-MaxWaitSeconds", "2"]);
-    wait_until_says(&running, "[Scene a] Wan2 prompt queued");
+    running.until_it_says("[Scene a] Wan2 prompt queued");
     server.stop_listening();
     running
         .wait()

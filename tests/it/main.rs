@@ -9,6 +9,7 @@ mod files;
 mod gates;
 mod growth;
 mod interrupts;
+mod killed;
 mod llm;
 mod losing;
 mod metadata;

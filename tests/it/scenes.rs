@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -64,16 +64,6 @@ pub fn files(folder: &Path) -> Vec<std::path::PathBuf> {
         if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
     }
     found
-}
-
-/// Waits until a running program has printed this.
-#[track_caller]
-pub fn wait_until_says(running: &Running, text: &str) {
-    let until = Instant::now() + SOON;
-    while !running.printed()[0].contains(text) {
-        assert!(Instant::now() < until, "does not say {text:?}: {}", running.printed()[0]);
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Another client posts a graph: its id.

@@ -186,6 +186,11 @@ impl Drop for Folder {
 }
 
 impl Running {
+    /// Ends it without warning, as a power switch would.
+    pub fn kill(self) {
+        drop(self);
+    }
+
     /// Waits until it has printed this, on either of its outputs.
     #[track_caller]
     pub fn until_it_says(&self, text: &str) {
@@ -249,6 +254,14 @@ impl Ran {
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(self.stdout.contains(text), "does not say {text:?}\n{self}");
+        self
+    }
+
+    /// Fails the test if either output holds this.
+    #[track_caller]
+    pub fn never_says(self, text: &str) -> Self {
+        let said = self.stdout.contains(text) || self.stderr.contains(text);
+        assert!(!said, "says {text:?}\n{self}");
         self
     }
 

@@ -1,0 +1,113 @@
+//! What a run that was killed has left undone: its prompts on the server, and the end of its
+//! summary.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::Run;
+use super::journal::{Journal, Output};
+use super::ledger::Left;
+use super::stage::Cancelled;
+use crate::clock::{Clock, day_and_time};
+use crate::comfyui::Client;
+use crate::vram::log::names;
+use crate::vram::statistics::Statistics;
+
+/// So much of a summary's end is searched for its last header.
+const TAIL: u64 = 64 << 10;
+
+impl Run<'_> {
+    /// Cancels what an earlier run left on this server, adds the missing end to its summary, and
+    /// says so. Without a server its prompts stay for the next run.
+    pub(super) fn recover(&mut self, previous: &Left, client: Option<&Client>) {
+        let fate = match (self.ledger.prompts().first().cloned(), client) {
+            (None, _) => "nothing of it was left on the server".to_owned(),
+            (Some(prompt), None) => format!("{} may still run on the server", prompt.scene),
+            (Some(prompt), Some(client)) => {
+                let cancelled = self.stage(client, None).cancel_all();
+                let words =
+                    cancelled.as_ref().map_or("no longer on the server".into(), Cancelled::words);
+                format!("{}: {words}", prompt.scene)
+            }
+        };
+        let when = day_and_time(previous.started);
+        let folder = previous.folder.display();
+        if previous.ended {
+            self.wait.journal.say(&format!("Left by the run of {when} ({folder}): {fate}"));
+            return;
+        }
+        let pid = previous.pid;
+        self.wait
+            .journal
+            .say(&format!("The run of {when} was killed (process {pid}, {folder}): {fate}"));
+        let said = format!("the process {pid} was killed; {fate} (told by run {})", self.record.id);
+        if let Err(why) = finish(&previous.folder, self.clock, &said) {
+            self.wait.journal.say(&format!("WARNING: {why}"));
+        }
+    }
+}
+
+/// Adds the end to the summary of a run, unless it has one or is gone.
+fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
+    let path = folder.join("run-summary.txt");
+    let named = |error: std::io::Error| format!("{}: {error}", path.display());
+    if !path.is_file() {
+        return Ok(());
+    }
+    let tail = tail(&path).map_err(named)?;
+    let text = String::from_utf8_lossy(&tail);
+    if ["=== RUN COMPLETE ===", "=== RUN INTERRUPTED ==="].iter().any(|end| text.contains(end)) {
+        return Ok(());
+    }
+    if !tail.is_empty() && !tail.ends_with(b"\n") {
+        let opened = OpenOptions::new().append(true).open(&path);
+        opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
+    }
+    let mut journal = Journal::new(clock, Some(path.clone()), Output::Quiet);
+    journal.header("RUN INTERRUPTED");
+    journal.say(said);
+    journal.say("");
+    let log = folder.join(names::MAIN);
+    match Statistics::of_log(&log) {
+        Ok(vram) => journal.block(&vram.block(Some(&log), &[])),
+        Err(error) => journal.say(&format!("{}: {error}", log.display())),
+    }
+    Ok(())
+}
+
+fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = fs::metadata(path)?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_gets_one_end() {
+        let folder = std::env::temp_dir().join(format!("finish-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("run-summary.txt");
+        let finish = || finish(&folder, Clock::start(), "killed").unwrap();
+        finish();
+        assert!(!path.exists(), "no summary is made where there was none");
+        fs::write(&path, "[12:00:00] [Scene a] Starting vid").unwrap();
+        fs::write(folder.join(names::MAIN), "12:00:00,Used=5MB,Interval=5s\n").unwrap();
+        finish();
+        finish();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("=== RUN INTERRUPTED ===").count(), 1, "{text}");
+        assert!(text.contains("Starting vid\n[") && text.contains("] killed\n"), "{text}");
+        assert!(text.contains("] Peak VRAM: 5 MB (from 1 samples)\n"), "{text}");
+        fs::write(&path, "[12:00:00] === RUN COMPLETE ===\n").unwrap();
+        finish();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[12:00:00] === RUN COMPLETE ===\n");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
