@@ -236,7 +236,8 @@ fn prompts_are_cancelled_interrupted_and_lost() {
     assert_eq!(cancel(), json!({"cancelled": false}));
 
     assert_eq!(post(id, &graphs::deaf("v/b", 60.0, 0.2)), 200);
-    assert!(server.wait_until_running(SOON));
+    // Before it holds its memory it hears an interrupt.
+    assert!(server.wait_until(SOON, |state| state.memory.held > 0));
     let asked = Instant::now();
     server.interrupt_running();
     assert!(server.wait_until_idle(SOON));

@@ -11,7 +11,7 @@ use crate::vram::reading::Reading;
 /// It may take seconds to start; what takes longer than this hangs.
 const PATIENCE: Duration = SELDOM.saturating_mul(15);
 
-/// Finds the card and gives its readings. It never waits but where it says so.
+/// Finds the card and gives its readings. It never waits.
 pub struct Watch {
     smi: Arc<NvidiaSmi>,
     wanted: Wanted,
@@ -63,6 +63,10 @@ impl Watch {
     /// cards apart.
     pub fn observe(&self, at: Instant, driver: u64) {
         let known = self.smi.shared.known();
+        // Half a list may show one card of two equal ones.
+        if !known.complete {
+            return;
+        }
         let cards = known.cards.all();
         let candidates = candidates(&self.wanted, cards);
         let mut agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
