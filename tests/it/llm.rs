@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::scenes::{agent, files};
+use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, Running};
 use studio::{Answer, Studio};
@@ -42,6 +43,7 @@ impl Project {
             [&["--comfyui-url", &url, "--no-archive", "--story", "story.json", "flow.json"], words]
                 .concat();
         self.folder.start_with(&all, |command| {
+            signals::alone(command);
             change(command.env("PATH", self.folder.path().join("programs")));
         })
     }
@@ -271,14 +273,13 @@ fn an_lms_that_is_missing_or_fails_costs_a_warning() {
 }
 
 #[test]
-#[cfg(unix)] // As in the tests of interrupts.
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn waiting_for_models_that_stay_ends_with_an_interrupt() {
     let (project, studio) = (Project::new(), Studio::with(|_, _| states(&["loaded"])));
     project.lms(0);
     let running = project.start(&["-LMStudioEndpoint", &studio.url()], |_| {});
     studio.wait_until_asked(3);
-    let kill = format!("kill -INT {}", running.id());
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    signals::ctrl_c(&running);
     running.wait().exits(130).says("✗ flow  skipped: interrupted");
     assert!(studio.asked().len() < 60, "30 s were waited out");
 }

@@ -17,6 +17,7 @@ mod monitor;
 mod monitor_command;
 mod nvidia_smi;
 mod outcomes;
+mod pages;
 mod project;
 mod real_server;
 mod refused;

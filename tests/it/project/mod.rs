@@ -289,8 +289,8 @@ fn the_archive_fails_with_one_line() {
     project.run("", &["-Scenes", "1"]).exits(0).says("WARNING: no archive: ");
 }
 
-#[cfg(unix)]
 #[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn an_interrupt_ends_the_generator() {
     let project = Project::new();
     let running = project.start("generate-story-scenes.ts:hang", &[]);
