@@ -17,6 +17,7 @@ use crate::project::generator::{self, Generator};
 use crate::project::steps::{HelperFiles, Phase, Places, STEPS, Step, scripts};
 use crate::project::story::Story;
 use crate::project::template::Template;
+use crate::text::clean;
 
 impl Run<'_> {
     /// Whether the project's folder is that of a project with scripts.
@@ -149,11 +150,21 @@ impl Run<'_> {
 
     fn generate_story(&mut self) -> Result<Result<Story, String>, Interrupted> {
         let Run { options, wait, folder, .. } = self;
+        let mut idea = std::env::var_os("CUSTOM_STORY_IDEA").filter(|idea| !idea.is_empty());
+        if let Some(text) = idea.as_mut().filter(|_| cfg!(windows)) {
+            let line = clean(&text.to_string_lossy());
+            if *text != *line {
+                wait.journal.say(
+                    "WARNING: CUSTOM_STORY_IDEA has line breaks, which npx.cmd cannot take: spaces instead",
+                );
+                *text = line.into();
+            }
+        }
         let generator = Generator {
             root: &options.project_root,
             scenes: options.scenes,
             llm: &options.llm,
-            idea: std::env::var_os("CUSTOM_STORY_IDEA").filter(|idea| !idea.is_empty()),
+            idea,
         };
         if options.llm.local && options.llm.provider.is_none() {
             wait.journal.say(

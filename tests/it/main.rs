@@ -5,6 +5,7 @@ mod cleanup;
 mod command_line;
 mod devices;
 mod downloads;
+mod faults;
 mod files;
 mod gates;
 mod growth;

@@ -89,8 +89,8 @@ fn a_connection_serves_many_requests_quickly() {
         send(&stream, "GET", "/queue", "");
         assert_eq!(receive(&stream).expect("an answer").status, 200);
     }
-    // Far less than 200 delayed acknowledgements take.
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // Less than 200 delayed acknowledgements take, 8 s and more.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     assert_eq!(server.requests().len(), 200);
 }
 

@@ -1,6 +1,6 @@
 //! Every command line of the script's callers, in a project, with scenes of some polls.
 
-use super::bench::Project;
+use super::bench::{Project, template};
 
 /// A line, and the begin of its `Queue policy:`.
 const LINES: [(&str, &str); 16] = [
@@ -49,6 +49,7 @@ const FAST: &str = "sceneRetries=1, historyMaxWait=360s, historyPollInterval=1s,
 fn work(lines: &[(&str, &str)]) {
     for (line, policy) in lines {
         let project = Project::new();
+        project.template(&template(0.6));
         // The provider answers as ComfyUI would not; the health check has a URL that does.
         let (root, url) = (project.root(), project.server.url());
         let words: Vec<String> = line
@@ -75,11 +76,21 @@ fn work(lines: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_first_half_of_the_lines_works() {
-    work(&LINES[..8]);
+fn the_first_lines_work() {
+    work(&LINES[..4]);
 }
 
 #[test]
-fn the_second_half_of_the_lines_works() {
-    work(&LINES[8..]);
+fn the_lines_behind_them_work() {
+    work(&LINES[4..8]);
+}
+
+#[test]
+fn the_long_lines_work() {
+    work(&LINES[8..12]);
+}
+
+#[test]
+fn the_last_lines_work() {
+    work(&LINES[12..]);
 }
