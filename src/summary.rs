@@ -6,11 +6,17 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
+use crate::files::write_whole;
 use crate::options::SummaryOptions;
+use crate::report::html::{Page, link};
 use crate::report::past::{Past, newest};
 use crate::report::{closing, devices, gates};
 use crate::text::complain;
+use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
+
+/// What stands in place of a verdict.
+const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
 
 /// Prints the statistics of each log or run folder, a run's verdict first; without one, of the
 /// newest run. Several are each headed by their name; as JSON they are one array, in their order.
@@ -41,6 +47,10 @@ fn blocks(options: &SummaryOptions) -> Result<(String, Exit), String> {
         .collect();
     for note in judged.iter().filter_map(|(past, _)| past.note.as_ref()) {
         complain(note);
+    }
+    // With a page there is one of them.
+    if let (Some(path), [(past, verdicts)]) = (&options.html, judged.as_slice()) {
+        write_page(path, past, verdicts)?;
     }
     let all_held = judged.iter().flat_map(|(_, verdicts)| verdicts).all(Verdict::held);
     let exit = if all_held || !options.gates.any() { Exit::Success } else { Exit::Gate };
@@ -88,12 +98,38 @@ fn text(past: &Past, gates: &[Verdict]) -> String {
         lines.push(String::new());
         without = record.without_figures();
     } else if past.is_unfinished() {
-        lines.push("No verdict: this run is still going, or was killed".to_owned());
+        lines.push(UNFINISHED.to_owned());
     }
     lines.extend(past.vram.block(Some(&past.log), &without));
     lines.extend(gates.iter().map(Verdict::to_string));
     lines.extend(past.others.iter().flat_map(|device| device.block(&without)));
     lines.join("\n") + "\n"
+}
+
+/// The page of one log, or of its run: whole, or not at all.
+fn write_page(path: &Path, past: &Past, gates: &[Verdict]) -> Result<(), String> {
+    let log = &past.log;
+    let same =
+        path.canonicalize().is_ok_and(|path| log.canonicalize().is_ok_and(|log| log == path));
+    if same {
+        return Err(format!("--html {}: that is the log itself", path.display()));
+    }
+    let curve = Curve::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
+    let name = log.file_name().unwrap_or_default().to_string_lossy();
+    let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
+    let page = Page {
+        record: past.record(),
+        title: &format!("VRAM of {name}"),
+        note: past.is_unfinished().then_some(UNFINISHED),
+        vram: &past.vram,
+        curve: &curve,
+        gates,
+        others: &past.others,
+        folder: &link::to_folder(&parent(path), &parent(log)),
+    };
+    // Nothing else is going on that could be kept waiting.
+    write_whole(path, page.html().as_bytes(), |_| {})
+        .map_err(|error| format!("--html {}: {error}", path.display()))
 }
 
 fn json(past: &Past, verdicts: &[Verdict]) -> Value {

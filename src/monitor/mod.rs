@@ -10,17 +10,19 @@ mod source;
 mod tree;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::exit::{Code, Exit};
+use crate::files::{part_of, write_whole};
 use crate::options::MonitorOptions;
 use crate::report::gates;
+use crate::report::html::Page;
 use crate::report::past::Past;
 use crate::run::gauge::TIMEOUT;
 use crate::run::interrupt;
@@ -28,9 +30,11 @@ use crate::run::journal::{Journal, Live, Output};
 use crate::run::recorder::Recorder;
 use crate::run::wait::{Event, Wait};
 use crate::text::complain;
+use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
 use crate::vram::sampler::{Sampled, Sampler, tick_of, took_ms};
+use crate::vram::statistics::Statistics;
 
 use ending::{Ending, GRACE, Step};
 use source::Readings;
@@ -48,6 +52,9 @@ pub fn monitor(options: &MonitorOptions) -> Code {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&why, Exit::Usage.into()),
     };
+    if let Some(Err(why)) = options.html.as_deref().map(try_page) {
+        return refuse(&why, Exit::Usage.into());
+    }
     // Last of what may be refused: it makes a file.
     let log = match open_log(options) {
         Ok(log) => log,
@@ -85,6 +92,14 @@ fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, Strin
         }
         Err(error) => Err(format!("--log {}: {error}", path.display())),
     }
+}
+
+/// Whether the page can be written, before hours are spent.
+fn try_page(path: &Path) -> Result<(), String> {
+    let part = part_of(path);
+    let tried = File::create(&part).and_then(|_| fs::remove_file(&part));
+    let tried = if path.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { tried };
+    tried.map_err(|error| format!("--html {}: {error}", path.display()))
 }
 
 fn refuse(why: &str, code: Code) -> Code {
@@ -126,7 +141,7 @@ impl Monitor<'_> {
         self.last_reading(&readings);
         self.wait.journal.set_live(None);
         let log = self.options.log.as_deref();
-        let vram = self.wait.recorder.tallied();
+        let (vram, curve) = self.wait.recorder.tallied();
         let verdicts = gates::verdicts_on(&self.options.gates, None, &vram, &self.baselines);
         let code = if code == Exit::Success.into() && !verdicts.iter().all(Verdict::held) {
             Exit::Gate.into()
@@ -138,7 +153,27 @@ impl Monitor<'_> {
             block.extend(verdicts.iter().map(Verdict::to_string));
             let _ = writeln!(io::stderr(), "{}", block.join("\n"));
         }
+        self.write_page(&vram, &curve, &verdicts);
         code
+    }
+
+    /// A page that cannot be written costs the command nothing.
+    fn write_page(&mut self, vram: &Statistics, curve: &Curve, gates: &[Verdict]) {
+        let Some(path) = &self.options.html else { return };
+        let page = Page {
+            record: None,
+            title: "VRAM recorded by monitor",
+            note: None,
+            vram,
+            curve,
+            gates,
+            others: &[],
+            folder: "",
+        };
+        let pause = |time| self.wait.linger(time);
+        if let Err(error) = write_whole(path, page.html().as_bytes(), pause) {
+            complain(&format!("--html {}: {error}", path.display()));
+        }
     }
 
     fn sampler(&mut self, readings: &Readings) -> Option<Sampler> {

@@ -31,6 +31,8 @@ pub struct MonitorOptions {
     pub gates: GateOptions,
     /// How the server is reached.
     pub server: ServerOptions,
+    /// Where a page of what was sampled is written; never the log. Default: nowhere.
+    pub html: Option<PathBuf>,
     /// Whether nothing is printed on success.
     pub quiet: bool,
 }
@@ -49,6 +51,10 @@ pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
         let log = append.spelling.write(Id::Log.row().name);
         return Err(UsageError(format!("{} needs {log} FILE", append.label())));
     }
+    let html = places::html(line)?;
+    if let (Some(given), true) = (line.given(Id::Html), html == log) {
+        return Err(UsageError(format!("{} names the file of the log", given.label())));
+    }
     let server = server(line)?;
     Ok(MonitorOptions {
         command,
@@ -58,6 +64,7 @@ pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
         sampling: sampling(line, &server)?,
         gates: gates(line)?,
         server,
+        html,
         quiet: line.on(Id::Quiet),
     })
 }

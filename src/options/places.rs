@@ -98,6 +98,11 @@ pub(super) fn absolute(given: &Given, line: &Line) -> Result<PathBuf, UsageError
     Ok(against(line, Path::new(&given.value)))
 }
 
+/// Where a page is written.
+pub(super) fn html(line: &Line) -> Result<Option<PathBuf>, UsageError> {
+    line.given(Id::Html).map(|given| absolute(given, line)).transpose()
+}
+
 fn given_root(line: &Line) -> Result<Option<PathBuf>, UsageError> {
     let Some(given) = line.given(Id::ProjectRoot) else { return Ok(None) };
     let path = existing(given, line)?;

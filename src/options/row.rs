@@ -37,6 +37,7 @@ pub(super) enum Id {
     NoArchive,
     Quiet,
     Json,
+    Html,
     Duration,
     Log,
     Append,

@@ -110,6 +110,8 @@ pub struct SummaryOptions {
     pub gates: GateOptions,
     /// Whether the statistics go to stdout as one JSON document.
     pub json: bool,
+    /// Where a page of the one target is written; absolute. Default: nowhere.
+    pub html: Option<PathBuf>,
     /// What to tell the user first, one line each.
     pub warnings: Vec<String>,
 }
@@ -168,12 +170,17 @@ fn archive(line: &Line, root: &Path) -> Result<bool, UsageError> {
 
 pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {
     let targets = places::of_summary(line)?;
+    let html = places::html(line)?;
+    if let (Some(given), 2..) = (line.given(Id::Html), targets.len()) {
+        return Err(UsageError(format!("{} takes one log or run folder at a time", given.label())));
+    }
     let root = places::root(line)?;
     Ok(SummaryOptions {
         targets,
         logs_dir: places::logs_dir(line, &root)?,
         gates: gates(line)?,
         json: line.on(Id::Json),
+        html,
         warnings: line.warnings(),
     })
 }

@@ -251,6 +251,12 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         .verbs(OF_PROJECTS)
         .short()
         .help("One JSON document on stdout at the end. The human lines go to stderr."),
+    Row::new(Id::Html, "Html", Group::Output, Kind::Text("FILE", "a file"))
+        .verbs(&[Verb::Summary, Verb::Monitor])
+        .help(
+            "Of summary and monitor: a page for a browser, the curve and all. A run leaves one by \
+             itself, report.html.",
+        ),
     Row::new(Id::Duration, "Duration", Group::Monitor, Kind::Number("seconds", 0.05, WEEK))
         .verbs(&[Verb::Monitor])
         .help(

@@ -227,7 +227,8 @@ fn trust(run: &RunRecord, vram: &Statistics) -> String {
     format!("Trust: {}{bound}{others}", parts.join(", "))
 }
 
-fn whole(seconds: f64) -> String {
+/// Seconds as they are told: to the tenth below ten.
+pub(super) fn whole(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.1}") } else { format!("{seconds:.0}") }
 }
 

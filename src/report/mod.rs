@@ -4,6 +4,7 @@ pub mod closing;
 pub mod devices;
 mod fields;
 pub mod gates;
+pub mod html;
 pub mod metadata;
 mod outcome;
 pub mod past;

@@ -1,5 +1,5 @@
 //! How a run closes: the results, the statistics, the gates, the project's own helpers, the
-//! metadata, the closing block, and last the archive.
+//! metadata, the page, the closing block, and last the archive.
 
 use std::fs;
 use std::io::Write;
@@ -12,9 +12,11 @@ use crate::exit::Exit;
 use crate::files::write_whole;
 use crate::project::steps::{HelperFiles, Phase};
 use crate::report::devices::OtherDevice;
+use crate::report::html::Page;
 use crate::report::past::Past;
 use crate::report::script::scene::Telling;
 use crate::report::{closing, devices, gates, metadata, script};
+use crate::vram::curve::Curve;
 use crate::vram::statistics::Statistics;
 
 impl Run<'_> {
@@ -39,6 +41,7 @@ impl Run<'_> {
             self.wait.journal.block(&device.block(&without));
         }
         let text = self.with_helpers(&vram, &others);
+        self.write_page(log, &vram, &others);
         self.wait.journal.header("RUN COMPLETE");
         self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
         if let Some(archive) = &self.script.archive {
@@ -127,6 +130,22 @@ impl Run<'_> {
         let text = format!("{document:#}\n");
         self.write("artifact-metadata.json", &text);
         text
+    }
+
+    fn write_page(&mut self, log: &Path, vram: &Statistics, others: &[OtherDevice]) {
+        let page = Page {
+            record: Some(&self.record),
+            title: "",
+            note: None,
+            vram,
+            // What keeps the log from being read was told with the figures.
+            curve: &Curve::of_log(log).unwrap_or_default(),
+            gates: &self.record.gates,
+            others,
+            folder: "",
+        };
+        let page = page.html();
+        self.write("report.html", &page);
     }
 
     fn write(&mut self, name: &str, text: &str) {

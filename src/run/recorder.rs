@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::vram::curve::Curve;
 use crate::vram::log::Writer;
 use crate::vram::reading::{Miss, Reading, Source, Tick};
 use crate::vram::sampler::Sampled;
@@ -83,9 +84,9 @@ impl Recorder {
         }
     }
 
-    /// The statistics made so far; none are made from here on.
+    /// The statistics made so far, and the curve; none are made from here on.
     #[must_use]
-    pub fn tallied(&mut self) -> Statistics {
+    pub fn tallied(&mut self) -> (Statistics, Curve) {
         self.tally.take().map(Tally::finish).unwrap_or_default()
     }
 

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::Statistics;
 use super::accumulate::Accumulator;
+use crate::vram::curve::Curve;
 use crate::vram::log::{Line, shows_millis};
 use crate::vram::reading::Tick;
 
 /// Takes ticks and says what a log of them would say, in constant memory.
 pub struct Tally {
     accumulator: Accumulator,
+    curve: Curve,
     skipped: u64,
     millis: bool,
     /// Until a line has told it.
@@ -22,6 +24,7 @@ impl Tally {
     pub fn new(interval: Duration) -> Self {
         Tally {
             accumulator: Accumulator::default(),
+            curve: Curve::default(),
             skipped: 0,
             millis: shows_millis(interval),
             interval_ms: u64::try_from(interval.as_millis()).ok(),
@@ -33,15 +36,18 @@ impl Tally {
         // Through its text, so that nothing counts that a line does not hold.
         let text = Line::of(tick, scene, self.interval_ms.take()).format(self.millis);
         match Line::parse(&text) {
-            Some(line) => self.accumulator.take(&line.borrowed()),
+            Some(line) => {
+                self.accumulator.take(&line.borrowed());
+                self.curve.take(&line.borrowed());
+            }
             None => self.skipped += 1,
         }
     }
 
-    /// The statistics.
+    /// The statistics, and the curve of what they are of.
     #[must_use]
-    pub fn finish(self) -> Statistics {
-        self.accumulator.finish(self.skipped)
+    pub fn finish(self) -> (Statistics, Curve) {
+        (self.accumulator.finish(self.skipped), self.curve)
     }
 }
 
@@ -73,7 +79,7 @@ mod tests {
             }
             let read = Statistics::of_log(&path).unwrap();
             assert_eq!((read.peak, read.ticks, read.skipped_lines), (Some(900), 4, 1));
-            assert_eq!(tally.finish(), read);
+            assert_eq!(tally.finish().0, read);
         }
         fs::remove_file(&path).unwrap();
     }

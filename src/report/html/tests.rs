@@ -1,0 +1,246 @@
+//! What a page says, and what it never lets through.
+
+use proptest::prelude::*;
+use time::macros::datetime;
+
+use super::Page;
+use crate::report::record::*;
+use crate::vram::curve::Curve;
+use crate::vram::gates::{Gate, Measured, State, Verdict};
+use crate::vram::log::Reader;
+use crate::vram::statistics::Statistics;
+
+const LOG: &str = "\
+23:04:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
+23:04:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Scene=scene-001
+23:04:10,Used=19310MB,Free=5266MB,Total=24576MB,Driver=19310MB,Scene=scene-001,Source=nvidia-smi
+23:04:15,Missed=timeout,Scene=scene-001
+23:04:20,Used=17000MB,Free=6345MB,Total=24576MB,Driver=19080MB,Scene=scene-002
+";
+
+fn scene(id: &str, outcome: Outcome, outputs: &[&str]) -> SceneRecord {
+    let outputs = outputs.iter().map(|path| Output { path: (*path).to_owned(), bytes: 1_604_321 });
+    let attempt = Attempt {
+        outcome,
+        why: String::new(),
+        prompt_id: None,
+        seconds: 90.25,
+        queued_seconds: 0.5,
+        server_seconds: Some(89.5),
+        polls: 97,
+        cached_nodes: Vec::new(),
+        freed: false,
+    };
+    SceneRecord {
+        outcome,
+        seconds: 90.25,
+        attempts: vec![attempt],
+        outputs: outputs.collect(),
+        ..SceneRecord::skipped(id, "")
+    }
+}
+
+fn run(scenes: Vec<SceneRecord>) -> RunRecord {
+    RunRecord {
+        id: "20261124-230004".into(),
+        folder: "logs/20261124-230004".into(),
+        started: datetime!(2026-11-24 23:00:04 +1),
+        ended: datetime!(2026-11-24 23:27:41 +1),
+        settings: Settings::default(),
+        server: Server { device_kind: Some("cuda".into()), ..Server::default() },
+        scenes,
+        interrupted: false,
+        failure: None,
+        gates: Vec::new(),
+        aftermath: Aftermath::default(),
+        next: None,
+    }
+}
+
+fn night() -> RunRecord {
+    let video = ["video/scene-001/scene-001.mp4", "outputs/scene-001/a b.png", "outputs/x/c.txt"];
+    run(vec![
+        scene("scene-001", Outcome::Succeeded, &video),
+        scene("scene-002", Outcome::Succeeded, &["outputs/scene-002/s.wav"]),
+    ])
+}
+
+/// The page of a run, or of a log alone.
+fn page(record: Option<&RunRecord>, log: &str, folder: &str) -> String {
+    let reader = || Reader::new(log.as_bytes()).unwrap();
+    let mut curve = Curve::default();
+    reader().for_each(|line| curve.take(&line)).unwrap();
+    Page {
+        record,
+        title: "VRAM of a.log",
+        note: None,
+        vram: &Statistics::of_lines(reader()).unwrap(),
+        curve: &curve,
+        gates: record.map(|run| run.gates.as_slice()).unwrap_or_default(),
+        others: &[],
+        folder,
+    }
+    .html()
+}
+
+#[track_caller]
+fn holds(page: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(page.contains(part), "{part:?} is not in {page}");
+    }
+}
+
+#[track_caller]
+fn lacks(page: &str, parts: &[&str]) {
+    let (_, body) = page.split_once("</style>").expect("a style");
+    for part in parts {
+        assert!(!body.contains(part), "{part:?} is in {body}");
+    }
+}
+
+#[test]
+fn a_run_is_told_verdict_first_with_all_that_it_left() {
+    let mut record = night();
+    let measured = Some(Measured::Driver(19_310, Some(18_231)));
+    let (gate, limit, state) = (Gate::MaxPeak, Some(20_000), State::Held);
+    record.gates = vec![Verdict { gate, scene: None, limit, measured, state }];
+    record.next = Some("run-comfyui-e2e flow.json".into());
+    let text = page(Some(&record), LOG, "../run%20s/");
+    let order = [
+        "<h1 class=\"ok\">OK: 2 of 2 scenes, exit 0</h1>",
+        "24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
+        "scene-001 · 90 s · peak 19310 MB driver",
+        "Next: <code>run-comfyui-e2e flow.json</code>",
+        "<h2 id=\"vram\">VRAM over time</h2>",
+        "peak 19310 MB</text>",
+        "MaxPeakMB 20000: held, driver 19310 MB (used 18231)",
+        "<h2 id=\"scenes\">",
+        "scope=\"row\"><span class=\"quiet\">1</span> scene-001</th>",
+        "<video controls preload=\"metadata\" aria-label=\"scene-001.mp4\" src=\"../run%20s/video/scene-001/scene-001.mp4\">",
+        "<img loading=\"lazy\" alt=\"a b.png\" src=\"../run%20s/outputs/scene-001/a%20b.png\">",
+        "<a href=\"../run%20s/outputs/x/c.txt\">outputs/x/c.txt (1.53 MB)</a>",
+        "<audio controls",
+        "Median VRAM: ",
+        "<h2 id=\"environment\">",
+        "<a href=\"../run%20s/vram-usage.log\">",
+    ];
+    holds(&text, &order);
+    let places: Vec<_> = order.iter().map(|part| text.find(part)).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    lacks(&text, &["<script", "http://", "https://", " style="]);
+}
+
+#[test]
+fn the_curve_breaks_at_a_gap_and_marks_what_nvidia_smi_gave() {
+    let text = page(None, LOG, "");
+    let path = |class: &str| {
+        let start = format!("<path class=\"{class}\" d=\"M");
+        let (_, rest) = text.rsplit_once(&start).unwrap_or_else(|| panic!("no {class}: {text}"));
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    // Used: two readings, then nvidia-smi's, which is none, a gap, and the last one.
+    assert_eq!(path("used").matches('M').count(), 1, "{}", path("used"));
+    assert_eq!(path("used").matches('L').count(), 1, "{}", path("used"));
+    assert_eq!(path("driver").matches('M').count(), 1, "{}", path("driver"));
+    assert_eq!(path("driver").matches('L').count(), 2, "{}", path("driver"));
+    assert_eq!(path("fallback").matches("h0").count(), 1);
+    holds(&text, &["<svg class=\"missed\"", " no reading</li>", "<title>scene-002</title>"]);
+    holds(&text, &[">total 24576 MB</text>", "nvidia-smi, where ComfyUI missed it"]);
+    // What a bare log does not know is left out.
+    lacks(&text, &["Outcome", "exit ", "Environment", "Outputs", "UTC", "href"]);
+    holds(&text, &["<h1>VRAM of a.log</h1>", "Average, used", "<p class=\"quiet\">23:04:00 to"]);
+    let whole =
+        LOG.replace("23:04:15,Missed=timeout,Scene=scene-001\n", "").replace(":20,", ":15,");
+    lacks(&page(None, &whole, ""), &["no reading"]);
+}
+
+#[test]
+fn without_readings_there_is_no_drawing_but_a_reason() {
+    let mut gone = run(vec![]);
+    gone.failure = Some((crate::exit::Exit::Unreachable, "no ComfyUI at x: start it".into()));
+    let text = page(Some(&gone), "12:00:00,Missed=refused\n", "");
+    holds(&text, &["No VRAM sample was taken: refused 1", "no ComfyUI at x: start it"]);
+    holds(&text, &["<h1 class=\"bad\">FAILED: 0 of 0 scenes, exit 3 (unreachable)</h1>"]);
+    lacks(&text, &["<svg", "<table", "VRAM figures"]);
+    lacks(&page(Some(&gone), "", ""), &["<svg", "vram-usage.log"]);
+
+    let cached = run(vec![scene("a", Outcome::Cached, &[])]);
+    let text = page(Some(&cached), LOG, "");
+    holds(&text, &["everything came from ComfyUI's cache", "cached</b>"]);
+    lacks(&text, &["<svg", "Peak VRAM", "18231"]);
+
+    let text = page(None, "12:00:00,Used=7MB\n", "");
+    holds(&text, &["One sample alone was taken: 7 MB at 12:00:00"]);
+    lacks(&text, &["<svg"]);
+
+    let mut stopped = night();
+    stopped.interrupted = true;
+    holds(&page(Some(&stopped), LOG, ""), &["INTERRUPTED: 2 of 2 scenes succeeded", "<svg"]);
+}
+
+#[test]
+fn system_ram_is_called_so() {
+    let mut record = night();
+    record.server.device_kind = Some("cpu".into());
+    let log = "12:00:00,Used=1MB,Total=9MB\n12:00:05,Used=5MB,Total=9MB,Scene=scene-001\n";
+    let text = page(Some(&record), log, "");
+    holds(&text, &["System RAM over time", "used: system RAM", "total: the machine"]);
+    lacks(&text, &["VRAM over time", "the card", "driver:", "Peak, driver"]);
+}
+
+#[test]
+fn with_many_scenes_those_that_failed_are_not_folded_away() {
+    let mut scenes: Vec<_> =
+        (0..60).map(|n| scene(&format!("s{n}"), Outcome::Succeeded, &[])).collect();
+    scenes[41] = scene("s41", Outcome::Failed, &[]);
+    let text = page(Some(&run(scenes)), LOG, "");
+    let (before, after) = text.split_once("<details>").unwrap();
+    assert!(before.contains("s41 · failed") && !after.contains("s41 · failed"));
+    holds(after, &["<summary>59 scenes did what they were asked for</summary>", "s59 · 90 s"]);
+    assert_eq!(text.matches("<tr role=\"row\"><th role=\"rowheader\"").count(), 60);
+}
+
+#[test]
+fn a_day_is_one_small_page() {
+    use std::fmt::Write as _;
+    let mut log = String::new();
+    for second in 0..86_400 {
+        let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
+        let used = 5000 + second * 7919 % 9000;
+        let scene = second / 1440;
+        let figures = format!("Used={used}MB,Total=24576MB,Driver={}MB", used + 777);
+        writeln!(log, "{h:02}:{m:02}:{s:02},{figures},Scene=s{scene}").unwrap();
+    }
+    let scenes = (0..60).map(|n| scene(&format!("s{n}"), Outcome::Succeeded, &["outputs/a/b.png"]));
+    let text = page(Some(&run(scenes.collect())), &log, "");
+    assert!(text.len() < 300_000, "{}", text.len());
+    holds(&text, &["peak 14776 MB"]);
+}
+
+proptest! {
+    #[test]
+    fn nothing_from_outside_becomes_markup(
+        hostile in "[<>\"'&/ a-z=()!-]{1,24}|</style><script>|\\PC{1,12}",
+        path in "[<>\"'&/. a-z:?#%]{1,16}",
+    ) {
+        let of = |text: &str, file: &str| {
+            let mut record = night();
+            for scene in &mut record.scenes {
+                (scene.id, scene.why, scene.warnings) = (text.into(), text.into(), vec![text.into()]);
+                scene.outputs[0].path = file.to_owned();
+            }
+            record.id = text.to_owned();
+            record.server.device = Some(text.to_owned());
+            record.server.comfyui = Some(text.to_owned());
+            record.next = Some(text.to_owned());
+            page(Some(&record), LOG, "")
+        };
+        let plain = of("scene", "outputs/a/b.png");
+        let file = format!("outputs/a/x{}<i>\".png", path.replace(['/', '.'], ""));
+        let text = of(&format!("{hostile}<script>\"'"), &file);
+        prop_assert!(!text.contains("<script") && !text.contains("<i>"), "{text}");
+        // The same markup as of any other text there.
+        let tags = |text: &str| text.matches(['<', '"']).count();
+        prop_assert_eq!(tags(&text), tags(&plain), "{}", text);
+    }
+}
