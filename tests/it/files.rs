@@ -99,6 +99,7 @@ fn a_run_leaves_its_files_and_no_others() {
             "history/stills.json",
             "outputs/stills/still_00001_.png",
             "outputs/stills/still_00002_.png",
+            "report.html",
             "run-summary.txt",
             "video/movie/movie.mp4",
             "vram-usage.log",

@@ -121,6 +121,7 @@ fn lines_of_places() {
             "--workflow flow.jsn: no such file or folder (nearest: 'flow.json')",
         ),
         ("-Story gone", "-Story gone: no such file or folder"),
+        ("summary flows flows --html x", "--html takes one log or run folder at a time"),
         ("summary gone.log", "'gone.log': no such file or folder"),
         ("summary flow", "'flow': no such file or folder (nearest: 'flows')"),
     ];

@@ -1,0 +1,148 @@
+//! `report.html`, and the page that `summary` and `monitor` write on demand.
+
+use std::fs;
+use std::path::Path;
+
+use crate::seen;
+use crate::stand_in::{Config, StandIn, graphs};
+use crate::support::Folder;
+
+const LOG: &str = "\
+12:01:00,Used=2140MB,Total=24576MB,Driver=2240MB,Interval=5s
+12:01:05,Used=18231MB,Total=24576MB,Driver=19102MB,Scene=scene-001
+12:01:10,Missed=timeout,Scene=scene-001
+";
+
+/// What a page refers to, as files from the folder where it lies.
+fn links(page: &str) -> Vec<String> {
+    let (_, body) = page.split_once("</style>").expect("a style");
+    let starts = ["href=\"", "src=\""];
+    let links = starts.iter().flat_map(|start| body.split(start).skip(1));
+    links.map(|rest| decoded(rest.split('"').next().unwrap())).collect()
+}
+
+fn decoded(link: &str) -> String {
+    let mut parts = link.split('%');
+    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        bytes.extend(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+fn leads_to_files(page: &Path, at_least: usize) {
+    let text = fs::read_to_string(page).unwrap();
+    let links = links(&text);
+    assert!(links.len() >= at_least, "{links:?}");
+    for link in links {
+        assert!(!link.contains(':') && !link.starts_with('/'), "{link} is not relative");
+        assert!(page.parent().unwrap().join(&link).is_file(), "{link} is not there");
+    }
+}
+
+#[test]
+fn a_run_leaves_a_page_that_leads_to_its_files() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.3, 1000, 1));
+    folder.workflow("stills.json", &graphs::images("img/s t#1", 2, 3));
+    folder.workflow("bad.json", &graphs::failing("<b>it</b> \"broke\""));
+    let words = ["-SampleIntervalSeconds", "0.05", "flow.json", "stills.json", "bad.json"];
+    folder.run_on(&server.url(), &words).exits(1);
+    let run = folder.newest();
+    let page = folder.read("report.html");
+    leads_to_files(&run.join("report.html"), 7);
+    for part in [
+        "<h1 class=\"bad\">FAILED: 1 of 3 scenes, exit 1 (failed)</h1>",
+        "<svg class=\"plot\"",
+        "<title>flow</title>",
+        "&lt;b&gt;it&lt;/b&gt; &quot;broke&quot;",
+        "src=\"video/flow/flow.mp4\"",
+        "<dt>ComfyUI</dt>",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    assert!(!page.contains("<script") && !page.contains("<b>it"), "{page}");
+    assert!(!seen::files(&run).concat().contains(".part"), "{:?}", seen::files(&run));
+
+    // The page is a function of what the run left.
+    let name = run.file_name().unwrap().to_str().unwrap();
+    let inside = format!("logs/{name}/again.html");
+    folder.run(&["summary", "--html", &inside]).exits(0).says("FAILED: 1 of 3 scenes");
+    assert_eq!(folder.read("again.html"), page);
+    folder.write("a b/keep", "");
+    folder.run(&["summary", "-Html", "a b/page.html", &format!("logs/{name}")]).exits(0);
+    leads_to_files(&folder.path().join("a b/page.html"), 7);
+}
+
+#[test]
+fn a_run_that_came_to_nothing_says_so() {
+    let folder = Folder::new();
+    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    folder.run_on("http://127.0.0.1:1", &["flow.json"]).exits(3);
+    let page = folder.read("report.html");
+    assert!(page.contains("No VRAM sample was taken") && page.contains("start it, or"), "{page}");
+    assert!(!page.contains("<svg"), "{page}");
+    leads_to_files(&folder.newest().join("report.html"), 2);
+}
+
+#[test]
+fn of_a_log_it_tells_what_the_log_knows() {
+    let folder = Folder::new();
+    folder.write("old.log", LOG);
+    let ran = folder.run(&["summary", "old.log", "--html", "page.html"]).exits(0);
+    assert_eq!(ran.stdout, folder.run(&["summary", "old.log"]).stdout);
+    let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
+    assert!(page.contains("<h1>VRAM of old.log</h1>") && page.contains("peak 19102 MB"), "{page}");
+    assert!(!page.contains("exit ") && !page.contains("Environment"), "{page}");
+    assert_eq!(links(&page), [""; 0]);
+    // A page that is there is replaced.
+    folder.run(&["summary", "--json", "old.log", "--html", "page.html"]).exits(0);
+    assert_eq!(fs::read_to_string(folder.path().join("page.html")).unwrap(), page);
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_one_line() {
+    let folder = Folder::new();
+    folder.write("old.log", LOG);
+    fs::create_dir(folder.path().join("taken")).unwrap();
+    for file in ["no/such/page.html", "taken", "old.log"] {
+        let ran = folder.run(&["summary", "old.log", "--html", file]).exits(2);
+        assert!(
+            ran.stderr.starts_with("run-comfyui-e2e: --html ") && ran.stdout.is_empty(),
+            "{ran}"
+        );
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+        // A monitor tells it before anything is begun.
+        let words = ["monitor", "--log", "new.log", "--html", file, "--duration", "60"];
+        if file != "old.log" {
+            let ran = folder.run(&words).exits(2).complains("run-comfyui-e2e: --html ");
+            assert!(!folder.path().join("new.log").exists(), "{ran}");
+        }
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("old.log")).unwrap(), LOG);
+    let left = seen::files(folder.path());
+    assert!(!left.concat().contains(".part"), "{left:?}");
+}
+
+#[test]
+fn a_monitor_writes_its_page_with_or_without_a_log() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    let monitor = |words: &[&str]| {
+        let first =
+            ["monitor", "--comfyui-url", &server.url(), "--sample-interval-seconds", "0.05"];
+        folder.run(&[&first, words].concat()).exits(0)
+    };
+    monitor(&["--duration", "0.3", "--html", "page.html", "--quiet"]);
+    let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
+    assert!(page.contains("<svg class=\"plot\"") && page.contains("peak 2240 MB"), "{page}");
+    assert!(!folder.path().join("vram.log").exists());
+    monitor(&["--duration", "0.2", "--html", "page.html", "--log", "vram.log"]);
+    folder.run(&["summary", "vram.log", "--html", "again.html"]).exits(0);
+    let of = |name: &str| {
+        let page = fs::read_to_string(folder.path().join(name)).unwrap();
+        page[page.find("<section").unwrap()..].to_owned()
+    };
+    assert_eq!(of("page.html"), of("again.html"));
+}
