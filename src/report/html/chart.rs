@@ -120,7 +120,7 @@ fn curves(out: &mut Markup, page: &Page, scale: &Scale) {
         out.raw("\" d=\"");
         for (x, column) in abscissas(columns) {
             if let Some(mb) = column.fallback {
-                out.raw("M").number(x).raw(" ").number(scale.y_of(mb)).raw("h0");
+                out.raw("M").number(x).raw(" ").number(scale.y_of(mb)).raw("h.1");
             }
         }
     }
@@ -154,8 +154,8 @@ fn line(out: &mut Markup, columns: &[Column], scale: &Scale, meaning: Meaning) {
             [mb.first, mb.low, mb.high, mb.last].map(|mb| scale.y_of(mb));
         out.raw(if goes_on { "L" } else { "M" }).number(x).raw(" ").number(first);
         if !goes_on {
-            // A reading alone is a dot.
-            out.raw("h0");
+            // A reading alone is a dot; one of no length would not be printed.
+            out.raw("h.1");
         }
         let mut at = first;
         for y in [low, high, last] {

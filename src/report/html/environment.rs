@@ -10,41 +10,30 @@ pub(super) fn section(out: &mut Markup, page: &Page) {
     out.raw("<section aria-labelledby=\"environment\">\n");
     out.raw("<h2 id=\"environment\">Environment</h2>\n<dl>\n");
     let server = &run.server;
-    let kind = server.device_kind.as_deref().unwrap_or_default();
-    let device = server.device.as_ref().map(|name| format!("{name} ({kind})"));
-    for (name, text) in [
-        ("ComfyUI", server.comfyui.as_ref()),
-        ("PyTorch", server.pytorch.as_ref()),
-        ("Python", server.python.as_ref()),
-        ("Device", device.as_ref()),
-        ("Server", Some(&server.url)),
-    ] {
-        term(out, name, text.map(String::as_str));
-    }
-    let memory = page.vram.total.map(|total| format!("{total} MB"));
-    term(out, if page.is_ram() { "System RAM" } else { "Memory" }, memory.as_deref());
+    term(out, "ComfyUI", server.comfyui.as_deref());
+    term(out, "PyTorch", server.pytorch.as_deref());
+    term(out, "Python", server.python.as_deref());
+    term(out, "Device", server.device.as_deref());
+    term(out, "Type", server.device_kind.as_deref());
+    number(out, if page.is_ram() { "System RAM (MB)" } else { "Memory (MB)" }, page.vram.total);
+    term(out, "Server", Some(&server.url));
     let set = &run.settings;
-    let history = match set.history_max_attempts {
-        0 => "unbounded".to_owned(),
-        most => most.to_string(),
-    };
-    for (name, text) in [
-        ("MaxWaitSeconds", set.max_wait_seconds.to_string()),
-        ("PollIntervalSeconds", set.poll_interval_seconds.to_string()),
-        ("HistoryMaxAttempts", history),
-        ("PostExecutionTimeoutSeconds", set.post_execution_timeout_seconds.to_string()),
-        ("SceneRetryBudget", set.scene_retry_budget.to_string()),
-        ("SampleIntervalSeconds", set.sample_interval_seconds.to_string()),
-    ] {
-        term(out, name, Some(&text));
+    number(out, "MaxWaitSeconds", Some(set.max_wait_seconds));
+    term(out, "PollIntervalSeconds", Some(&set.poll_interval_seconds.to_string()));
+    match set.history_max_attempts {
+        0 => term(out, "HistoryMaxAttempts", Some("unbounded")),
+        most => number(out, "HistoryMaxAttempts", Some(most.into())),
     }
+    number(out, "PostExecutionTimeoutSeconds", Some(set.post_execution_timeout_seconds));
+    number(out, "SceneRetryBudget", Some(set.scene_retry_budget.into()));
+    term(out, "SampleIntervalSeconds", Some(&set.sample_interval_seconds.to_string()));
     out.raw("<dt>Files</dt><dd>");
-    let log = (page.vram.ticks > 0).then_some(names::MAIN);
-    let files = [Some("run-summary.txt"), Some("artifact-metadata.json"), log];
-    for (place, file) in files.into_iter().flatten().enumerate() {
-        let link = to_file(page.folder, file).unwrap_or_default();
-        out.raw(if place > 0 { ", " } else { "" });
-        out.raw("<a href=\"").text(&link).raw("\">").text(file).raw("</a>");
+    file(out, page, "run-summary.txt");
+    out.raw(", ");
+    file(out, page, "artifact-metadata.json");
+    if page.vram.ticks > 0 {
+        out.raw(", ");
+        file(out, page, names::MAIN);
     }
     out.raw("</dd>\n</dl>\n</section>\n");
 }
@@ -53,4 +42,13 @@ fn term(out: &mut Markup, name: &'static str, text: Option<&str>) {
     if let Some(text) = text.filter(|text| !text.is_empty()) {
         out.raw("<dt>").raw(name).raw("</dt><dd>").text(text).raw("</dd>\n");
     }
+}
+
+fn number(out: &mut Markup, name: &'static str, number: Option<u64>) {
+    term(out, name, number.map(|number| number.to_string()).as_deref());
+}
+
+fn file(out: &mut Markup, page: &Page, name: &'static str) {
+    let link = to_file(page.folder, name).unwrap_or_default();
+    out.raw("<a href=\"").text(&link).raw("\">").raw(name).raw("</a>");
 }

@@ -32,7 +32,11 @@ pub(super) fn list(out: &mut Markup, page: &Page) {
         key(out, "<path class=\"total\" d=\"M0 7H28\"/>", words);
     }
     if is_mixed(page) {
-        key(out, "<path class=\"fallback\" d=\"M14 7h0\"/>", "nvidia-smi, where ComfyUI missed it");
+        key(
+            out,
+            "<path class=\"fallback\" d=\"M14 7h.1\"/>",
+            "nvidia-smi, where ComfyUI missed it",
+        );
     }
     if !curve.gaps().is_empty() {
         key(out, "<path class=\"missed\" d=\"M0 7H28\"/>", "no reading");
