@@ -39,6 +39,11 @@ fn verdict(run: &RunRecord) -> String {
                 if all == 1 { "the scene".to_owned() } else { format!("all {all} scenes") }
             );
         }
+        // The story that they were to come from could not be had.
+        exit if all == 0 => {
+            let word = if exit == Exit::Interrupted { "INTERRUPTED" } else { "FAILED" };
+            format!("{word}: no scene was run, exit {} ({})", exit.code(), exit.reason())
+        }
         Exit::Success => format!("OK: {good} of {all} scenes, exit 0"),
         Exit::Gate => {
             let bad = run.gates.iter().filter(|gate| !gate.held()).count();

@@ -26,8 +26,10 @@ impl Run<'_> {
         self.wait.drain();
         self.record.interrupted = self.wait.interrupted();
         self.record.ended = self.clock.now();
-        self.record.next =
-            next::command(self.options, &self.scenes, &self.record.scenes, self.waiting_helps);
+        let generated = self.script.story.as_ref().and_then(|story| story.file.parent());
+        let story = self.options.story.as_deref().or(generated);
+        let (scenes, records) = (&self.scenes, &self.record.scenes);
+        self.record.next = next::command(self.options, story, scenes, records, self.waiting_helps);
         if self.options.archive {
             let name = format!("comfyui-e2e-{}.zip", self.record.id);
             self.script.archive = Some(self.options.project_root.join("artifacts").join(name));

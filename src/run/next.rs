@@ -1,14 +1,18 @@
 //! The command that repeats what failed, with what would help.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::plan::Scene;
 use crate::options::{RunOptions, Seed, VramSource};
 use crate::report::record::{Outcome, SceneRecord};
 
-/// One command line, or none where all is well. `waiting_helps`: no server was there at the start. Credentials are never in it.
+/// One command line, or none where all is well. `story`: the folder or file of the story, its own
+/// where the run generated it. `waiting_helps`: no server was there at the start. Credentials are
+/// never in it.
 pub fn command(
     options: &RunOptions,
+    story: Option<&Path>,
     scenes: &[Scene],
     records: &[SceneRecord],
     waiting_helps: bool,
@@ -83,10 +87,11 @@ pub fn command(
     let has_failed = |scene: &&Scene| failed.iter().any(|record| record.id == scene.id);
     let mut repeated: Vec<&Scene> = scenes.iter().filter(has_failed).collect();
     repeated.dedup_by(|one, other| one.base == other.base);
-    if let Some(story) = &options.story {
+    if let Some(story) = story {
         add("-Story", story.display().to_string());
-        if let Some(scene) = scenes.first() {
-            add("-Workflow", scene.source.display().to_string());
+        // The project's own template is found again.
+        if let Some(template) = options.workflows.first() {
+            add("-Workflow", template.display().to_string());
         }
         let ids: Vec<_> = repeated.iter().map(|scene| scene.base.as_str()).collect();
         add("-SceneFilter", ids.join(","));

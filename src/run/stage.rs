@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::comfyui::{CallError, Client, Ids, Place};
 use crate::options::RunOptions;
 use crate::vram::reading::{Miss, Reading};
+use crate::vram::settle::{STILL, Settling};
 
 /// How long a cancelled prompt is watched.
 const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -20,13 +21,6 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a prompt that ignores its end is cancelled again.
 const CANCEL_AGAIN: Duration = Duration::from_secs(10);
-/// `/free` only sets a flag: nothing is posted sooner than this.
-const FREE_AT_LEAST: Duration = Duration::from_secs(1);
-/// And nothing waits longer than this for memory to stop coming free.
-const FREE_AT_MOST: Duration = Duration::from_secs(10);
-/// MB that come and go by themselves: the system memory of a CPU server is never quite still.
-const STILL: u64 = 16;
-
 /// What became of asking for a prompt's end.
 #[derive(Debug)]
 pub enum Cancelled {
@@ -199,17 +193,14 @@ impl Stage<'_> {
             return Ok(None);
         }
         self.freed = true;
-        let begun = Instant::now();
-        self.wait.pause(FREE_AT_LEAST)?;
-        let mut last = self.memory();
-        while begun.elapsed() < FREE_AT_MOST {
-            self.wait.pause(Duration::from_millis(300))?;
+        let (begun, mut settling) = (Instant::now(), Settling::default());
+        let mut last = None;
+        loop {
             let now = self.memory();
-            let free = |memory: Option<Reading>| memory.and_then(|memory| memory.free);
-            let risen = free(now).zip(free(last)).is_some_and(|(now, last)| now > last + STILL);
             last = now.or(last);
-            if !risen {
-                break;
+            match settling.observe(begun.elapsed(), now.and_then(|memory| memory.free)) {
+                Some(time) => self.wait.pause(time)?,
+                None => break,
             }
         }
         Ok(before.zip(last).map(|(before, after)| (before.used, after.used)))

@@ -81,6 +81,7 @@ fn uploading(fault: Fault, words: &[&str]) -> Played {
     Played { server, folder, ran }
 }
 
+#[cfg(target_os = "linux")]
 /// The program with so many KiB for each of its files, as if the disk were full behind them.
 fn cramped(kib: u32) -> Played {
     let (server, folder) = (StandIn::start(), Folder::new());

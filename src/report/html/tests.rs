@@ -160,7 +160,7 @@ fn without_readings_there_is_no_drawing_but_a_reason() {
     gone.failure = Some((crate::exit::Exit::Unreachable, "no ComfyUI at x: start it".into()));
     let text = page(Some(&gone), "12:00:00,Missed=refused\n", "");
     holds(&text, &["No VRAM sample was taken: refused 1", "no ComfyUI at x: start it"]);
-    holds(&text, &["<h1 class=\"bad\">FAILED: 0 of 0 scenes, exit 3 (unreachable)</h1>"]);
+    holds(&text, &["<h1 class=\"bad\">FAILED: no scene was run, exit 3 (unreachable)</h1>"]);
     lacks(&text, &["<svg", "<table", "VRAM figures"]);
     lacks(&page(Some(&gone), "", ""), &["<svg", "vram-usage.log"]);
 

@@ -136,6 +136,14 @@ fn a_failed_scene_satisfies_the_validator_too() {
     project.template(&graph);
     let ran = project.run("", &["-FastIteration"]);
     let ran = ran.exits(1).says("⚠ PARTIAL: 2/3 videos generated").says("Videos: 2/3\n");
+    let story = project.newest().join("story");
+    let story = story.to_str().unwrap();
+    let next = crate::seen::line(&ran.stdout, "Next: run-comfyui-e2e ");
+    let end = format!(" -Story \"{story}\" -SceneFilter scene-002");
+    assert!(
+        next.starts_with("Next: run-comfyui-e2e -FastIteration ") && next.ends_with(&end),
+        "{ran}"
+    );
     ran.says("[Scene scene-002] Wan2 video missing\n")
         .says("[Scene scene-002] ERROR: failed: node 2 FailOn: RuntimeError: ")
         .says("⚠ WAN I2V generation partially completed\n");
@@ -214,6 +222,7 @@ fn a_story_that_cannot_be_had_ends_the_run_with_its_reason() {
     ] {
         let project = Project::new();
         let ran = project.run(way, &[]).exits(1).says(&format!("ERROR: {line}"));
+        let ran = ran.says("FAILED: no scene was run, exit 1 (failed)");
         assert_eq!(project.server.posted(), 0, "{ran}");
         assert!(project.notes().iter().all(|note| !note.contains("run-vitests")), "{ran}");
     }
@@ -300,7 +309,8 @@ fn an_interrupt_ends_the_generator() {
         std::thread::yield_now();
     }
     crate::signals::ctrl_c(&running);
-    let ran = running.wait().exits(130).says("INTERRUPTED: 0 of 0 scenes succeeded");
+    let ran =
+        running.wait().exits(130).says("INTERRUPTED: no scene was run, exit 130 (interrupted)");
     assert!(!ran.stdout.contains("=== STEP 4"), "{ran}");
     assert!(!project.root().join("artifacts").exists());
 }
