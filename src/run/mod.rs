@@ -195,13 +195,14 @@ impl Run<'_> {
     }
 
     fn reach(&mut self, scenes: usize, previous: Option<&Left>) -> Result<Measured, Stop> {
-        let reached = reach::reach(self.options, &mut self.wait)?;
+        let reached = reach::reach(self.options, &mut self.wait);
         if let Some(previous) = previous {
-            let target = reached.as_ref().ok().map(|(target, _)| target.clone());
+            let target = reached.as_ref().ok().and_then(|reached| reached.as_ref().ok());
             let transfer = self.options.post_execution_timeout;
-            let client = target.map(|target| Client::new(target, transfer));
+            let client = target.map(|(target, _)| Client::new(target.clone(), transfer));
             self.recover(previous, client.as_ref());
         }
+        let reached = reached?;
         let measured = match reached {
             Ok((target, stats)) => self.measure(target, &stats, scenes),
             Err(none) => {
