@@ -1,125 +1,278 @@
-//! The archive of a run: its finished folder as a zip file, stored and not compressed, since
-//! videos and images are compressed already.
+//! A run's folder as one zip: stored, since videos and images do not shrink any further.
+//!
+//! The archive is written as `*.part` beside its own name, synced and renamed, so that a file
+//! under its own name is whole. What is in it, and how:
+//!
+//! - Entries are `<top>/relative/path` with forward slashes, sorted folder by folder. A folder
+//!   that nothing goes in of has an entry of its own.
+//! - Names are UTF-8. What cannot be said in one (`\` and `:`, which mean something else inside a
+//!   zip, and bytes that are no text) becomes `_` or U+FFFD; of two names that become the same
+//!   one, the later gets a `_` more.
+//! - A file is taken as long as it was when it was opened. If it has grown since, the rest is
+//!   left; if it has shrunk, the entry has what was read. Both ways the entry's size and checksum
+//!   are those of the bytes in it.
+//! - Links are not followed: they, and what is neither file nor folder, are left out and named.
+//!   So is what vanishes before it is opened: a helper's temporary file is not worth the archive.
+//!   What is there and cannot be read is an error. `*.part` files are left out unnamed.
+//! - Times are there twice, as zip has them: UTC, and for Windows and Python the local time.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use rawzip::extra_fields::ExtraFieldId;
+use rawzip::time::UtcDateTime;
+use rawzip::{Header, ZipArchiveWriter};
+use time::UtcOffset;
+
+use crate::files::{part_of, rename};
+use crate::text::clean;
 
 #[cfg(test)]
 mod tests;
+mod times;
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rawzip::ZipArchiveWriter;
-use rawzip::time::UtcDateTime;
-
-use crate::files::{part_of, rename};
-
-/// So much is copied between two calls of `between`.
+/// Copied between two looks at what has arrived.
 const CHUNK: usize = 256 << 10;
 
-/// Why there is no archive.
-#[derive(Debug)]
-pub enum NoArchive<E> {
-    /// The caller gave it up.
-    Stopped(E),
-    /// One line that names the file and what the system said.
-    Failed(String),
+/// Written between two syncs, so that the last one, which nothing can interrupt, is short: 2.5 s
+/// on a disk that takes 100 MB/s. Four times as many made the whole slower.
+const SYNC_EVERY: u64 = 256 << 20;
+
+const GONE: &str = "gone before it was read";
+
+/// What an archive holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Files in it.
+    pub files: u64,
+    /// The size of the archive.
+    pub bytes: u64,
+    /// A line for each thing that is not in it, or not whole, and why: `flow.log: a link`.
+    pub left_out: Vec<String>,
 }
 
-/// Puts everything in `folder` into the archive `target`, under the one folder `top`: files and
-/// folders in the order of their names, links and `.part` files apart. The archive has its name
-/// only when it is whole. `between` is called between chunks and may give it up; `pause` is how
-/// the caller waits. Returns the archive's size in bytes.
+/// Writes what is in `folder` to `target`, under the folder `top`; an archive of that name is
+/// replaced, and the folder that it lies in is made. Local times are those of `offset`.
 ///
-/// A file that grows meanwhile is in it as far as it was read.
+/// `wait` is how the caller waits: that long, or not at all if it is zero, as between two chunks.
+/// It may stop the whole. Nothing is left behind then, nor after an error.
 ///
 /// # Errors
-/// It was given up, or a file could not be read or written. Then nothing of it is left.
+/// What `wait` said; the inner one is a line that names the file and what the system said of it.
 pub fn write<E>(
     folder: &Path,
     top: &str,
     target: &Path,
-    between: impl FnMut() -> Result<(), E>,
-    pause: impl FnMut(Duration),
-) -> Result<u64, NoArchive<E>> {
+    offset: UtcOffset,
+    wait: &mut impl FnMut(Duration) -> Result<(), E>,
+) -> Result<Result<Written, String>, E> {
     let part = part_of(target);
-    let written = fill(folder, top, &part, between).and_then(|bytes| {
-        rename(&part, target, pause).map_err(failed(target))?;
-        Ok(bytes)
+    let absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<&Path> = target.ancestors().skip(1).take_while(absent).collect();
+    let result = fill(folder, top, target, offset, wait).and_then(|written| {
+        let mut stopped = None;
+        let pause = |time| stopped = wait(time).err();
+        match (rename(&part, target, pause), stopped) {
+            (Ok(()), _) => Ok(written),
+            (Err(_), Some(stopped)) => Err(Stop::Asked(stopped)),
+            (Err(error), None) => Err(trouble(target.display(), error)),
+        }
     });
-    if written.is_err() {
-        // It may never have been made.
+    result.map(Ok).or_else(|stop| {
+        // It may never have been made, and the folders may have other things in them by now.
         let _ = fs::remove_file(&part);
-    }
-    written
+        for folder in made {
+            let _ = fs::remove_dir(folder);
+        }
+        match stop {
+            Stop::Asked(asked) => Err(asked),
+            Stop::Trouble(line) => Ok(Err(clean(&line))),
+        }
+    })
 }
 
+/// Why an archive was not finished.
+enum Stop<E> {
+    Asked(E),
+    Trouble(String),
+}
+
+fn trouble<E>(name: impl Display, what: impl Display) -> Stop<E> {
+    Stop::Trouble(format!("{name}: {what}"))
+}
+
+/// Writes the temporary file.
 fn fill<E>(
     folder: &Path,
     top: &str,
-    part: &Path,
-    mut between: impl FnMut() -> Result<(), E>,
-) -> Result<u64, NoArchive<E>> {
-    let parent = part.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(parent).map_err(failed(parent))?;
-    let file = File::create(part).map_err(failed(part))?;
-    let mut archive = ZipArchiveWriter::new(BufWriter::with_capacity(CHUNK, file));
-    let zip = |error: rawzip::Error| NoArchive::Failed(format!("{}: {error}", part.display()));
-    let mut chunk = vec![0; CHUNK];
-    // Depth first, the next one last.
-    let mut left = vec![(folder.to_owned(), top.to_owned())];
-    while let Some((path, name)) = left.pop() {
-        between().map_err(NoArchive::Stopped)?;
-        let about = fs::symlink_metadata(&path).map_err(failed(&path))?;
-        let modified = moment(about.modified().unwrap_or(UNIX_EPOCH));
-        if about.is_dir() {
-            let slash = format!("{name}/");
-            let inside = archive.new_dir(slash.as_str()).last_modified(modified);
-            inside.unix_permissions(0o755).create().map_err(zip)?;
-            left.extend(entries(&path, &name)?);
-            continue;
-        }
-        if !about.is_file() || path.extension().is_some_and(|end| end == "part") {
-            continue;
-        }
-        let mut from = File::open(&path).map_err(failed(&path))?;
-        let entry = archive.new_file(name.as_str()).last_modified(modified);
-        let (mut entry, config) = entry.unix_permissions(0o644).start().map_err(zip)?;
-        let mut to = config.wrap(&mut entry);
-        loop {
-            between().map_err(NoArchive::Stopped)?;
-            match from.read(&mut chunk).map_err(failed(&path))? {
-                0 => break,
-                count => to.write_all(&chunk[..count]).map_err(failed(part))?,
+    target: &Path,
+    offset: UtcOffset,
+    wait: &mut impl FnMut(Duration) -> Result<(), E>,
+) -> Result<Written, Stop<E>> {
+    let part = part_of(target);
+    let broken = |error| trouble(target.display(), error);
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).map_err(broken)?;
+    }
+    let out = File::create(&part).map_err(broken)?;
+    let mut packer = Packer {
+        archive: ZipArchiveWriter::new(BufWriter::new(&out)),
+        out: &out,
+        top,
+        target,
+        wait,
+        chunk: vec![0; CHUNK],
+        unsynced: 0,
+        written: Written::default(),
+    };
+    packer.folder(folder, "", None)?;
+    let Packer { archive, mut written, wait, .. } = packer;
+    archive.finish().map_err(|error| trouble(target.display(), error))?;
+    if !offset.is_utc() {
+        times::make_local(&part, &out, offset, wait)
+            .map_err(|error| trouble(target.display(), error))?
+            .map_err(Stop::Asked)?;
+    }
+    out.sync_all().map_err(broken)?;
+    written.bytes = out.metadata().map_err(broken)?.len();
+    Ok(written)
+}
+
+struct Packer<'a, W> {
+    archive: ZipArchiveWriter<BufWriter<&'a File>>,
+    out: &'a File,
+    top: &'a str,
+    target: &'a Path,
+    wait: &'a mut W,
+    chunk: Vec<u8>,
+    unsynced: u64,
+    written: Written,
+}
+
+impl<E, W: FnMut(Duration) -> Result<(), E>> Packer<'_, W> {
+    /// Puts in what the folder holds. `name` is its place in the archive, below `top`.
+    fn folder(&mut self, path: &Path, name: &str, about: Option<&Metadata>) -> Result<(), Stop<E>> {
+        let names = match sorted(path) {
+            Err(error) if is_gone(&error) && about.is_some() => {
+                self.leave_out(name, GONE);
+                return Ok(());
+            }
+            Err(error) if name.is_empty() => return Err(trouble(path.display(), error)),
+            names => names.map_err(|error| trouble(name, error))?,
+        };
+        let before = self.archive.stream_offset();
+        let mut taken = HashSet::new();
+        for own in names {
+            (self.wait)(Duration::ZERO).map_err(Stop::Asked)?;
+            let path = path.join(&own);
+            let name = format!("{name}{}", spelt(&own.to_string_lossy(), &mut taken));
+            match fs::symlink_metadata(&path) {
+                Err(error) if is_gone(&error) => self.leave_out(&name, GONE),
+                Err(error) => return Err(trouble(name, error)),
+                Ok(about) if about.is_dir() => {
+                    self.folder(&path, &format!("{name}/"), Some(&about))?;
+                }
+                Ok(about) if about.is_symlink() => self.leave_out(&name, "a link"),
+                Ok(about) if !about.is_file() => self.leave_out(&name, "neither file nor folder"),
+                Ok(_) if path.extension().is_some_and(|end| end == "part") => {}
+                Ok(_) => self.file(&path, &name)?,
             }
         }
-        let (_, descriptor) = to.finish().map_err(zip)?;
-        entry.finish(descriptor).map_err(zip)?;
+        if self.archive.stream_offset() == before {
+            let mut entry = self.archive.new_dir(format!("{}/{name}", self.top));
+            if let Some(seconds) = about.and_then(times::modified) {
+                entry = entry.last_modified(UtcDateTime::from_unix(seconds.into()));
+            }
+            entry.create().map_err(|error| refused(name, self.target, error))?;
+        }
+        Ok(())
     }
-    let file = archive.finish().map_err(zip)?;
-    let file = file.into_inner().map_err(|error| failed(part)(error.into_error()))?;
-    file.sync_all().map_err(failed(part))?;
-    file.metadata().map(|about| about.len()).map_err(failed(part))
+
+    fn file(&mut self, path: &Path, name: &str) -> Result<(), Stop<E>> {
+        let file = match File::open(path) {
+            Err(error) if is_gone(&error) => {
+                self.leave_out(name, GONE);
+                return Ok(());
+            }
+            file => file.map_err(|error| trouble(name, error))?,
+        };
+        let about = file.metadata().map_err(|error| trouble(name, error))?;
+        let target = self.target;
+        let broken = |error: io::Error| trouble(target.display(), error);
+        let refused = |error: rawzip::Error| refused(name, target, error);
+
+        let mut entry = self.archive.new_file(format!("{}/{name}", self.top));
+        if let Some(seconds) = times::modified(&about) {
+            // The one that unzip looks at when it writes a file; rawzip writes the list's alone.
+            let [a, b, c, d] = seconds.to_le_bytes();
+            let id = ExtraFieldId::EXTENDED_TIMESTAMP;
+            entry = entry
+                .last_modified(UtcDateTime::from_unix(seconds.into()))
+                .extra_field(id, &[1, a, b, c, d], Header::LOCAL)
+                .map_err(refused)?;
+        }
+        let (mut entry, config) = entry.start().map_err(refused)?;
+        let mut to = config.wrap(&mut entry);
+        let mut from = file.take(about.len());
+        loop {
+            let count = match from.read(&mut self.chunk) {
+                Ok(0) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                count => count.map_err(|error| trouble(name, error))?,
+            };
+            to.write_all(&self.chunk[..count]).map_err(broken)?;
+            self.unsynced += count as u64;
+            if self.unsynced >= SYNC_EVERY {
+                self.unsynced = 0;
+                self.out.sync_data().map_err(broken)?;
+            }
+            (self.wait)(Duration::ZERO).map_err(Stop::Asked)?;
+        }
+        let (_, sums) = to.finish().map_err(refused)?;
+        entry.finish(sums).map_err(refused)?;
+        self.written.files += 1;
+        if from.limit() > 0 {
+            let (whole, read) = (about.len(), about.len() - from.limit());
+            self.leave_out(name, &format!("{read} of {whole} bytes, it shrank meanwhile"));
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, name: &str, why: &str) {
+        self.written.left_out.push(clean(&format!("{name}: {why}")));
+    }
 }
 
-/// What is in a folder, the last name first.
-fn entries<E>(path: &Path, name: &str) -> Result<Vec<(PathBuf, String)>, NoArchive<E>> {
-    let inside = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut inside: Vec<_> = inside
-        .map_err(failed(path))?
-        .iter()
-        .map(|entry| (entry.path(), format!("{name}/{}", entry.file_name().to_string_lossy())))
-        .collect();
-    inside.sort_by(|one, other| other.1.cmp(&one.1));
-    Ok(inside)
+/// An error of the zip's writer: what the system said of the archive, or what is wrong with a name.
+fn refused<E>(name: &str, target: &Path, error: rawzip::Error) -> Stop<E> {
+    match error.into_kind() {
+        rawzip::ErrorKind::IO(error) => trouble(target.display(), error),
+        other => trouble(name, other),
+    }
 }
 
-fn moment(time: SystemTime) -> UtcDateTime {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    UtcDateTime::from_unix(i64::try_from(seconds).unwrap_or(0))
+/// The names in a folder, in the order of their bytes.
+fn sorted(folder: &Path) -> io::Result<Vec<OsString>> {
+    let names = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
 }
 
-fn failed<E>(path: &Path) -> impl Fn(io::Error) -> NoArchive<E> {
-    let name = path.display().to_string();
-    move |error| NoArchive::Failed(format!("{name}: {error}"))
+/// A name as it can be said in a zip, unlike its neighbours'.
+fn spelt(name: &str, taken: &mut HashSet<String>) -> String {
+    let mut name = name.replace(['\\', ':'], "_");
+    while !taken.insert(name.clone()) {
+        name.push('_');
+    }
+    name
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound
 }

@@ -1,159 +1,264 @@
+//! What is written is read back by rawzip itself.
+
+use std::cell::Cell;
 use std::convert::Infallible;
-use std::process::Command;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use rawzip::ZipArchive;
+use rawzip::time::{DosDateTime, ZipDateTimeKind};
+use time::macros::{datetime, offset};
 
 use super::*;
 
-struct Folder(PathBuf);
+mod names;
+mod others;
 
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("archive-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
+/// A folder that goes with its test.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = std::env::temp_dir().join(format!("archive-{}-{number}", std::process::id()));
+        fs::create_dir_all(place.join("run")).unwrap();
+        Place(place)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.0.join("run").join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
+    fn run(&self) -> PathBuf {
+        self.0.join("run")
     }
 
     fn target(&self) -> PathBuf {
-        self.0.join("artifacts/comfyui-e2e-20261124-230004.zip")
+        self.0.join("artifacts/run.zip")
     }
 
-    fn archive(&self) -> Result<u64, NoArchive<Infallible>> {
-        write(&self.0.join("run"), "20261124-230004", &self.target(), || Ok(()), |_| {})
+    /// A file of the run.
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.run().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
     }
 
-    /// What the folder of the archive holds.
-    fn left(&self) -> usize {
-        fs::read_dir(self.0.join("artifacts")).map_or(0, Iterator::count)
+    fn write(&self) -> Result<Written, String> {
+        let Ok(written) =
+            write(&self.run(), "top", &self.target(), UtcOffset::UTC, &mut |_| never());
+        written
+    }
+
+    /// Only the run is there, not even the folder that was to be made.
+    fn is_as_before(&self) -> bool {
+        fs::read_dir(&self.0).unwrap().count() == 1
     }
 }
 
-impl Drop for Folder {
+impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Names and sizes, in order.
-fn listed(target: &Path) -> Vec<(String, u64)> {
-    let file = File::open(target).unwrap();
-    let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
-    let archive = rawzip::ZipArchive::from_file(file, &mut buffer).unwrap();
-    let mut entries = archive.entries(&mut buffer);
+#[expect(clippy::unnecessary_wraps, reason = "what is handed in may stop the archive")]
+fn never() -> Result<(), Infallible> {
+    Ok(())
+}
+
+/// Names and bytes in their order, sizes and checksums verified.
+fn read(target: &Path) -> Vec<(String, Vec<u8>)> {
+    let bytes = fs::read(target).unwrap();
+    let archive = ZipArchive::from_slice(&bytes).unwrap();
+    let mut entries = archive.entries();
     let mut found = Vec::new();
     while let Some(entry) = entries.next_entry().unwrap() {
         let name = String::from_utf8(entry.file_path().as_ref().to_vec()).unwrap();
-        found.push((name, entry.uncompressed_size_hint()));
+        let inside = archive.get_entry(entry.wayfinder()).unwrap();
+        let mut content = Vec::new();
+        inside.verifying_reader(inside.data()).read_to_end(&mut content).unwrap();
+        found.push((name, content));
     }
     found
 }
 
-#[test]
-fn a_folder_is_whole_in_its_archive_in_the_order_of_names() {
-    let folder = Folder::new("whole");
-    folder.write("run-summary.txt", b"OK\n");
-    folder.write("video/Grüße 映画/clip.mp4", &vec![7; CHUNK * 2 + 1]);
-    folder.write("outputs/a.png", b"");
-    folder.write("outputs/b.png.part", b"half");
-    fs::create_dir_all(folder.0.join("run/steps")).unwrap();
-    let size = folder.archive().unwrap();
-    assert_eq!(size, fs::metadata(folder.target()).unwrap().len());
-    let names = [
-        ("20261124-230004/", 0),
-        ("20261124-230004/outputs/", 0),
-        ("20261124-230004/outputs/a.png", 0),
-        ("20261124-230004/run-summary.txt", 3),
-        ("20261124-230004/steps/", 0),
-        ("20261124-230004/video/", 0),
-        ("20261124-230004/video/Grüße 映画/", 0),
-        ("20261124-230004/video/Grüße 映画/clip.mp4", CHUNK as u64 * 2 + 1),
-    ];
-    assert_eq!(listed(&folder.target()), names.map(|(name, size)| (name.to_owned(), size)));
-    assert_eq!(folder.left(), 1);
-    folder.archive().expect("an older one is replaced");
+fn names(target: &Path) -> Vec<String> {
+    read(target).into_iter().map(|(name, _)| name).collect()
 }
 
 #[test]
-fn given_up_it_leaves_nothing() {
-    let folder = Folder::new("given-up");
-    folder.write("video/clip.mp4", &vec![7; CHUNK * 3]);
-    let mut chunks = 0;
-    let between = || {
-        chunks += 1;
-        if chunks < 5 { Ok(()) } else { Err("interrupted") }
-    };
-    let run = folder.0.join("run");
-    match write(&run, "top", &folder.target(), between, |_| {}) {
-        Err(NoArchive::Stopped("interrupted")) => {}
-        other => panic!("{other:?}"),
+fn everything_is_in_it_in_order_and_part_files_are_not() {
+    let place = Place::new();
+    place.file("run-summary.txt", "one\n");
+    place.file("video/a/a.mp4", vec![7; CHUNK * 2 + 5]);
+    place.file("video/a/b.mp4.part", "half");
+    place.file("video/ü ✓.webm", "");
+    place.file("B", "b");
+    fs::create_dir_all(place.run().join("steps/none")).unwrap();
+    let written = place.write().unwrap();
+    assert_eq!(
+        read(&place.target()),
+        [
+            ("top/B".into(), b"b".to_vec()),
+            ("top/run-summary.txt".into(), b"one\n".to_vec()),
+            ("top/steps/none/".into(), vec![]),
+            ("top/video/a/a.mp4".into(), vec![7; CHUNK * 2 + 5]),
+            ("top/video/ü ✓.webm".into(), vec![]),
+        ]
+    );
+    let bytes = fs::metadata(place.target()).unwrap().len();
+    assert_eq!(written, Written { files: 4, bytes, left_out: vec![] });
+    assert_eq!(fs::read_dir(place.target().parent().unwrap()).unwrap().count(), 1);
+    // Once more: the same bytes, in place of the old ones.
+    let before = fs::read(place.target()).unwrap();
+    place.write().unwrap();
+    assert_eq!(fs::read(place.target()).unwrap(), before);
+}
+
+#[test]
+fn a_run_without_files_is_an_archive_with_its_folder() {
+    let place = Place::new();
+    assert_eq!(place.write().unwrap().files, 0);
+    assert_eq!(names(&place.target()), ["top/"]);
+}
+
+/// 15 July, 10:20:30 UTC.
+fn stamp(path: &Path) {
+    let at = SystemTime::from(datetime!(2026-07-15 10:20:30 UTC));
+    File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+}
+
+fn write_at(place: &Place, offset: UtcOffset) {
+    let Ok(written) = write(&place.run(), "top", &place.target(), offset, &mut |_| never());
+    written.unwrap();
+}
+
+#[test]
+fn times_are_utc_and_for_windows_local() {
+    let place = Place::new();
+    stamp(&place.file("a.txt", "a"));
+    stamp(&place.file("b.txt", "bc"));
+    write_at(&place, offset!(-4:30));
+    assert_eq!(names(&place.target()), ["top/a.txt", "top/b.txt"]);
+    let bytes = fs::read(place.target()).unwrap();
+    let archive = ZipArchive::from_slice(&bytes).unwrap();
+    let mut entries = archive.entries();
+    while let Some(entry) = entries.next_entry().unwrap() {
+        let utc = UtcDateTime::from_components(2026, 7, 15, 10, 20, 30, 0).unwrap();
+        assert_eq!(entry.last_modified(), ZipDateTimeKind::Utc(utc));
+        let local = UtcDateTime::from_components(2026, 7, 15, 5, 50, 30, 0).unwrap();
+        assert_eq!(entry.last_modified_dos(), DosDateTime::from(&local));
+        let inside = archive.get_entry(entry.wayfinder()).unwrap();
+        assert_eq!(inside.local_header().last_modified_dos(), DosDateTime::from(&local));
+        assert_eq!(inside.local_header().last_modified(), ZipDateTimeKind::Utc(utc));
     }
-    assert_eq!(folder.left(), 0);
 }
 
 #[test]
-fn what_cannot_be_written_or_read_is_named() {
-    let folder = Folder::new("failing");
-    let failure = |folder: &Folder| match folder.archive() {
-        Err(NoArchive::Failed(why)) => why,
-        other => panic!("{other:?}"),
+fn a_file_that_grows_is_as_long_as_it_was_and_one_that_shrinks_as_long_as_it_is() {
+    let place = Place::new();
+    let grows = place.file("a-grows", vec![1; CHUNK + 10]);
+    let shrinks = place.file("b-shrinks", vec![2; CHUNK * 3]);
+    let size = |path: &Path, bytes: usize| {
+        File::options().write(true).open(path).unwrap().set_len(bytes as u64).unwrap();
     };
-    let why = failure(&folder);
-    assert!(why.contains("run: "), "{why}");
-    assert_eq!(folder.left(), 0);
-    folder.write("a.txt", b"a");
-    fs::create_dir_all(folder.target()).unwrap();
-    let why = failure(&folder);
-    assert!(why.contains("comfyui-e2e-20261124-230004.zip: "), "{why}");
-    assert_eq!(folder.left(), 1);
-    fs::remove_dir(folder.target()).unwrap();
-    fs::remove_dir(folder.0.join("artifacts")).unwrap();
-    fs::write(folder.0.join("artifacts"), "").unwrap();
-    let why = failure(&folder);
-    assert!(why.contains("artifacts: "), "{why}");
-}
-
-/// Whether other programs find it right: `unzip`, and Python's zipfile with every name.
-fn others_agree(folder: &Folder, name: &str) {
-    let target = folder.target();
-    let script = "import sys, zipfile\n\
-        z = zipfile.ZipFile(sys.argv[1])\n\
-        assert z.testzip() is None\n\
-        assert sys.argv[2] in z.namelist(), ascii(z.namelist())\n";
-    let (target, top) = (target.to_str().unwrap(), format!("20261124-230004/{name}"));
-    let commands = [("unzip", vec!["-tqq", target]), ("python3", vec!["-c", script, target, &top])];
-    for (program, arguments) in commands {
-        match Command::new(program).args(arguments).status() {
-            Ok(status) => assert!(status.success(), "{program}"),
-            Err(error) => eprintln!("NOT CHECKED: {program}: {error}"),
+    let mut looks = 0;
+    let mut wait = |_| {
+        looks += 1;
+        match looks {
+            2 => size(&grows, CHUNK * 2),
+            5 => size(&shrinks, CHUNK + 1),
+            _ => {}
         }
+        never()
+    };
+    let Ok(written) = write(&place.run(), "top", &place.target(), UtcOffset::UTC, &mut wait);
+    let note = format!("b-shrinks: {} of {} bytes, it shrank meanwhile", CHUNK + 1, CHUNK * 3);
+    assert_eq!(written.unwrap().left_out, [note]);
+    let found = read(&place.target());
+    assert_eq!(found[0].1, vec![1; CHUNK + 10]);
+    assert_eq!(found[1].1, vec![2; CHUNK + 1]);
+}
+
+#[test]
+fn what_vanishes_is_left_out_and_named() {
+    let place = Place::new();
+    place.file("a", "a");
+    let file = place.file("b", "b");
+    let folder = place.file("c/d", "d").parent().unwrap().to_owned();
+    let mut looks = 0;
+    let mut wait = |_| {
+        looks += 1;
+        if looks == 2 {
+            fs::remove_file(&file).unwrap();
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        never()
+    };
+    let Ok(written) = write(&place.run(), "top", &place.target(), UtcOffset::UTC, &mut wait);
+    let wanted = ["b: gone before it was read", "c: gone before it was read"];
+    assert_eq!(written.unwrap().left_out, wanted);
+    assert_eq!(names(&place.target()), ["top/a"]);
+}
+
+#[test]
+fn an_interrupt_at_any_moment_leaves_nothing() {
+    let place = Place::new();
+    place.file("a", vec![1; CHUNK * 2]);
+    place.file("b/c", "c");
+    let looks = Cell::new(0);
+    let mut stopped = 0;
+    for last in 1.. {
+        looks.set(0);
+        let mut wait = |_| {
+            looks.set(looks.get() + 1);
+            if looks.get() == last { Err("stop") } else { Ok(()) }
+        };
+        match write(&place.run(), "top", &place.target(), offset!(+2), &mut wait) {
+            Err("stop") => assert!(place.is_as_before(), "after look {last}"),
+            result => {
+                result.unwrap().unwrap();
+                break;
+            }
+        }
+        stopped = last;
     }
+    // A look for each of a, b and c, one for each of 3 chunks, one for the time of each entry.
+    assert_eq!(stopped, 8);
+    assert_eq!(names(&place.target()), ["top/a", "top/b/c"]);
 }
 
 #[test]
-fn other_programs_read_it() {
-    let folder = Folder::new("others");
-    let name = "video/Grüße 映画/clip.mp4";
-    folder.write(name, &vec![7; CHUNK + 1]);
-    folder.write("run-summary.txt", b"OK\n");
-    folder.archive().unwrap();
-    others_agree(&folder, name);
+fn an_error_names_the_file_and_leaves_nothing() {
+    let place = Place::new();
+    place.file("a", "a");
+    // A folder of the archive's name is in its way, at the very end.
+    fs::create_dir_all(place.target().join("x")).unwrap();
+    let error = place.write().unwrap_err();
+    assert!(error.starts_with(&format!("{}: ", place.target().display())), "{error}");
+    assert_eq!(fs::read_dir(place.target().parent().unwrap()).unwrap().count(), 1);
+    fs::remove_dir_all(place.target().parent().unwrap()).unwrap();
+    // A file where the archive's folder should be.
+    fs::write(place.0.join("artifacts"), "").unwrap();
+    assert!(place.write().is_err());
+    assert_eq!(fs::read_dir(&place.0).unwrap().count(), 2);
+    fs::remove_file(place.0.join("artifacts")).unwrap();
+    // No run.
+    fs::remove_dir_all(place.run()).unwrap();
+    let error = place.write().unwrap_err();
+    assert!(error.starts_with(&format!("{}: ", place.run().display())), "{error}");
+    assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
-#[ignore = "it writes 4 GiB"]
-fn a_file_above_4_gib_is_in_it() {
-    let folder = Folder::new("large");
-    folder.write("video/large.mp4", b"");
-    let large = File::options().write(true).open(folder.0.join("run/video/large.mp4")).unwrap();
-    large.set_len((4 << 30) + 4321).unwrap();
-    folder.write("z.txt", b"behind it");
-    folder.archive().unwrap();
-    let listed = listed(&folder.target());
-    assert_eq!(listed[2].1, (4 << 30) + 4321);
-    others_agree(&folder, "video/large.mp4");
-    others_agree(&folder, "z.txt");
+fn a_full_disk_is_said_of_the_archive() {
+    let place = Place::new();
+    place.file("video/a.mp4", vec![1; CHUNK * 2]);
+    fs::create_dir(place.target().parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/dev/full", part_of(&place.target())).unwrap();
+    let error = place.write().unwrap_err();
+    let wanted = format!("{}: No space left on device (os error 28)", place.target().display());
+    assert_eq!(error, wanted);
+    assert_eq!(fs::read_dir(place.target().parent().unwrap()).unwrap().count(), 0);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::wait::Interrupted;
 use super::{Run, next};
-use crate::archive::{self, NoArchive};
+use crate::archive;
 use crate::exit::Exit;
 use crate::files::write_whole;
 use crate::project::steps::{HelperFiles, Phase};
@@ -182,24 +182,21 @@ impl Run<'_> {
     /// meanwhile.
     fn archive(&mut self) -> Option<Exit> {
         let target = self.script.archive.take().filter(|_| !self.record.interrupted)?;
-        let wait = std::cell::RefCell::new(&mut self.wait);
-        let written = archive::write(
-            &self.folder,
-            &self.record.id,
-            &target,
-            || wait.borrow_mut().check(),
-            |time| wait.borrow_mut().linger(time),
-        );
-        match written {
-            Ok(_) => None,
-            Err(NoArchive::Failed(why)) => {
-                self.wait.journal.say(&format!("WARNING: no archive: {why}"));
-                None
-            }
-            Err(NoArchive::Stopped(Interrupted)) => {
+        let (wait, offset) = (&mut self.wait, self.clock.now().offset());
+        let id = &self.record.id;
+        let written =
+            archive::write(&self.folder, id, &target, offset, &mut |time| wait.pause(time));
+        let lines = match written {
+            Ok(Ok(written)) => written.left_out,
+            Ok(Err(why)) => vec![format!("no archive: {why}")],
+            Err(Interrupted) => {
                 self.wait.journal.say("WARNING: no archive: interrupted");
-                Some(Exit::Interrupted)
+                return Some(Exit::Interrupted);
             }
+        };
+        for line in lines {
+            self.wait.journal.say(&format!("WARNING: {line}"));
         }
+        None
     }
 }
