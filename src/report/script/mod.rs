@@ -83,18 +83,40 @@ impl Script {
 
     fn story(&self) -> Value {
         let health = self.health_check.as_ref().map_or_else(HealthCheck::none, HealthCheck::json);
-        let Some(story) = &self.story else { return json!({"HealthCheck": health}) };
+        let story = self.story.as_ref();
         json!({
-            "Id": story.id,
-            "Logline": story.logline,
-            "DirectorsVision": story.directors_vision,
-            "Generator": story.generator,
-            "File": slashes(&story.file),
+            "Id": story.map(|story| &story.id),
+            "Logline": story.map(|story| &story.logline),
+            "DirectorsVision": story.map(|story| &story.directors_vision),
+            "Generator": story.map(|story| &story.generator),
+            "File": story.map(|story| slashes(&story.file)),
             "StoryDir": self.story_folder(),
-            "LLM": story.llm,
+            "LLM": story.map(|story| without_credentials(&story.llm)),
             "HealthCheck": health,
-            "Warnings": story.warnings,
+            "Warnings": story.map(|story| story.warnings.as_slice()).unwrap_or_default(),
         })
+    }
+}
+
+/// The same without the credentials of the URLs in its texts: the metadata are shown to others.
+fn without_credentials(value: &Value) -> Value {
+    match value {
+        Value::String(text) => {
+            let mut parts = text.split("://");
+            let mut line = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
+                let host = part.find(['/', '?', '#', ' ']).unwrap_or(part.len());
+                let host = part[..host].rfind('@').map_or(0, |at| at + 1);
+                line.push_str("://");
+                line.push_str(&part[host..]);
+            }
+            line.into()
+        }
+        Value::Array(items) => items.iter().map(without_credentials).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (key.clone(), without_credentials(value))).collect()
+        }
+        other => other.clone(),
     }
 }
 
@@ -183,6 +205,21 @@ mod tests {
         let output = |(path, bytes): &(&str, u64)| Output { path: (*path).into(), bytes: *bytes };
         let outputs = files.iter().map(output).collect();
         SceneRecord { outcome: Outcome::Succeeded, outputs, ..SceneRecord::skipped(id, "") }
+    }
+
+    #[test]
+    fn a_story_s_llm_is_told_without_credentials() {
+        let with = json!({
+            "providerUrl": "http://user:p@ss@host:1/v1?to=a@b", "seed": 42, "status": null,
+            "error": "GET https://user:pass@host failed, so did http://me@host/x",
+            "tried": ["me@home", "http://host"],
+        });
+        let without = json!({
+            "providerUrl": "http://host:1/v1?to=a@b", "seed": 42, "status": null,
+            "error": "GET https://host failed, so did http://host/x",
+            "tried": ["me@home", "http://host"],
+        });
+        assert_eq!(without_credentials(&with), without);
     }
 
     #[test]
