@@ -173,6 +173,8 @@ impl Life {
         };
         let why = format!("stopped from here; {words}");
         if let Some(prompt) = posted {
+            // What was told of the attempt before it is not its own.
+            self.script.forget_history();
             let before: f64 = self.record.attempts.iter().map(|attempt| attempt.seconds).sum();
             self.record.attempts.push(Attempt {
                 outcome: Outcome::Interrupted,
@@ -191,16 +193,16 @@ impl Life {
 
     /// The device's memory at this moment; that it is not known is noted.
     fn reading(&mut self, stage: &mut Stage, when: &str) -> Option<Reading> {
-        match stage.reading() {
-            Ok(reading) => Some(reading),
-            Err(miss) => {
-                let why = miss.name();
-                let note = format!("the free memory {when} the scene is not known ({why})");
-                stage.warn(&self.record.id, &note);
-                self.script.notes.push(note);
-                None
-            }
-        }
+        let reading = stage.reading();
+        let why = match &reading {
+            Ok(Reading { free: Some(_), .. }) => return reading.ok(),
+            Ok(_) => "no figure of it",
+            Err(miss) => miss.name(),
+        };
+        let note = format!("the free memory {when} the scene is not known ({why})");
+        stage.warn(&self.record.id, &note);
+        self.script.notes.push(note);
+        reading.ok()
     }
 
     fn end(&mut self, outcome: Outcome, why: &str) {
@@ -227,6 +229,7 @@ impl Life {
         }
         self.record.outputs = tried.outputs;
         self.record.attempts.push(attempt);
+        self.script.forget_history();
         self.script.history_retrieved = tried.history.is_some();
         self.script.success_at = tried.success_ms.and_then(|ms| stage.clock.at_unix_ms(ms));
         let Some(history) = tried.history else { return };
@@ -235,8 +238,9 @@ impl Life {
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
             .and_then(|()| write_whole(&path, history.as_bytes(), |time| stage.wait.linger(time)));
-        if let Err(error) = written {
-            self.warn(stage, &format!("{}: {error}", path.display()));
+        match written {
+            Ok(()) => self.script.history_kept = true,
+            Err(error) => self.warn(stage, &format!("{}: {error}", path.display())),
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct ScriptScene {
     pub success_at: Option<OffsetDateTime>,
     /// Whether the history's entry of its last attempt was read.
     pub history_retrieved: bool,
+    /// And whether it lies in the run folder.
+    pub history_kept: bool,
     /// What had to be told without; each stands on a line of the scene too.
     pub notes: Vec<String>,
 }
@@ -50,10 +52,16 @@ impl ScriptScene {
         self.story.as_ref()?.keyframe.as_deref().map(slashes)
     }
 
-    fn vram_mb(&self) -> Option<[i64; 3]> {
-        let free = |reading: Reading| i64::try_from(reading.free?).ok();
-        let (before, after) = (free(self.before?)?, free(self.after?)?);
-        Some([before, after, after - before])
+    /// A further attempt has a history of its own.
+    pub fn forget_history(&mut self) {
+        (self.history_retrieved, self.history_kept, self.success_at) = (false, false, None);
+    }
+
+    /// Free memory in MB: before, after, and what the one has more than the other.
+    fn vram_mb(&self) -> [Option<i64>; 3] {
+        let free = |reading: Option<Reading>| i64::try_from(reading?.free?).ok();
+        let (before, after) = (free(self.before), free(self.after));
+        [before, after, after.zip(before).map(|(after, before)| after - before)]
     }
 }
 
@@ -91,11 +99,9 @@ impl Telling<'_> {
         ];
         parts.extend(script.success_at.map(|at| format!("ExecutionSuccessAt={}", iso(at))));
         parts.push(format!("HistoryExitReason={}", self.exit_reason()));
-        if let Some([before, after, delta]) = script.vram_mb() {
-            parts.push(format!(
-                "VRAMBeforeMB={before}MB | VRAMAfterMB={after}MB | VRAMDeltaMB={delta}MB"
-            ));
-        }
+        let names = ["VRAMBeforeMB", "VRAMAfterMB", "VRAMDeltaMB"];
+        let known = names.into_iter().zip(script.vram_mb());
+        parts.extend(known.filter_map(|(name, mb)| Some(format!("{name}={}MB", mb?))));
         parts.push(format!("gpu={}", gpu(server)));
         parts.push("DoneMarkerWaitSeconds=0s | DoneMarkerDetected=false".to_owned());
         parts.push("ForcedCopyTriggered=false".to_owned());
@@ -116,7 +122,7 @@ impl Telling<'_> {
             "FrameFloor": self.floor(),
             "FrameCount": self.frame_count(),
             "FramePrefix": format!("video/{}", scene.id),
-            "HistoryPath": script.history_retrieved.then(|| format!("history/{}.json", scene.id)),
+            "HistoryPath": script.history_kept.then(|| format!("history/{}.json", scene.id)),
             "MeetsFrameFloor": self.meets_floor(),
             "HistoryRetrieved": script.history_retrieved,
             "HistoryAttempts": self.polls(),
@@ -146,9 +152,8 @@ impl Telling<'_> {
 
     fn telemetry(&self) -> Value {
         let Telling { scene, script, settings, server } = self;
-        let vram = script.vram_mb();
-        let mb = |index: usize| vram.map(|mb| mb[index]);
-        let bytes = |index: usize| mb(index).and_then(|mb| mb.checked_mul(MB.cast_signed()));
+        let mb = script.vram_mb();
+        let bytes = mb.map(|mb| mb?.checked_mul(MB.cast_signed()));
         let total = script.before.or(script.after).and_then(|reading| reading.total);
         json!({
             "QueueStart": script.span.map(|(start, _)| iso(start)),
@@ -173,13 +178,13 @@ impl Telling<'_> {
                 "Name": gpu(server),
                 "Type": server.device_kind,
                 "Index": server.device_index,
-                "VramFreeBefore": bytes(0),
-                "VramFreeAfter": bytes(1),
+                "VramFreeBefore": bytes[0],
+                "VramFreeAfter": bytes[1],
                 "VramTotal": total.and_then(|mb| mb.checked_mul(MB)),
-                "VramDelta": bytes(2),
-                "VramBeforeMB": mb(0),
-                "VramAfterMB": mb(1),
-                "VramDeltaMB": mb(2),
+                "VramDelta": bytes[2],
+                "VramBeforeMB": mb[0],
+                "VramAfterMB": mb[1],
+                "VramDeltaMB": mb[2],
             },
             "System": {"FallbackNotes": script.notes},
         })
@@ -208,10 +213,11 @@ impl Telling<'_> {
         self.scene.attempts.iter().map(|attempt| attempt.polls).sum()
     }
 
-    /// Its images; unknown where it made none.
+    /// Its images; unknown where it made a video alone.
     fn frame_count(&self) -> Option<u64> {
         let images = self.scene.outputs.iter().filter(|file| is_image(&file.path)).count();
-        Some(images as u64).filter(|count| *count > 0)
+        let in_video = images == 0 && super::video(self.scene).is_some();
+        (!in_video).then_some(images as u64)
     }
 
     fn floor(&self) -> Option<u64> {
@@ -245,3 +251,6 @@ fn unbounded(limit: u32) -> String {
 fn iso(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
