@@ -24,7 +24,6 @@ impl Run<'_> {
     pub(super) fn close(mut self, log: &Path, baselines: &[Past]) -> Exit {
         // What counts is whether it was asked for before the end.
         self.wait.drain();
-        self.record.interrupted = self.wait.interrupted();
         self.record.ended = self.clock.now();
         let generated = self.script.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
@@ -34,6 +33,7 @@ impl Run<'_> {
             let name = format!("comfyui-e2e-{}.zip", self.record.id);
             self.script.archive = Some(self.options.project_root.join("artifacts").join(name));
         }
+        self.look_for_interrupt();
         self.wait.journal.header("STEP 3: Validate Results");
         self.wait.journal.block(&script::results(&self.record.scenes));
         let vram = self.statistics(log, baselines);
@@ -90,7 +90,7 @@ impl Run<'_> {
             // An interrupt skips the rest of them and is seen below.
             let _ = self.before_metadata();
         }
-        self.record.interrupted = self.wait.interrupted();
+        self.look_for_interrupt();
         let mut text = self.write_metadata(vram, others);
         if is_project || self.script.story.is_some() {
             self.wait.journal.header("STEP 7: Artifact Metadata + UI Snapshot");
@@ -99,13 +99,19 @@ impl Run<'_> {
         }
         if helped && !self.record.interrupted {
             let _ = self.behind_metadata();
-            if self.wait.interrupted() {
-                self.record.interrupted = true;
+            self.look_for_interrupt();
+            if self.record.interrupted {
                 text = self.write_metadata(vram, others);
             }
         }
         self.copy_to_public();
         text
+    }
+
+    /// After an interrupt no archive comes, and none is told of.
+    fn look_for_interrupt(&mut self) {
+        self.record.interrupted = self.wait.interrupted();
+        self.script.archive.take_if(|_| self.record.interrupted);
     }
 
     fn before_metadata(&mut self) -> Result<(), Interrupted> {
@@ -181,7 +187,7 @@ impl Run<'_> {
     /// The archive of the finished folder; none after an interrupt. The code where one came
     /// meanwhile.
     fn archive(&mut self) -> Option<Exit> {
-        let target = self.script.archive.take().filter(|_| !self.record.interrupted)?;
+        let target = self.script.archive.take()?;
         let (wait, offset) = (&mut self.wait, self.clock.now().offset());
         let id = &self.record.id;
         let written =
