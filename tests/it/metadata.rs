@@ -44,6 +44,9 @@ fn no_key_is_missing_whatever_is_unknown() {
             assert!(document.get(key).is_some(), "{key} is missing: {document:#}");
         }
     }
+    for document in [&known, &unknown] {
+        assert_eq!(crate::project::validator::missing(document), [""; 0]);
+    }
     for part in ["Server", "QueueConfig", "Vram", "Aftermath", "Tool"] {
         assert_eq!(keys(&known[part]), keys(&unknown[part]), "{part}");
     }

@@ -1,5 +1,7 @@
 //! Every command line of the script's callers, in a project, with scenes of some polls.
 
+use serde_json::json;
+
 use super::bench::{Project, template};
 
 /// A line, and the begin of its `Queue policy:`.
@@ -49,7 +51,10 @@ const FAST: &str = "sceneRetries=1, historyMaxWait=360s, historyPollInterval=1s,
 fn work(lines: &[(&str, &str)]) {
     for (line, policy) in lines {
         let project = Project::new();
-        project.template(&template(0.6));
+        let mut graph = template(0.1);
+        graph["23"] = json!({"class_type": "Polled", "inputs": {"image": ["1", 0]}});
+        graph["2"]["inputs"]["image"] = json!(["23", 0]);
+        project.template(&graph);
         // The provider answers as ComfyUI would not; the health check has a URL that does.
         let (root, url) = (project.root(), project.server.url());
         let words: Vec<String> = line
@@ -70,8 +75,10 @@ fn work(lines: &[(&str, &str)]) {
         let broken =
             super::validator::broken(&project.read("run-summary.txt"), &project.metadata());
         assert!(broken.is_empty(), "{line}: {broken:?}");
-        let polls = project.metadata()["Scenes"][0]["HistoryAttempts"].as_u64().unwrap();
-        assert!(polls >= 3, "{line}: {polls} polls");
+        for scene in project.metadata()["Scenes"].as_array().unwrap() {
+            let polls = scene["HistoryAttempts"].as_u64().unwrap();
+            assert!(polls >= 3, "{line}: {polls} polls");
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 
 mod bench;
 mod lines;
-mod validator;
+mod unusual;
+pub mod validator;
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::stand_in::{Fault, graphs};
+use crate::stand_in::graphs;
 use crate::support::Folder;
 
 use bench::{HELPERS, Project, ROOT, template};
@@ -148,6 +149,12 @@ fn a_failed_scene_satisfies_the_validator_too() {
         .says("[Scene scene-002] ERROR: failed: node 2 FailOn: RuntimeError: ")
         .says("⚠ WAN I2V generation partially completed\n");
     satisfies(&project);
+    // It made nothing, which is known; what a video holds is not.
+    let frames = |scene: usize| {
+        let scene = &project.metadata()["Scenes"][scene];
+        [scene["FrameCount"].clone(), scene["MeetsFrameFloor"].clone()]
+    };
+    assert_eq!((frames(0), frames(1)), ([json!(null), json!(null)], [json!(0), json!(false)]));
     let vitest = project.notes().into_iter().find(|note| note.contains("run-vitests")).unwrap();
     assert!(vitest.contains("\t-Quick\t"), "{vitest}");
 }
@@ -162,16 +169,6 @@ fn without_retries_it_satisfies_the_validator() {
     assert!(summary.contains(" | SceneRetryBudget=unbounded | "), "{summary}");
     let story = &project.notes()[2];
     assert!(story.contains("\t--useMockLLM\t") && story.contains("LOCAL_LLM_SEED=42"), "{story}");
-}
-
-#[test]
-fn a_deadline_and_what_was_skipped_satisfy_it_too() {
-    let project = Project::new();
-    project.template(&template(60.0));
-    let words = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0", "-Scenes", "2"];
-    project.run("", &words).exits(4).says("HISTORY WARNING: no history was retrieved (maxWait)\n");
-    satisfies(&project);
-    assert_eq!(project.metadata()["Scenes"][0]["Telemetry"]["HistoryExitReason"], "maxWait");
 }
 
 #[test]
@@ -262,23 +259,6 @@ fn an_existing_story_takes_the_project_s_template() {
 }
 
 #[test]
-fn images_below_the_floor_are_told() {
-    let project = Project::new();
-    let mut graph = graphs::images("x", 5, 1);
-    graph["20"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
-    project.template(&graph);
-    project
-        .run("", &["-Scenes", "1"])
-        .exits(0)
-        .says("[Scene scene-001] WARNING: Frame count below floor (5/49)\n")
-        .says("Total frames copied: 6\n");
-    satisfies(&project);
-    let scene = &project.metadata()["Scenes"][0];
-    let frames = [&scene["FrameFloor"], &scene["FrameCount"], &scene["MeetsFrameFloor"]];
-    assert_eq!(frames, [&json!(49), &json!(5), &json!(false)]);
-}
-
-#[test]
 fn without_a_template_or_a_generator_nothing_is_run() {
     let project = Project::new();
     fs::remove_dir_all(project.root().join("workflows")).unwrap();
@@ -313,19 +293,4 @@ fn an_interrupt_ends_the_generator() {
         running.wait().exits(130).says("INTERRUPTED: no scene was run, exit 130 (interrupted)");
     assert!(!ran.stdout.contains("=== STEP 4"), "{ran}");
     assert!(!project.root().join("artifacts").exists());
-}
-
-#[test]
-fn a_server_that_fails_during_a_scene_leaves_a_note_with_its_line() {
-    let project = Project::new();
-    project.template(&template(0.6));
-    let running = project.start("", &["-Scenes", "1", "-VramSource", "comfyui"]);
-    assert!(project.server.wait_until_running(crate::scenes::SOON));
-    project.server.fail_next("GET /system_stats", usize::MAX, Fault::Status(500, "busy"));
-    running.wait().exits(0);
-    let scene = &project.metadata()["Scenes"][0];
-    let notes = &scene["Telemetry"]["System"]["FallbackNotes"];
-    let note = notes[0].as_str().expect("a note");
-    assert!(project.read("run-summary.txt").contains(note), "{note}");
-    assert!(scene["Telemetry"]["GPU"]["VramAfterMB"].is_null());
 }

@@ -1,7 +1,7 @@
 //! The rules by which the project's validator judges a run's summary and metadata, read anew from
 //! the two files alone.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Every rule that the files break.
 pub fn broken(summary: &str, metadata: &Value) -> Vec<String> {
@@ -43,6 +43,9 @@ pub fn broken(summary: &str, metadata: &Value) -> Vec<String> {
     for key in ["MappingPreflight", "ComfyUIStatus"] {
         rule(!blank(&metadata["HelperSummaries"][key]["Summary"]), key);
     }
+    for key in missing(metadata) {
+        rule(false, &key);
+    }
     let scenes = metadata["Scenes"].as_array().cloned().unwrap_or_default();
     rule(!scenes.is_empty(), "Scenes");
     for scene in &scenes {
@@ -78,8 +81,10 @@ fn broken_of_scene(scene: &Value, lines: &[&str]) -> Vec<String> {
         ("VRAMAfterMB=", &gpu["VramAfterMB"]),
         ("VRAMDeltaMB=", &gpu["VramDeltaMB"]),
     ] {
-        let said = limit(&part(name));
-        rule(said.is_some() && said == value.as_f64(), name);
+        // Memory that is not known is null there and not told here.
+        let told = limit(&part(name));
+        let may_be_unknown = name.starts_with("VRAM");
+        rule(told == value.as_f64() && (told.is_some() || may_be_unknown), name);
     }
     for (name, key) in [
         ("DoneMarkerDetected=", "DoneMarkerDetected"),
@@ -87,9 +92,11 @@ fn broken_of_scene(scene: &Value, lines: &[&str]) -> Vec<String> {
     ] {
         rule(Some(part(name)) == telemetry[key].as_bool().map(|it| it.to_string()), name);
     }
-    let mb = |key: &str| gpu[key].as_f64().unwrap_or(f64::NAN);
-    let delta = mb("VramDeltaMB") - (mb("VramAfterMB") - mb("VramBeforeMB"));
-    rule(delta.abs() <= 0.01, "the delta of the memory");
+    let mb = |key: &str| gpu[key].as_f64();
+    let delta = mb("VramAfterMB").zip(mb("VramBeforeMB")).map(|(after, before)| after - before);
+    rule(delta.is_some() == mb("VramDeltaMB").is_some(), "an unknown delta of the memory");
+    let off = delta.zip(mb("VramDeltaMB")).map_or(0.0, |(delta, told)| (told - delta).abs());
+    rule(off <= 0.01, "the delta of the memory");
     rule(!blank(&gpu["Name"]), "GPU.Name");
     let says = |text: &str| lines.iter().any(|line| line.contains(text));
     let is = |key: &str| scene[key].as_bool();
@@ -100,11 +107,6 @@ fn broken_of_scene(scene: &Value, lines: &[&str]) -> Vec<String> {
         rule(says(note.as_str().unwrap_or("\0")), "a fallback note without a line");
     }
     rule(scene["SceneRetryBudget"].is_number(), "SceneRetryBudget");
-    for (object, keys) in [(telemetry, TELEMETRY), (gpu, GPU), (&scene["Video"], VIDEO)] {
-        for key in keys.split(' ') {
-            rule(object.get(key).is_some(), key);
-        }
-    }
     for key in TELEMETRY.split(' ').skip(2).take(6) {
         rule(!telemetry[key].is_null(), &format!("{key} is null"));
     }
@@ -113,9 +115,56 @@ fn broken_of_scene(scene: &Value, lines: &[&str]) -> Vec<String> {
     broken
 }
 
+/// Every key of the script's document that is not there, known or not.
+pub fn missing(metadata: &Value) -> Vec<String> {
+    let of = |whole: &Value, parts: &[(&str, &str)]| {
+        let mut missing = Vec::new();
+        for (path, keys) in parts {
+            let part = whole.pointer(path).unwrap_or(&Value::Null);
+            let absent = keys.split(' ').filter(|key| part.get(key).is_none());
+            missing.extend(absent.map(|key| format!("{path}/{key} is missing")));
+        }
+        missing
+    };
+    let scenes = metadata["Scenes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of_scenes = scenes.iter().flat_map(|scene| of(scene, &SCENE));
+    of(metadata, &DOCUMENT).into_iter().chain(of_scenes).collect()
+}
+
+const DOCUMENT: [(&str, &str); 8] = [
+    (
+        "",
+        "RunId Timestamp RunDir Story Scenes QueueConfig VitestLogs VitestSummary Archive HelperSummaries",
+    ),
+    ("/Story", "Id Logline DirectorsVision Generator File StoryDir LLM HealthCheck Warnings"),
+    ("/Story/HealthCheck", "Url Override Status Models Error Timestamp Skipped SkipReason"),
+    (
+        "/QueueConfig",
+        "SceneRetryBudget HistoryMaxWaitSeconds HistoryPollIntervalSeconds HistoryMaxAttempts PostExecutionTimeoutSeconds",
+    ),
+    ("/VitestLogs", "ComfyUI E2E Scripts ResultsJson"),
+    ("/HelperSummaries", "MappingPreflight ComfyUIStatus"),
+    ("/HelperSummaries/MappingPreflight", "Summary Log"),
+    ("/HelperSummaries/ComfyUIStatus", "Summary Log"),
+];
+const SCENE: [(&str, &str); 6] = [
+    (
+        "/HistoryConfig",
+        "MaxWaitSeconds PollIntervalSeconds MaxAttempts PostExecutionTimeoutSeconds",
+    ),
+    ("/Telemetry", TELEMETRY),
+    (
+        "/Telemetry/GPU",
+        "Name Type Index VramFreeBefore VramFreeAfter VramTotal VramDelta VramBeforeMB VramAfterMB VramDeltaMB",
+    ),
+    ("/Telemetry/System", "FallbackNotes"),
+    ("/Video", "Path DurationSeconds Status UpdatedAt Error"),
+    (
+        "",
+        "SceneId SceneTitle SceneSummary Prompt NegativePrompt FrameFloor FrameCount DurationSeconds FramePrefix HistoryPath Success MeetsFrameFloor HistoryRetrieved HistoryAttempts Warnings Errors AttemptsRun Requeued KeyframeSource StoryTitle StorySummary StoryMood StoryExpectedFrames StoryCameraMovement HistoryAttemptLimit SceneRetryBudget HistoryConfig Telemetry Video",
+    ),
+];
 const TELEMETRY: &str = "QueueStart QueueEnd DurationSeconds MaxWaitSeconds PollIntervalSeconds HistoryAttempts HistoryAttemptLimit HistoryExitReason HistoryPostExecutionTimeoutReached PostExecutionTimeoutSeconds ExecutionSuccessDetected ExecutionSuccessAt SceneRetryBudget DoneMarkerDetected DoneMarkerWaitSeconds DoneMarkerPath ForcedCopyTriggered ForcedCopyDebugPath GPU System";
-const GPU: &str = "Name Type Index VramFreeBefore VramFreeAfter VramTotal VramDelta VramBeforeMB VramAfterMB VramDeltaMB";
-const VIDEO: &str = "Path DurationSeconds Status UpdatedAt Error";
 
 fn after(text: &str, start: &str) -> Option<String> {
     let rest = text.split_once(start)?.1;
@@ -135,4 +184,67 @@ fn limit(text: &str) -> Option<f64> {
 
 fn blank(value: &Value) -> bool {
     value.as_str().is_none_or(|text| text.trim().is_empty())
+}
+
+/// What a run must not leave: each change to a good pair of files breaks a rule.
+#[test]
+fn each_rule_finds_what_breaks_it() {
+    let project = super::bench::Project::new();
+    let mut graph = crate::stand_in::graphs::images("x", 5, 1);
+    graph["20"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    project.template(&graph);
+    project.run("", &["-Scenes", "1", "-SceneHistoryMaxAttempts", "9"]).exits(0);
+    let (summary, metadata) = (project.read("run-summary.txt"), project.metadata());
+    assert_eq!(broken(&summary, &metadata), [""; 0]);
+    for (from, to) in [
+        ("Story ready:", "Story:"),
+        ("Story logline:", "Logline:"),
+        ("Vitest comfyUI exitCode=", "Vitest exitCode="),
+        ("Vitest e2e exitCode=", "Vitest exitCode="),
+        ("Vitest scripts exitCode=", "Vitest exitCode="),
+        ("## Artifact Index", "Artifact Index"),
+        ("Total frames copied: 6", "Total frames copied: 0"),
+        ("sceneRetries=1", "sceneRetries=unbounded"),
+        ("historyMaxWait=600s", "historyMaxWait=60s"),
+        ("historyPollInterval=2s", "historyPollInterval=1s"),
+        ("historyMaxAttempts=9", "historyMaxAttempts=unbounded"),
+        ("postExecutionTimeout=30s", "postExecutionTimeout=3s"),
+        ("Telemetry: ", "Told: "),
+        ("pollLimit=9", "pollLimit=unbounded"),
+        ("SceneRetryBudget=1", "SceneRetryBudget=0"),
+        ("DoneMarkerWaitSeconds=0s", "DoneMarkerWaitSeconds=1s"),
+        ("DoneMarkerDetected=false", "DoneMarkerDetected=true"),
+        ("ForcedCopyTriggered=false", "ForcedCopyTriggered=true"),
+        ("VRAMBeforeMB=", "VRAMBeforeMB=1"),
+        ("VRAMAfterMB=", "VRAMAfterMB=1"),
+        ("VRAMDeltaMB=", "VRAMDeltaMB=1"),
+        ("WARNING: Frame count below floor", "Frame count below floor"),
+        ("[Scene scene-001]", "[scene-001]"),
+    ] {
+        assert!(summary.contains(from), "{from}: {summary}");
+        assert_ne!(broken(&summary.replace(from, to), &metadata), [""; 0], "{from}");
+    }
+    for (path, value) in [
+        ("/QueueConfig/SceneRetryBudget", json!(0)),
+        ("/Story/Id", json!(" ")),
+        ("/VitestLogs/Scripts", json!(null)),
+        ("/HelperSummaries/ComfyUIStatus/Summary", json!(null)),
+        ("/Scenes", json!([])),
+        ("/Scenes/0/SceneRetryBudget", json!(null)),
+        ("/Scenes/0/HistoryRetrieved", json!(false)),
+        ("/Scenes/0/Success", json!(false)),
+        ("/Scenes/0/Video", json!({})),
+        ("/Scenes/0/Telemetry/DurationSeconds", json!(null)),
+        ("/Scenes/0/Telemetry/HistoryExitReason", json!(null)),
+        ("/Scenes/0/Telemetry/ExecutionSuccessAt", json!(null)),
+        ("/Scenes/0/Telemetry/DoneMarkerWaitSeconds", json!(null)),
+        ("/Scenes/0/Telemetry/GPU/Name", json!("")),
+        ("/Scenes/0/Telemetry/GPU/VramBeforeMB", json!(null)),
+        ("/Scenes/0/Telemetry/GPU/VramDeltaMB", json!(0.5)),
+        ("/Scenes/0/Telemetry/System/FallbackNotes", json!(["never told"])),
+    ] {
+        let mut changed = metadata.clone();
+        *changed.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
+        assert_ne!(broken(&summary, &changed), [""; 0], "{path}");
+    }
 }

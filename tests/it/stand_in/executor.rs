@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::config::Version;
 use super::graph::{self, Node};
 use super::messages::{self, Failure};
-use super::world::{Prompt, World};
+use super::world::{Prompt, State, World};
 use super::{files, png};
 
 /// Works until the stand-in is dropped.
@@ -158,6 +158,7 @@ impl<'a> Run<'a> {
                 self.world.change(|state| state.memory.models += node.megabytes(0.0));
                 self.hold(node, 0, node.number("seconds", 0.0)).unwrap_or(Outcome::Done(None))
             }
+            "Polled" => self.until_polled(),
             "FailAlways" => Outcome::Failed("RuntimeError", text("message") + "\n"),
             "FailOn" if text("text") == text("fail") => {
                 Outcome::Failed("RuntimeError", "as it was told\n".to_owned())
@@ -179,6 +180,15 @@ impl<'a> Run<'a> {
                 }),
             _ => Outcome::Done(None),
         }
+    }
+
+    /// Ends once its prompt was asked for three times, so that no scene is over at the first poll.
+    fn until_polled(&self) -> Outcome {
+        let route = format!("GET /history/{}", self.prompt.id);
+        let gone = |state: &State| state.closed || state.epoch != self.epoch;
+        self.world
+            .wait_until(Duration::from_secs(20), |state| gone(state) || state.asked(&route) >= 3);
+        if self.world.look(gone) { Outcome::Dropped } else { Outcome::Done(None) }
     }
 
     /// Holds memory for a time: how the node ended if it was not to its end. An interrupt is

@@ -42,6 +42,7 @@ const CLASSES: &[Class] = &[
     Class::plain("FailAlways", &["IMAGE"]),
     Class::plain("FailOnce", &["IMAGE"]),
     Class::plain("FailOn", &["IMAGE"]),
+    Class::plain("Polled", &["IMAGE"]),
     Class::plain("OutOfMemory", &["IMAGE"]),
     Class::plain("Note", &[]),
     Class::plain("CLIPTextEncode", &["CONDITIONING"]),

@@ -1,0 +1,141 @@
+//! Runs in which something is not known, or not there: the validator is satisfied all the same.
+
+use serde_json::json;
+
+use super::bench::{Project, template};
+use super::{satisfies, validator};
+use crate::stand_in::{Fault, graphs};
+
+#[test]
+fn what_is_known_is_told_but_for_credentials() {
+    let project = Project::new();
+    project.run("", &["-Scenes", "1"]).exits(0);
+    let gpu = &project.metadata()["Scenes"][0]["Telemetry"]["GPU"];
+    assert_eq!((&gpu["VramBeforeMB"], &gpu["VramDeltaMB"]), (&json!(22_436), &json!(0)));
+    let llm = &project.metadata()["Story"]["LLM"];
+    assert_eq!(llm["providerUrl"], "http://127.0.0.1:1234/v1");
+    for file in ["artifact-metadata.json", "run-summary.txt"] {
+        assert!(!project.read(file).contains("s3cret"), "{file}");
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_and_what_was_skipped_satisfy_it_too() {
+    let project = Project::new();
+    project.template(&template(60.0));
+    let running = project.start("", &["-Scenes", "2", "-MaxWaitSeconds", "3"]);
+    running.until_it_says("[Scene scene-001] Wan2 prompt queued");
+    project.server.stop_listening();
+    running.wait().exits(3).says("[Scene scene-002] ERROR: skipped: server gone\n");
+    satisfies(&project);
+    let metadata = project.metadata();
+    let [gone, skipped] = [0, 1].map(|n| &metadata["Scenes"][n]["Telemetry"]);
+    // The one before was known, the one after never came.
+    let gpu = [&gone["GPU"]["VramBeforeMB"], &gone["GPU"]["VramAfterMB"]];
+    assert_eq!(gpu, [&json!(22_436), &json!(null)]);
+    assert_eq!(gone["System"]["FallbackNotes"].as_array().unwrap().len(), 1);
+    assert_eq!((&skipped["QueueStart"], &skipped["HistoryAttempts"]), (&json!(null), &json!(0)));
+    assert!(skipped["GPU"]["VramBeforeMB"].is_null());
+}
+
+#[test]
+fn a_device_that_tells_no_free_memory_satisfies_it_too() {
+    let project = Project::new();
+    let device = r#"{"name": "old", "type": "cuda", "index": 0, "vram_used": 104857600}"#;
+    let body = format!(r#"{{"system": {{}}, "devices": [{device}]}}"#);
+    project.server.fail_next("GET /system_stats", usize::MAX, Fault::Body(body));
+    project
+        .run("", &["-Scenes", "1"])
+        .exits(0)
+        .says("WARNING: the free memory after the scene is not known (no figure of it)\n");
+    satisfies(&project);
+    let telemetry = &project.metadata()["Scenes"][0]["Telemetry"];
+    assert_eq!(telemetry["System"]["FallbackNotes"].as_array().unwrap().len(), 2);
+    assert!(telemetry["GPU"]["VramFreeBefore"].is_null());
+}
+
+#[test]
+fn a_history_that_cannot_be_read_satisfies_it_too() {
+    let project = Project::new();
+    project.server.fail_next("GET /history/", usize::MAX, Fault::Status(500, "out of order"));
+    let words = ["-Scenes", "1", "-SceneHistoryMaxAttempts", "1"];
+    project.run("", &words).exits(6).says("no history was retrieved (attemptLimit)\n");
+    satisfies(&project);
+    let scene = &project.metadata()["Scenes"][0];
+    assert_eq!([&scene["HistoryRetrieved"], &scene["HistoryPath"]], [&json!(false), &json!(null)]);
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn an_interrupted_attempt_has_nothing_of_the_one_before_it() {
+    let project = Project::new();
+    let mut graph = template(60.0);
+    graph["23"] = json!({"class_type": "FailOnce", "inputs": {"image": ["1", 0], "message": "x"}});
+    graph["2"]["inputs"]["image"] = json!(["23", 0]);
+    project.template(&graph);
+    let running = project.start("", &["-Scenes", "1"]);
+    running.until_it_says("trying again (1 of 1)");
+    assert!(project.server.wait_until(crate::scenes::SOON, |state| state.executed == 2));
+    crate::signals::ctrl_c(&running);
+    let ran = running.wait().exits(130);
+    let metadata = project.metadata();
+    let scene = &metadata["Scenes"][0];
+    assert_eq!((&scene["HistoryRetrieved"], &scene["AttemptsRun"]), (&json!(false), &json!(2)));
+    assert_eq!(scene["Telemetry"]["HistoryExitReason"], "unknown");
+    // No archive comes, and none is told of.
+    assert!(metadata["Archive"].is_null() && !ran.stdout.contains("Archive: "), "{ran}");
+    // The helpers were not run; the other rules hold.
+    let broken = validator::broken(&project.read("run-summary.txt"), &metadata);
+    assert!(broken.iter().all(|rule| rule.starts_with("Vitest ")), "{broken:?}");
+}
+
+#[test]
+fn images_are_held_against_the_floor() {
+    let project = Project::new();
+    let mut graph = graphs::images("x", 5, 1);
+    graph["20"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    project.template(&graph);
+    project
+        .run("", &["-Scenes", "1"])
+        .exits(0)
+        .says("[Scene scene-001] WARNING: Frame count below floor (5/49)\n")
+        .says("Total frames copied: 6\n");
+    satisfies(&project);
+    let scene = &project.metadata()["Scenes"][0];
+    let frames = [&scene["FrameFloor"], &scene["FrameCount"], &scene["MeetsFrameFloor"]];
+    assert_eq!(frames, [&json!(49), &json!(5), &json!(false)]);
+
+    let project = Project::new();
+    graph["1"]["inputs"]["batch_size"] = json!(49);
+    project.template(&graph);
+    let ran = project.run("", &["-Scenes", "1"]).exits(0).says("Files generated: 1\n");
+    assert!(!ran.stdout.contains("below floor"), "{ran}");
+    satisfies(&project);
+    let scene = &project.metadata()["Scenes"][0];
+    assert_eq!([&scene["FrameCount"], &scene["MeetsFrameFloor"]], [&json!(49), &json!(true)]);
+}
+
+#[test]
+fn a_server_that_fails_during_a_scene_leaves_a_note_with_its_line() {
+    let project = Project::new();
+    project.template(&template(0.6));
+    let running = project.start("", &["-Scenes", "1", "-VramSource", "comfyui"]);
+    assert!(project.server.wait_until_running(crate::scenes::SOON));
+    project.server.fail_next("GET /system_stats", usize::MAX, Fault::Status(500, "busy"));
+    running.wait().exits(0);
+    let scene = &project.metadata()["Scenes"][0];
+    let notes = &scene["Telemetry"]["System"]["FallbackNotes"];
+    let note = notes[0].as_str().expect("a note");
+    assert!(project.read("run-summary.txt").contains(note), "{note}");
+    assert!(scene["Telemetry"]["GPU"]["VramAfterMB"].is_null());
+}
+
+#[test]
+fn a_deadline_satisfies_it_too() {
+    let project = Project::new();
+    project.template(&template(60.0));
+    let words = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0", "-Scenes", "2"];
+    project.run("", &words).exits(4).says("HISTORY WARNING: no history was retrieved (maxWait)\n");
+    satisfies(&project);
+    assert_eq!(project.metadata()["Scenes"][0]["Telemetry"]["HistoryExitReason"], "maxWait");
+}
