@@ -74,7 +74,9 @@ fn a_planted_curve_is_told_to_the_megabyte() {
         .complains("vram.log\n");
     // The block is a function of the log that was kept.
     let again = folder.run(&["summary", "vram.log"]).exits(0);
-    assert_eq!(ran.stderr, again.stdout);
+    // A loaded machine is late now and then, and a warning of that stands before it.
+    let block = ran.stderr.find(BLOCK).expect("a block");
+    assert_eq!(ran.stderr[block..], again.stdout);
 }
 
 #[test]
