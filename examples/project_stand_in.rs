@@ -2,23 +2,45 @@
 //! the project's scripts would.
 //!
 //! Its first word says which of the two it is. `STAND_IN_NOTES` names the file for its notes, and
-//! `STAND_IN_WAY` what it does differently: `SCRIPT:fail`, `SCRIPT:hang`, `SCRIPT:nothing` or
-//! `SCRIPT:few`.
+//! `STAND_IN_WAY` what it does differently: `SCRIPT:fail`, `SCRIPT:hang`, `SCRIPT:nothing`,
+//! `SCRIPT:few`, `SCRIPT:flood` (it prints much), or `SCRIPT:started` (it hangs, and so does what it
+//! started, which is deaf to signals, holds the output open and, while it lives, the lock of the
+//! file beside the notes).
 
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
+
+/// Whoever left it behind: it does not stay for ever.
+const LONGEST: Duration = Duration::from_secs(120);
+/// The word of what was started by one that hangs.
+const STARTED: &str = "started";
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
     let script = words.iter().find_map(|word| script(word)).unwrap_or_default();
     note(&words);
+    if words == [STARTED] {
+        return hold();
+    }
     println!("stand-in of {script}");
     match way(&script).as_str() {
         "fail" => std::process::exit(3),
-        "hang" => std::thread::sleep(Duration::from_secs(600)),
+        "hang" => std::thread::sleep(LONGEST),
+        "started" => {
+            let mut started = Command::new(env::current_exe().expect("its own path"));
+            started.arg(STARTED).status().expect("a start");
+        }
+        "flood" => {
+            let line = format!("{}\n", "x".repeat(1023));
+            for _ in 0..1024 {
+                print!("{line}");
+                eprint!("{line}");
+            }
+        }
         "nothing" => return,
         _ => {}
     }
@@ -39,6 +61,16 @@ fn main() {
         }
         _ => {}
     }
+}
+
+fn hold() {
+    ctrlc::set_handler(|| {}).expect("a handler");
+    let path =
+        Path::new(&env::var("STAND_IN_NOTES").expect("STAND_IN_NOTES")).with_extension("lock");
+    let lock = fs::File::create(path).expect("the lock's file");
+    lock.lock().expect("the lock");
+    note(&["locked".to_owned()]);
+    std::thread::sleep(LONGEST);
 }
 
 /// The name of the script that a word is the path of.

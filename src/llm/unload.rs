@@ -58,7 +58,7 @@ impl Unload {
 /// Unloads LM Studio's models, if any is loaded, and waits until they are gone and their memory is
 /// free: 30 s for the program `lms`, whose output goes to `log`, 30 s for the models and 10 s for
 /// the memory at most. `free` gives the MB that are free on the card, if that is known; `pause`
-/// waits. Whatever fails is in the value.
+/// waits, as a child's end wants it. Whatever fails is in the value.
 ///
 /// # Errors
 /// What `pause` gave.

@@ -1,15 +1,20 @@
 //! A program of the project's, run to its end with its output in a file.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long what was asked to end has for it.
+use crate::text::clean;
+
+/// How long what was asked to end has for it, and once more after it was killed.
 const GRACE: Duration = Duration::from_secs(2);
 /// The longest pause between two looks at whether it has ended.
 const LOOK: Duration = Duration::from_millis(250);
+/// The pause while it is being ended.
+const SHORT: Duration = Duration::from_millis(20);
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +28,9 @@ pub enum Ended {
 }
 
 /// Runs a command, its output and errors in `log`: not in a pipe, which a process that it leaves
-/// behind would hold open. Past `limit` its whole tree is ended. `pause` is how the caller waits.
+/// behind would hold open. Past `limit` its whole tree is ended: asked first, killed 2 s later.
+/// `pause` is how the caller waits: it waits the whole time, and its error says that somebody wants
+/// an end meanwhile.
 ///
 /// # Errors
 /// What `pause` said, once the tree is ended.
@@ -35,7 +42,7 @@ pub fn run<E>(
 ) -> Result<Ended, E> {
     let mut child = match start(&mut command, log) {
         Ok(child) => child,
-        Err(error) => return Ok(Ended::NotStarted(error.to_string())),
+        Err(why) => return Ok(Ended::NotStarted(why)),
     };
     let until = Instant::now() + limit;
     let mut look = Duration::from_millis(5);
@@ -59,29 +66,46 @@ pub fn run<E>(
     }
 }
 
-fn start(command: &mut Command, log: &Path) -> io::Result<Child> {
-    if let Some(folder) = log.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let log = File::create(log)?;
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+fn start(command: &mut Command, log: &Path) -> Result<Child, String> {
+    let created = log.parent().map_or(Ok(()), fs::create_dir_all);
+    let files =
+        created.and_then(|()| File::create(log)).and_then(|log| Ok((log.try_clone()?, log)));
+    let (output, errors) = files.map_err(|error| format!("{}: {error}", log.display()))?;
+    command.stdin(Stdio::null()).stdout(output).stderr(errors);
     own_group(command);
-    command.spawn()
+    command.spawn().map_err(|error| refusal(command, &error))
 }
 
-/// Asks the tree to end, and ends it. The reason of a pause that was cut short is handed on.
-fn end<E>(child: &mut Child, pause: &mut impl FnMut(Duration) -> Result<(), E>) -> Result<(), E> {
-    ask(child);
-    let until = Instant::now() + GRACE;
-    let mut cut_short = Ok(());
-    while cut_short.is_ok() && Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
-        cut_short = pause(Duration::from_millis(20));
+/// Why it was not started. A `.cmd` cannot be given every argument: the one that it cannot is named.
+fn refusal(command: &Command, error: &io::Error) -> String {
+    let odd = |word: &&OsStr| word.to_string_lossy().contains(char::is_control);
+    match command.get_args().find(odd) {
+        Some(word) if error.kind() == io::ErrorKind::InvalidInput => {
+            let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+            let (program, word) = (program.to_string_lossy(), word.to_string_lossy());
+            format!("{program} cannot be given the argument '{}': {error}", clean(&word))
+        }
+        _ => error.to_string(),
     }
-    // What it started may go on though it has ended itself.
-    kill(child);
-    // Not waited for: what the system cannot end at once holds up nobody.
-    let _ = child.try_wait();
-    cut_short
+}
+
+/// Ends the tree, at most some seconds long. What a pause said meanwhile is handed on, the first.
+fn end<E>(child: &mut Child, pause: &mut impl FnMut(Duration) -> Result<(), E>) -> Result<(), E> {
+    let mut said = Ok(());
+    end_tree(child, &mut |is_over| {
+        let until = Instant::now() + GRACE;
+        while !is_over() {
+            if Instant::now() >= until {
+                return false;
+            }
+            let paused = pause(SHORT);
+            if said.is_ok() {
+                said = paused;
+            }
+        }
+        true
+    });
+    said
 }
 
 fn code(status: ExitStatus) -> i32 {
@@ -89,13 +113,14 @@ fn code(status: ExitStatus) -> i32 {
 }
 
 #[cfg(unix)]
-use unix::{ask, kill, own_group, signal};
+use unix::{end_tree, own_group, signal};
 
 #[cfg(unix)]
 mod unix {
     use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::{Child, Command, ExitStatus};
 
+    use nix::errno::Errno;
     use nix::sys::signal::{Signal, killpg};
     use nix::unistd::Pid;
 
@@ -104,18 +129,19 @@ mod unix {
         command.process_group(0);
     }
 
-    pub fn ask(child: &Child) {
-        send(child, Signal::SIGTERM);
-    }
-
-    pub fn kill(child: &Child) {
-        send(child, Signal::SIGKILL);
-    }
-
-    fn send(child: &Child, signal: Signal) {
-        if let Ok(group) = i32::try_from(child.id()) {
-            // All of it may have ended meanwhile.
-            let _ = killpg(Pid::from_raw(group), signal);
+    /// `within` waits until it is so, for the time that there is: whether it is.
+    pub fn end_tree(child: &mut Child, within: &mut impl FnMut(&mut dyn FnMut() -> bool) -> bool) {
+        let Ok(id) = i32::try_from(child.id()) else { return };
+        let group = Pid::from_raw(id);
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            let _ = killpg(group, signal);
+            // Of the child nothing is left once it is waited for; what it started may go on.
+            let mut is_gone = || {
+                !matches!(child.try_wait(), Ok(None)) && killpg(group, None) == Err(Errno::ESRCH)
+            };
+            if within(&mut is_gone) {
+                return;
+            }
         }
     }
 
@@ -125,34 +151,38 @@ mod unix {
 }
 
 #[cfg(not(unix))]
-use windows::{ask, kill, own_group, signal};
+use windows::{end_tree, own_group, signal};
 
 #[cfg(not(unix))]
 mod windows {
     use std::os::windows::process::CommandExt;
     use std::process::{Child, Command, ExitStatus, Stdio};
 
+    const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+
     /// Neither a console window nor the console's Ctrl-C.
     pub fn own_group(command: &mut Command) {
-        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
         const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
         command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
     }
 
-    /// What has no window does not hear it.
-    pub fn ask(_: &Child) {}
-
-    pub fn kill(child: &mut Child) {
+    /// What has no window hears nobody ask. `within` waits until it is so, for the time that there
+    /// is: whether it is.
+    pub fn end_tree(child: &mut Child, within: &mut impl FnMut(&mut dyn FnMut() -> bool) -> bool) {
         let taskkill = Command::new("taskkill")
             .args(["/T", "/F", "/PID", &child.id().to_string()])
+            .creation_flags(CREATE_NO_WINDOW)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .status();
-        if !taskkill.is_ok_and(|status| status.success()) {
-            // It may have ended by itself.
-            let _ = child.kill();
+            .spawn();
+        // First: with the child gone, nobody would know what it has started.
+        if let Ok(mut taskkill) = taskkill {
+            within(&mut || !matches!(taskkill.try_wait(), Ok(None)));
         }
+        // It may have ended meanwhile.
+        let _ = child.kill();
+        within(&mut || !matches!(child.try_wait(), Ok(None)));
     }
 
     pub fn signal(_: ExitStatus) -> i32 {
@@ -185,14 +215,6 @@ mod tests {
         }
     }
 
-    /// Whether the process of that id lives.
-    fn lives(id: &str) -> bool {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", id.trim())) else {
-            return false;
-        };
-        !stat.contains(") Z ")
-    }
-
     #[test]
     fn its_code_and_all_that_it_said() {
         let log = folder("code").join("steps/a.log");
@@ -206,25 +228,20 @@ mod tests {
     }
 
     #[test]
-    fn past_its_limit_its_tree_is_ended_deaf_grandchildren_too() {
-        let folder = folder("limit");
-        let id = folder.join("id");
-        let script = format!(
-            "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & echo $! > {}; wait; sleep 60",
-            id.display()
-        );
-        let begun = Instant::now();
-        let ended =
-            run(shell(&script), &folder.join("a.log"), Duration::from_millis(300), &mut wait());
-        assert_eq!(ended.unwrap(), Ended::TimedOut);
-        assert!(begun.elapsed() < Duration::from_secs(20), "it hangs");
-        let id = std::fs::read_to_string(id).unwrap();
-        // Killed; it is gone as soon as its new parent has noticed.
-        let until = Instant::now() + Duration::from_secs(10);
-        while lives(&id) && Instant::now() < until {
-            std::thread::yield_now();
-        }
-        assert!(!lives(&id), "a grandchild goes on");
+    fn what_is_ended_has_time_for_its_own_end_and_no_more() {
+        let log = folder("grace").join("a.log");
+        // The shell is told at once and goes; what it started takes a while, and another is deaf.
+        let script =
+            "(trap 'sleep 0.3; echo bye; exit' TERM; echo one; while :; do sleep 0.05; done) &
+                      (trap '' TERM; echo two; while :; do sleep 1; done) & wait";
+        let text = || std::fs::read_to_string(&log).unwrap_or_default();
+        let ended = run(shell(script), &log, Duration::from_secs(60), &mut |time| {
+            std::thread::sleep(time);
+            let ready = text().contains("one") && text().contains("two");
+            if ready { Err("interrupted") } else { Ok(()) }
+        });
+        assert_eq!(ended, Err("interrupted"));
+        assert!(text().contains("bye"), "{}", text());
     }
 
     #[test]
@@ -234,19 +251,5 @@ mod tests {
         let ended = run(shell("sleep 5 & exit 0"), &log, Duration::from_secs(60), &mut wait());
         assert_eq!(ended.unwrap(), Ended::Code(0));
         assert!(begun.elapsed() < Duration::from_secs(4));
-    }
-
-    #[test]
-    fn a_wait_that_is_cut_short_ends_it() {
-        let log = folder("cut").join("a.log");
-        let begun = Instant::now();
-        let mut left = 3;
-        let ended = run(shell("sleep 60"), &log, Duration::from_secs(60), &mut |time| {
-            left -= 1;
-            std::thread::sleep(time);
-            if left > 0 { Ok(()) } else { Err("interrupted") }
-        });
-        assert_eq!(ended, Err("interrupted"));
-        assert!(begun.elapsed() < Duration::from_secs(20));
     }
 }

@@ -88,7 +88,7 @@ impl Run<'_> {
             of: Some(step.limit),
         }));
         let log = step.log(folder);
-        let ended = child::run(command, &log, step.limit, &mut |time| wait.pause(time));
+        let ended = child::run(command, &log, step.limit, &mut |time| wait.linger_then_check(time));
         wait.journal.set_live(None);
         let ended = ended?;
         let trouble = match &ended {
@@ -182,7 +182,8 @@ impl Run<'_> {
             since: Instant::now(),
             of: Some(generator::LIMIT),
         }));
-        let ended = child::run(command, &log, generator::LIMIT, &mut |time| wait.pause(time));
+        let mut pause = |time| wait.linger_then_check(time);
+        let ended = child::run(command, &log, generator::LIMIT, &mut pause);
         wait.journal.set_live(None);
         Ok(match Generator::trouble(&ended?, &output, &log) {
             Some(why) => Err(why),
@@ -212,7 +213,8 @@ impl Run<'_> {
         let log: PathBuf = self.folder.join("steps").join("lms-unload.log");
         let (gpu, wait) = (self.options.sampling.gpu, &mut self.wait);
         let free = || client.system_stats().ok()?.devices.get(gpu)?.memory?.free;
-        let unload = llm::unload(&self.options.llm, &log, free, &mut |time| wait.pause(time))?;
+        let mut pause = |time| wait.linger_then_check(time);
+        let unload = llm::unload(&self.options.llm, &log, free, &mut pause)?;
         self.wait.journal.block(&unload.lines());
         Ok(())
     }

@@ -73,6 +73,16 @@ impl Wait {
         self.receive(Instant::now() + time, |_| false);
     }
 
+    /// The same, and says then whether somebody has asked for the end: for what has to be ended
+    /// itself, which takes its time.
+    ///
+    /// # Errors
+    /// [`Interrupted`], after the time.
+    pub fn linger_then_check(&mut self, time: Duration) -> Result<(), Interrupted> {
+        self.linger(time);
+        self.check()
+    }
+
     /// Takes what has arrived, without waiting: between calls, and between chunks of a transfer.
     ///
     /// # Errors

@@ -3,9 +3,11 @@
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::scenes::SOON;
 use crate::stand_in::{Config, StandIn, graphs};
 use crate::support::{Folder, Ran, Running};
 
@@ -95,6 +97,27 @@ impl Project {
     pub fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("notes.txt")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until what a stand-in has started holds its lock.
+    #[track_caller]
+    pub fn wait_for_what_it_started(&self) {
+        let until = Instant::now() + SOON;
+        while !self.notes().iter().any(|note| note.starts_with("locked\t")) {
+            assert!(Instant::now() < until, "nothing was started: {:?}", self.notes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Fails the test if that goes on. What was killed is gone once the system has noticed.
+    #[track_caller]
+    pub fn nothing_is_left(&self) {
+        let lock = fs::File::open(self.folder.path().join("notes.lock")).unwrap();
+        let until = Instant::now() + SOON;
+        while lock.try_lock().is_err() {
+            assert!(Instant::now() < until, "what a program started goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The newest run's folder.

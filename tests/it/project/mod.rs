@@ -1,6 +1,7 @@
 //! A project laid out like the script's: its story, its helpers, its readers.
 
 mod bench;
+mod child;
 mod lines;
 mod unusual;
 pub mod validator;
@@ -276,21 +277,4 @@ fn the_archive_fails_with_one_line() {
     drop(folder);
     fs::write(project.root().join("artifacts"), "in the way").unwrap();
     project.run("", &["-Scenes", "1"]).exits(0).says("WARNING: no archive: ");
-}
-
-#[test]
-#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn an_interrupt_ends_the_generator() {
-    let project = Project::new();
-    let running = project.start("generate-story-scenes.ts:hang", &[]);
-    running.until_it_says("=== STEP 1: Generate Story ===");
-    let until = std::time::Instant::now() + crate::scenes::SOON;
-    while project.notes().len() < 3 && std::time::Instant::now() < until {
-        std::thread::yield_now();
-    }
-    crate::signals::ctrl_c(&running);
-    let ran =
-        running.wait().exits(130).says("INTERRUPTED: no scene was run, exit 130 (interrupted)");
-    assert!(!ran.stdout.contains("=== STEP 4"), "{ran}");
-    assert!(!project.root().join("artifacts").exists());
 }
