@@ -63,9 +63,11 @@ fn is_program(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
+/// Of what the Store installed, PowerShell among it, the PATH has aliases: they can be started, but
+/// not be followed.
 #[cfg(not(unix))]
 fn is_program(file: &Path) -> bool {
-    file.is_file()
+    std::fs::symlink_metadata(file).is_ok_and(|it| !it.is_dir())
 }
 
 #[cfg(test)]
