@@ -34,7 +34,8 @@ impl Template {
     /// else its `workflowJson`; else `workflows/video_wan2_2_5B_ti2v.json`.
     ///
     /// # Errors
-    /// There is none, or the settings are no JSON: one line that says where was looked.
+    /// There is none, or the settings are no JSON or hold something else there: one line that names
+    /// the file and the key, or says where was looked.
     pub fn of_project(root: &Path) -> Result<Self, String> {
         let settings = root.join(SETTINGS);
         if settings.is_file()
@@ -67,15 +68,19 @@ fn of_settings(file: &Path) -> Result<Option<Template>, String> {
         ),
         (&value["workflowJson"], "workflowJson"),
     ];
-    let found = keys.into_iter().find_map(|(value, key)| {
-        let text = value.as_str().filter(|text| !text.trim().is_empty())?;
-        Some(Template {
-            name: format!("{name} ({key})"),
-            file: file.to_owned(),
-            text: text.to_owned(),
-        })
-    });
-    Ok(found)
+    for (value, key) in keys {
+        let text = match value {
+            Value::String(text) if !text.trim().is_empty() => text.to_owned(),
+            Value::String(_) | Value::Null => continue,
+            _ => {
+                return Err(format!(
+                    "{name} ({key}): no text: the workflow's JSON is a string here"
+                ));
+            }
+        };
+        return Ok(Some(Template { name: format!("{name} ({key})"), file: file.to_owned(), text }));
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -104,6 +109,8 @@ mod tests {
         assert!(name.ends_with("localGenSettings.json (workflowProfiles.wan-i2v.workflowJson)"));
         write(SETTINGS, "{");
         assert!(found().unwrap_err().contains("localGenSettings.json: not JSON: "));
+        write(SETTINGS, "{\"workflowJson\": {\"1\": {}}}");
+        assert!(found().unwrap_err().contains("localGenSettings.json (workflowJson): no text: "));
         fs::remove_dir_all(&root).unwrap();
     }
 }
