@@ -13,6 +13,8 @@ use crate::options::LlmOptions;
 /// How long a story may take.
 pub const LIMIT: Duration = Duration::from_secs(1800);
 
+const INSTEAD: &str = "--story PATH takes one that is there";
+
 /// What a story is made of.
 #[derive(Debug)]
 pub struct Generator<'a> {
@@ -38,9 +40,9 @@ impl Generator<'_> {
     /// # Errors
     /// Its runner is not there: one line.
     pub fn command(&self, output: &Path) -> Result<Command, String> {
-        let mut command = Runner::Tsx.command(self.root, &script(self.root)).map_err(|why| {
-            format!("no story can be generated: {why}; --story PATH takes one that is there")
-        })?;
+        let mut command = Runner::Tsx
+            .command(self.root, &script(self.root))
+            .map_err(|why| format!("no story can be generated: {why}; {INSTEAD}"))?;
         command.arg("--output").arg(output).args(["--scenes", &self.scenes.to_string()]);
         if self.llm.mock {
             command.arg("--useMockLLM");
@@ -62,6 +64,7 @@ impl Generator<'_> {
             Ended::TimedOut => format!("not done after {} min", LIMIT.as_secs() / 60),
             Ended::NotStarted(error) => format!("it does not start: {error}"),
         };
-        Some(format!("the story generator failed: {what}; what it said is in {}", log.display()))
+        let log = log.display();
+        Some(format!("the story generator failed: {what}; what it said is in {log}; {INSTEAD}"))
     }
 }

@@ -5,9 +5,9 @@ mod sources;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::comfyui::{Workflow, ids};
+use crate::comfyui::{Texts, Workflow, ids};
 use crate::nearest::nearest;
-use crate::options::{RunOptions, Seed};
+use crate::options::{Assignment, RunOptions, Seed};
 use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
 use crate::project::template::Template;
@@ -47,8 +47,8 @@ impl Plan {
     /// What the options ask for.
     ///
     /// # Errors
-    /// One line: nothing to run, a file that is no workflow or no story, a node, input or scene
-    /// that is not there, two scenes of one name.
+    /// One line: nothing to run, a file that is no workflow or no story, a prompt without a place, a
+    /// node, input or scene that is not there, two scenes of one name.
     pub fn make(options: &RunOptions) -> Result<Self, String> {
         let files = sources::workflow_files(&options.workflows)?;
         match (&options.story, files.as_slice()) {
@@ -69,7 +69,12 @@ impl Plan {
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
                 let template = Template::of_project(&options.project_root)?;
-                sources::parse(&template)?;
+                let mut workflow = sources::parse(&template)?;
+                // What no story could make up for is told before half an hour is spent on one.
+                let texts = Texts { scene: "scene-001", prompt: "", negative: "" };
+                let named = |why| format!("{}: {why}", template.name);
+                workflow.place(texts).map_err(named)?;
+                set(&mut workflow, options)?;
                 Ok(Plan::Generate(template))
             }
             (None, []) => Err(sources::nothing_to_run(options)),
@@ -111,14 +116,17 @@ fn finished(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, 
     for scene in &mut scenes {
         let named = |why| format!("scene {}: {why}", scene.id);
         scene.seed = seed(&mut scene.workflow, options.seed, &mut scene.warnings);
-        for set in &options.set {
-            scene
-                .workflow
-                .set(&set.node, &set.input, &set.value)
-                .map_err(|why| named(format!("--set {}.{}: {why}", set.node, set.input)))?;
-        }
+        set(&mut scene.workflow, options).map_err(named)?;
     }
     Ok(scenes)
+}
+
+/// The inputs that were asked for.
+fn set(workflow: &mut Workflow, options: &RunOptions) -> Result<(), String> {
+    options.set.iter().try_for_each(|set| {
+        let Assignment { node, input, value } = set;
+        workflow.set(node, input, value).map_err(|why| format!("--set {node}.{input}: {why}"))
+    })
 }
 
 /// Folders are named after scenes, and Windows folds case.

@@ -198,7 +198,9 @@ impl Run<'_> {
     ) -> Result<Vec<plan::Scene>, String> {
         let (made, asked) = (story.scenes.len(), self.options.scenes as usize);
         if made < asked {
-            let line = format!("WARNING: the story has {made} scenes, {asked} were asked for");
+            let plural = if made == 1 { "" } else { "s" };
+            let line =
+                format!("WARNING: the story has {made} scene{plural}, {asked} were asked for");
             self.wait.journal.say(&line);
         }
         plan::scenes_of(self.options, story, template)

@@ -220,6 +220,7 @@ fn a_story_that_cannot_be_had_ends_the_run_with_its_reason() {
     ] {
         let project = Project::new();
         let ran = project.run(way, &[]).exits(1).says(&format!("ERROR: {line}"));
+        let ran = ran.says("; --story PATH takes one that is there\n");
         let ran = ran.says("FAILED: no scene was run, exit 1 (failed)");
         assert_eq!(project.server.posted(), 0, "{ran}");
         assert!(project.notes().iter().all(|note| !note.contains("run-vitests")), "{ran}");
@@ -232,7 +233,7 @@ fn fewer_scenes_than_asked_for_are_told() {
     project
         .run("generate-story-scenes.ts:few", &["-Scenes", "2", "-NoArchive"])
         .exits(0)
-        .says("WARNING: the story has 1 scenes, 2 were asked for\n");
+        .says("WARNING: the story has 1 scene, 2 were asked for\n");
     let ran = project.run("", &["-Scenes", "2", "-SceneFilter", "scene-007"]).exits(1);
     ran.says("ERROR: --scene-filter: no scene 'scene-007'");
 }
@@ -268,6 +269,19 @@ fn without_a_template_or_a_generator_nothing_is_run() {
     project.run("", &[]).exits(2).complains("localGenSettings.json (workflowJson)");
     fs::remove_file(project.root().join("scripts/generate-story-scenes.ts")).unwrap();
     project.run("", &[]).exits(2).complains("nothing to run: ");
+    assert!(!project.root().join("logs").exists() && project.notes().is_empty());
+}
+
+#[test]
+fn what_no_story_makes_up_for_is_refused_before_one_is_generated() {
+    let project = Project::new();
+    let ran = project.run("", &["--set", "99.text=x"]).exits(2);
+    ran.complains("--set 99.text: no node '99'");
+    let mut graph = template(0.1);
+    graph["20"]["inputs"]["text"] = json!("a fox");
+    project.template(&graph);
+    let ran = project.run("", &[]).exits(2).complains("put __PROMPT__");
+    ran.complains("video_wan2_2_5B_ti2v.json: ");
     assert!(!project.root().join("logs").exists() && project.notes().is_empty());
 }
 
