@@ -1,5 +1,6 @@
 //! Wall-clock time as the run's files show it.
 
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 /// Local time with the offset of the moment the program started, so that one run's times never
@@ -40,6 +41,18 @@ pub fn hms(at: OffsetDateTime) -> String {
     format!("{h:02}:{m:02}:{s:02}")
 }
 
+/// `2026-11-24T23:05:04.25+01:00`, as RFC 3339 has it.
+#[must_use]
+pub fn iso(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// The moment that such a text names.
+#[must_use]
+pub fn from_iso(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
 /// `20261124-230504`: the name of a run that began then.
 #[must_use]
 pub fn run_id(at: OffsetDateTime) -> String {
@@ -77,6 +90,9 @@ mod tests {
         let at = datetime!(2026-11-04 03:05:09 +2);
         assert_eq!(run_id(at), "20261104-030509");
         assert_eq!(day_and_time(at), "4 Nov 03:05:09");
+        assert_eq!(iso(at), "2026-11-04T03:05:09+02:00");
+        assert_eq!(from_iso(&iso(at)), Some(at));
+        assert_eq!(from_iso("yesterday"), None);
         let spans = [(37, "37 s"), (1657, "27 min 37 s"), (2160, "36 min"), (11100, "3 h 5 min")];
         for (seconds, wanted) in spans {
             assert_eq!(span(Duration::seconds(seconds)), wanted);

@@ -15,6 +15,27 @@ pub fn clean(text: &str) -> String {
         .to_owned()
 }
 
+/// A word that may be a URL, or an address with credentials before it, with `***` in their place. In
+/// doubt more is hidden than had to be.
+#[must_use]
+pub fn url_without_credentials(word: &str) -> String {
+    let Some((before, host)) = word.rsplit_once('@') else { return word.to_owned() };
+    if let Some((scheme, _)) = before.split_once("://") {
+        return format!("{scheme}://***@{host}");
+    }
+    // A colon with a separator behind it is a drive: `C:\@scope\flow.json`.
+    match before.split_once(':') {
+        Some((_, rest)) if !rest.starts_with(['\\', '/']) => format!("***@{host}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// The same for every word of a text.
+#[must_use]
+pub fn without_credentials(text: &str) -> String {
+    text.split_inclusive(char::is_whitespace).map(url_without_credentials).collect()
+}
+
 /// One line on standard error, with the program's name before it: what keeps it from having any
 /// other place to say it.
 pub fn complain(why: &str) {
@@ -89,6 +110,23 @@ mod tests {
     fn clean_is_one_line_without_control_characters() {
         assert_eq!(clean("a\r\nb\tc\x1b[31md\u{202e}e\n"), "a b c[31mde");
         assert_eq!(clean("Grüße ✓"), "Grüße ✓");
+    }
+
+    #[test]
+    fn credentials_are_hidden_wherever_a_url_may_stand() {
+        let cases = [
+            ("http://u:p@w@host/x", "http://***@host/x"),
+            ("http://host:1/x", "http://host:1/x"),
+            ("u:p@host:8188", "***@host:8188"),
+            ("C:\\@scope\\flow.json", "C:\\@scope\\flow.json"),
+            ("me@home.json", "me@home.json"),
+            ("no (url=http://u:p@h/): ask  me@home", "no (url=http://***@h/): ask  me@home"),
+            ("http://a:b@c http://d:e@f", "http://***@c http://***@f"),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(without_credentials(text), wanted);
+        }
+        assert_eq!(url_without_credentials("http://u:p w@host"), "http://***@host");
     }
 
     #[test]

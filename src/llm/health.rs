@@ -4,11 +4,14 @@ use std::fmt;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{Server, models, said};
+use crate::clock::iso;
 use crate::options::LlmOptions;
 use crate::text::clean;
+
+/// Why nothing was asked where there is no provider.
+const NO_PROVIDER: &str = "no local provider configured";
 
 /// What came of the health check. `Display` is its line: `models=` is how many there are,
 /// `unknown` where the answer lists none.
@@ -115,32 +118,24 @@ impl HealthCheck {
         }
     }
 
-    /// The same where nothing was asked, since there was no story to be made.
+    /// The metadata's `HealthCheck`: an unknown is null, `Models` are their ids. `None` where
+    /// nothing was asked, since no story was to be made.
     #[must_use]
-    pub fn none() -> Value {
-        let reason = "no local provider configured";
-        json!({
-            "Url": null, "Override": false, "Status": "skipped", "Models": null, "Error": null,
-            "Timestamp": null, "Skipped": true, "SkipReason": reason,
-        })
-    }
-
-    /// The metadata's `HealthCheck`: an unknown is null, `Models` are their ids.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        let (status, models, error, reason) = match &self.status {
-            Status::Success(models) => ("success", models.as_ref(), None, None),
-            Status::Failed(why) => ("failed", None, Some(why), None),
-            Status::Unwanted => ("skipped", None, None, Some("operator request")),
-            Status::NotConfigured => ("skipped", None, None, Some("no local provider configured")),
+    pub fn json(check: Option<&Self>) -> Value {
+        let (status, models, error, reason) = match check.map(|check| &check.status) {
+            Some(Status::Success(models)) => ("success", models.as_ref(), None, None),
+            Some(Status::Failed(why)) => ("failed", None, Some(why), None),
+            Some(Status::Unwanted) => ("skipped", None, None, Some("operator request")),
+            Some(Status::NotConfigured) => ("skipped", None, None, Some(NO_PROVIDER)),
+            None => ("skipped", None, None, Some("no story was to be made")),
         };
         json!({
-            "Url": self.url,
-            "Override": self.overridden,
+            "Url": check.and_then(|check| check.url.as_ref()),
+            "Override": check.is_some_and(|check| check.overridden),
             "Status": status,
             "Models": models,
             "Error": error,
-            "Timestamp": self.at.format(&Rfc3339).ok(),
+            "Timestamp": check.map(|check| iso(check.at)),
             "Skipped": reason.is_some(),
             "SkipReason": reason,
         })
@@ -163,7 +158,7 @@ impl fmt::Display for HealthCheck {
             }
             Status::Failed(why) => write!(f, " failed: {why}"),
             Status::Unwanted => f.write_str(": skipped by operator request"),
-            Status::NotConfigured => f.write_str(": skipped (no local provider configured)"),
+            Status::NotConfigured => write!(f, ": skipped ({NO_PROVIDER})"),
         }
     }
 }
@@ -244,7 +239,7 @@ mod tests {
         ];
         for (check, line, keys) in cases {
             assert_eq!(check.to_string(), format!("[LLM] Health check{line}"));
-            let json = check.json();
+            let json = HealthCheck::json(Some(&check));
             let names = ["Status", "Models", "Error", "Skipped", "SkipReason"];
             assert_eq!(json!(names.map(|name| json[name].clone())), keys);
             assert_eq!(
@@ -254,5 +249,8 @@ mod tests {
             assert_eq!(json["Timestamp"], "2026-11-04T03:05:09+02:00");
             assert_eq!(check.failure().is_some(), line.contains("failed"));
         }
+        let none = HealthCheck::json(None);
+        assert_eq!(none["SkipReason"], "no story was to be made");
+        assert_eq!((&none["Skipped"], &none["Timestamp"]), (&json!(true), &Value::Null));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::text::clean;
+use crate::text::{clean, without_credentials};
 
 /// A story. Texts are one line each, without control characters; prompts are as they were written.
 #[derive(Clone, Debug)]
@@ -98,12 +98,14 @@ impl Story {
     pub fn llm_status(&self) -> String {
         let llm = &self.llm;
         let text = |key: &str| match &llm[key] {
-            Value::String(text) => Some(clean(text)).filter(|text| !text.is_empty()),
+            Value::String(text) => {
+                Some(without_credentials(&clean(text))).filter(|text| !text.is_empty())
+            }
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
         let parts = [
-            text("providerUrl").map(|url| format!("provider={}", without_credentials(&url))),
+            text("providerUrl").map(|url| format!("provider={url}")),
             text("seed").map(|seed| format!("seed={seed}")),
             text("durationMs").map(|ms| format!("duration={ms}ms")),
             text("error").map(|error| format!("error={error}")),
@@ -112,14 +114,6 @@ impl Story {
         let status = text("status").unwrap_or_else(|| "skipped".to_owned());
         if parts.is_empty() { status } else { format!("{status} ({})", parts.join(", ")) }
     }
-}
-
-/// A URL as it may be printed.
-fn without_credentials(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let rest = rest[..host].rfind('@').map_or(rest, |at| &rest[at + 1..]);
-    if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
 }
 
 impl StoryScene {

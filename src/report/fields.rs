@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::record::Outcome;
+use crate::clock::from_iso;
 
 /// The fields of one object of the document, by names that an error can tell.
 pub(super) struct Fields<'a> {
@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn time(&self, key: &str) -> Result<OffsetDateTime, String> {
-        OffsetDateTime::parse(&self.text(key)?, &Rfc3339).map_err(|_| self.wrong(key))
+        from_iso(&self.text(key)?).ok_or_else(|| self.wrong(key))
     }
 
     pub(super) fn outcome(&self) -> Result<Outcome, String> {

@@ -1,14 +1,13 @@
 //! `artifact-metadata.json`: the machine's record of a run, and the record read back from it.
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::fields::Fields;
 use super::gates;
 use super::record::{
     Aftermath, Attempt, Outcome, Output, RunRecord, SceneRecord, Server, Settings,
 };
+use crate::clock::iso;
 use crate::exit::Exit;
 use crate::vram::statistics::Statistics;
 
@@ -106,10 +105,6 @@ fn of_attempt(attempt: &Attempt) -> Value {
 
 fn none_if_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-fn iso(at: OffsetDateTime) -> Value {
-    at.format(&Rfc3339).map_or(Value::Null, Value::String)
 }
 
 /// The record in a document.

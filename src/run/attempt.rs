@@ -3,12 +3,13 @@
 use std::fs;
 use std::time::Instant;
 
+use super::cancel::Cancelled;
 use super::course::{Course, Tried};
 use super::ending::ended;
 use super::follow::{Follow, Seen, Verdict};
 use super::journal::Live;
 use super::plan::Scene;
-use super::stage::{Cancelled, Stage};
+use super::stage::Stage;
 use super::submit::{Submitted, submit};
 use super::wait::Interrupted;
 use crate::clock::hms;
@@ -77,7 +78,7 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
         }
         Submitted::Rejected(why) => Ok(course.ended(Outcome::Rejected, why)),
         Submitted::Deadline(error) => {
-            let cancelled = stage.cancel_all();
+            let cancelled = stage.canceller().all();
             let words = cancelled.as_ref().map_or("never seen there".into(), Cancelled::words);
             let why = format!("posting it was not answered in time ({error}); {words}");
             let tried = course.ended(Outcome::Deadline, why);
@@ -241,7 +242,7 @@ fn deadline(
             queued => format!("queued {queued} s, then running, never finished"),
         },
     };
-    let cancelled = stage.cancel(id);
+    let cancelled = stage.canceller().one(id);
     let gone = matches!(cancelled, Cancelled::Gone);
     if gone
         && let Ok(Some(entry)) = stage.client.history(id)

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use crate::clock::{from_iso, iso};
 use crate::comfyui::Ids;
 use crate::files::{part_of, rename};
 use crate::text::clean;
@@ -49,7 +49,7 @@ impl Left {
         let prompts = value["Prompts"].as_array()?.iter();
         Some(Left {
             pid: value["Pid"].as_u64()?.try_into().ok()?,
-            started: OffsetDateTime::parse(&text("Started")?, &Rfc3339).ok()?,
+            started: from_iso(&text("Started")?)?,
             url: clean(&text("Url")?),
             folder: text("RunDir")?.into(),
             ended: value["Ended"].as_bool()?,
@@ -68,7 +68,7 @@ impl Left {
         });
         json!({
             "Pid": self.pid,
-            "Started": self.started.format(&Rfc3339).unwrap_or_default(),
+            "Started": iso(self.started),
             "Url": self.url,
             "RunDir": self.folder.to_string_lossy(),
             "Ended": self.ended,

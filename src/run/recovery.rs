@@ -6,9 +6,10 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::Run;
+use super::cancel::{Cancelled, Canceller};
 use super::journal::{Journal, Output};
 use super::ledger::Left;
-use super::stage::Cancelled;
+
 use crate::clock::{Clock, day_and_time};
 use crate::comfyui::Client;
 use crate::vram::log::names;
@@ -25,7 +26,8 @@ impl Run<'_> {
             (None, _) => "nothing of it was left on the server".to_owned(),
             (Some(prompt), None) => format!("{} may still run on the server", prompt.scene),
             (Some(prompt), Some(client)) => {
-                let cancelled = self.stage(client, None).cancel_all();
+                let (wait, ledger) = (&mut self.wait, &mut self.ledger);
+                let cancelled = Canceller { client, wait, ledger }.all();
                 let words =
                     cancelled.as_ref().map_or("no longer on the server".into(), Cancelled::words);
                 format!("{}: {words}", prompt.scene)

@@ -163,7 +163,7 @@ impl Life {
     /// The attempt that was under way is kept with what is known of it.
     fn interrupted(&mut self, stage: &mut Stage, begun: Instant) {
         let posted = stage.ledger.prompts().last().cloned();
-        let cancelled = stage.cancel_all();
+        let cancelled = stage.canceller().all();
         let words = match (&cancelled, &posted) {
             (Some(cancelled), _) => cancelled.words(),
             (None, Some(_)) => {

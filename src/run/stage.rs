@@ -4,45 +4,18 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::cancel::Canceller;
 use super::gauge::Gauge;
 use super::ledger::Ledger;
 use super::wait::{Interrupted, Wait};
 use crate::clock::Clock;
-use crate::comfyui::{CallError, Client, Ids, Place};
+use crate::comfyui::Client;
 use crate::options::RunOptions;
 use crate::vram::reading::{Miss, Reading};
 use crate::vram::settle::{STILL, Settling};
 
-/// How long a cancelled prompt is watched.
-const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks for a prompt whose answer was lost.
-pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How often a prompt is asked to end while it is watched.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a prompt that ignores its end is cancelled again.
 const CANCEL_AGAIN: Duration = Duration::from_secs(10);
-/// What became of asking for a prompt's end.
-#[derive(Debug)]
-pub enum Cancelled {
-    /// It is in neither list of the queue.
-    Gone,
-    /// It was asked and still runs.
-    StillRunning,
-    /// The server did not say.
-    Unknown(CallError),
-}
-
-impl Cancelled {
-    /// For the end of a sentence.
-    #[must_use]
-    pub fn words(&self) -> String {
-        match self {
-            Cancelled::Gone => "cancelled and seen gone".to_owned(),
-            Cancelled::StillRunning => "cancel asked, still running".to_owned(),
-            Cancelled::Unknown(error) => format!("cancel asked, not seen gone ({error})"),
-        }
-    }
-}
 
 /// Shared by all scenes.
 pub struct Stage<'a> {
@@ -52,8 +25,8 @@ pub struct Stage<'a> {
     pub clock: Clock,
     /// The server.
     pub client: &'a Client,
-    /// Who gives the readings of its memory; none before they are taken.
-    pub gauge: Option<&'a Gauge>,
+    /// Who gives the readings of its memory.
+    pub gauge: &'a Gauge,
     /// The one wait.
     pub wait: &'a mut Wait,
     /// The run folder.
@@ -72,82 +45,14 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// Who ends what of ours still runs.
+    pub fn canceller(&mut self) -> Canceller<'_> {
+        Canceller { client: self.client, wait: self.wait, ledger: self.ledger }
+    }
+
     /// The scene's warning, in the journal.
     pub fn warn(&mut self, scene: &str, text: &str) {
         self.wait.journal.say(&format!("[Scene {scene}] WARNING: {text}"));
-    }
-
-    /// Asks for the end of a prompt and watches it go, for up to 5 s. An interrupt does not cut
-    /// this short.
-    pub fn cancel(&mut self, id: &str) -> Cancelled {
-        let until = Instant::now() + SEEN_GONE_WITHIN;
-        let mut asked = self.client.cancel(id);
-        let mut asked_at = Instant::now();
-        let mut pause = Duration::from_millis(50);
-        loop {
-            self.wait.drain();
-            let seen = self.client.queue();
-            if let (Ok(queue), Ok(())) = (&seen, &asked)
-                && queue.place(id) == Place::Absent
-            {
-                self.ledger.gone(id);
-                return Cancelled::Gone;
-            }
-            if Instant::now() >= until {
-                return match (seen, asked) {
-                    (Ok(_), Ok(())) => Cancelled::StillRunning,
-                    (Err(error), _) | (_, Err(error)) => Cancelled::Unknown(error),
-                };
-            }
-            self.wait.linger(pause);
-            pause = (pause * 2).min(Duration::from_millis(500));
-            if asked.is_err() || asked_at.elapsed() >= ASK_AGAIN {
-                asked = self.client.cancel(id);
-                asked_at = Instant::now();
-            }
-        }
-    }
-
-    /// Cancels everything of ours that may still run. Returns what became of the last one that
-    /// did not go, else of the last one.
-    pub fn cancel_all(&mut self) -> Option<Cancelled> {
-        let mut last = None;
-        for prompt in self.ledger.prompts().to_vec() {
-            let id = match prompt.accepted {
-                Some(id) => id,
-                None => match self.find_twice(&prompt.ids) {
-                    Ok(Some(id)) => {
-                        self.ledger.accepted(&prompt.ids, &id);
-                        id
-                    }
-                    Ok(None) => {
-                        self.ledger.forget(&prompt.ids);
-                        continue;
-                    }
-                    Err(error) => {
-                        last = Some(Cancelled::Unknown(error));
-                        continue;
-                    }
-                },
-            };
-            let cancelled = self.cancel(&id);
-            if !matches!((&last, &cancelled), (Some(_), Cancelled::Gone)) {
-                last = Some(cancelled);
-            }
-        }
-        last
-    }
-
-    /// Looks for a prompt whose POST was not answered, and once more a second later: a stalled
-    /// server may read it only then.
-    fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, CallError> {
-        match self.client.find(ids)? {
-            None => {
-                self.wait.linger(LOOK_AGAIN);
-                self.client.find(ids)
-            }
-            found => Ok(found),
-        }
     }
 
     /// Before anything is posted: while a prompt of ours still runs, it is cancelled again every
@@ -160,7 +65,7 @@ impl Stage<'_> {
         let mut told = false;
         while let Some(prompt) = self.ledger.prompts().first() {
             let scene = prompt.scene.clone();
-            self.cancel_all();
+            self.canceller().all();
             if self.ledger.prompts().is_empty() {
                 break;
             }
@@ -226,8 +131,7 @@ impl Stage<'_> {
     /// # Errors
     /// Why there is none.
     pub fn reading(&self) -> Result<Reading, Miss> {
-        let gauge = self.gauge.ok_or(Miss::NoDevice)?;
-        gauge.look(self.client).map(|(reading, _)| reading)
+        self.gauge.look(self.client).map(|(reading, _)| reading)
     }
 
     fn memory(&self) -> Option<Reading> {

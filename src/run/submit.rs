@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use super::cancel::LOOK_AGAIN;
 use super::follow::Outage;
 use super::plan::Scene;
-use super::stage::{LOOK_AGAIN, Stage};
+use super::stage::Stage;
 use super::wait::Interrupted;
 use crate::comfyui::{CallError, Fault, Ids, Submission, Workflow};
 

@@ -13,6 +13,7 @@ use crate::files::{is_image, is_video};
 use crate::llm::HealthCheck;
 use crate::project::steps::HelperFiles;
 use crate::project::story::Story;
+use crate::text;
 use scene::ScriptScene;
 
 /// What the script's files tell of a run beside its record.
@@ -82,7 +83,6 @@ impl Script {
     }
 
     fn story(&self) -> Value {
-        let health = self.health_check.as_ref().map_or_else(HealthCheck::none, HealthCheck::json);
         let story = self.story.as_ref();
         json!({
             "Id": story.map(|story| &story.id),
@@ -92,7 +92,7 @@ impl Script {
             "File": story.map(|story| slashes(&story.file)),
             "StoryDir": self.story_folder(),
             "LLM": story.map(|story| without_credentials(&story.llm)),
-            "HealthCheck": health,
+            "HealthCheck": HealthCheck::json(self.health_check.as_ref()),
             "Warnings": story.map(|story| story.warnings.as_slice()).unwrap_or_default(),
         })
     }
@@ -101,17 +101,7 @@ impl Script {
 /// The same without the credentials of the URLs in its texts: the metadata are shown to others.
 fn without_credentials(value: &Value) -> Value {
     match value {
-        Value::String(text) => {
-            let mut parts = text.split("://");
-            let mut line = parts.next().unwrap_or_default().to_owned();
-            for part in parts {
-                let host = part.find(['/', '?', '#', ' ']).unwrap_or(part.len());
-                let host = part[..host].rfind('@').map_or(0, |at| at + 1);
-                line.push_str("://");
-                line.push_str(&part[host..]);
-            }
-            line.into()
-        }
+        Value::String(text) => text::without_credentials(text).into(),
         Value::Array(items) => items.iter().map(without_credentials).collect(),
         Value::Object(fields) => {
             fields.iter().map(|(key, value)| (key.clone(), without_credentials(value))).collect()
@@ -210,13 +200,13 @@ mod tests {
     #[test]
     fn a_story_s_llm_is_told_without_credentials() {
         let with = json!({
-            "providerUrl": "http://user:p@ss@host:1/v1?to=a@b", "seed": 42, "status": null,
+            "providerUrl": "http://user:p@ss@host:1/v1", "seed": 42, "status": null,
             "error": "GET https://user:pass@host failed, so did http://me@host/x",
             "tried": ["me@home", "http://host"],
         });
         let without = json!({
-            "providerUrl": "http://host:1/v1?to=a@b", "seed": 42, "status": null,
-            "error": "GET https://host failed, so did http://host/x",
+            "providerUrl": "http://***@host:1/v1", "seed": 42, "status": null,
+            "error": "GET https://***@host failed, so did http://***@host/x",
             "tried": ["me@home", "http://host"],
         });
         assert_eq!(without_credentials(&with), without);

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::super::outcome::HISTORY_UNREADABLE;
 use super::super::record::{Outcome, SceneRecord, Server, Settings};
 use super::slashes;
+use crate::clock::iso;
 use crate::files::is_image;
 use crate::project::story::StoryScene;
 use crate::vram::reading::{MB, Reading};
@@ -246,10 +246,6 @@ fn gpu(server: &Server) -> &str {
 
 fn unbounded(limit: u32) -> String {
     if limit == 0 { "unbounded".to_owned() } else { limit.to_string() }
-}
-
-fn iso(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]
