@@ -12,7 +12,7 @@ use crate::text::{clean, without_credentials};
 pub struct Story {
     /// The file that it was read from.
     pub file: PathBuf,
-    /// `storyId`.
+    /// `storyId`; the file's name without its extension where there is none.
     pub id: String,
     /// `logline`.
     pub logline: Option<String>,
@@ -78,8 +78,9 @@ impl Story {
             })
             .collect::<Result<_, _>>()?;
         let warnings = value["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let stem = || file.file_stem().map(|stem| clean(&stem.to_string_lossy()));
         Ok(Story {
-            id: line(&value, "storyId").unwrap_or_default(),
+            id: line(&value, "storyId").or_else(stem).unwrap_or_default(),
             logline: line(&value, "logline"),
             directors_vision: line(&value, "directorsVision"),
             generator: line(&value, "generator"),

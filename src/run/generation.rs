@@ -37,12 +37,12 @@ impl Run<'_> {
             } else {
                 stage.over.clone()
             };
-            let (record, script) = match why {
+            let scene_told = match why {
                 Some(why) => scene::skip(scene, &why),
                 None => scene::run(&mut stage, scene, &format!("{}/{}", index + 1, scenes.len())),
             };
-            scene::tell(&mut stage.wait.journal, &run, &record, &script);
-            told.push((record, script));
+            scene::tell(stage.wait, stage.folder, &run, &scene_told);
+            told.push(scene_told);
             if let Some(problem) = stage.ledger.problem() {
                 stage.wait.journal.say(&format!("WARNING: {problem}"));
             }

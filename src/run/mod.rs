@@ -179,9 +179,10 @@ impl Run<'_> {
     /// Reaches the server, and goes through the steps while its memory is sampled.
     fn carry_out(&mut self, plan: Plan, previous: Option<&Left>) {
         let count = plan.count(self.options);
-        if let Plan::Scenes(scenes, _) = &plan {
+        if let Plan::Scenes(scenes, story) = &plan {
             // Should nothing come of them, they are told as skipped.
             self.scenes.clone_from(scenes);
+            self.script.story.clone_from(story);
         }
         let measured = match self.reach(count, previous) {
             Ok(measured) => measured,
@@ -232,8 +233,9 @@ impl Run<'_> {
             }
         };
         for scene in self.scenes.iter().skip(self.record.scenes.len()) {
-            let (record, script) = scene::skip(scene, skipped);
-            scene::tell(&mut self.wait.journal, &self.record, &record, &script);
+            let told = scene::skip(scene, skipped);
+            scene::tell(&mut self.wait, &self.folder, &self.record, &told);
+            let (record, script) = told;
             self.record.scenes.push(record);
             self.script.scenes.push(script);
         }

@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use super::attempt::attempt;
 use super::course::{Tried, seconds};
-use super::journal::Journal;
 use super::plan::Scene;
 use super::stage::Stage;
-use super::wait::Interrupted;
+use super::wait::{Interrupted, Wait};
 use crate::files::{is_video, write_whole};
 use crate::report::record::{Attempt, Outcome, RunRecord, SceneRecord};
 use crate::report::script::scene::{ScriptScene, Telling};
@@ -39,9 +38,6 @@ pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, Script
     let Life { mut record, mut script, .. } = life;
     record.seconds = seconds(begun.elapsed());
     script.span = Some((start, stage.clock.now()));
-    for line in verdict(&record, stage.folder) {
-        stage.wait.journal.say(&format!("[Scene {}] {line}", scene.id));
-    }
     (record, script)
 }
 
@@ -51,11 +47,12 @@ pub fn skip(scene: &Scene, why: &str) -> (SceneRecord, ScriptScene) {
     (SceneRecord::skipped(&scene.id, why), script)
 }
 
-/// What the script's readers look for below the verdict of a scene.
-pub fn tell(journal: &mut Journal, run: &RunRecord, scene: &SceneRecord, script: &ScriptScene) {
+/// How a scene ended, run or not: its verdict, and what the script's readers look for below it.
+pub fn tell(wait: &mut Wait, folder: &Path, run: &RunRecord, told: &(SceneRecord, ScriptScene)) {
+    let (scene, script) = told;
     let telling = Telling { scene, script, settings: &run.settings, server: &run.server };
-    for line in telling.lines() {
-        journal.say(&format!("[Scene {}] {line}", scene.id));
+    for line in verdict(scene, folder).into_iter().chain(telling.lines()) {
+        wait.journal.say(&format!("[Scene {}] {line}", scene.id));
     }
 }
 

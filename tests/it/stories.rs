@@ -342,3 +342,15 @@ fn every_path_may_have_spaces_and_any_letters() {
     folder.run(&words).exits(0);
     folder.run(&["summary", &log, run]).exits(0).says(logs).says("beside.log <==");
 }
+
+#[test]
+fn a_run_that_never_began_tells_its_story_all_the_same() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    write_story(&folder, &[scene("a")], &by_graph());
+    folder.write("story/story.json", json!({"scenes": [scene("a")]}).to_string());
+    server.stop_listening();
+    tell(&folder, &server, &[]).exits(3).says("[Scene a] Wan2 video missing\n");
+    let story = &folder.metadata()["Story"];
+    assert_eq!(story["Id"], "story", "it has no id: the file's name");
+    assert_eq!(story["HealthCheck"]["SkipReason"], "no story was to be made");
+}

@@ -72,7 +72,7 @@ fn without_arguments_it_does_what_the_script_did() {
         "Story ready: story-42 (scenes=3)",
         "Director's vision: Quiet.",
         "Story logline: A fox crosses the Straße.",
-        "Story LLM status: success (provider=http://127.0.0.1:1234/v1, seed=42, duration=8011ms)",
+        "Story LLM status: success (provider=http://***@127.0.0.1:1234/v1, seed=42, duration=8011ms)",
         "=== STEP 1.5: Unload LM Studio Model ===",
         "Scenes to process: scene-001, scene-002, scene-003",
         "=== STEP 2: Generate Videos (WAN I2V) ===",

@@ -13,7 +13,7 @@ fn what_is_known_is_told_but_for_credentials() {
     let gpu = &project.metadata()["Scenes"][0]["Telemetry"]["GPU"];
     assert_eq!((&gpu["VramBeforeMB"], &gpu["VramDeltaMB"]), (&json!(22_436), &json!(0)));
     let llm = &project.metadata()["Story"]["LLM"];
-    assert_eq!(llm["providerUrl"], "http://127.0.0.1:1234/v1");
+    assert_eq!(llm["providerUrl"], "http://***@127.0.0.1:1234/v1");
     for file in ["artifact-metadata.json", "run-summary.txt"] {
         assert!(!project.read(file).contains("s3cret"), "{file}");
     }
@@ -26,7 +26,9 @@ fn a_server_that_goes_away_and_what_was_skipped_satisfy_it_too() {
     let running = project.start("", &["-Scenes", "2", "-MaxWaitSeconds", "3"]);
     running.until_it_says("[Scene scene-001] Wan2 prompt queued");
     project.server.stop_listening();
-    running.wait().exits(3).says("[Scene scene-002] ERROR: skipped: server gone\n");
+    let skipped = "[Scene scene-002] ✗ Video generation failed: skipped: server gone (0.0s)\n";
+    let ran = running.wait().exits(3).says("[Scene scene-002] ERROR: skipped: server gone\n");
+    ran.says("[Scene scene-002] Wan2 video missing\n").says(skipped);
     satisfies(&project);
     let metadata = project.metadata();
     let [gone, skipped] = [0, 1].map(|n| &metadata["Scenes"][n]["Telemetry"]);
