@@ -42,7 +42,7 @@ fn main() -> std::io::Result<ExitCode> {
     let exit = run_comfyui_e2e::start(arguments);
     let newest = fs::read_dir(home.join("logs"))?.filter_map(|run| Some(run.ok()?.path())).max();
     if let Some(folder) = newest {
-        println!("\nThe demo's run folder: {}", folder.display());
+        println!("\nThe demo's report, for a browser: {}", folder.join("report.html").display());
     }
     Ok(exit.leave())
 }

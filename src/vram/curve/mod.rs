@@ -96,9 +96,7 @@ impl Curve {
     pub fn of_log(path: &Path) -> io::Result<Curve> {
         let mut reader = Reader::new(BufReader::with_capacity(1 << 16, File::open(path)?))?;
         let mut curve = Curve::default();
-        while let Some(line) = reader.next_line()? {
-            curve.take(&line.borrowed());
-        }
+        reader.for_each(|line| curve.take(&line))?;
         Ok(curve)
     }
 

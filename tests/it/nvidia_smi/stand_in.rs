@@ -139,13 +139,14 @@ impl Bench {
                 Command::new("sh").args(["-c", &format!("kill -0 {pid} 2>&1")]).output().unwrap();
             assert!(!alive.status.success(), "nvidia-smi {pid} is left behind");
         }
-        // Each has its ids' file open as long as it lives.
+        // Each has its ids' file open as long as it lives; without the file none got so far.
         #[cfg(windows)]
         {
             use std::os::windows::fs::OpenOptionsExt;
             let alone = || {
                 let pids = self.folder.path().join("pids");
-                fs::OpenOptions::new().read(true).share_mode(0).open(pids).is_ok()
+                let opened = fs::OpenOptions::new().read(true).share_mode(0).open(pids);
+                opened.map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |_| true)
             };
             self.until("the end of every nvidia-smi", alone);
         }
