@@ -29,9 +29,8 @@ takes $true or $false after a colon: -FastIteration:$false.
 FastIteration, else from the environment, else it is the default.
 ";
 
-const SHORT_END: &str = "
-PowerShell's spelling works too: -MaxWaitSeconds 600, -Fast
---help: every option, exit codes, environment, examples; -V: the version";
+const SHORT_END: &str =
+    "PowerShell's spelling works too: -MaxWaitSeconds 600. --help: everything; -V: the version";
 
 const EXAMPLES: [(&str, &str); 7] = [
     ("run-comfyui-e2e flow.json", "one workflow, one scene"),
@@ -48,11 +47,15 @@ pub(super) fn version() -> String {
     format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What most people look for, at most 25 lines.
+/// What most people look for, in five groups and at most 25 lines.
 pub(super) fn short() -> String {
     let mut lines = vec![format!("{}: ComfyUI end to end, and the VRAM it uses", version())];
-    lines.push(USAGE.to_owned());
+    lines.push(USAGE.trim_end().to_owned());
+    let mut group = None;
     for row in TABLE.iter().filter(|row| row.short) {
+        if group.replace(row.group) != Some(row.group) {
+            lines.push(format!("{}:", row.group.title()));
+        }
         let head = format!("  {}", signature(row));
         let sentence = row.help.split_once(". ").map_or(row.help, |(first, _)| first);
         let sentence = sentence.trim_end_matches('.');
@@ -159,6 +162,8 @@ mod tests {
     fn the_short_help_fits_a_terminal() {
         let text = short();
         assert!(text.lines().count() <= 25, "{text}");
+        let headings = text.lines().filter(|line| line.ends_with(':')).collect::<Vec<_>>();
+        assert_eq!(headings.len(), 5, "{headings:?}");
         for line in text.lines().chain(full().lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

@@ -96,14 +96,13 @@ impl Verb {
     }
 }
 
-/// The heading in the full help under which a row stands.
+/// The heading in the help under which a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Group {
     What,
     How,
     Server,
     Vram,
-    Gates,
     Output,
     Monitor,
     Llm,
@@ -118,8 +117,7 @@ impl Group {
             Group::What => "What is run",
             Group::How => "How it is run",
             Group::Server => "The server",
-            Group::Vram => "VRAM",
-            Group::Gates => "Gates: what has to hold, else exit 7",
+            Group::Vram => "VRAM, and gates: what has to hold of it, else exit 7",
             Group::Output => "Output",
             Group::Monitor => "Of monitor alone",
             Group::Llm => "The story's language model",

@@ -49,7 +49,6 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Kind::Text("ID[,ID...]", "scene ids with commas between them"),
     )
     .default("all")
-    .short()
     .help("Only these scenes."),
     Row::new(Id::Repeat, "Repeat", Group::What, Kind::Number("times", 1.0, 1000.0))
         .default("1")
@@ -212,14 +211,14 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     .verbs(OF_SERVERS)
     .default("matched by name, size and use")
     .help("Which card of nvidia-smi is that device: its index or its UUID."),
-    Row::new(Id::MaxPeakMB, "MaxPeakMB", Group::Gates, Kind::Number("MB", 1.0, MOST))
+    Row::new(Id::MaxPeakMB, "MaxPeakMB", Group::Vram, Kind::Number("MB", 1.0, MOST))
         .verbs(ALL)
         .short()
         .help("The peak while generating may be so high. The driver's figure where it is known."),
     Row::new(
         Id::Baseline,
         "Baseline",
-        Group::Gates,
+        Group::Vram,
         Kind::Text("LOG", "a VRAM log or a run folder"),
     )
     .verbs(ALL)
@@ -228,7 +227,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         "A log or run folder to be no worse than, in all and scene by scene. One baseline gives 5 % \
          of room, several their spread, at least 1 %; 64 MB in any case.",
     ),
-    Row::new(Id::MaxGrowthMB, "MaxGrowthMB", Group::Gates, Kind::Number("MB", 0.0, MOST))
+    Row::new(Id::MaxGrowthMB, "MaxGrowthMB", Group::Vram, Kind::Number("MB", 0.0, MOST))
         .verbs(OF_PROJECTS)
         .help(
             "The memory in use may grow by so much from scene to scene. Known from four scenes \
@@ -237,7 +236,6 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     Row::new(Id::LogsDir, "LogsDir", Group::Output, Kind::Text("FOLDER", "a folder"))
         .verbs(OF_PROJECTS)
         .default("logs in the project's folder")
-        .short()
         .help("Where the run folders are."),
     Row::new(Id::Archive, "Archive", Group::Output, Kind::Switch)
         .default("where the project has a folder scripts or artifacts")

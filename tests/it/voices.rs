@@ -36,11 +36,14 @@ const OPTIONS: [&str; 27] = [
 ];
 
 #[test]
-fn the_short_help_fits_a_terminal() {
+fn the_short_help_fits_a_terminal_in_five_groups() {
     let folder = Folder::new();
     for word in ["-h", "-?", "/?"] {
         let ran = folder.run(&[word]).exits(0).says("Usage: run-comfyui-e2e");
         assert!(ran.stdout.lines().count() <= 25, "{ran}");
+        assert!(ran.stdout.lines().all(|line| line.chars().count() <= 90), "{ran}");
+        let headings = ran.stdout.lines().filter(|line| line.ends_with(':'));
+        assert_eq!(headings.count(), 5, "{ran}");
         assert_eq!(ran.stderr, "");
     }
 }
