@@ -36,6 +36,22 @@ pub fn without_credentials(text: &str) -> String {
     text.split_inclusive(char::is_whitespace).map(url_without_credentials).collect()
 }
 
+/// JSON with `\u` escapes in place of the characters that [`clean`] takes away: the same value, and
+/// nothing for a terminal to act on. Line breaks stay.
+#[must_use]
+pub fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        let acts = c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}');
+        if acts && c != '\n' {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
 /// One line on standard error, with the program's name before it: what keeps it from having any
 /// other place to say it.
 pub fn complain(why: &str) {

@@ -224,12 +224,17 @@ fn node_error(error: &Value) -> String {
     {
         let config = &extra["input_config"];
         let list = config[0].as_array().or_else(|| config[1]["options"].as_array());
-        let near = list.and_then(|list| nearest(received, list.iter().filter_map(Value::as_str)));
-        let near = near.map(|near| format!(" (nearest: '{near}')")).unwrap_or_default();
-        return format!("{input}: '{received}' is not in the server's list{near}");
+        return not_in_list(input, received, list.map(Vec::as_slice).unwrap_or_default());
     }
     let message = text(error, "message").unwrap_or_else(|| "refused".to_owned());
     if details.is_empty() { message } else { format!("{details}: {message}") }
+}
+
+/// The text of a value that is none of those that the server has.
+pub(super) fn not_in_list(input: &str, received: &str, list: &[Value]) -> String {
+    let near = nearest(received, list.iter().filter_map(Value::as_str));
+    let near = near.map(|near| format!(" (nearest: '{near}')")).unwrap_or_default();
+    format!("{input}: '{received}' is not in the server's list{near}")
 }
 
 /// The message of a refusal that names no node.

@@ -4,6 +4,7 @@
 mod answers;
 pub mod ids;
 mod json;
+mod object_info;
 mod placing;
 mod workflow;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 pub use crate::http::{CallError, Fault, Target};
 pub use answers::{Device, End, Entry, OutputFile, Place, Queue, Queued, Stats, Submission};
+pub use object_info::Classes;
 pub use workflow::{Texts, Workflow};
 
 use crate::http::{self, Bound, Http, Payload};

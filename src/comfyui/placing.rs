@@ -14,6 +14,11 @@ const SCENE_ID: &str = "__SCENE_ID__";
 const PREFIX: &str = "__SCENE_PREFIX__";
 const SEED: &str = "__SEED__";
 
+/// Whether a text waits for what only a story, a seed or an upload can give.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    [PROMPT, NEGATIVE, KEYFRAME, SCENE_ID, PREFIX, SEED].iter().any(|name| text.contains(name))
+}
+
 /// What a scene of a story puts into its template.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts<'a> {
@@ -115,6 +120,12 @@ impl Workflow {
         } else if let Some(id) = self.first_load_image() {
             self.write(&(id, "image".to_owned()), image);
         }
+    }
+
+    /// Puts `__KEYFRAME_IMAGE__` itself where the uploaded image's name will stand, for a graph that
+    /// is only shown.
+    pub fn mark_keyframe(&mut self) {
+        self.place_keyframe(KEYFRAME);
     }
 
     fn first_load_image(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::json::node_order;
 use crate::nearest::nearest;
-use crate::text::clean;
+use crate::text::{clean, escaped};
 
 pub use super::placing::Texts;
 
@@ -50,6 +50,24 @@ impl Workflow {
             }
         }
         Ok(Workflow { nodes })
+    }
+
+    /// The graph, for a document that carries it unread.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        self.nodes.clone().into()
+    }
+
+    /// The graph as a person reads it: indented, its nodes in the order of their numbers. It is
+    /// JSON, with escapes for what a terminal would act on.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let node = |id: &String| {
+            let node = format!("{:#}", self.nodes[id.as_str()]).replace('\n', "\n  ");
+            format!("  {}: {node}", Value::from(id.as_str()))
+        };
+        let nodes: Vec<String> = self.ids().into_iter().map(node).collect();
+        escaped(&format!("{{\n{}\n}}", nodes.join(",\n")))
     }
 
     pub(super) fn nodes(&self) -> &Map<String, Value> {
@@ -280,6 +298,17 @@ mod tests {
         ] {
             assert_eq!(graph.set(node, input, text).unwrap_err(), wanted);
         }
+    }
+
+    #[test]
+    fn a_shown_graph_is_the_graph_in_order_and_harmless() {
+        let mut graph = graph();
+        graph.set("6", "text", "line\nbreak \u{1b}[31m \u{202e}\u{9b} Grüße").unwrap();
+        let text = graph.text();
+        assert_eq!(Workflow::parse(&text).unwrap(), graph);
+        assert!(text.find("\"6\"").unwrap() < text.find("\"10\"").unwrap(), "{text}");
+        let harmful = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(harmful) && text.contains("Grüße"), "{text}");
     }
 
     #[test]

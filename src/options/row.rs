@@ -15,6 +15,7 @@ pub(super) enum Id {
     Seed,
     Fresh,
     MemoryCleanupInterval,
+    DryRun,
     FastIteration,
     MaxWaitSeconds,
     PollIntervalSeconds,

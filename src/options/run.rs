@@ -61,6 +61,8 @@ pub struct RunOptions {
     pub fresh: bool,
     /// After how many scenes the server's memory is emptied; 0 is never. Default 10.
     pub memory_cleanup_interval: u32,
+    /// Whether nothing is run: the graphs are checked and printed.
+    pub dry_run: bool,
     /// Whether the shorter waits were asked for; they are in the fields below already.
     pub fast_iteration: bool,
     /// The deadline of one attempt: 1 to 604800 s, whole. Default 600.
@@ -136,6 +138,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         seed: values::seed(&line.setting(Id::Seed))?,
         fresh: line.on(Id::Fresh),
         memory_cleanup_interval: line.whole(Id::MemoryCleanupInterval)?,
+        dry_run: line.on(Id::DryRun),
         fast_iteration: line.on(Id::FastIteration),
         max_wait: line.seconds(Id::MaxWaitSeconds)?,
         poll_interval: line.decimal_seconds(Id::PollIntervalSeconds)?,

@@ -86,6 +86,10 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     )
     .default("10")
     .help("Empties ComfyUI's memory after every so many scenes, and says what it freed; 0: never."),
+    Row::new(Id::DryRun, "DryRun", Group::How, Kind::Switch).short().help(
+        "Runs nothing: prints the graphs, and what the server lacks. No folder is made, nothing is \
+         uploaded or posted. A story generator is not run either: the template alone is checked.",
+    ),
     Row::new(Id::FastIteration, "FastIteration", Group::How, Kind::Switch).script().short().help(
         "Shorter waits, for trying things out. A value given on the command line wins over it.",
     ),

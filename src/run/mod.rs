@@ -7,6 +7,7 @@ mod attempt;
 mod cancel;
 mod close;
 mod course;
+mod dry;
 mod ending;
 mod folder;
 mod follow;
@@ -65,6 +66,9 @@ pub fn run(options: &RunOptions) -> Exit {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
     };
+    if options.dry_run {
+        return dry::run(options, plan);
+    }
     let clock = Clock::start();
     let (sender, receiver) = mpsc::channel();
     let heard = interrupt::listen(sender.clone());

@@ -44,11 +44,32 @@ pub fn rules(options: &RunOptions) -> Vec<String> {
 
 /// What will be done and with what, in one line. `queue`: prompts in the server's queue.
 pub fn plan(options: &RunOptions, stats: &Stats, queue: Option<usize>, scenes: usize) -> String {
+    let queue = queue.map(|queue| match queue {
+        0 => "queue empty".to_owned(),
+        n => format!("{n} in the queue"),
+    });
+    let with = [Some(server(options, stats)), queue];
+    let with: Vec<_> = with.into_iter().flatten().collect();
+    format!("{}; {}", bounds(options, scenes), with.join(", "))
+}
+
+/// How many scenes there will be, how long they may take, and how often memory is sampled.
+pub fn bounds(options: &RunOptions, scenes: usize) -> String {
     let wait = options.max_wait.as_secs();
     let retries = options.scene_retry_budget;
     let attempts = u64::from(retries) + 1;
     let worst = wait.saturating_mul(attempts).saturating_mul(scenes as u64);
     let worst = span(time::Duration::seconds(i64::try_from(worst).unwrap_or(i64::MAX)));
+    format!(
+        "{}, at most {wait} s each and {}: at worst {worst}; VRAM every {} s",
+        counted(scenes as u64, "scene", "scenes"),
+        counted(retries.into(), "retry", "retries"),
+        options.sampling.interval.as_secs_f64(),
+    )
+}
+
+/// The server's versions and the device whose memory is recorded.
+pub fn server(options: &RunOptions, stats: &Stats) -> String {
     let mut parts = Vec::new();
     parts.extend(stats.comfyui.as_ref().map(|version| format!("ComfyUI {version}")));
     parts.extend(stats.pytorch.as_ref().map(|version| format!("PyTorch {version}")));
@@ -60,17 +81,7 @@ pub fn plan(options: &RunOptions, stats: &Stats, queue: Option<usize>, scenes: u
             stats.devices.len()
         )),
     }
-    parts.extend(queue.map(|queue| match queue {
-        0 => "queue empty".to_owned(),
-        n => format!("{n} in the queue"),
-    }));
-    format!(
-        "{}, at most {wait} s each and {}: at worst {worst}; VRAM every {} s; {}",
-        counted(scenes as u64, "scene", "scenes"),
-        counted(retries.into(), "retry", "retries"),
-        options.sampling.interval.as_secs_f64(),
-        parts.join(", ")
-    )
+    parts.join(", ")
 }
 
 fn of_device(device: &Device) -> Vec<String> {

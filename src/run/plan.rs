@@ -96,6 +96,28 @@ impl Plan {
     }
 }
 
+/// The template of a story that is not written yet: its placeholders stay, the inputs that were
+/// asked for are set.
+///
+/// # Errors
+/// As of [`Plan::make`]; one line.
+pub fn unwritten(options: &RunOptions, template: &Template) -> Result<Scene, String> {
+    let mut workflow = sources::parse(template)?;
+    let mut warnings = Vec::new();
+    let seed = seed(&mut workflow, options.seed, &mut warnings);
+    set(&mut workflow, options)?;
+    Ok(Scene {
+        id: "template".to_owned(),
+        base: "template".to_owned(),
+        workflow,
+        keyframe: None,
+        seed,
+        source: template.file.clone(),
+        story: None,
+        warnings,
+    })
+}
+
 /// The scenes of a story, in order.
 ///
 /// # Errors

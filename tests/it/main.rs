@@ -6,6 +6,7 @@ mod command_line;
 mod devices;
 mod documents;
 mod downloads;
+mod dry_run;
 mod faults;
 mod files;
 mod gates;

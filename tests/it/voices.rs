@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::stand_in::{StandIn, graphs};
 use crate::support::Folder;
 
-const OPTIONS: [&str; 27] = [
+const OPTIONS: [&str; 28] = [
     "project-root",
     "workflow",
     "story",
@@ -13,6 +13,7 @@ const OPTIONS: [&str; 27] = [
     "set",
     "seed",
     "fresh",
+    "dry-run",
     "fast-iteration",
     "max-wait-seconds",
     "poll-interval-seconds",

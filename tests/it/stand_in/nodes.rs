@@ -78,6 +78,15 @@ pub fn object_info(name: &str) -> Value {
     answer.into()
 }
 
+/// The answer of `/object_info`: every class.
+pub fn all_object_info() -> Value {
+    CLASSES
+        .iter()
+        .map(|class| (class.name.to_owned(), describe(class)))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
 fn describe(class: &Class) -> Value {
     let mut required: Map<String, Value> =
         class.required.iter().map(|(input, kind)| ((*input).to_owned(), json!([kind]))).collect();

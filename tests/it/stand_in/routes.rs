@@ -41,6 +41,7 @@ pub fn answer(world: &World, request: &Request) -> Response {
         ("GET", ["prompt"]) => Response::json(200, &world.look(exec_info)),
         ("GET", ["history"]) => history(world, &query),
         ("GET", ["history", id]) => history_of(world, id),
+        ("GET", ["object_info"]) => Response::json(200, &nodes::all_object_info()),
         ("GET", ["object_info", class]) => Response::json(200, &nodes::object_info(class)),
         ("GET", ["view"]) => transfer::view(world, &query),
         ("POST", ["upload", "image"]) => transfer::upload(world, request),
