@@ -57,8 +57,7 @@ pub(super) fn short() -> String {
             lines.push(format!("{}:", row.group.title()));
         }
         let head = format!("  {}", signature(row));
-        let sentence = row.help.split_once(". ").map_or(row.help, |(first, _)| first);
-        let sentence = sentence.trim_end_matches('.');
+        let sentence = first_sentence(row);
         // A default in words is for the full help.
         let default = match row.default {
             "" => String::new(),
@@ -69,6 +68,11 @@ pub(super) fn short() -> String {
     }
     lines.push(SHORT_END.to_owned());
     lines.join("\n")
+}
+
+/// The first sentence of an option's help, without its full stop.
+pub(super) fn first_sentence(row: &Row) -> &'static str {
+    row.help.split_once(". ").map_or(row.help, |(first, _)| first).trim_end_matches('.')
 }
 
 /// Everything.

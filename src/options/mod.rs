@@ -4,6 +4,7 @@
 //! Every option has one name, written two ways: GNU's (`--max-wait-seconds 600`) and PowerShell's
 //! (`-MaxWaitSeconds 600`). All of them stand in one table, from which the help is made too.
 
+mod completions;
 mod gates;
 mod help;
 mod lexer;
@@ -44,7 +45,7 @@ pub use url::ServerUrl;
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// To print this text (help or version, without its last line's end) and to end with success.
+    /// To print this text (help, version or completions, without its last line's end) and to end with success.
     Print(String),
     /// A run.
     Run(Box<RunOptions>),
@@ -110,6 +111,9 @@ pub fn parse(
         return Ok(Command::Print(help::version()));
     }
     let line = Line::new(verb, items, world)?;
+    if line.given(Id::Completions).is_some() {
+        return completions::of(&line.setting(Id::Completions)).map(Command::Print);
+    }
     match verb {
         Verb::Run => run::run(&line).map(|options| Command::Run(Box::new(options))),
         Verb::Summary => run::summary(&line).map(Command::Summary),

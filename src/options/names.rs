@@ -1,7 +1,7 @@
 //! From a name on the command line to its option, and from an option to its name.
 
 use super::UsageError;
-use super::row::{Row, Verb};
+use super::row::{Group, Row, Verb};
 use super::say::shown;
 use super::table::TABLE;
 use crate::nearest::nearest;
@@ -97,6 +97,11 @@ fn fitting(word: &str, names: impl Iterator<Item = Name>) -> Vec<Name> {
     if fitting.iter().any(|name| name.script) {
         fitting.retain(|name| name.script);
     }
+    // -Com has always been -ComfyUIUrl: what is about the program gives way to a run's one option.
+    let of_a_run = |name: &Name| name.row.group != Group::About;
+    if fitting.iter().filter(|name| of_a_run(name)).count() == 1 {
+        fitting.retain(of_a_run);
+    }
     fitting
 }
 
@@ -181,6 +186,8 @@ mod tests {
             ("ver", "Verbose"),
             ("q", "Quiet"),
             ("vers", "Version"),
+            ("com", "ComfyUIUrl"),
+            ("Comp", "Completions"),
         ];
         for (word, expected) in cases {
             let found = powershell(word, Verb::Run).map(|name| name.text);

@@ -59,6 +59,7 @@ pub(super) enum Id {
     Debug,
     Verbose,
     ErrorAction,
+    Completions,
     Help,
     Version,
 }
@@ -158,10 +159,27 @@ impl Kind {
         }
     }
 
+    /// Whether the value is a path, and then whether of a folder alone. What stands for it in the
+    /// help says so.
+    pub(super) fn path(self) -> Option<Path> {
+        match self.placeholder() {
+            "FILE" | "LOG" | "PATH" => Some(Path::Any),
+            "FOLDER" => Some(Path::Folder),
+            _ => None,
+        }
+    }
+
     /// Whether the number is in range.
     pub(super) fn holds(self, number: f64) -> bool {
         matches!(self, Kind::Number(_, min, max) if (min..=max).contains(&number))
     }
+}
+
+/// What path a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    Any,
+    Folder,
 }
 
 /// One option.
@@ -174,6 +192,8 @@ pub(super) struct Row {
     pub(super) group: Group,
     /// What it means. The first sentence stands in the short help too.
     pub(super) help: &'static str,
+    /// The words that its value may be, for those that have some.
+    pub(super) words: &'static [&'static str],
     /// A second name, always one of the script's own.
     pub(super) alias: Option<&'static str>,
     /// Whether the script has an option named `name`: it wins over ours where a prefix fits both.
@@ -203,6 +223,7 @@ impl Row {
             kind,
             group,
             help: "",
+            words: &[],
             alias: None,
             script: false,
             verbs: &[Verb::Run],
@@ -218,6 +239,10 @@ impl Row {
 
     pub(super) const fn help(self, help: &'static str) -> Row {
         Row { help, ..self }
+    }
+
+    pub(super) const fn words(self, words: &'static [&'static str]) -> Row {
+        Row { words, ..self }
     }
 
     pub(super) const fn alias(self, alias: &'static str) -> Row {

@@ -69,6 +69,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Group::What,
         Kind::Text("N", "a whole number from 0 to 18446744073709551615, random or keep"),
     )
+    .words(&["random", "keep"])
     .default("keep")
     .short()
     .help(
@@ -197,6 +198,7 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         Kind::Text("SOURCE", "auto, comfyui or nvidia-smi"),
     )
     .verbs(OF_SERVERS)
+    .words(&["auto", "comfyui", "nvidia-smi"])
     .default("auto")
     .help(
         "Who gives the readings: auto, comfyui or nvidia-smi. auto: ComfyUI, and nvidia-smi for a \
@@ -312,6 +314,10 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
     inert(Id::Debug, "Debug", Kind::Switch),
     inert(Id::Verbose, "Verbose", Kind::Switch),
     inert(Id::ErrorAction, "ErrorAction", Kind::Text("X", "PowerShell's word for it")),
+    Row::new(Id::Completions, "Completions", Group::About, Kind::Text("SHELL", "bash or powershell"))
+        .verbs(Verb::ALL)
+        .words(&["bash", "powershell"])
+        .help("A script on stdout for bash or powershell, which completes options there."),
     Row::new(Id::Help, "Help", Group::About, Kind::Switch)
         .verbs(Verb::ALL)
         .help("This text. The short one: -h, -?, /?"),

@@ -3,6 +3,7 @@
 mod cancelling;
 mod cleanup;
 mod command_line;
+mod completions;
 mod devices;
 mod documents;
 mod downloads;
