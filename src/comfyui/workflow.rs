@@ -145,6 +145,19 @@ impl Workflow {
             .flat_map(|inputs| inputs.iter_mut().map(|(_, value)| value))
     }
 
+    /// What its nodes are called, as far as a line has room for it.
+    fn listed(&self) -> String {
+        const SHOWN: usize = 20;
+        let ids = self.ids();
+        let called = |id: &&String| {
+            let title = self.title(id).map(|title| format!(" '{title}'"));
+            clean(&format!("{id} {}{}", self.class(id), title.unwrap_or_default()))
+        };
+        let mut names: Vec<String> = ids.iter().take(SHOWN).map(called).collect();
+        names.extend(ids.len().checked_sub(SHOWN + 1).map(|more| format!("{} more", more + 1)));
+        names.join(", ")
+    }
+
     fn title(&self, id: &str) -> Option<&str> {
         self.nodes.get(id)?["_meta"]["title"].as_str()
     }
@@ -167,13 +180,8 @@ impl Workflow {
                 let names = ids.iter().flat_map(|id| {
                     [Some(id.as_str()), self.title(id), Some(self.class(id))].into_iter().flatten()
                 });
-                let near = nearest(name, names).map_or_else(
-                    || {
-                        "name it by its id, or by a title or class_type that only one node has"
-                            .into()
-                    },
-                    did_you_mean,
-                );
+                let near = nearest(name, names)
+                    .map_or_else(|| format!("there are {}", self.listed()), did_you_mean);
                 Err(format!("no node '{name}': {near}"))
             }
             many => {
@@ -289,6 +297,12 @@ mod tests {
             ("3", "seed", "x", "input seed of node 3 KSampler takes a whole number, not 'x'"),
             ("3", "model", "x", "input model of node 3 KSampler is a link from another node"),
             ("KSamplr", "seed", "1", "no node 'KSamplr': did you mean 'KSampler'?"),
+            (
+                "42",
+                "seed",
+                "1",
+                "no node '42': there are 3 KSampler 'The sampler', 6 CLIPTextEncode, 10 CLIPTextEncode",
+            ),
             (
                 "CLIPTextEncode",
                 "text",

@@ -32,6 +32,7 @@ mod stand_in;
 mod stand_in_checks;
 mod stories;
 mod submission;
+mod suggestions;
 mod summary_verb;
 mod support;
 mod voices;
