@@ -20,6 +20,18 @@ pub fn write_whole(path: &Path, bytes: &[u8], pause: impl FnMut(Duration)) -> io
     written.and_then(|()| rename(&part, path, pause)).inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
+/// Whether a file can be written whole, before hours are spent on what is to stand in it.
+///
+/// # Errors
+/// What the system said, without the path.
+pub fn try_whole(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let part = part_of(path);
+    File::create(&part).and_then(|_| fs::remove_file(&part))
+}
+
 /// The name under which a file is written before it has its own.
 #[must_use]
 pub fn part_of(path: &Path) -> PathBuf {

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::files::write_whole;
-use crate::options::SummaryOptions;
+use crate::options::{ReportOptions, SummaryOptions};
 use crate::report::html::{Page, link};
+use crate::report::machines::{self, Told};
 use crate::report::past::{Past, newest};
 use crate::report::{closing, devices, gates};
 use crate::text::complain;
@@ -48,9 +49,12 @@ fn blocks(options: &SummaryOptions) -> Result<(String, Exit), String> {
     for note in judged.iter().filter_map(|(past, _)| past.note.as_ref()) {
         complain(note);
     }
-    // With a page there is one of them.
-    if let (Some(path), [(past, verdicts)]) = (&options.html, judged.as_slice()) {
-        write_page(path, past, verdicts)?;
+    // With a page or a report there is one of them.
+    if let [(past, verdicts)] = judged.as_slice() {
+        if let Some(path) = &options.html {
+            write_page(path, past, verdicts)?;
+        }
+        write_reports(&options.reports, past, verdicts, &baselines)?;
     }
     let all_held = judged.iter().flat_map(|(_, verdicts)| verdicts).all(Verdict::held);
     let exit = if all_held || !options.gates.any() { Exit::Success } else { Exit::Gate };
@@ -106,20 +110,14 @@ fn text(past: &Past, gates: &[Verdict]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The page of one log, or of its run: whole, or not at all.
+/// The page of one log, or of its run.
 fn write_page(path: &Path, past: &Past, gates: &[Verdict]) -> Result<(), String> {
     let log = &past.log;
-    let same =
-        path.canonicalize().is_ok_and(|path| log.canonicalize().is_ok_and(|log| log == path));
-    if same {
-        return Err(format!("--html {}: that is the log itself", path.display()));
-    }
     let curve = Curve::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
-    let name = log.file_name().unwrap_or_default().to_string_lossy();
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let page = Page {
         record: past.record(),
-        title: &format!("VRAM of {name}"),
+        title: &title(past),
         note: past.is_unfinished().then_some(UNFINISHED),
         vram: &past.vram,
         curve: &curve,
@@ -127,9 +125,42 @@ fn write_page(path: &Path, past: &Past, gates: &[Verdict]) -> Result<(), String>
         others: &past.others,
         folder: &link::to_folder(&parent(path), &parent(log)),
     };
+    write("--html", path, &page.html(), past)
+}
+
+/// What other programs are to read of it.
+fn write_reports(
+    options: &ReportOptions,
+    past: &Past,
+    gates: &[Verdict],
+    baselines: &[Past],
+) -> Result<(), String> {
+    let told = Told {
+        record: past.record(),
+        title: &title(past),
+        note: past.is_unfinished().then_some(UNFINISHED),
+        vram: &past.vram,
+        gates,
+        baselines,
+        summary: &past.log.with_file_name("run-summary.txt"),
+    };
+    let reports = machines::reports(options, &told)?;
+    reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, past))
+}
+
+fn title(past: &Past) -> String {
+    format!("VRAM of {}", past.log.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Writes a file whole, or not at all; never over the log.
+fn write(option: &str, path: &Path, text: &str, past: &Past) -> Result<(), String> {
+    let log = past.log.canonicalize();
+    if path.canonicalize().is_ok_and(|path| log.is_ok_and(|log| log == path)) {
+        return Err(format!("{option} {}: that is the log itself", path.display()));
+    }
     // Nothing else is going on that could be kept waiting.
-    write_whole(path, page.html().as_bytes(), |_| {})
-        .map_err(|error| format!("--html {}: {error}", path.display()))
+    write_whole(path, text.as_bytes(), |_| {})
+        .map_err(|error| format!("{option} {}: {error}", path.display()))
 }
 
 fn json(past: &Past, verdicts: &[Verdict]) -> Value {

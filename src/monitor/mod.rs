@@ -10,16 +10,16 @@ mod source;
 mod tree;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::exit::{Code, Exit};
-use crate::files::{part_of, write_whole};
+use crate::files::{try_whole, write_whole};
 use crate::options::MonitorOptions;
 use crate::report::gates;
 use crate::report::html::Page;
@@ -52,8 +52,10 @@ pub fn monitor(options: &MonitorOptions) -> Code {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&why, Exit::Usage.into()),
     };
-    if let Some(Err(why)) = options.html.as_deref().map(try_page) {
-        return refuse(&why, Exit::Usage.into());
+    if let Some(path) = &options.html
+        && let Err(error) = try_whole(path)
+    {
+        return refuse(&format!("--html {}: {error}", path.display()), Exit::Usage.into());
     }
     // Last of what may be refused: it makes a file.
     let log = match open_log(options) {
@@ -92,14 +94,6 @@ fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, Strin
         }
         Err(error) => Err(format!("--log {}: {error}", path.display())),
     }
-}
-
-/// Whether the page can be written, before hours are spent.
-fn try_page(path: &Path) -> Result<(), String> {
-    let part = part_of(path);
-    let tried = File::create(&part).and_then(|_| fs::remove_file(&part));
-    let tried = if path.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { tried };
-    tried.map_err(|error| format!("--html {}: {error}", path.display()))
 }
 
 fn refuse(why: &str, code: Code) -> Code {

@@ -43,7 +43,7 @@ fn taken_by(verb: Verb) -> impl Iterator<Item = Name> {
 
 /// `MaxWaitSeconds` as `max-wait-seconds`. A product's name stays one word.
 fn kebab(name: &str) -> String {
-    let name = name.replace("ComfyUI", "Comfyui");
+    let name = name.replace("ComfyUI", "Comfyui").replace("JUnit", "Junit");
     let letters: Vec<char> = name.chars().collect();
     let mut kebab = String::new();
     for (i, letter) in letters.iter().enumerate() {
@@ -162,6 +162,7 @@ mod tests {
             ("MaxWaitSeconds", "max-wait-seconds"),
             ("SkipLLMHealthCheck", "skip-llm-health-check"),
             ("MaxPeakMB", "max-peak-mb"),
+            ("JUnit", "junit"),
             ("Gpu", "gpu"),
         ];
         for (name, expected) in cases {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::gates::{GateOptions, gates};
 use super::line::{Line, Setting};
 use super::llm::{LlmOptions, llm};
+use super::reports::{ReportOptions, reports};
 use super::row::Id;
 use super::sampling::{SamplingOptions, sampling};
 use super::server::{ServerOptions, server};
@@ -96,6 +97,8 @@ pub struct RunOptions {
     pub quiet: bool,
     /// Whether one JSON document goes to stdout at the end.
     pub json: bool,
+    /// What other programs are to read.
+    pub reports: ReportOptions,
     /// What to tell the user first, one line each.
     pub warnings: Vec<String>,
 }
@@ -112,6 +115,8 @@ pub struct SummaryOptions {
     pub gates: GateOptions,
     /// Whether the statistics go to stdout as one JSON document.
     pub json: bool,
+    /// What other programs are to read of the one target.
+    pub reports: ReportOptions,
     /// Where a page of the one target is written; absolute. Default: nowhere.
     pub html: Option<PathBuf>,
     /// What to tell the user first, one line each.
@@ -154,6 +159,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         llm,
         quiet: line.on(Id::Quiet),
         json: line.on(Id::Json),
+        reports: reports(line)?,
         warnings,
         project_root: places.root,
         root_given: places.root_given,
@@ -174,7 +180,9 @@ fn archive(line: &Line, root: &Path) -> Result<bool, UsageError> {
 pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {
     let targets = places::of_summary(line)?;
     let html = places::html(line)?;
-    if let (Some(given), 2..) = (line.given(Id::Html), targets.len()) {
+    let files = [Id::Html, Id::JUnit, Id::Markdown, Id::PromFile];
+    let file = files.into_iter().find_map(|id| line.given(id));
+    if let (Some(given), 2..) = (file, targets.len()) {
         return Err(UsageError(format!("{} takes one log or run folder at a time", given.label())));
     }
     let root = places::root(line)?;
@@ -183,6 +191,7 @@ pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {
         logs_dir: places::logs_dir(line, &root)?,
         gates: gates(line)?,
         json: line.on(Id::Json),
+        reports: reports(line)?,
         html,
         warnings: line.warnings(),
     })

@@ -255,6 +255,21 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
         .verbs(OF_PROJECTS)
         .short()
         .help("One JSON document on stdout at the end. The human lines go to stderr."),
+    Row::new(Id::JUnit, "JUnit", Group::Output, Kind::Text("FILE", "a file"))
+        .verbs(OF_PROJECTS)
+        .help("A JUnit report: a test case for each scene, with its lines, and for each gate."),
+    Row::new(Id::Markdown, "Markdown", Group::Output, Kind::Text("FILE", "a file"))
+        .verbs(OF_PROJECTS)
+        .help(
+            "The verdict, the scenes and their memory in Markdown, baselines beside it: for a pull \
+             request or a CI job's summary.",
+        ),
+    Row::new(Id::PromFile, "PromFile", Group::Output, Kind::Text("FILE", "a file"))
+        .verbs(OF_PROJECTS)
+        .help(
+            "Metrics for node_exporter's textfile collector, which reads the .prom files of a \
+             folder.",
+        ),
     Row::new(Id::Html, "Html", Group::Output, Kind::Text("FILE", "a file"))
         .verbs(&[Verb::Summary, Verb::Monitor])
         .help(

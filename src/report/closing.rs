@@ -69,7 +69,13 @@ fn verdict(run: &RunRecord) -> String {
     )
 }
 
-fn scenes(run: &RunRecord) -> Vec<&SceneRecord> {
+/// The first line of a block, without the times behind the verdict.
+pub(super) fn headline(line: &str) -> &str {
+    line.split_once("      ").map_or(line, |(verdict, _)| verdict)
+}
+
+/// In their order; of many those that failed first.
+pub(super) fn scenes(run: &RunRecord) -> Vec<&SceneRecord> {
     let mut scenes: Vec<_> = run.scenes.iter().collect();
     if scenes.len() > MANY {
         scenes.sort_by_key(|scene| scene.outcome.is_success());
@@ -107,7 +113,8 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &Statistics) -> String
     line
 }
 
-fn attempts(attempts: &[Attempt]) -> String {
+/// `2nd attempt (1st: lost, server restarted 23:05:12)`.
+pub(super) fn attempts(attempts: &[Attempt]) -> String {
     let earlier: Vec<String> = attempts[..attempts.len() - 1]
         .iter()
         .enumerate()
@@ -131,7 +138,8 @@ fn ordinal(n: usize) -> String {
     format!("{n}{end}")
 }
 
-fn failure(scene: &SceneRecord, run: &RunRecord) -> String {
+/// `deadline, 2 × 360 s: running all the time, never finished`.
+pub(super) fn failure(scene: &SceneRecord, run: &RunRecord) -> String {
     let tries = scene.attempts.len();
     let name = scene.outcome.name();
     match scene.outcome {

@@ -17,11 +17,18 @@ pub fn verdicts_on(
     vram: &Statistics,
     baselines: &[Past],
 ) -> Vec<Verdict> {
-    let subject = |vram, record: Option<_>| Subject { vram, known: record.map(RunRecord::known) };
-    let named = |past: &'_ Past| past.log.display().to_string();
-    let baselines: Vec<_> =
-        baselines.iter().map(|past| (named(past), subject(&past.vram, past.record()))).collect();
-    judge(options.limits, &subject(vram, record), &baselines)
+    judge(options.limits, &subject(vram, record), &named(baselines))
+}
+
+/// A run as the gates see it; without its record its log.
+pub(super) fn subject<'a>(vram: &'a Statistics, record: Option<&'a RunRecord>) -> Subject<'a> {
+    Subject { vram, known: record.map(RunRecord::known) }
+}
+
+/// Baselines, each with its name.
+pub(super) fn named(baselines: &[Past]) -> Vec<(String, Subject<'_>)> {
+    let one = |past: &'_ Past| past.log.display().to_string();
+    baselines.iter().map(|past| (one(past), subject(&past.vram, past.record()))).collect()
 }
 
 /// The `Gates` array: MB, except for the names. An unknown is null.

@@ -5,9 +5,14 @@ pub mod devices;
 mod fields;
 pub mod gates;
 pub mod html;
+pub mod junit;
+pub mod machines;
+pub mod markdown;
+mod markup;
 pub mod metadata;
 mod outcome;
 pub mod past;
+pub mod prometheus;
 pub mod record;
 pub mod script;
 

@@ -13,9 +13,11 @@ use crate::files::write_whole;
 use crate::project::steps::{HelperFiles, Phase};
 use crate::report::devices::OtherDevice;
 use crate::report::html::Page;
+use crate::report::machines::{self, Report, Told};
 use crate::report::past::Past;
 use crate::report::script::scene::Telling;
 use crate::report::{closing, devices, gates, metadata, script};
+use crate::text::complain;
 use crate::vram::curve::Curve;
 use crate::vram::statistics::Statistics;
 
@@ -44,6 +46,7 @@ impl Run<'_> {
         }
         let text = self.with_helpers(&vram, &others);
         self.write_page(log, &vram, &others);
+        self.write_reports(&vram, baselines);
         self.wait.journal.header("RUN COMPLETE");
         self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
         if let Some(archive) = &self.script.archive {
@@ -154,6 +157,37 @@ impl Run<'_> {
         };
         let page = page.html();
         self.write("report.html", &page);
+    }
+
+    /// What other programs read of it. A report that cannot be written costs the run nothing.
+    fn write_reports(&mut self, vram: &Statistics, baselines: &[Past]) {
+        let told = Told {
+            record: Some(&self.record),
+            title: "",
+            note: None,
+            vram,
+            gates: &self.record.gates,
+            baselines,
+            summary: &self.folder.join("run-summary.txt"),
+        };
+        let reports = machines::reports(&self.options.reports, &told);
+        let mut lines = Vec::new();
+        let reports = reports.unwrap_or_else(|why| {
+            lines.push(why);
+            Vec::new()
+        });
+        for Report { option, path, text } in reports {
+            let pause = |time| self.wait.linger(time);
+            if let Err(error) = write_whole(path, text.as_bytes(), pause) {
+                lines.push(format!("{option} {}: {error}", path.display()));
+            }
+        }
+        for line in lines {
+            self.wait.journal.say(&format!("WARNING: {line}"));
+            if self.options.quiet {
+                complain(&line);
+            }
+        }
     }
 
     fn write(&mut self, name: &str, text: &str) {

@@ -38,6 +38,7 @@ use std::sync::mpsc;
 use crate::clock::Clock;
 use crate::comfyui::Client;
 use crate::exit::Exit;
+use crate::files::try_whole;
 use crate::options::RunOptions;
 use crate::report::past::Past;
 use crate::report::record::{Aftermath, RunRecord, Server, Settings};
@@ -66,6 +67,11 @@ pub fn run(options: &RunOptions) -> Exit {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
     };
+    for (option, path) in options.reports.files() {
+        if let Err(error) = try_whole(path) {
+            return refuse(&format!("{option} {}: {error}", path.display()), Exit::Usage);
+        }
+    }
     if options.dry_run {
         return dry::run(options, plan);
     }

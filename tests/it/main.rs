@@ -16,6 +16,7 @@ mod interrupts;
 mod killed;
 mod llm;
 mod losing;
+mod machines;
 mod metadata;
 mod monitor;
 mod monitor_command;

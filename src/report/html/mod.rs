@@ -7,7 +7,6 @@ mod chart;
 mod environment;
 mod legend;
 pub mod link;
-mod markup;
 mod outputs;
 mod scenes;
 mod table;
@@ -16,6 +15,7 @@ mod tests;
 
 use super::closing;
 use super::devices::OtherDevice;
+use super::markup::{self, Markup};
 use super::record::{Outcome, RunRecord};
 use crate::clock::{day_and_time, hms, span};
 use crate::exit::Exit;
@@ -23,7 +23,6 @@ use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
 use crate::vram::log::time_text;
 use crate::vram::statistics::Statistics;
-use markup::Markup;
 
 /// What a page is of.
 pub struct Page<'a> {
@@ -89,10 +88,9 @@ impl Page<'_> {
 
     /// The verdict, and of which run.
     fn head(&self, out: &mut Markup, closing: Option<&[String]>) {
-        let verdict = closing.and_then(<[String]>::first).map_or(self.title, |line| {
-            // The times stand below it.
-            line.split_once("      ").map_or(line, |(verdict, _)| verdict)
-        });
+        // The times stand below it.
+        let verdict = closing.and_then(<[String]>::first);
+        let verdict = verdict.map_or(self.title, |line| closing::headline(line));
         out.text(verdict);
         out.raw(" – ").text(self.record.map_or(env!("CARGO_PKG_NAME"), |record| &record.id));
         out.raw("</title>\n</head>\n<body>\n<header>\n<h1");

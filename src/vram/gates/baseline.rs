@@ -20,12 +20,10 @@ pub(super) fn judge(run: &Subject, baselines: &[(String, Subject)]) -> Vec<Verdi
     if baselines.is_empty() {
         return Vec::new();
     }
-    if let Some(why) = baselines.iter().find_map(|(name, other)| elsewhere(run, name, other)) {
-        return vec![Verdict::not_judged(Gate::Baseline, None, None, why)];
-    }
-    let all = || baselines.iter().map(|(_, baseline)| baseline).chain([run]);
-    let driver = all().all(|subject| subject.vram.meaning == Meaning::Driver);
-    let meaning = if driver { Meaning::Driver } else { Meaning::Used };
+    let meaning = match comparable(run, baselines) {
+        Ok(meaning) => meaning,
+        Err(why) => return vec![Verdict::not_judged(Gate::Baseline, None, None, why)],
+    };
     let mut verdicts = vec![in_all(run, baselines, meaning)];
     for id in run.scenes() {
         let peaks = baselines.iter().filter_map(|(_, other)| other.of_scene(id).by(meaning));
@@ -33,6 +31,19 @@ pub(super) fn judge(run: &Subject, baselines: &[(String, Subject)]) -> Vec<Verdi
         verdicts.push(held_against(run, Some(id), limit, meaning));
     }
     verdicts
+}
+
+/// The figure in which a run is held against baselines: the driver's where all of them have it.
+///
+/// # Errors
+/// One of them is of another device.
+pub fn comparable(run: &Subject, baselines: &[(String, Subject)]) -> Result<Meaning, String> {
+    if let Some(why) = baselines.iter().find_map(|(name, other)| elsewhere(run, name, other)) {
+        return Err(why);
+    }
+    let all = || baselines.iter().map(|(_, baseline)| baseline).chain([run]);
+    let driver = all().all(|subject| subject.vram.meaning == Meaning::Driver);
+    Ok(if driver { Meaning::Driver } else { Meaning::Used })
 }
 
 fn in_all(run: &Subject, baselines: &[(String, Subject)], meaning: Meaning) -> Verdict {

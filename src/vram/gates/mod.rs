@@ -9,6 +9,7 @@ mod tests;
 mod text;
 
 use super::statistics::{Meaning, SceneStatistics, Statistics};
+pub use baseline::comparable;
 pub use text::closing;
 
 /// The gates that are a number of MB.
@@ -200,6 +201,12 @@ impl Subject<'_> {
         let scenes = self.vram.scenes.iter();
         let scene = scenes.into_iter().find(|scene| scene.id == id && !self.is_cached(id));
         scene.map(Peaks::from).unwrap_or_default()
+    }
+
+    /// The peak of a scene, or of the run while it generated, in MB; none of what was not executed.
+    #[must_use]
+    pub fn peak(&self, scene: Option<&str>, meaning: Meaning) -> Option<u64> {
+        scene.map_or_else(|| self.peaks(), |id| self.of_scene(id)).by(meaning)
     }
 
     /// The peaks while generating. A bare log that knows no scene, such as the script's, is about

@@ -1,0 +1,247 @@
+//! A run in Markdown, as GitHub and GitLab read it: for a pull request, or a CI job's summary. It
+//! fits a comment, of which GitHub takes 65536 characters.
+
+mod escape;
+#[cfg(test)]
+mod tests;
+
+use super::machines::Told;
+use super::record::{Outcome, RunRecord, SceneRecord};
+use super::{closing, gates};
+use crate::clock::{day_and_time, hms, span};
+use crate::exit::Exit;
+use crate::vram::gates::{Subject, Verdict, comparable};
+use crate::vram::statistics::Meaning;
+use escape::{code, text};
+
+/// So many scenes have a row; of more the failures come first.
+const ROWS: usize = 100;
+/// So many verdicts on scenes are told; the table has their figures.
+const VERDICTS: usize = 20;
+/// So much of a reason stands in a row, in characters.
+const REASON: usize = 200;
+
+/// The Markdown.
+#[must_use]
+pub fn document(told: &Told) -> String {
+    let block = told.record.map(|run| closing::block(run, told.vram)).unwrap_or_default();
+    let mut out = String::new();
+    heading(&mut out, told, &block);
+    Table::of(told).write(&mut out, told);
+    lines(&mut out, told, &block);
+    verdicts(&mut out, told.gates);
+    let next = block.iter().find_map(|line| line.strip_prefix("Next: "));
+    if let Some(next) = next {
+        out.push_str(&format!("\nNext: {}\n", code(next)));
+    }
+    out.push_str(&format!("\n<sub>{}</sub>\n", environment(told)));
+    out
+}
+
+fn heading(out: &mut String, told: &Told, block: &[String]) {
+    let verdict = block.first().map_or(told.title, |line| closing::headline(line));
+    let mark = match told.record.map(RunRecord::exit) {
+        None => "",
+        Some(Exit::Success) => "✓ ",
+        Some(_) => "✗ ",
+    };
+    out.push_str(&format!("### {mark}{}\n", text(verdict)));
+    if let Some(run) = told.record {
+        let (from, to) = (day_and_time(run.started), hms(run.ended));
+        let took = span(run.ended - run.started);
+        out.push_str(&format!("\nRun {}, {from} to {to} ({took})\n", text(&run.id)));
+    }
+    if let Some(note) = told.note {
+        out.push_str(&format!("\n{}\n", text(note)));
+    }
+}
+
+/// The closing lines that neither the heading nor the table nor the list of gates tells.
+fn lines(out: &mut String, told: &Told, block: &[String]) {
+    let of_log;
+    let lines = if told.record.is_some() {
+        block.get(1..).unwrap_or_default()
+    } else {
+        of_log = told.vram.block(None, &[]);
+        &of_log[1..]
+    };
+    let told_elsewhere = ["✓", "✗", "Gates: ", "Next: ", "Scene "];
+    let rest = lines.iter().filter(|line| !told_elsewhere.iter().any(|e| line.starts_with(e)));
+    out.push('\n');
+    for line in rest {
+        out.push_str(&format!("- {}\n", text(line)));
+    }
+}
+
+fn verdicts(out: &mut String, gates: &[Verdict]) {
+    if gates.is_empty() {
+        return;
+    }
+    out.push_str("\n**Gates**\n\n");
+    let (of_run, of_scenes): (Vec<&Verdict>, Vec<&Verdict>) =
+        gates.iter().partition(|gate| gate.scene.is_none());
+    let (held, bad): (Vec<&Verdict>, Vec<&Verdict>) =
+        of_scenes.into_iter().partition(|gate| gate.held());
+    let all = of_run.len() + bad.len() + held.len();
+    let most = of_run.len() + VERDICTS;
+    for gate in of_run.into_iter().chain(bad).chain(held).take(most) {
+        let mark = if gate.held() { '✓' } else { '✗' };
+        out.push_str(&format!("- {mark} {}\n", text(&gate.to_string())));
+    }
+    if all > most {
+        out.push_str(&format!("- and {} more of scenes\n", all - most));
+    }
+}
+
+fn environment(told: &Told) -> String {
+    let mut parts = Vec::new();
+    if let Some(server) = told.record.map(|run| &run.server) {
+        let of = |name: &str, version: &Option<String>| {
+            version.as_ref().map(|version| format!("{name} {}", text(version)))
+        };
+        parts.extend(of("ComfyUI", &server.comfyui));
+        parts.extend(of("PyTorch", &server.pytorch));
+        parts.extend(server.device.as_deref().map(text));
+    }
+    parts.push(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned());
+    parts.join(", ")
+}
+
+/// The scenes, and the run as a whole, with their peaks.
+struct Table<'a> {
+    run: Subject<'a>,
+    /// The figures that there are columns for.
+    figures: Vec<(&'static str, Meaning)>,
+    /// What stands beside the figure, if there is one to be held against.
+    baselines: Vec<(String, Subject<'a>)>,
+}
+
+impl<'a> Table<'a> {
+    fn of(told: &'a Told) -> Self {
+        let run = gates::subject(told.vram, told.record);
+        let mut baselines = gates::named(told.baselines);
+        let ram = run.known.as_ref().is_some_and(|known| known.system_ram);
+        let used = if ram { "system RAM" } else { "used" };
+        let mut figures = vec![("driver", Meaning::Driver), (used, Meaning::Used)];
+        match comparable(&run, &baselines) {
+            Ok(meaning) if !baselines.is_empty() => {
+                figures.retain(|(_, figure)| *figure == meaning)
+            }
+            Ok(_) => {}
+            // Of another device: the gate says so.
+            Err(_) => baselines.clear(),
+        }
+        let known = |meaning| {
+            let scenes = told.vram.scenes.iter().map(|scene| Some(scene.id.as_str()));
+            scenes.chain([None]).any(|scene| run.peak(scene, meaning).is_some())
+        };
+        if baselines.is_empty() {
+            figures.retain(|(_, meaning)| known(*meaning));
+        }
+        Table { run, figures, baselines }
+    }
+
+    fn write(&self, out: &mut String, told: &Told) {
+        let scenes = told.record.map(closing::scenes).unwrap_or_default();
+        let of_log: Vec<&str> = match told.record {
+            Some(_) => Vec::new(),
+            None => told.vram.scenes.iter().map(|scene| scene.id.as_str()).collect(),
+        };
+        if scenes.is_empty() && of_log.is_empty() {
+            return;
+        }
+        let outcome = told.record.map_or("", |_| " Outcome | Seconds |");
+        out.push_str(&format!("\n| Scene |{outcome}"));
+        for (name, _) in &self.figures {
+            out.push_str(&format!(" Peak, {name} (MB) |"));
+            if !self.baselines.is_empty() {
+                out.push_str(" Baseline (MB) | Difference (MB) |");
+            }
+        }
+        let columns = self.figures.len() * if self.baselines.is_empty() { 1 } else { 3 };
+        let outcome = told.record.map_or("", |_| "---|--:|");
+        out.push_str(&format!("\n|---|{outcome}{}\n", "--:|".repeat(columns)));
+        for scene in scenes.iter().take(ROWS) {
+            out.push_str(&format!("| {} |{}", text(&scene.id), outcome_of(scene, told.record)));
+            self.memory(out, Some(&scene.id));
+        }
+        for id in of_log.iter().take(ROWS) {
+            out.push_str(&format!("| {} |", text(id)));
+            self.memory(out, Some(id));
+        }
+        let took = told.record.map(|run| run.ended - run.started);
+        let took = took.map(|took| format!(" | {} |", closing::whole(took.as_seconds_f64())));
+        out.push_str(&format!("| **All** |{}", took.unwrap_or_default()));
+        self.memory(out, None);
+        let more = (scenes.len() + of_log.len()).saturating_sub(ROWS);
+        if more > 0 {
+            out.push_str(&format!("\n{more} more scenes have no row here.\n"));
+        }
+    }
+
+    /// The rest of a row.
+    fn memory(&self, out: &mut String, scene: Option<&str>) {
+        for (_, meaning) in &self.figures {
+            let now = self.run.peak(scene, *meaning);
+            out.push_str(&cell(now.map(|mb| mb.to_string())));
+            if !self.baselines.is_empty() {
+                let before =
+                    self.baselines.iter().filter_map(|(_, b)| b.peak(scene, *meaning)).max();
+                out.push_str(&cell(before.map(|mb| mb.to_string())));
+                out.push_str(&cell(now.zip(before).map(|(now, before)| difference(now, before))));
+            }
+        }
+        out.push('\n');
+    }
+}
+
+fn cell(figure: Option<String>) -> String {
+    format!(" {} |", figure.as_deref().unwrap_or("–"))
+}
+
+/// `+162 (+5.0 %)`.
+fn difference(now: u64, before: u64) -> String {
+    let mb = i128::from(now) - i128::from(before);
+    if before == 0 {
+        return format!("{mb:+}");
+    }
+    #[allow(clippy::cast_precision_loss)] // one decimal is shown
+    let percent = mb as f64 * 100.0 / before as f64;
+    // Not -0.0.
+    let percent = if percent.abs() < 0.05 { 0.0 } else { percent };
+    format!("{mb:+} ({percent:+.1} %)")
+}
+
+/// The cells of the outcome, with its reason, and of the time.
+fn outcome_of(scene: &SceneRecord, run: Option<&RunRecord>) -> String {
+    let good = scene.outcome.is_success();
+    let mut parts = vec![format!("{} {}", if good { '✓' } else { '✗' }, scene.outcome.name())];
+    match run {
+        Some(run) if !good => {
+            let failure = closing::failure(scene, run);
+            // The outcome stands before it.
+            let why = failure.strip_prefix(scene.outcome.name()).unwrap_or(&failure);
+            parts.push(shortened(why.trim_start_matches([',', ':', ' '])));
+        }
+        _ => {}
+    }
+    if scene.attempts.len() > 1 {
+        parts.push(shortened(&closing::attempts(&scene.attempts)));
+    }
+    if scene.outcome == Outcome::Cached {
+        parts.push("no execution".to_owned());
+    }
+    let seconds = match scene.outcome {
+        Outcome::Skipped => "–".to_owned(),
+        _ => closing::whole(scene.seconds),
+    };
+    format!(" {} | {seconds} |", parts.join("<br>"))
+}
+
+fn shortened(why: &str) -> String {
+    let mut short: String = why.chars().take(REASON).collect();
+    if short.len() < why.len() {
+        short.push('…');
+    }
+    text(&short)
+}
