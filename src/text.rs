@@ -58,9 +58,10 @@ pub fn complain(why: &str) {
     let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {}", clean(why));
 }
 
-/// Characters that reorder or hide what stands around them.
+/// Characters that reorder or hide what stands around them, and the two that are none, which XML
+/// does not take.
 fn is_format(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn clean_is_one_line_without_control_characters() {
-        assert_eq!(clean("a\r\nb\tc\x1b[31md\u{202e}e\n"), "a b c[31mde");
+        assert_eq!(clean("a\r\nb\tc\x1b[31md\u{202e}e\u{ffff}\n"), "a b c[31mde");
         assert_eq!(clean("Grüße ✓"), "Grüße ✓");
     }
 

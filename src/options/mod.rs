@@ -52,7 +52,7 @@ pub enum Command {
     /// A run.
     Run(Box<RunOptions>),
     /// The statistics of logs that are there.
-    Summary(SummaryOptions),
+    Summary(Box<SummaryOptions>),
     /// Sampling alone, beside a command or by itself.
     Monitor(Box<MonitorOptions>),
 }
@@ -118,7 +118,7 @@ pub fn parse(
     }
     match verb {
         Verb::Run => run::run(&line).map(|options| Command::Run(Box::new(options))),
-        Verb::Summary => run::summary(&line).map(Command::Summary),
+        Verb::Summary => run::summary(&line).map(|options| Command::Summary(Box::new(options))),
         Verb::Monitor => monitor::monitor(&line).map(|options| Command::Monitor(Box::new(options))),
     }
 }

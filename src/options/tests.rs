@@ -72,7 +72,7 @@ impl Desk {
 
     pub(super) fn summary(&self, line: &str) -> SummaryOptions {
         match self.line(line) {
-            Ok(Command::Summary(options)) => options,
+            Ok(Command::Summary(options)) => *options,
             other => panic!("{line}: {other:?}"),
         }
     }

@@ -125,7 +125,7 @@ impl<'a> Table<'a> {
         let mut figures = vec![("driver", Meaning::Driver), (used, Meaning::Used)];
         match comparable(&run, &baselines) {
             Ok(meaning) if !baselines.is_empty() => {
-                figures.retain(|(_, figure)| *figure == meaning)
+                figures.retain(|(_, figure)| *figure == meaning);
             }
             Ok(_) => {}
             // Of another device: the gate says so.
@@ -183,20 +183,20 @@ impl<'a> Table<'a> {
     fn memory(&self, out: &mut String, scene: Option<&str>) {
         for (_, meaning) in &self.figures {
             let now = self.run.peak(scene, *meaning);
-            out.push_str(&cell(now.map(|mb| mb.to_string())));
+            let mut cells = vec![now.map(|mb| mb.to_string())];
             if !self.baselines.is_empty() {
-                let before =
-                    self.baselines.iter().filter_map(|(_, b)| b.peak(scene, *meaning)).max();
-                out.push_str(&cell(before.map(|mb| mb.to_string())));
-                out.push_str(&cell(now.zip(before).map(|(now, before)| difference(now, before))));
+                let peaks =
+                    self.baselines.iter().filter_map(|(_, past)| past.peak(scene, *meaning));
+                let before = peaks.max();
+                cells.push(before.map(|mb| mb.to_string()));
+                cells.push(now.zip(before).map(|(now, before)| difference(now, before)));
+            }
+            for cell in cells {
+                out.push_str(&format!(" {} |", cell.as_deref().unwrap_or("–")));
             }
         }
         out.push('\n');
     }
-}
-
-fn cell(figure: Option<String>) -> String {
-    format!(" {} |", figure.as_deref().unwrap_or("–"))
 }
 
 /// `+162 (+5.0 %)`.
@@ -207,8 +207,6 @@ fn difference(now: u64, before: u64) -> String {
     }
     #[allow(clippy::cast_precision_loss)] // one decimal is shown
     let percent = mb as f64 * 100.0 / before as f64;
-    // Not -0.0.
-    let percent = if percent.abs() < 0.05 { 0.0 } else { percent };
     format!("{mb:+} ({percent:+.1} %)")
 }
 

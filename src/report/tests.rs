@@ -9,7 +9,7 @@ use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::log::Reader;
 use crate::vram::statistics::Statistics;
 
-fn attempt(outcome: Outcome, why: &str) -> Attempt {
+pub(super) fn attempt(outcome: Outcome, why: &str) -> Attempt {
     Attempt {
         outcome,
         why: why.into(),
@@ -23,12 +23,17 @@ fn attempt(outcome: Outcome, why: &str) -> Attempt {
     }
 }
 
-fn scene(id: &str, outcome: Outcome, seconds: f64, attempts: Vec<Attempt>) -> SceneRecord {
+pub(super) fn scene(
+    id: &str,
+    outcome: Outcome,
+    seconds: f64,
+    attempts: Vec<Attempt>,
+) -> SceneRecord {
     let why = attempts.last().map(|attempt| attempt.why.clone()).unwrap_or_default();
     SceneRecord { outcome, why, seconds, attempts, ..SceneRecord::skipped(id, "") }
 }
 
-fn night() -> RunRecord {
+pub(super) fn night() -> RunRecord {
     let lost = attempt(Outcome::Lost, "server restarted 23:05:12");
     let late =
         attempt(Outcome::Deadline, "running all the time, never finished; cancelled and seen gone");
@@ -76,7 +81,7 @@ fn night() -> RunRecord {
 }
 
 /// One of everything that a verdict can hold.
-fn verdicts() -> Vec<Verdict> {
+pub(super) fn verdicts() -> Vec<Verdict> {
     let measured = [
         Measured::Driver(7, Some(5)),
         Measured::Driver(7, None),
@@ -99,7 +104,7 @@ fn verdicts() -> Vec<Verdict> {
     verdicts
 }
 
-fn vram() -> Statistics {
+pub(super) fn vram() -> Statistics {
     let log = "\
 23:04:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
 23:04:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Scene=scene-001

@@ -53,7 +53,8 @@ fn every_option_that_a_page_gives_exists() {
     let others: BTreeSet<&str> =
         OTHERS.iter().flat_map(|(_, words)| words.split_whitespace()).collect();
     let pages =
-        ["README.md", "docs/schedulers.md", "docs/faults.md"].map(|name| (name, page(name)));
+        ["README.md", "docs/schedulers.md", "docs/faults.md", "docs/json.md", "docs/reports.md"]
+            .map(|name| (name, page(name)));
     let mut found = BTreeSet::new();
     for (name, text) in &pages {
         for option in options(text) {

@@ -3,6 +3,7 @@
 mod json;
 mod readers;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::scenes::SOON;
@@ -374,5 +375,38 @@ fn one_that_cannot_be_written_any_more_costs_the_run_nothing() {
         assert_eq!(printed.matches("--junit ").count(), 1, "{ran}");
         // A name like another.
         assert!(bench.read("-").starts_with("### ✓ OK: 1 of 1 scenes"));
+    }
+}
+
+#[test]
+fn the_page_and_the_metrics_have_the_same_names() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reports.md");
+    let page = fs::read_to_string(path).unwrap();
+    let told: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `comfyui_e2e_")?.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    // Growth is known from four scenes.
+    let bench = Bench::new();
+    let names: Vec<String> = (1..5).map(|n| format!("s{n}")).collect();
+    for (color, name) in (1..).zip(&names) {
+        bench.flow(name, 100, color);
+    }
+    let files: Vec<String> = names.iter().map(|name| format!("{name}.json")).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    bench.run(&[&["-MaxPeakMB", "20000"][..], &files].concat()).exits(0);
+    let metrics = bench.read("nightly.prom");
+    let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE comfyui_e2e_"));
+    let written = types.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(told, written);
+    // On a CPU it is system RAM, and there is no other name.
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 100, 1));
+    folder.run_on(&server.url(), &["--prom-file", "nightly.prom", "flow.json"]).exits(0);
+    let metrics = fs::read_to_string(folder.path().join("nightly.prom")).unwrap();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE comfyui_e2e_")) {
+        let name = line.split(' ').next().unwrap().replace("system_ram", "vram");
+        assert!(told.contains(&name) && !line.contains("vram"), "{line}");
     }
 }

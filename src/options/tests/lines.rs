@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::table::TABLE;
-use super::super::{Assignment, CardId, Command, Seed, VramSource};
+use super::super::{Assignment, CardId, Command, ReportOptions, Seed, VramSource};
 use super::Desk;
 use crate::vram::gates::Limits;
 
@@ -304,6 +304,24 @@ fn every_default_of_the_table_is_read() {
     let words = spelled.flat_map(|row| [format!("-{}", row.name), row.default.to_owned()]);
     let Ok(Command::Run(options)) = desk.words(words) else { panic!("a default is refused") };
     assert_eq!(*options, desk.run(""));
+}
+
+#[test]
+fn reports_are_files_of_the_current_folder() {
+    let desk = Desk::new();
+    assert_eq!(desk.run("").reports, ReportOptions::default());
+    let reports = ReportOptions {
+        junit: Some(desk.path("a b/run.xml")),
+        markdown: Some(desk.path("-")),
+        prom_file: Some(desk.path("nightly.prom")),
+    };
+    let line = "--junit a␣b/run.xml -Markdown - -ProjectRoot flows -Prom ./nightly.prom";
+    assert_eq!(desk.run(line).reports, reports);
+    let line =
+        "summary notes.txt -JUnit:a␣b/run.xml --markdown=- --prom-file nightly.prom --html x";
+    assert_eq!(desk.summary(line).reports, reports);
+    let options: Vec<String> = reports.files().into_iter().map(|(option, _)| option).collect();
+    assert_eq!(options, ["--junit", "--markdown", "--prom-file"]);
 }
 
 #[test]

@@ -42,6 +42,7 @@ fn refused_lines() {
         ("monitor --append -- tool", "--append needs --log FILE"),
         ("monitor --log=", "--log takes a file, not ''"),
         ("monitor --log x --html x -- tool", "--html names the file of the log"),
+        ("monitor --junit x", "--junit is an option of a run and summary, not of monitor"),
         ("--html x", "--html is an option of summary and monitor, not of a run"),
         ("monitor -Dur 0", "-Duration takes seconds from 0.05 to 604800, not '0'"),
         ("monitor -Json", "-Json is an option of a run and summary, not of monitor"),

@@ -122,6 +122,10 @@ fn lines_of_places() {
         ),
         ("-Story gone", "-Story gone: no such file or folder"),
         ("summary flows flows --html x", "--html takes one log or run folder at a time"),
+        ("summary flows flows -JUnit x", "-JUnit takes one log or run folder at a time"),
+        ("--junit x --markdown ./x", "--junit and --markdown name the same file"),
+        ("summary flows -Prom x --html x", "--prom-file and --html name the same file"),
+        ("--junit=", "--junit takes a file, not ''"),
         ("summary gone.log", "'gone.log': no such file or folder"),
         ("summary flow", "'flow': no such file or folder (nearest: 'flows')"),
     ];

@@ -36,6 +36,10 @@ fn value(row: &'static Row) -> BoxedStrategy<String> {
         Id::ProjectRoot => Just("my project".to_owned()).boxed(),
         Id::HeaderFile => Just("empty".to_owned()).boxed(),
         Id::LocalLLMTemperature => "[0-9](\\.[0-9])?".boxed(),
+        // No two may be the same.
+        Id::JUnit => "[a-z:-]{1,6}\\.xml".boxed(),
+        Id::Markdown => "[a-z:-]{1,6}\\.md".boxed(),
+        Id::PromFile => "[a-z:-]{1,6}\\.prom".boxed(),
         Id::LogsDir | Id::ErrorAction => "[a-z:-]{1,6}".boxed(),
         _ => (1_u32..=100).prop_map(|n| n.to_string()).boxed(),
     }

@@ -1,1 +1,184 @@
-//! soon
+//! `docs/json.md` and the documents: each tells of all that stands in the other.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use run_comfyui_e2e::report::record::Outcome;
+use run_comfyui_e2e::vram::reading::Miss;
+use serde_json::Value;
+
+use crate::project::bench::Project;
+use crate::scenes::SOON;
+use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
+use crate::support::Folder;
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
+    std::fs::read_to_string(path).unwrap().replace("\r\n", "\n")
+}
+
+/// A row of a table: a key by its whole path, what it is, and where it is null.
+struct Row {
+    path: String,
+    is: String,
+    null: String,
+}
+
+/// The rows of a run's document, and those that a log's has at its top. The words in the backticks
+/// of a heading are what stands before the keys below it.
+fn rows(page: &str) -> [Vec<Row>; 2] {
+    let (mut run, mut log, mut of_log) = (Vec::new(), Vec::new(), false);
+    let mut places = Vec::new();
+    for line in page.lines() {
+        if line.starts_with('#') {
+            of_log = line == "## A log alone";
+            places = line.split('`').skip(1).step_by(2).map(|place| format!("{place}.")).collect();
+            if places.is_empty() {
+                places.push(String::new());
+            }
+        }
+        let Some(row) = line.strip_prefix("| `") else { continue };
+        let cells: Vec<&str> = row.split(" | ").collect();
+        assert_eq!(cells.len(), 5, "{line}");
+        assert_eq!(cells[3], "1", "there is one version: {line}");
+        for place in &places {
+            let path = format!("{place}{}", cells[0].trim_end_matches('`'));
+            let row = Row { path, is: cells[1].to_owned(), null: cells[2].to_owned() };
+            if of_log { &mut log } else { &mut run }.push(row);
+        }
+    }
+    [run, log]
+}
+
+/// What a value is in the words of the page.
+fn is(value: &Value, what: &str) -> bool {
+    match what.split(',').next().unwrap() {
+        "anything" => true,
+        "object" => value.is_object(),
+        "list" => value.is_array(),
+        "true or false" => value.is_boolean(),
+        "whole number" => value.is_i64() || value.is_u64(),
+        "number" => value.is_f64(),
+        "text" => value.is_string(),
+        "path" => value.as_str().is_some_and(|path| !path.contains('\\')),
+        "time" => value.as_str().is_some_and(|time| {
+            time.len() > 19
+                && time.contains('T')
+                && (time.ends_with('Z') || time.contains('+') || time[10..].contains('-'))
+        }),
+        other => panic!("what is {other}?"),
+    }
+}
+
+/// Goes through a document; every path in it goes to `seen`.
+fn walk(value: &Value, path: &str, rows: &[Row], seen: &mut BTreeSet<String>) {
+    // The document itself and an object in a list have no row of their own.
+    if !(path.is_empty() || path.ends_with("[]") && value.is_object()) {
+        let row = rows.iter().find(|row| row.path == path);
+        let row = row.unwrap_or_else(|| panic!("{path} is not in docs/json.md: {value}"));
+        seen.insert(path.to_owned());
+        if value.is_null() {
+            let never = row.null == "never" || row.null.starts_with("absent");
+            assert!(!never, "{path} is null");
+            return;
+        }
+        assert!(is(value, &row.is), "{path} is no {}: {value}", row.is);
+        assert!(row.null != "always", "{path} is not null");
+        if row.is == "anything" {
+            return;
+        }
+    }
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let dot = if path.is_empty() { "" } else { "." };
+                let of_any = path.ends_with("Missed");
+                let key = if of_any { "<reason>" } else { key };
+                walk(value, &format!("{path}{dot}{key}"), rows, seen);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                walk(item, &format!("{path}[]"), rows, seen);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a program printed: one document, its keys in their order.
+#[track_caller]
+fn document(printed: &str) -> Value {
+    let document: Value = serde_json::from_str(printed).expect("one document");
+    // Read anew, the keys are sorted.
+    assert_eq!(format!("{document:#}\n"), printed);
+    document
+}
+
+/// Two cards.
+fn two_cards() -> StandIn {
+    let mut config = Config::cuda();
+    config.devices.push(Device::cuda(1, "NVIDIA GeForce RTX 3060", 12_288, 500, 0));
+    StandIn::with(config)
+}
+
+#[test]
+fn the_page_and_the_documents_have_the_same_keys() {
+    let [rows, of_log] = rows(&page());
+    let mut seen = BTreeSet::new();
+    // A story, helpers, two devices, gates, and a tick that was missed.
+    let mut project = Project::new();
+    project.server = two_cards();
+    let running = project.start("", &["--json", "-MaxPeakMB", "20000", "-MaxGrowthMB", "9"]);
+    assert!(project.server.wait_until_running(SOON));
+    // Of four requests on end one is the sampler's.
+    project.server.fail_next("GET /system_stats", 4, Fault::Status(500, "busy"));
+    let ran = running.wait().exits(7);
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    // What failed, what was cached, what was skipped, and nothing known at all.
+    let (server, folder) = (two_cards(), Folder::new());
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    folder.workflow("again.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    folder.workflow("stills.json", &graphs::images("img/stills", 1, 3));
+    folder.workflow("bad.json", &graphs::failing("it broke"));
+    folder.workflow("large.json", &graphs::out_of_memory());
+    let scenes = ["flow.json", "again.json", "stills.json", "bad.json", "large.json"];
+    let words = [&["--json", "-SampleIntervalSeconds", "0.05"][..], &scenes].concat();
+    let ran = folder.run_on(&server.url(), &words).exits(1);
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    let ran = folder.run(&["summary", "--json", "-MaxPeakMB", "9"]).exits(7);
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    let ran = folder.run_on("http://127.0.0.1:1", &["--json", "flow.json"]).exits(3);
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    // Items have a row for what they are, and not every list has one here.
+    let told = rows.iter().filter(|row| !row.path.ends_with("[]"));
+    let missing: Vec<&str> =
+        told.map(|row| row.path.as_str()).filter(|path| !seen.contains(*path)).collect();
+    assert_eq!(missing, [""; 0], "in docs/json.md and in no document");
+
+    // A log alone: its own top, and below it the same.
+    let below = |row: &Row| {
+        let places = ["Vram.", "Scenes[].Vram.", "Gates[].", "OtherDevices[]."];
+        places.iter().any(|place| row.path.starts_with(place))
+    };
+    let top: Vec<String> = of_log.iter().map(|row| row.path.clone()).collect();
+    let rows: Vec<Row> = of_log.into_iter().chain(rows.into_iter().filter(below)).collect();
+    let log = "12:00:00,Used=5MB,Total=9MB,Driver=6MB,Interval=5s\n12:00:05,Used=7MB,Scene=a\n";
+    folder.write("bare/vram-usage.log", log);
+    folder.write("bare/vram-usage.gpu1.log", log);
+    let ran = folder.run(&["summary", "--json", "bare", "-MaxPeakMB", "9"]).exits(0);
+    let mut seen = BTreeSet::new();
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    for path in top {
+        assert!(seen.contains(&path), "{path} is in no document");
+    }
+}
+
+#[test]
+fn the_page_has_every_word_that_a_key_may_hold() {
+    let page = page();
+    let outcomes = Outcome::ALL.map(Outcome::name);
+    for word in outcomes.iter().chain(&Miss::ALL.map(Miss::name)) {
+        assert!(page.contains(&format!("`{word}`")), "{word}");
+    }
+}

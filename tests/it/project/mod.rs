@@ -1,6 +1,6 @@
 //! A project laid out like the script's: its story, its helpers, its readers.
 
-mod bench;
+pub mod bench;
 mod child;
 mod lines;
 mod unusual;
