@@ -1,15 +1,22 @@
 //! The command that repeats what failed, with what would help.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
 use super::plan::Scene;
-use crate::options::{RunOptions, Seed, VramSource};
-use crate::report::record::{Outcome, SceneRecord};
+use crate::options::{Assignment, RunOptions, Seed, VramSource};
+use crate::report::record::{HISTORY_UNREADABLE, Outcome, SceneRecord};
 
-/// One command line, or none where all is well. `story`: the folder or file of the story, its own
-/// where the run generated it. `waiting_helps`: no server was there at the start. Credentials are
-/// never in it.
+/// The longest deadline that is accepted, in seconds.
+const LONGEST: u64 = 604_800;
+
+/// One command line, or none where all is well; it can be pasted into PowerShell and into bash.
+/// `story`: the folder or file of the story, its own where the run generated it. `waiting_helps`: no
+/// server was there at the start. Credentials are never in it.
+///
+/// What would help: twice the time where time ran out, an emptied card where memory did, waiting
+/// for a server that is not there, and no bound on the asks for a history that could not be read.
 pub fn command(
     options: &RunOptions,
     story: Option<&Path>,
@@ -23,97 +30,174 @@ pub fn command(
         return None;
     }
     let any = |outcome| failed.iter().any(|record| record.outcome == outcome);
-    let mut words = vec!["run-comfyui-e2e".to_owned()];
-    let mut add = |name: &str, value: String| words.extend([name.to_owned(), quoted(&value)]);
-    let max_wait = options.max_wait.as_secs() * if any(Outcome::Deadline) { 2 } else { 1 };
-    let default = if options.fast_iteration { 360 } else { 600 };
-    if max_wait != default {
-        add("-MaxWaitSeconds", max_wait.to_string());
+    let more = |time: Duration, helps: bool| time.as_secs() * if helps { 2 } else { 1 };
+    let fast = options.fast_iteration;
+    let mut words = Words(vec!["run-comfyui-e2e".to_owned()]);
+    words.switch("-FastIteration", fast);
+    let max_wait = more(options.max_wait, any(Outcome::Deadline)).min(LONGEST);
+    words.unless("-MaxWaitSeconds", max_wait, if fast { 360 } else { 600 });
+    let poll = options.poll_interval.as_secs_f64();
+    words.unless("-PollIntervalSeconds", poll, if fast { 1.0 } else { 2.0 });
+    if !failed.iter().any(|record| record.why.starts_with(HISTORY_UNREADABLE)) {
+        words.unless("-HistoryMaxAttempts", options.history_max_attempts, 0);
     }
-    if any(Outcome::Unreachable) || waiting_helps {
-        add("-WaitForComfyUI", "120".into());
-    }
-    if options.server.url.base() != "http://127.0.0.1:8188" {
-        add("-ComfyUIUrl", options.server.url.base().to_owned());
-    }
-    if let Some(path) = &options.server.header_file {
-        add("-HeaderFile", path.display().to_string());
-    }
-    if options.root_given {
-        add("-ProjectRoot", options.project_root.display().to_string());
-    }
-    if options.logs_dir != options.project_root.join("logs") {
-        add("-LogsDir", options.logs_dir.display().to_string());
-    }
-    if options.sampling.gpu != 0 {
-        add("-Gpu", options.sampling.gpu.to_string());
-    }
+    let transfer = more(options.post_execution_timeout, any(Outcome::DownloadFailed));
+    words.unless("-PostExecutionTimeoutSeconds", transfer, if fast { 15 } else { 30 });
+    let absent = any(Outcome::Unreachable) || waiting_helps;
+    let wait = options.wait_for_comfyui.as_secs();
+    words.unless("-WaitForComfyUI", if absent { wait.max(120) } else { wait }, 0);
+    words.unless("-ComfyUIUrl", options.server.url.base(), "http://127.0.0.1:8188");
+    words.path("-HeaderFile", options.server.header_file.as_deref());
+    words.path("-ProjectRoot", options.root_given.then_some(&options.project_root));
+    let elsewhere = options.logs_dir != options.project_root.join("logs");
+    words.path("-LogsDir", elsewhere.then_some(&options.logs_dir));
+    words.unless("-Gpu", options.sampling.gpu, 0);
     match options.sampling.source {
         VramSource::Auto => {}
-        VramSource::ComfyUi => add("-VramSource", "comfyui".into()),
-        VramSource::NvidiaSmi => add("-VramSource", "nvidia-smi".into()),
+        VramSource::ComfyUi => words.add("-VramSource", &"comfyui"),
+        VramSource::NvidiaSmi => words.add("-VramSource", &"nvidia-smi"),
     }
     if let Some(card) = &options.sampling.card {
-        add("-NvidiaSmiGpu", card.to_string());
+        words.add("-NvidiaSmiGpu", card);
     }
-    let interval = Duration::from_secs(if options.gates.any() { 1 } else { 5 });
-    if options.sampling.interval != interval {
-        add("-SampleIntervalSeconds", options.sampling.interval.as_secs_f64().to_string());
-    }
-    if options.scene_retry_budget != 1 {
-        add("-SceneRetryBudget", options.scene_retry_budget.to_string());
-    }
+    let interval = options.sampling.interval.as_secs_f64();
+    let usual = if options.gates.any() { 1.0 } else { 5.0 };
+    words.unless("-SampleIntervalSeconds", interval, usual);
+    words.unless("-SceneRetryBudget", options.scene_retry_budget, 1);
+    words.unless("-MemoryCleanupInterval", options.memory_cleanup_interval, 10);
     match options.seed {
         Seed::Keep => {}
-        Seed::Random => add("-Seed", "random".into()),
-        Seed::Fixed(seed) => add("-Seed", seed.to_string()),
+        Seed::Random => words.add("-Seed", &"random"),
+        Seed::Fixed(seed) => words.add("-Seed", &seed),
     }
     let limits = options.gates.limits;
     for (name, limit) in [("-MaxPeakMB", limits.peak_mb), ("-MaxGrowthMB", limits.growth_mb)] {
         if let Some(limit) = limit {
-            add(name, limit.to_string());
+            words.add(name, &limit);
         }
     }
     for path in &options.gates.baselines {
-        add("-Baseline", path.display().to_string());
+        words.path("-Baseline", Some(path));
     }
     // Repetitions are there to be compared: all of them once more.
-    if options.repeat != 1 {
-        add("-Repeat", options.repeat.to_string());
-    }
+    words.unless("-Repeat", options.repeat, 1);
     for set in &options.set {
-        add("-Set", format!("{}.{}={}", set.node, set.input, set.value));
+        words.add("-Set", &without_secret(set));
     }
     let has_failed = |scene: &&Scene| failed.iter().any(|record| record.id == scene.id);
     let mut repeated: Vec<&Scene> = scenes.iter().filter(has_failed).collect();
     repeated.dedup_by(|one, other| one.base == other.base);
     if let Some(story) = story {
-        add("-Story", story.display().to_string());
+        words.path("-Story", Some(story));
         // The project's own template is found again.
-        if let Some(template) = options.workflows.first() {
-            add("-Workflow", template.display().to_string());
-        }
+        words.path("-Workflow", options.workflows.first());
         let ids: Vec<_> = repeated.iter().map(|scene| scene.base.as_str()).collect();
-        add("-SceneFilter", ids.join(","));
+        words.add("-SceneFilter", &ids.join(","));
     } else {
         for scene in repeated {
-            add("-Workflow", scene.source.display().to_string());
+            words.path("-Workflow", Some(&scene.source));
         }
     }
-    if options.fast_iteration {
-        words.insert(1, "-FastIteration".into());
-    }
-    if options.fresh {
-        words.push("-Fresh".into());
-    }
-    Some(words.join(" "))
+    words.switch("-Fresh", options.fresh || any(Outcome::OutOfMemory));
+    Some(words.0.join(" "))
 }
 
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./\\:,=%+@".contains(c);
+struct Words(Vec<String>);
+
+impl Words {
+    fn add(&mut self, name: &str, value: &dyn Display) {
+        self.0.extend([name.to_owned(), quoted(&value.to_string(), cfg!(windows))]);
+    }
+
+    fn switch(&mut self, name: &str, on: bool) {
+        self.0.extend(on.then(|| name.to_owned()));
+    }
+
+    fn path(&mut self, name: &str, path: Option<impl AsRef<Path>>) {
+        if let Some(path) = path {
+            self.add(name, &path.as_ref().display());
+        }
+    }
+
+    /// The option, unless its value is what it has without it.
+    fn unless<T: Copy + PartialEq + Display>(&mut self, name: &str, value: T, usual: T) {
+        if value != usual {
+            self.add(name, &value);
+        }
+    }
+}
+
+/// An assignment without the value of an input that by its name holds a credential: the line goes
+/// into files that are handed on.
+fn without_secret(set: &Assignment) -> String {
+    let Assignment { node, input, value } = set;
+    let name = input.to_lowercase();
+    let secret = ["key", "token", "secret", "password"].iter().any(|end| name.ends_with(end));
+    format!("{node}.{input}={}", if secret { "***" } else { value })
+}
+
+/// A word that means the same to PowerShell and to bash. Where none would (an apostrophe beside a
+/// dollar sign), it is written for the shell of the system.
+fn quoted(word: &str, windows: bool) -> String {
+    // A comma makes a list of it in PowerShell, a backslash escapes in bash.
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("\"{word}\"")
+        return word.to_owned();
+    }
+    let expands = ['$', '`', '!', '"', '“', '”', '„'];
+    if !word.contains(expands) && !word.contains(r"\\") && !word.ends_with('\\') {
+        return format!("\"{word}\"");
+    }
+    // PowerShell takes the curly ones for straight ones.
+    let ends = |c: char| matches!(c, '\'' | '‘' | '’' | '‚' | '‛');
+    match windows {
+        _ if !word.contains(ends) => format!("'{word}'"),
+        true => {
+            let doubled = |c: char| std::iter::repeat_n(c, if ends(c) { 2 } else { 1 });
+            format!("'{}'", word.chars().flat_map(doubled).collect::<String>())
+        }
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_for_both_shells() {
+        for (word, both) in [
+            ("scene-001", "scene-001"),
+            ("http://127.0.0.1:8188/x", "http://127.0.0.1:8188/x"),
+            ("4.seed=5", "4.seed=5"),
+            ("größe/映画.json", "größe/映画.json"),
+            ("", "\"\""),
+            ("scene-001,scene-003", "\"scene-001,scene-003\""),
+            ("two words.json", "\"two words.json\""),
+            (r"C:\Dev\flow.json", "\"C:\\Dev\\flow.json\""),
+            (r"\\server\share\a b", r"'\\server\share\a b'"),
+            (r"C:\Dev\", r"'C:\Dev\'"),
+            ("it's", "\"it's\""),
+            ("@home", "\"@home\""),
+            ("~/a;b|c&d", "\"~/a;b|c&d\""),
+            ("$HOME `x` \"y\" (z)!", "'$HOME `x` \"y\" (z)!'"),
+        ] {
+            assert_eq!([quoted(word, false), quoted(word, true)], [both, both]);
+        }
+        assert_eq!(quoted("it's $5", false), r"'it'\''s $5'");
+        assert_eq!(quoted("it's $5 ’", true), "'it''s $5 ’’'");
+    }
+
+    #[test]
+    fn a_credential_is_not_repeated() {
+        let set = |input: &str| {
+            without_secret(&Assignment { node: "4".into(), input: input.into(), value: "v".into() })
+        };
+        for input in ["api_key", "apiKey", "auth_token", "client_secret", "Password"] {
+            assert_eq!(set(input), format!("4.{input}=***"));
+        }
+        for input in ["text", "max_tokens", "keyframe"] {
+            assert_eq!(set(input), format!("4.{input}=v"));
+        }
     }
 }

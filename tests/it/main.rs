@@ -20,6 +20,7 @@ mod machines;
 mod metadata;
 mod monitor;
 mod monitor_command;
+mod next;
 mod nvidia_smi;
 mod outcomes;
 mod page;

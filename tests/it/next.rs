@@ -1,0 +1,93 @@
+//! The `Next:` line: what failed, with what would help, to be pasted into a shell.
+
+use serde_json::{Value, json};
+
+use crate::stand_in::{Fault, StandIn, graphs};
+use crate::support::Folder;
+use crate::{scenes, seen};
+
+/// What the `Next:` line of a run that fails has beside the server, the file and what all runs here
+/// are given.
+#[track_caller]
+fn next(server: &StandIn, graph: Value, options: &[&str]) -> String {
+    let options = [options, &["-SceneRetryBudget", "0"]].concat();
+    let (folder, ran) = scenes::run(server, &[("flow", graph)], &options);
+    let line = &seen::line(&ran.stdout, "Next: ")["Next: ".len()..];
+    assert_eq!(folder.metadata()["Next"], line, "{ran}");
+    let mut rest = line.replace('"', "");
+    for part in [
+        "run-comfyui-e2e",
+        &format!(" -ComfyUIUrl {}", server.url()),
+        &format!(" -Workflow {}", folder.path().join("flow.json").display()),
+        " -SceneRetryBudget 0",
+        " -SampleIntervalSeconds 0.5",
+        " -PollIntervalSeconds 0.2",
+    ] {
+        assert!(rest.contains(part), "{part}: {line}");
+        rest = rest.replace(part, "");
+    }
+    rest.trim().to_owned()
+}
+
+#[test]
+fn what_would_help_is_in_it() {
+    let server = StandIn::start();
+    let long = || graphs::video("video/long", 60.0, 10, 1);
+    assert_eq!(next(&server, long(), &["-MaxWaitSeconds", "1"]), "-MaxWaitSeconds 2");
+    let longest = next(&server, graphs::out_of_memory(), &["-MaxWaitSeconds", "604800"]);
+    assert_eq!(longest, "-MaxWaitSeconds 604800 -Fresh");
+    assert_eq!(next(&server, graphs::failing("broken"), &[]), "");
+    let rejected = next(&server, graphs::invalid(), &["-WaitForComfyUI", "7", "-Fast:$true"]);
+    assert_eq!(rejected, "-FastIteration -WaitForComfyUI 7");
+    server.fail_next("GET /view", usize::MAX, Fault::Status(500, "busy"));
+    let download = next(&server, graphs::images("img/a", 1, 1), &["-MemoryCleanupInterval", "0"]);
+    assert_eq!(download, "-PostExecutionTimeoutSeconds 60 -MemoryCleanupInterval 0");
+    server.clear_faults();
+    server.fail_next("GET /history/", usize::MAX, Fault::Status(500, "busy"));
+    let unreadable = next(&server, graphs::images("img/b", 1, 2), &["-HistoryMaxAttempts", "2"]);
+    assert_eq!(unreadable, "");
+    server.clear_faults();
+    let bounded = next(&server, graphs::failing("again"), &["-HistoryMaxAttempts", "2"]);
+    assert_eq!(bounded, "-HistoryMaxAttempts 2");
+    server.stop_listening();
+    assert_eq!(next(&server, graphs::images("img/c", 1, 3), &[]), "-WaitForComfyUI 120");
+}
+
+#[test]
+fn a_credential_that_was_set_is_not_in_it() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let mut graph = graphs::failing("it broke");
+    graph["90"] = json!({"class_type": "Note", "inputs": {"api_key": "x", "text": "x"}});
+    folder.workflow("flow.json", &graph);
+    let words = ["-Set", "90.api_key=k3y-of-mine", "-Set", "90.text=a, b", "flow.json"];
+    let ran = folder.run_on(&server.url(), &words).exits(1).never_says("k3y-of-mine");
+    ran.says(" -Set \"90.api_key=***\" -Set \"90.text=a, b\" ");
+    for name in ["run-summary.txt", "report.html", "artifact-metadata.json"] {
+        assert!(!folder.read(name).contains("k3y-of-mine"), "{name}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_shell_takes_it_as_it_stands() {
+    let text = "it's $PATH, \"so\" `pwd`!";
+    let names = ["two words.json", "it's $HOME.json", "a \"quote\" `x`!.json", "a,b;c.json"];
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
+    for shell in ["sh", "bash"] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        for (number, name) in names.iter().enumerate() {
+            let mut graph = graphs::fail_once("video/x", &format!("only once, {number}"));
+            graph["90"] = json!({"class_type": "Note", "inputs": {"text": "x"}});
+            folder.workflow(name, &graph);
+        }
+        let set = format!("90.text={text}");
+        let words = [&["-SceneRetryBudget", "0", "-Set", &set][..], &names].concat();
+        let ran = folder.run_on(&server.url(), &words).exits(1);
+        let line = &seen::line(&ran.stdout, "Next: ")["Next: ".len()..];
+        let pasted = format!("PATH={}:$PATH; {line}", bin.display());
+        folder.run_program(shell, &["-c", &pasted]).exits(0).says("OK: 4 of 4 scenes, exit 0");
+        let graphs = seen::graphs(&server);
+        assert_eq!(graphs.len(), 8);
+        assert!(graphs.iter().all(|graph| graph["90"]["inputs"]["text"] == text), "{line}");
+    }
+}
