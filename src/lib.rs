@@ -8,6 +8,7 @@
 //!
 //! [`options`] → [`run`] → ([`comfyui`], [`vram`], [`project`], [`llm`]), and [`report`] reads the
 //! plain record that the run fills. [`monitor`] samples beside a command, with the same wait.
+//! What a terminal is shown beside the plain lines is in [`terminal`].
 //! Nothing outside [`comfyui`] sees its JSON.
 
 pub mod archive;
@@ -24,6 +25,7 @@ pub mod project;
 pub mod report;
 pub mod run;
 pub mod summary;
+pub mod terminal;
 pub mod text;
 pub mod vram;
 

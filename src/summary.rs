@@ -11,7 +11,8 @@ use crate::options::{ReportOptions, SummaryOptions};
 use crate::report::html::{Page, link};
 use crate::report::machines::{self, Told};
 use crate::report::past::{Past, newest};
-use crate::report::{closing, devices, gates};
+use crate::report::{closing, devices, gates, sparkline};
+use crate::terminal::{Stream, Terminal};
 use crate::text::complain;
 use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
@@ -24,9 +25,11 @@ const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
 /// Gates that are set judge each of them in place of the run's own.
 #[must_use]
 pub fn summary(options: &SummaryOptions) -> Exit {
-    match blocks(options) {
+    let terminal = Terminal::of(Stream::Out, options.no_color);
+    let room = if options.json { None } else { terminal.room() };
+    match blocks(options, room) {
         Ok((text, exit)) => {
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+            let _ = std::io::stdout().lock().write_all(terminal.paint(&text).as_bytes());
             exit
         }
         Err(why) => {
@@ -36,7 +39,7 @@ pub fn summary(options: &SummaryOptions) -> Exit {
     }
 }
 
-fn blocks(options: &SummaryOptions) -> Result<(String, Exit), String> {
+fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit), String> {
     let targets = match options.targets.as_slice() {
         [] => vec![newest(&options.logs_dir).ok_or_else(|| no_run(&options.logs_dir))?],
         given => given.to_vec(),
@@ -68,10 +71,10 @@ fn blocks(options: &SummaryOptions) -> Result<(String, Exit), String> {
         return Ok((format!("{document:#}\n"), exit));
     }
     if let [(past, verdicts)] = judged.as_slice() {
-        return Ok((text(past, verdicts), exit));
+        return Ok((text(past, verdicts, room), exit));
     }
     let headed = targets.iter().zip(&judged).map(|(target, (past, verdicts))| {
-        format!("==> {} <==\n{}", target.display(), text(past, verdicts))
+        format!("==> {} <==\n{}", target.display(), text(past, verdicts, room))
     });
     Ok((headed.collect::<Vec<_>>().join("\n"), exit))
 }
@@ -93,16 +96,23 @@ fn no_run(logs: &Path) -> String {
     format!("no run in {}: name a log or a run folder, or --logs-dir FOLDER", logs.display())
 }
 
-/// The block of one log, a run's verdict first.
-fn text(past: &Past, gates: &[Verdict]) -> String {
+/// The block of one log, a run's verdict first; on a terminal with so much room its curve is drawn.
+fn text(past: &Past, gates: &[Verdict], room: Option<usize>) -> String {
     let mut lines = Vec::new();
     let mut without = Vec::new();
     if let Some(record) = past.record() {
         lines = closing::block(record, &past.vram);
-        lines.push(String::new());
         without = record.without_figures();
     } else if past.is_unfinished() {
         lines.push(UNFINISHED.to_owned());
+    }
+    if let Some(room) = room {
+        // What keeps the log from being read was told when its figures were taken.
+        let curve = Curve::of_log(&past.log).unwrap_or_default();
+        lines.extend(sparkline::lines(&curve, &past.vram, past.record(), room));
+    }
+    if past.record().is_some() {
+        lines.push(String::new());
     }
     lines.extend(past.vram.block(Some(&past.log), &without));
     lines.extend(gates.iter().map(Verdict::to_string));

@@ -24,11 +24,13 @@ use crate::options::MonitorOptions;
 use crate::report::gates;
 use crate::report::html::Page;
 use crate::report::past::Past;
+use crate::report::sparkline;
 use crate::run::gauge::TIMEOUT;
 use crate::run::interrupt;
 use crate::run::journal::{Journal, Live, Output};
 use crate::run::recorder::Recorder;
 use crate::run::wait::{Event, Wait};
+use crate::terminal::{Stream, Terminal};
 use crate::text::complain;
 use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
@@ -64,7 +66,7 @@ pub fn monitor(options: &MonitorOptions) -> Code {
     };
     let clock = Clock::start();
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let journal = Journal::new(clock, None, output);
+    let journal = Journal::new(clock, None, output).coloured(options.no_color);
     let recorder = Recorder::tallying(log, options.sampling.interval);
     let (sender, receiver) = mpsc::channel();
     let heard = interrupt::listen(sender.clone());
@@ -145,7 +147,10 @@ impl Monitor<'_> {
         if !(self.options.quiet && code == Exit::Success.into()) {
             let mut block = vram.block(log, &[]);
             block.extend(verdicts.iter().map(Verdict::to_string));
-            let _ = writeln!(io::stderr(), "{}", block.join("\n"));
+            let terminal = Terminal::of(Stream::Err, self.options.no_color);
+            let curve = |room| sparkline::lines(&curve, &vram, None, room);
+            block.extend(terminal.room().map(curve).unwrap_or_default());
+            let _ = writeln!(io::stderr(), "{}", terminal.paint(&block.join("\n")));
         }
         self.write_page(&vram, &curve, &verdicts);
         code

@@ -86,6 +86,13 @@ impl<'a> Line<'a> {
         self.given(id).is_some_and(|given| given.on)
     }
 
+    /// Whether nobody wants colours: by the switch, else by any value of `NO_COLOR`.
+    pub(super) fn no_color(&self) -> bool {
+        let row = Id::NoColor.row();
+        let set = |name: &&str| (self.world.env)(name).is_some_and(|value| !value.is_empty());
+        self.given(row.id).map_or_else(|| row.env.iter().any(set), |given| given.on)
+    }
+
     /// The option's value: from the command line, `FastIteration`, the environment or the table.
     pub(super) fn setting(&self, id: Id) -> Setting {
         let row = id.row();

@@ -35,6 +35,8 @@ pub struct MonitorOptions {
     pub html: Option<PathBuf>,
     /// Whether nothing is printed on success.
     pub quiet: bool,
+    /// Whether a terminal gets no colours either.
+    pub no_color: bool,
 }
 
 pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
@@ -66,6 +68,7 @@ pub(super) fn monitor(line: &Line) -> Result<MonitorOptions, UsageError> {
         server,
         html,
         quiet: line.on(Id::Quiet),
+        no_color: line.no_color(),
     })
 }
 

@@ -41,6 +41,7 @@ pub(super) enum Id {
     JUnit,
     Markdown,
     PromFile,
+    NoColor,
     Html,
     Duration,
     Log,

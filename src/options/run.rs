@@ -99,6 +99,8 @@ pub struct RunOptions {
     pub json: bool,
     /// What other programs are to read.
     pub reports: ReportOptions,
+    /// Whether a terminal gets no colours either.
+    pub no_color: bool,
     /// What to tell the user first, one line each.
     pub warnings: Vec<String>,
 }
@@ -119,6 +121,8 @@ pub struct SummaryOptions {
     pub reports: ReportOptions,
     /// Where a page of the one target is written; absolute. Default: nowhere.
     pub html: Option<PathBuf>,
+    /// Whether a terminal gets no colours either.
+    pub no_color: bool,
     /// What to tell the user first, one line each.
     pub warnings: Vec<String>,
 }
@@ -160,6 +164,7 @@ pub(super) fn run(line: &Line) -> Result<RunOptions, UsageError> {
         quiet: line.on(Id::Quiet),
         json: line.on(Id::Json),
         reports: reports(line)?,
+        no_color: line.no_color(),
         warnings,
         project_root: places.root,
         root_given: places.root_given,
@@ -192,6 +197,7 @@ pub(super) fn summary(line: &Line) -> Result<SummaryOptions, UsageError> {
         gates: gates(line)?,
         json: line.on(Id::Json),
         reports: reports(line)?,
+        no_color: line.no_color(),
         html,
         warnings: line.warnings(),
     })

@@ -270,6 +270,10 @@ pub(super) static TABLE: [Row; Id::Version as usize + 1] = [
             "Metrics for node_exporter's textfile collector, which reads the .prom files of a \
              folder.",
         ),
+    Row::new(Id::NoColor, "NoColor", Group::Output, Kind::Switch)
+        .verbs(ALL)
+        .env(&["NO_COLOR"])
+        .help("No colours on the terminal. Pipes and files never get any."),
     Row::new(Id::Html, "Html", Group::Output, Kind::Text("FILE", "a file"))
         .verbs(&[Verb::Summary, Verb::Monitor])
         .help(

@@ -15,6 +15,7 @@ pub mod past;
 pub mod prometheus;
 pub mod record;
 pub mod script;
+pub mod sparkline;
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,8 @@ use crate::report::html::Page;
 use crate::report::machines::{self, Report, Told};
 use crate::report::past::Past;
 use crate::report::script::scene::Telling;
-use crate::report::{closing, devices, gates, metadata, script};
+use crate::report::{closing, devices, gates, metadata, script, sparkline};
+use crate::terminal::{Stream, Terminal};
 use crate::text::complain;
 use crate::vram::curve::Curve;
 use crate::vram::statistics::Statistics;
@@ -45,7 +46,9 @@ impl Run<'_> {
             self.wait.journal.block(&device.block(&without));
         }
         let text = self.with_helpers(&vram, &others);
-        self.write_page(log, &vram, &others);
+        // What keeps the log from being read was told with the figures.
+        let curve = Curve::of_log(log).unwrap_or_default();
+        self.write_page(&curve, &vram, &others);
         self.write_reports(&vram, baselines);
         self.wait.journal.header("RUN COMPLETE");
         self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
@@ -55,12 +58,15 @@ impl Run<'_> {
         self.wait.journal.say(&script::tally(&self.record.scenes));
         let block = closing::block(&self.record, &vram);
         self.wait.journal.block(&block);
+        let record = Some(&self.record);
+        self.wait.journal.show(|room| sparkline::lines(&curve, &vram, record, room));
         if self.options.json {
             let _ = std::io::stdout().lock().write_all(text.as_bytes());
         }
         let exit = self.record.exit();
         if self.options.quiet && exit != Exit::Success {
-            let _ = writeln!(std::io::stderr(), "{}", block.join("\n"));
+            let terminal = Terminal::of(Stream::Err, self.options.no_color);
+            let _ = writeln!(std::io::stderr(), "{}", terminal.paint(&block.join("\n")));
         }
         let exit = self.archive().unwrap_or(exit);
         self.ledger.end();
@@ -143,14 +149,13 @@ impl Run<'_> {
         text
     }
 
-    fn write_page(&mut self, log: &Path, vram: &Statistics, others: &[OtherDevice]) {
+    fn write_page(&mut self, curve: &Curve, vram: &Statistics, others: &[OtherDevice]) {
         let page = Page {
             record: Some(&self.record),
             title: "",
             note: None,
             vram,
-            // What keeps the log from being read was told with the figures.
-            curve: &Curve::of_log(log).unwrap_or_default(),
+            curve,
             gates: &self.record.gates,
             others,
             folder: "",

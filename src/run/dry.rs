@@ -17,6 +17,7 @@ use crate::comfyui::{CallError, Classes, Client, Stats};
 use crate::exit::Exit;
 use crate::options::{RunOptions, Seed};
 use crate::report::script::slashes;
+use crate::terminal::{Stream, Terminal};
 use crate::text::{clean, escaped};
 
 /// Shows the scenes of the plan and what the server lacks of each. The code is a run's own for what
@@ -111,7 +112,7 @@ impl Dry<'_> {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
         }
         let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
-        let journal = Journal::new(clock, None, output);
+        let journal = Journal::new(clock, None, output).coloured(self.options.no_color);
         let mut wait = Wait::new((sender, receiver), Recorder::default(), journal);
         let (target, stats) = reach::reach(self.options, &mut wait)?
             .map_err(|none| Unchecked::Unreachable(none.why))?;
@@ -141,7 +142,7 @@ impl Dry<'_> {
         if !self.options.quiet {
             self.say(&lines);
         } else if exit != Exit::Success {
-            let _ = write!(std::io::stderr(), "{}", text(&lines));
+            self.print(Stream::Err, &lines);
         }
         if self.options.json {
             let document = format!("{:#}\n", self.document(checked, exit));
@@ -217,10 +218,18 @@ impl Dry<'_> {
 
     /// Human lines: where a run has them. A reader that went away is no reason to end.
     fn say(&self, lines: &[String]) {
-        let _ = match (self.options.quiet, self.options.json) {
-            (true, _) => Ok(()),
-            (false, true) => std::io::stderr().write_all(text(lines).as_bytes()),
-            (false, false) => std::io::stdout().write_all(text(lines).as_bytes()),
+        match (self.options.quiet, self.options.json) {
+            (true, _) => {}
+            (false, true) => self.print(Stream::Err, lines),
+            (false, false) => self.print(Stream::Out, lines),
+        }
+    }
+
+    fn print(&self, stream: Stream, lines: &[String]) {
+        let text = Terminal::of(stream, self.options.no_color).paint(&text(lines));
+        let _ = match stream {
+            Stream::Out => std::io::stdout().write_all(text.as_bytes()),
+            Stream::Err => std::io::stderr().write_all(text.as_bytes()),
         };
     }
 }

@@ -1,12 +1,13 @@
 //! The human lines: `run-summary.txt` and the terminal, and the live line below them.
 
 use std::fs::OpenOptions;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::recorder::{Recorder, figure};
 use crate::clock::{Clock, hms};
+use crate::terminal::{Stream, Terminal};
 use crate::text::clean;
 
 /// A line that wraps cannot be drawn over: the terminal is asked to cut what is wider than it, and
@@ -44,7 +45,8 @@ pub struct Journal {
     clock: Clock,
     file: Option<PathBuf>,
     output: Output,
-    terminal: bool,
+    terminal: Terminal,
+    has_live: bool,
     live: Option<Live>,
     drawn: usize,
     file_failed: bool,
@@ -56,12 +58,43 @@ impl Journal {
     #[must_use]
     pub fn new(clock: Clock, file: Option<PathBuf>, output: Output) -> Self {
         // The live line is for a person before a terminal; in a pipe there are whole lines only.
-        let terminal = match output {
-            Output::Stdout => io::stdout().is_terminal() && io::stderr().is_terminal(),
-            Output::Stderr => io::stderr().is_terminal(),
+        let err = Terminal::of(Stream::Err, true);
+        let drawn = if cfg!(windows) { Stream::Err.is_terminal() } else { err.has_escapes() };
+        let has_live = match output {
+            Output::Stdout => drawn && Stream::Out.is_terminal(),
+            Output::Stderr => drawn,
             Output::Quiet => false,
         };
-        Journal { clock, file, output, terminal, live: None, drawn: 0, file_failed: false }
+        let terminal = Terminal::plain();
+        Journal {
+            clock,
+            file,
+            output,
+            terminal,
+            has_live,
+            live: None,
+            drawn: 0,
+            file_failed: false,
+        }
+    }
+
+    /// The same with colours where its lines go to a terminal that has them, unless nobody wants any.
+    #[must_use]
+    pub fn coloured(self, no_color: bool) -> Self {
+        let terminal = match self.output {
+            Output::Stdout => Terminal::of(Stream::Out, no_color),
+            Output::Stderr => Terminal::of(Stream::Err, no_color),
+            Output::Quiet => Terminal::plain(),
+        };
+        Journal { terminal, ..self }
+    }
+
+    /// Lines for a terminal alone, which has room for so many columns: they reach no file.
+    pub fn show(&mut self, lines: impl FnOnce(usize) -> Vec<String>) {
+        if let Some(room) = self.terminal.room() {
+            let lines: String = lines(room).iter().map(|line| clean(line) + "\n").collect();
+            self.print(&lines);
+        }
     }
 
     /// One line, `[HH:mm:ss] text`.
@@ -109,12 +142,12 @@ impl Journal {
     /// Whether there is a line to draw from time to time.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.terminal && self.live.is_some()
+        self.has_live && self.live.is_some()
     }
 
     /// Draws the live line.
     pub fn draw(&mut self, recorder: &Recorder) {
-        let Some(live) = self.live.as_ref().filter(|_| self.terminal) else { return };
+        let Some(live) = self.live.as_ref().filter(|_| self.has_live) else { return };
         let line = live_line(live, Instant::now(), recorder);
         let width = line.chars().count();
         let rest = " ".repeat(self.drawn.saturating_sub(width));
@@ -135,6 +168,7 @@ impl Journal {
     /// A reader that went away (`| head`) is no reason to end a run.
     fn print(&mut self, line: &str) {
         self.erase();
+        let line = self.terminal.paint(line);
         let _ = match self.output {
             Output::Stdout => io::stdout().lock().write_all(line.as_bytes()),
             Output::Stderr => io::stderr().lock().write_all(line.as_bytes()),

@@ -79,7 +79,7 @@ pub fn run(options: &RunOptions) -> Exit {
     let (sender, receiver) = mpsc::channel();
     let heard = interrupt::listen(sender.clone());
     let before = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let before = Journal::new(clock, None, before);
+    let before = Journal::new(clock, None, before).coloured(options.no_color);
     let mut wait = Wait::new((sender, receiver), Recorder::default(), before);
     let files = lock::Files::of(&options.project_root, &options.server.url);
     let (lock, no_lock) = match lock::take(&files, lock::PATIENCE, &mut wait) {
@@ -98,7 +98,8 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, true) => Output::Stderr,
         (false, false) => Output::Stdout,
     };
-    wait.journal = Journal::new(clock, Some(folder.join("run-summary.txt")), output);
+    let summary = folder.join("run-summary.txt");
+    wait.journal = Journal::new(clock, Some(summary), output).coloured(options.no_color);
     let log = folder.join(names::MAIN);
     let (recorder, no_log) = Recorder::new(&log, options.sampling.interval);
     wait.recorder = recorder;

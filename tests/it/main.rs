@@ -37,5 +37,7 @@ mod submission;
 mod suggestions;
 mod summary_verb;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod voices;
 mod vram;

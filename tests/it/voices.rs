@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::stand_in::{StandIn, graphs};
 use crate::support::Folder;
 
-const OPTIONS: [&str; 28] = [
+const OPTIONS: [&str; 30] = [
     "project-root",
     "workflow",
     "story",
@@ -29,6 +29,8 @@ const OPTIONS: [&str; 28] = [
     "logs-dir",
     "quiet",
     "json",
+    "no-color",
+    "completions",
     "stop-comfyui",
     "skip-comfyui",
     "debug",

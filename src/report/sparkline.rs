@@ -1,0 +1,134 @@
+//! VRAM over time in one line of blocks, and its scale, for a terminal.
+
+use time::Duration;
+
+use super::record::RunRecord;
+use crate::vram::curve::{Column, Curve, Extremes};
+use crate::vram::log::time_text;
+use crate::vram::reading::is_system_ram;
+use crate::vram::statistics::{Meaning, Statistics};
+
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The scale, and the curve in at most `width` columns: one for each tick, of more ticks the highest
+/// reading of several. A gap is blank. Nothing where nothing was sampled.
+///
+/// The figure is the one that counts in the statistics; of a run on `cpu` or `mps` it is the
+/// machine's own memory, which only `run` knows.
+#[must_use]
+pub fn lines(
+    curve: &Curve,
+    vram: &Statistics,
+    run: Option<&RunRecord>,
+    width: usize,
+) -> Vec<String> {
+    let all = |meaning| curve.columns().iter().filter_map(move |column| column.readings(meaning));
+    let meanings = [vram.meaning, Meaning::Driver, Meaning::Used];
+    let Some(meaning) = meanings.into_iter().find(|meaning| all(*meaning).next().is_some()) else {
+        return Vec::new();
+    };
+    let low = all(meaning).map(|kept| kept.low).min().unwrap_or_default();
+    let high = all(meaning).map(|kept| kept.high).max().unwrap_or_default();
+    let kind = run.and_then(|run| run.server.device_kind.as_deref());
+    let what = match meaning {
+        Meaning::Driver => "driver",
+        Meaning::Used if kind.is_some_and(is_system_ram) => "system RAM",
+        Meaning::Used => "used",
+    };
+    let from = curve.first_at().unwrap_or(time::Time::MIDNIGHT);
+    let span = Duration::milliseconds(i64::try_from(curve.span_ms()).unwrap_or_default());
+    let to = (from + span).replace_millisecond(0).unwrap_or(from);
+    let from = from.replace_millisecond(0).unwrap_or(from);
+    let scale = format!("▁ {low} █ {high} MB");
+    let scales = [
+        format!("VRAM {scale} {what}, {} to {}", time_text(from), time_text(to)),
+        format!("VRAM {scale} {what}"),
+    ];
+    let fits = scales.into_iter().find(|line| line.chars().count() <= width);
+    vec![fits.unwrap_or(scale), blocks(curve, meaning, width, low, high)]
+}
+
+fn blocks(curve: &Curve, meaning: Meaning, width: usize, low: u64, high: u64) -> String {
+    let columns = curve.columns();
+    let ticks = columns.iter().filter(|column| !column.is_empty() || column.missed > 0).count();
+    let cells = ticks.min(width).max(1);
+    let gaps = curve.gaps();
+    let in_gap = |place: usize| gaps.iter().any(|(first, last)| *first < place && place < *last);
+    let mut latest = low;
+    let cell = |cell: usize| {
+        let (from, to) = (cell * columns.len() / cells, (cell + 1) * columns.len() / cells);
+        let kept = columns[from..to].iter().filter_map(|column: &Column| column.readings(meaning));
+        match kept.reduce(|a, b| Extremes { high: a.high.max(b.high), ..b }) {
+            Some(kept) => {
+                latest = kept.last;
+                block(kept.high, low, high)
+            }
+            None if (from..to).all(in_gap) => ' ',
+            // Between two ticks it is what it was.
+            None => block(latest, low, high),
+        }
+    };
+    (0..cells).map(cell).collect::<String>().trim_end().to_owned()
+}
+
+fn block(mb: u64, low: u64, high: u64) -> char {
+    let (height, all) = (u128::from(mb - low) * 7, u128::from((high - low).max(1)));
+    let level = usize::try_from((height + all / 2) / all).unwrap_or(7);
+    BLOCKS[level.min(7)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vram::log::Reader;
+
+    fn drawn(log: &str, width: usize) -> Vec<String> {
+        let (mut curve, mut vram) = (Curve::default(), Statistics::default());
+        Reader::new(log.as_bytes()).unwrap().for_each(|line| curve.take(&line)).unwrap();
+        vram.meaning = Meaning::Driver;
+        lines(&curve, &vram, None, width)
+    }
+
+    /// A line a second, its driver's figure or a missed tick.
+    fn log(figures: &[Option<u64>]) -> String {
+        let line = |(second, figure): (usize, &Option<u64>)| {
+            let (h, m, s) = (12 + second / 3600, second / 60 % 60, second % 60);
+            let what = match figure {
+                Some(mb) => format!("Used=1MB,Driver={mb}MB"),
+                None => "Missed=timeout".to_owned(),
+            };
+            format!("{h:02}:{m:02}:{s:02},{what}\n")
+        };
+        figures.iter().enumerate().map(line).collect()
+    }
+
+    #[test]
+    fn a_block_a_tick_and_the_scale_as_far_as_there_is_room() {
+        let rising: Vec<_> = (0..8).map(|n| Some(1000 + n * 1000)).collect();
+        let rising = log(&rising);
+        let blocks = "▁▂▃▄▅▆▇█";
+        for (width, scale) in [
+            (60, "VRAM ▁ 1000 █ 8000 MB driver, 12:00:00 to 12:00:07"),
+            (40, "VRAM ▁ 1000 █ 8000 MB driver"),
+            (20, "▁ 1000 █ 8000 MB"),
+        ] {
+            assert_eq!(drawn(&rising, width), [scale, blocks]);
+        }
+        assert_eq!(drawn(&rising, 4)[1], "▂▄▆█");
+        assert_eq!(drawn("", 60), [""; 0]);
+        assert_eq!(drawn(&log(&[None, None]), 60), [""; 0]);
+        assert_eq!(drawn(&log(&[Some(5), Some(5)]), 60)[1], "▁▁");
+    }
+
+    #[test]
+    fn a_gap_is_blank_and_no_peak_is_lost() {
+        let gap = [Some(1), Some(8), None, None, None, Some(8), Some(1)];
+        assert_eq!(drawn(&log(&gap), 60)[1], "▁█   █▁");
+        let mut day = vec![Some(100); 10_000];
+        day[7777] = Some(900);
+        let day = drawn(&log(&day), 60);
+        assert_eq!(day[1].chars().count(), 60);
+        assert_eq!(day[1].chars().position(|c| c == '█'), Some(46), "{day:?}");
+        assert_eq!(day[1].matches('▁').count(), 59);
+    }
+}

@@ -1,0 +1,187 @@
+//! What a terminal is shown beside the plain lines, on one of our own: colours and the curve. Pipes
+//! and files get neither.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+use std::thread;
+
+use nix::pty::{OpenptyResult, Winsize, openpty};
+
+use crate::seen;
+use crate::stand_in::{Config, StandIn, graphs};
+use crate::support::{Folder, Ran};
+
+const ESCAPE: char = '\u{1b}';
+const GREEN: &str = "\u{1b}[32m";
+const RED: &str = "\u{1b}[31m";
+const YELLOW: &str = "\u{1b}[33m";
+const PLAIN: &str = "\u{1b}[0m";
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+const LOG: &str = "\
+12:01:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
+12:01:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Scene=scene-001
+12:01:10,Missed=timeout,Scene=scene-001
+12:01:15,Used=9231MB,Free=6345MB,Total=24576MB,Driver=10100MB,Scene=scene-001
+12:01:20,Used=2150MB,Free=22426MB,Total=24576MB,Driver=2250MB
+";
+
+/// Runs the program with both outputs on a terminal so wide, `TERM` and the rest of the environment
+/// being these. Returns what the terminal got, and the end.
+fn on_terminal(
+    folder: &Folder,
+    columns: u16,
+    environment: &[(&str, &str)],
+    words: &[&str],
+) -> (String, Ran) {
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+    let reader = thread::spawn(move || {
+        let (mut master, mut got) = (File::from(master), Vec::new());
+        // Once nobody has the other end any more, reading fails.
+        let _ = master.read_to_end(&mut got);
+        String::from_utf8(got).unwrap().replace("\r\n", "\n")
+    });
+    let running = folder.start_with(words, |command| {
+        command.stdout(slave.try_clone().unwrap()).stderr(Stdio::from(slave));
+        for name in ["NO_COLOR", "TERM", "WT_SESSION"] {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().copied());
+    });
+    let ran = running.wait();
+    (reader.join().unwrap(), ran)
+}
+
+const XTERM: (&str, &str) = ("TERM", "xterm-256color");
+
+#[test]
+fn a_run_has_colours_and_its_curve_there_and_nowhere_else() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.workflow("good.json", &graphs::video("video/good", 1.0, 4000, 1));
+    folder.workflow("bad.json", &graphs::failing("it broke"));
+    let url = server.url();
+    let words = ["--comfyui-url", &url, "-SampleIntervalSeconds", "0.1", "good.json", "bad.json"];
+    let words = [&words[..], &["-SceneRetryBudget", "0", "-MaxPeakMB", "1"]].concat();
+    let (shown, ran) = on_terminal(&folder, 100, &[XTERM], &words);
+    ran.exits(1);
+    for part in [
+        format!("] {RED}FAILED: 1 of 2 scenes, exit 1 (failed){PLAIN}      "),
+        format!("] {GREEN}✓{PLAIN} good  "),
+        format!("] {RED}✗{PLAIN} bad  failed: "),
+        format!("] {YELLOW}⚠{PLAIN} "),
+        format!("] MaxPeakMB 1:{RED} FAILED{PLAIN}, driver "),
+        format!("] Gates: MaxPeakMB 1{RED} FAILED{PLAIN} ("),
+        "\nVRAM ▁ 2240 █ 6240 MB driver, ".to_owned(),
+    ] {
+        assert!(shown.contains(&part), "{part:?}\n{shown}");
+    }
+    let curve = shown.lines().last().unwrap();
+    assert!(curve.contains('▁') && curve.contains('█') && curve.chars().count() <= 60, "{shown}");
+    // The files have the lines as they are.
+    for file in seen::files(&folder.newest()) {
+        let bytes = std::fs::read(folder.newest().join(&file)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(file.starts_with("video/") || !text.contains(ESCAPE), "{file}");
+        assert!(!text.contains(BLOCKS), "{file}");
+    }
+    let summary = folder.read("run-summary.txt");
+    let stripped = [GREEN, RED, YELLOW, PLAIN]
+        .iter()
+        .fold(shown.clone(), |text, escape| text.replace(escape, ""));
+    for line in summary.lines() {
+        assert!(stripped.contains(line), "{line:?}\n{stripped}");
+    }
+    // Nor has a pipe.
+    let ran = folder.run(&["summary"]).exits(0);
+    assert!(!ran.stdout.contains(ESCAPE) && !ran.stdout.contains(BLOCKS), "{ran}");
+    // On a terminal the verb shows the curve again, below the verdict.
+    let (again, _) = on_terminal(&folder, 100, &[XTERM], &["summary"]);
+    let place = |text: &str| again.find(text).unwrap_or_else(|| panic!("{text}\n{again}"));
+    assert!(again.starts_with(RED) && place(curve) < place("=== VRAM Usage Statistics ==="));
+}
+
+#[test]
+fn the_curve_fits_the_terminal_whatever_its_width() {
+    let folder = Folder::new();
+    folder.write("short.log", LOG);
+    let sample = |second: u64| {
+        let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
+        let mb = if second == 4000 { 20_000 } else { 5_000 + second % 7 };
+        format!("{h:02}:{m:02}:{s:02},Used=1MB,Driver={mb}MB\n")
+    };
+    folder.write("long.log", (0..8000).map(sample).collect::<String>());
+    for (columns, log, scale, curve) in [
+        (200, "short.log", "VRAM ▁ 2240 █ 19102 MB driver, 12:01:00 to 12:01:20", "▁█ ▄▁"),
+        (40, "short.log", "VRAM ▁ 2240 █ 19102 MB driver", "▁█ ▄▁"),
+        (20, "short.log", "▁ 2240 █ 19102 MB", "▁█ ▄▁"),
+        (3, "short.log", "▁ 2240 █ 19102 MB", "█ ▄"),
+        (20, "long.log", "▁ 5000 █ 20000 MB", "▁▁▁▁▁▁▁▁▁▁█▁▁▁▁▁▁▁▁▁"),
+        // No size is known of it.
+        (0, "short.log", "VRAM ▁ 2240 █ 19102 MB driver, 12:01:00 to 12:01:20", "▁█ ▄▁"),
+    ] {
+        let (shown, ran) = on_terminal(&folder, columns, &[XTERM], &["summary", log]);
+        ran.exits(0);
+        let mut lines = shown.lines();
+        assert_eq!((lines.next(), lines.next()), (Some(scale), Some(curve)), "{columns}\n{shown}");
+        assert_eq!(lines.next(), Some("=== VRAM Usage Statistics ==="));
+    }
+    let (shown, _) = on_terminal(&folder, 200, &[XTERM], &["summary", "long.log"]);
+    assert_eq!(shown.lines().nth(1).unwrap().chars().count(), 60);
+}
+
+#[test]
+fn colours_can_be_unwanted_and_a_terminal_can_be_without() {
+    let folder = Folder::new();
+    folder.write("old.log", LOG);
+    let words = ["summary", "old.log", "--max-peak-mb", "20000"];
+    let off = [&words[..], &["--no-color"]].concat();
+    let on = [&words[..], &["-NoColor:$false"]].concat();
+    for (environment, words, colours, curve) in [
+        (&[XTERM][..], &words[..], true, true),
+        (&[XTERM, ("NO_COLOR", "1")], &words, false, true),
+        (&[XTERM, ("NO_COLOR", "")], &words, true, true),
+        (&[XTERM, ("NO_COLOR", "1")], &on, true, true),
+        (&[XTERM], &off, false, true),
+        (&[("TERM", "dumb")], &words, false, false),
+        (&[("TERM", "linux")], &words, true, false),
+        (&[], &words, false, false),
+        (&[("WT_SESSION", "x")], &words, true, true),
+    ] {
+        let (shown, ran) = on_terminal(&folder, 80, environment, words);
+        ran.exits(0);
+        let has = (shown.contains(GREEN), shown.contains('█'));
+        assert_eq!(has, (colours, curve), "{environment:?} {words:?}\n{shown}");
+    }
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_live_line_and_json_no_colours() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.7, 64, 1));
+    let url = server.url();
+    let words = ["--comfyui-url", &url, "-SampleIntervalSeconds", "0.1", "flow.json"];
+    let (shown, ran) = on_terminal(&folder, 80, &[("TERM", "dumb")], &words);
+    ran.exits(0);
+    assert!(!shown.contains([ESCAPE, '\r']), "{shown:?}");
+    let (shown, ran) = on_terminal(&folder, 80, &[XTERM], &["summary", "--json"]);
+    ran.exits(0);
+    assert_eq!(shown, folder.run(&["summary", "--json"]).exits(0).stdout);
+}
+
+#[test]
+fn monitor_and_a_dry_run_have_them_too() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.workflow("flow.json", &graphs::invalid());
+    let url = server.url();
+    let words = ["monitor", "--comfyui-url", &url, "--duration", "0.5", "--max-peak-mb", "5"];
+    let (shown, ran) = on_terminal(&folder, 80, &[XTERM], &words);
+    ran.exits(7);
+    assert!(shown.contains(&format!("MaxPeakMB 5:{RED} FAILED{PLAIN}, driver 2240")), "{shown}");
+    assert!(shown.contains("\nVRAM ▁ 2240 █ 2240 MB driver, "), "{shown}");
+    let words = ["--comfyui-url", &url, "--dry-run", "flow.json"];
+    let (shown, ran) = on_terminal(&folder, 80, &[XTERM], &words);
+    ran.exits(1);
+    assert!(shown.contains(&format!("\n{RED}✗{PLAIN} flow  node 4 ")), "{shown}");
+}
