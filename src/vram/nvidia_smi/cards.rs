@@ -11,6 +11,9 @@ const KEPT: Duration = Duration::from_secs(10);
 /// More readings than come in that time.
 const MOST: usize = 256;
 
+/// More cards than a machine has.
+const MOST_CARDS: usize = 64;
+
 /// One card.
 #[derive(Debug)]
 pub(super) struct Card {
@@ -57,16 +60,19 @@ impl Card {
 pub(super) struct Cards(Vec<Card>);
 
 impl Cards {
-    /// Takes a line that came at that moment. Whether the card was known already.
+    /// Takes a line that came at that moment. Whether the card was known already. A card too many
+    /// is passed over.
     pub(super) fn take(&mut self, at: Instant, line: &Line) -> bool {
         let same = |card: &&mut Card| card.index == line.index && card.uuid == line.uuid;
         if let Some(card) = self.0.iter_mut().find(same) {
             card.take(at, line);
             return true;
         }
-        let mut card = Card::new(line);
-        card.take(at, line);
-        self.0.push(card);
+        if self.0.len() < MOST_CARDS {
+            let mut card = Card::new(line);
+            card.take(at, line);
+            self.0.push(card);
+        }
         false
     }
 
@@ -113,6 +119,17 @@ pub(super) mod tests {
         assert_eq!(cards.all()[0].readings.len(), MOST);
         cards.take(start + KEPT * 3, &line(0, "X", 1));
         assert_eq!(cards.all()[0].readings.len(), 1);
+    }
+
+    #[test]
+    fn what_lists_cards_without_end_is_not_kept() {
+        let now = Instant::now();
+        let mut cards = Cards::default();
+        for n in 0..10_000 {
+            assert!(!cards.take(now, &line(n, "X", 1)));
+        }
+        assert_eq!(cards.all().len(), MOST_CARDS);
+        assert!(cards.take(now, &line(0, "X", 1)));
     }
 
     #[test]
