@@ -44,7 +44,9 @@ pub fn escaped(json: &str) -> String {
     for c in json.chars() {
         let acts = c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}');
         if acts && c != '\n' {
-            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             text.push(c);
         }
@@ -61,7 +63,9 @@ pub fn complain(why: &str) {
 /// Characters that reorder or hide what stands around them, and the two that are none, which XML
 /// does not take.
 fn is_format(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+        | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
@@ -144,6 +148,14 @@ mod tests {
             assert_eq!(without_credentials(text), wanted);
         }
         assert_eq!(url_without_credentials("http://u:p w@host"), "http://***@host");
+    }
+
+    #[test]
+    fn clean_leaves_nothing_that_reorders_or_hides() {
+        for c in ['\u{ad}', '\u{61c}', '\u{180e}', '\u{200e}', '\u{2067}', '\u{206a}', '\u{e0061}']
+        {
+            assert_eq!(clean(&format!("a{c}b")), "ab", "{c:?}");
+        }
     }
 
     #[test]
