@@ -137,7 +137,7 @@ fn number(text: &[u8], unit: &[u8], places: usize) -> Option<u64> {
         [b'5', zeros @ ..] if zeros.iter().all(|&byte| byte == b'0') => value % 2 == 1,
         [first, ..] => rest.iter().all(u8::is_ascii_digit).then_some(*first >= b'5')?,
     };
-    Some(value + u64::from(up))
+    Some(value + u64::from(up)).filter(|value| *value <= HIGHEST)
 }
 
 pub(super) fn digit(byte: u8) -> Option<u8> {
@@ -187,6 +187,7 @@ mod tests {
             "12:01:00,Used=5.5xMB",
             "12:01:00,Used=-5MB",
             "12:01:00,Used=16777217MB",
+            "12:01:00,Used=16777216.6MB",
             "12:01:00,Used=99999999999999999999MB",
             "12:01:00,Free=9MB,Total=8MB",
             "24:00:00,Used=1MB",
