@@ -1,6 +1,6 @@
 //! Bringing a prompt's files home: streamed under a temporary name, then renamed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -42,9 +42,9 @@ pub fn fetch(
 
 /// Where each file goes in the run folder, with forward slashes: the first mp4 becomes
 /// `video/<scene>/<scene>.mp4`, other videos lie beside it, the rest in `outputs/<scene>/`.
-fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile, String)> {
+pub(super) fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile, String)> {
     let first = files.iter().position(|file| extension(&file.filename) == "mp4");
-    let mut taken = HashSet::new();
+    let (mut taken, mut copies) = (HashSet::new(), HashMap::new());
     if first.is_some() {
         taken.insert(format!("video/{scene}/{scene}.mp4").to_lowercase());
     }
@@ -52,16 +52,21 @@ fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile, String)> 
         if Some(index) == first {
             return (file.clone(), format!("video/{scene}/{scene}.mp4"));
         }
-        let name = file_name(&file.filename);
+        let mut name = file_name(&file.filename);
+        if extension(&name) == "part" {
+            // Another file is called so while it is written.
+            name.push('_');
+        }
         let folder = if is_video(&name) { "video" } else { "outputs" };
         let mut path = format!("{folder}/{scene}/{name}");
-        let mut copy = 2;
+        // Of many of one name each goes on where the one before it found a place.
+        let copy = copies.entry(path.to_lowercase()).or_insert(1);
         while !taken.insert(path.to_lowercase()) {
+            *copy += 1;
             let (stem, dot) = name
                 .rsplit_once('.')
                 .map_or((&*name, String::new()), |(stem, end)| (stem, format!(".{end}")));
             path = format!("{folder}/{scene}/{stem}-{copy}{dot}");
-            copy += 1;
         }
         (file.clone(), path)
     };
@@ -146,6 +151,7 @@ mod tests {
             file("A.png", "y"),
             file("../../a.png", ""),
             file("second.MP4", ""),
+            file("second.MP4.Part", ""),
         ];
         let places: Vec<_> =
             destinations("flow", &files).into_iter().map(|(_, path)| path).collect();
@@ -159,7 +165,20 @@ mod tests {
                 "outputs/flow/A-2.png",
                 "outputs/flow/a-3.png",
                 "video/flow/second.MP4",
+                "outputs/flow/second.MP4.Part_",
             ]
         );
+    }
+
+    #[test]
+    fn very_many_files_of_one_name_have_their_places_at_once() {
+        let file = |n: usize| OutputFile {
+            filename: if n % 2 == 0 { "a.png".into() } else { "A.png".into() },
+            subfolder: n.to_string(),
+            kind: "output".into(),
+        };
+        let files: Vec<_> = (0..100_000).map(file).collect();
+        let places = destinations("flow", &files);
+        assert_eq!(places[99_999].1, "outputs/flow/A-100000.png");
     }
 }
