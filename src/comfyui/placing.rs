@@ -40,9 +40,18 @@ impl Workflow {
         let mut warnings = Vec::new();
         let positive = (!self.holds(PROMPT)).then(|| self.role("positive"));
         let negative = (!self.holds(NEGATIVE)).then(|| self.role("negative"));
-        if let Some(places) = &positive {
-            let place = self.only(places)?;
-            self.write(&place, texts.prompt);
+        let place = positive.as_ref().map(|places| self.only(places)).transpose()?;
+        let prefix = format!("video/{}", texts.scene);
+        let by_graph = !self.holds(PREFIX);
+        // Before anything is written, so that a prompt stays as it is, whatever it holds.
+        self.fill(&[
+            (PROMPT, texts.prompt),
+            (NEGATIVE, texts.negative),
+            (SCENE_ID, texts.scene),
+            (PREFIX, &prefix),
+        ]);
+        if let Some(place) = &place {
+            self.write(place, texts.prompt);
         }
         if let Some(places) = &negative
             && !texts.negative.is_empty()
@@ -57,14 +66,9 @@ impl Workflow {
                 )),
             }
         }
-        let prefix = format!("video/{}", texts.scene);
-        if !self.holds(PREFIX) {
+        if by_graph {
             self.write_prefixes(&prefix);
         }
-        self.fill(PROMPT, texts.prompt);
-        self.fill(NEGATIVE, texts.negative);
-        self.fill(SCENE_ID, texts.scene);
-        self.fill(PREFIX, &prefix);
         Ok(warnings)
     }
 
@@ -80,8 +84,7 @@ impl Workflow {
                 ));
             }
         }
-        self.fill(SCENE_ID, scene);
-        self.fill(PREFIX, &format!("video/{scene}"));
+        self.fill(&[(SCENE_ID, scene), (PREFIX, &format!("video/{scene}"))]);
         Ok(())
     }
 
@@ -98,7 +101,7 @@ impl Workflow {
                 *value = seed.into();
             }
         }
-        self.fill(SEED, &seed.to_string());
+        self.fill(&[(SEED, &seed.to_string())]);
     }
 
     /// Whether nothing but a keyframe will do: `__KEYFRAME_IMAGE__` stands somewhere.
@@ -116,7 +119,7 @@ impl Workflow {
     /// Puts an uploaded image's name into `__KEYFRAME_IMAGE__`, else into the first `LoadImage`.
     pub fn place_keyframe(&mut self, image: &str) {
         if self.holds(KEYFRAME) {
-            self.fill(KEYFRAME, image);
+            self.fill(&[(KEYFRAME, image)]);
         } else if let Some(id) = self.first_load_image() {
             self.write(&(id, "image".to_owned()), image);
         }
@@ -162,12 +165,13 @@ impl Workflow {
         })
     }
 
-    fn fill(&mut self, placeholder: &str, with: &str) {
+    /// Puts texts in the place of their placeholders.
+    fn fill(&mut self, texts: &[(&str, &str)]) {
         for value in self.all_inputs_mut() {
             if let Value::String(text) = value
-                && text.contains(placeholder)
+                && texts.iter().any(|(placeholder, _)| text.contains(placeholder))
             {
-                *text = text.replace(placeholder, with);
+                *text = filled(text, texts);
             }
         }
     }
@@ -186,33 +190,28 @@ impl Workflow {
                 .flatten()
                 .find_map(|name| self.input(id, name).and_then(source));
             if let Some(start) = start {
-                self.upstream(start, role, &mut BTreeSet::new(), &mut found);
+                self.upstream(start, role, &mut found);
             }
         }
         found
     }
 
-    fn upstream<'a>(
-        &'a self,
-        id: &'a str,
-        role: &str,
-        seen: &mut BTreeSet<&'a str>,
-        found: &mut BTreeSet<(String, String)>,
-    ) {
-        if !seen.insert(id) {
-            return;
-        }
-        if let Some(name) = text_input(self, id) {
-            found.insert((id.to_owned(), name.to_owned()));
-            return;
-        }
-        if let Some(next) = self.input(id, role).and_then(source) {
-            self.upstream(next, role, seen, found);
-            return;
-        }
-        let conditionings = self.inputs(id).filter(|(name, _)| name.starts_with("conditioning"));
-        for next in conditionings.filter_map(|(_, value)| source(value)) {
-            self.upstream(next, role, seen, found);
+    /// A chain may be longer than a stack is deep.
+    fn upstream<'a>(&'a self, start: &'a str, role: &str, found: &mut BTreeSet<(String, String)>) {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![start]);
+        while let Some(id) = next.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if let Some(name) = text_input(self, id) {
+                found.insert((id.to_owned(), name.to_owned()));
+            } else if let Some(of_role) = self.input(id, role).and_then(source) {
+                next.push(of_role);
+            } else {
+                let inputs = self.inputs(id);
+                let conditionings = inputs.filter(|(name, _)| name.starts_with("conditioning"));
+                next.extend(conditionings.filter_map(|(_, value)| source(value)));
+            }
         }
     }
 
@@ -248,6 +247,21 @@ impl Workflow {
             }
         }
     }
+}
+
+/// The text with others in the place of their placeholders; those are not looked through again,
+/// else two texts that hold each other's would make a third of any size.
+fn filled(text: &str, texts: &[(&str, &str)]) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("__") {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let here = texts.iter().find(|(placeholder, _)| rest.starts_with(placeholder));
+        let (placeholder, text) = here.copied().unwrap_or(("_", "_"));
+        out.push_str(text);
+        rest = &rest[placeholder.len()..];
+    }
+    out + rest
 }
 
 /// The node at the other end of a link.
@@ -360,5 +374,40 @@ mod tests {
     fn a_story_s_placeholders_without_a_story_are_named() {
         let mut flow = graph(r#"{"1": {"class_type": "X", "inputs": {"t": "__PROMPT__"}}}"#);
         assert!(flow.place_without_story("a").unwrap_err().contains("--story"));
+    }
+
+    #[test]
+    fn a_prompt_stays_as_it_is_whatever_it_holds() {
+        let (prompt, negative) = ("_a __NEGATIVE_PROMPT__", "__SCENE_ID__ __PROMPT__");
+        let texts = Texts { scene: "s", prompt, negative };
+        let by_name = r#"{"1": {"class_type": "X", "inputs": {
+            "a": "___PROMPT___", "b": "__NEGATIVE_PROMPT__", "c": "__SCENE_ID____SCENE_PREFIX__" }}}"#;
+        let mut by_name = graph(by_name);
+        by_name.place(texts).unwrap();
+        assert_eq!(by_name.input("1", "a").unwrap(), &format!("_{prompt}_"));
+        assert_eq!(by_name.input("1", "b").unwrap(), negative);
+        assert_eq!(by_name.input("1", "c").unwrap(), "svideo/s");
+        let mut by_graph = graph(WAN);
+        by_graph.place(texts).unwrap();
+        assert_eq!(by_graph.input("6", "text").unwrap(), prompt);
+        assert_eq!(by_graph.input("7", "text").unwrap(), negative);
+    }
+
+    #[test]
+    fn a_chain_of_any_length_is_followed() {
+        let last = 100_000;
+        let node = |n: u32| {
+            format!(
+                r#""{n}": {{"class_type": "Pass", "inputs": {{"conditioning": ["{}", 0]}}}},"#,
+                n + 1
+            )
+        };
+        let nodes: String = (0..last).map(node).collect();
+        let mut chain = graph(&format!(
+            r#"{{{nodes} "{last}": {{"class_type": "CLIPTextEncode", "inputs": {{"text": "old"}}}},
+                "s": {{"class_type": "KSampler", "inputs": {{"positive": ["0", 0]}}}}}}"#
+        ));
+        chain.place(TEXTS).unwrap();
+        assert_eq!(chain.input(&last.to_string(), "text").unwrap(), "a fox");
     }
 }
