@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::Ids;
 use super::json::{node_order, text};
 use crate::nearest::nearest;
 use crate::text::clean;
@@ -182,7 +183,7 @@ impl Queued {
 }
 
 /// Whether a prompt's id can be shown and asked for: it has characters, and none that control.
-pub(super) fn is_plain(id: &str) -> bool {
+fn is_plain(id: &str) -> bool {
     !id.is_empty() && clean(id) == id
 }
 
@@ -200,8 +201,24 @@ pub enum Submission {
     Rejected(String),
 }
 
+impl Submission {
+    /// What the answer says of the prompt; none if it says nothing.
+    pub(super) fn read(status: u16, value: &Value) -> Option<Self> {
+        let broken = node_errors(&value["node_errors"]);
+        match status {
+            200 => {
+                let id = value["prompt_id"].as_str().filter(|id| is_plain(id))?;
+                Some(Submission::Accepted { id: id.to_owned(), broken })
+            }
+            400 if broken.is_empty() => refusal(value).map(Submission::Rejected),
+            400 => Some(Submission::Rejected(broken.join("; "))),
+            _ => None,
+        }
+    }
+}
+
 /// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.
-pub(super) fn node_errors(value: &Value) -> Vec<String> {
+fn node_errors(value: &Value) -> Vec<String> {
     let Some(nodes) = value.as_object() else { return Vec::new() };
     let mut nodes: Vec<_> = nodes.iter().collect();
     nodes.sort_by_key(|(id, _)| node_order(id));
@@ -238,12 +255,30 @@ pub(super) fn not_in_list(input: &str, received: &str, list: &[Value]) -> String
 }
 
 /// The message of a refusal that names no node.
-pub(super) fn refusal(value: &Value) -> Option<String> {
+fn refusal(value: &Value) -> Option<String> {
     let error = &value["error"];
     let message = error.as_str().map(str::to_owned).or_else(|| text(error, "message"))?;
     let details =
         text(error, "details").filter(|details| !details.is_empty() && *details != message);
     Some(clean(&details.map_or(message.clone(), |details| format!("{message} ({details})"))))
+}
+
+/// Of several entries of `/history` the id of the one that a POST with these ids made.
+pub(super) fn posted_with(history: &Value, ids: &Ids) -> Option<String> {
+    let ours = |(id, entry): &(&String, &Value)| {
+        **id == ids.prompt
+            || (entry["prompt"][3]["client_id"] == ids.client.as_str() && is_plain(id))
+    };
+    history.as_object()?.iter().find(ours).map(|(id, _)| id.clone())
+}
+
+/// The name that an uploaded image has for a `LoadImage` node.
+pub(super) fn uploaded(value: &Value) -> Option<String> {
+    let name = value["name"].as_str()?;
+    Some(match value["subfolder"].as_str() {
+        None | Some("") => name.to_owned(),
+        Some(folder) => format!("{folder}/{name}"),
+    })
 }
 
 /// How a prompt ended.

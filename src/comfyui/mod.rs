@@ -105,21 +105,12 @@ impl Client {
             &Payload::Json(&body.to_string()),
             Bound::Whole(SUBMIT.max(self.call)),
         )?;
-        let value = json::parse(&answer).unwrap_or(Value::Null);
-        let broken = answers::node_errors(&value["node_errors"]);
-        match status {
-            200 => match value["prompt_id"].as_str().filter(|id| answers::is_plain(id)) {
-                Some(id) => Ok(Submission::Accepted { id: id.to_owned(), broken }),
-                None => {
-                    Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without prompt_id"))
-                }
-            },
-            400 => match (broken.is_empty(), answers::refusal(&value)) {
-                (false, _) => Ok(Submission::Rejected(broken.join("; "))),
-                (true, Some(why)) => Ok(Submission::Rejected(why)),
-                (true, None) => Err(self.http.status("POST", PATH, status, &answer)),
-            },
-            _ => Err(self.http.status("POST", PATH, status, &answer)),
+        match Submission::read(status, &json::parse(&answer).unwrap_or(Value::Null)) {
+            Some(submission) => Ok(submission),
+            None if status == 200 => {
+                Err(self.http.fail("POST", PATH, Fault::BadJson, "an answer without prompt_id"))
+            }
+            None => Err(self.http.status("POST", PATH, status, &answer)),
         }
     }
 
@@ -170,15 +161,7 @@ impl Client {
         if let Some(item) = queue.running.iter().chain(&queue.pending).find(ours) {
             return Ok(Some(item.id.clone()));
         }
-        let history = self.get("/history?max_items=64")?;
-        let found = history.as_object().and_then(|entries| {
-            entries.iter().find(|(id, entry)| {
-                **id == ids.prompt
-                    || (entry["prompt"][3]["client_id"] == ids.client.as_str()
-                        && answers::is_plain(id))
-            })
-        });
-        Ok(found.map(|(id, _)| id.clone()))
+        Ok(answers::posted_with(&self.get("/history?max_items=64")?, ids))
     }
 
     /// Asks for the end of one prompt, and of no other: new servers have a route for it
@@ -226,16 +209,9 @@ impl Client {
             return Err(self.http.status("POST", PATH, status, &answer));
         }
         let value = json::parse(&answer).unwrap_or(Value::Null);
-        match (value["name"].as_str(), value["subfolder"].as_str()) {
-            (Some(name), None | Some("")) => Ok(name.to_owned()),
-            (Some(name), Some(folder)) => Ok(format!("{folder}/{name}")),
-            _ => Err(self.http.fail(
-                "POST",
-                PATH,
-                Fault::BadJson,
-                "an answer without the image's name",
-            )),
-        }
+        answers::uploaded(&value).ok_or_else(|| {
+            self.http.fail("POST", PATH, Fault::BadJson, "an answer without the image's name")
+        })
     }
 
     /// `GET /view`: a file of a prompt, to be read as it comes, and its length where it is said.
@@ -267,9 +243,7 @@ impl Client {
             Ok(_) => {
                 Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is no JSON object"))
             }
-            Err(_) => {
-                Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is not JSON"))
-            }
+            None => Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is not JSON")),
         }
     }
 
