@@ -323,7 +323,7 @@ pub struct Entry {
     pub success_ms: Option<u64>,
     /// The files it lists, in node order; those of `temp` only where there is no `output`.
     pub files: Vec<OutputFile>,
-    /// The entry as the server sent it, indented.
+    /// The entry as the server sent it; indented up to 1 MiB.
     pub raw: String,
 }
 
@@ -346,7 +346,8 @@ impl Entry {
             End::Success
         } else {
             let said = text(status, "status_str").unwrap_or_else(|| "no status".to_owned());
-            End::Failed { why: format!("the server says: {}", clean(&said)), out_of_memory: false }
+            let why = clean(&format!("the server says: {said}"));
+            End::Failed { why, out_of_memory: false }
         };
         let mut cached: Vec<String> = find("execution_cached")
             .and_then(|data| data["nodes"].as_array())
@@ -368,10 +369,20 @@ impl Entry {
             server_ms,
             success_ms: time("execution_success"),
             files: files(&entry["outputs"]),
-            raw: serde_json::to_string_pretty(entry).unwrap_or_default(),
+            raw: indented(entry),
             cached,
         })
     }
+}
+
+/// Deep values are mostly indentation, which can make a text a hundred times as long.
+fn indented(entry: &Value) -> String {
+    const LONGEST: usize = 1 << 20;
+    let text = entry.to_string();
+    if text.len() > LONGEST {
+        return text;
+    }
+    serde_json::to_string_pretty(entry).unwrap_or(text)
 }
 
 fn failure(error: &Value) -> End {
@@ -381,8 +392,9 @@ fn failure(error: &Value) -> End {
     let out_of_memory = kind.ends_with("OutOfMemoryError")
         || lower.contains("out of memory")
         || lower.contains("can't allocate memory");
-    let why = format!("node {} {}: {kind}: {message}", field("node_id"), field("node_type"));
-    End::Failed { why, out_of_memory }
+    let raised = if message.is_empty() { kind } else { format!("{kind}: {message}") };
+    let why = format!("node {} {}: {raised}", field("node_id"), field("node_type"));
+    End::Failed { why: clean(&why), out_of_memory }
 }
 
 /// Any object with a string `filename` is a file, whatever list it stands in: core `SaveVideo`

@@ -2,11 +2,19 @@
 
 use serde_json::Value;
 
-/// The value of a body. `NaN`, `Infinity` and `-Infinity` outside strings are read as null.
-pub(super) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice(body).or_else(|strict| {
+/// More values than any answer has: each may take some hundred times the memory of its text.
+const MOST_VALUES: usize = 1 << 20;
+
+/// The value of a body; none if it is no JSON, or one that is made to fill the memory. `NaN`,
+/// `Infinity` and `-Infinity` outside strings are read as null.
+pub(super) fn parse(body: &[u8]) -> Option<Value> {
+    // Commas in texts are counted too: they do not come near.
+    if body.iter().filter(|byte| b",[{".contains(byte)).count() > MOST_VALUES {
+        return None;
+    }
+    serde_json::from_slice(body).ok().or_else(|| {
         let mended = null_for_nan(body);
-        if mended.len() == body.len() { Err(strict) } else { serde_json::from_slice(&mended) }
+        if mended.len() == body.len() { None } else { serde_json::from_slice(&mended).ok() }
     })
 }
 
@@ -62,8 +70,17 @@ mod tests {
     #[test]
     fn broken_json_stays_broken() {
         for body in [&b"{"[..], b"", b"<html>NaN</html>", b"{\"a\": \"x\\"] {
-            assert!(parse(body).is_err(), "{}", String::from_utf8_lossy(body));
+            assert!(parse(body).is_none(), "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn what_is_made_to_fill_the_memory_is_not_read() {
+        let body = |values: usize| format!("[{}0]", "{\"\":0},".repeat(values / 2));
+        assert!(parse(body(MOST_VALUES - 2).as_bytes()).is_some());
+        assert!(parse(body(MOST_VALUES + 2).as_bytes()).is_none());
+        // Much text is no reason.
+        assert!(parse(format!("[\"{}\"]", "x".repeat(MOST_VALUES * 2)).as_bytes()).is_some());
     }
 
     #[test]

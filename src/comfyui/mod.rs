@@ -173,7 +173,7 @@ impl Client {
     pub fn cancel(&self, id: &str) -> Result<(), CallError> {
         let path = format!("/api/jobs/{}/cancel", percent(id));
         let (status, answer) = self.post(&path, &json!({}))?;
-        let known = json::parse(&answer).is_ok_and(|value| value.get("cancelled").is_some());
+        let known = json::parse(&answer).is_some_and(|value| value.get("cancelled").is_some());
         if status == 200 && known {
             return Ok(());
         }
@@ -239,8 +239,8 @@ impl Client {
     fn get(&self, path: &str) -> Result<Value, CallError> {
         let body = self.http.get(path, Bound::Whole(self.call))?;
         match json::parse(&body) {
-            Ok(value) if value.is_object() => Ok(value),
-            Ok(_) => {
+            Some(value) if value.is_object() => Ok(value),
+            Some(_) => {
                 Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is no JSON object"))
             }
             None => Err(self.http.fail("GET", path, Fault::BadJson, "an answer that is not JSON")),
