@@ -317,11 +317,11 @@ mod tests {
     #[test]
     fn a_shown_graph_is_the_graph_in_order_and_harmless() {
         let mut graph = graph();
-        graph.set("6", "text", "line\nbreak \u{1b}[31m \u{202e}\u{9b} Grüße").unwrap();
+        graph.set("6", "text", "line\nbreak \u{1b}[31m \u{202e}\u{9b}\u{e0061} Grüße").unwrap();
         let text = graph.text();
         assert_eq!(Workflow::parse(&text).unwrap(), graph);
         assert!(text.find("\"6\"").unwrap() < text.find("\"10\"").unwrap(), "{text}");
-        let harmful = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        let harmful = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{e0061}".contains(c);
         assert!(!text.contains(harmful) && text.contains("Grüße"), "{text}");
     }
 
