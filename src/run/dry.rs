@@ -81,6 +81,10 @@ impl Dry<'_> {
             vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
         lines.push(opening::bounds(self.options, count));
         lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
+        let reports = self.options.reports.files();
+        lines.extend(reports.iter().map(|(option, _)| {
+            format!("WARNING: {option}: a dry run has nothing to report, it is not written")
+        }));
         if self.template_only {
             lines.push("A dry run generates no story: its template alone is checked".to_owned());
         }

@@ -31,8 +31,10 @@ fn kept(folder: &Folder) -> Vec<String> {
 fn a_graph_is_shown_as_it_would_be_posted_and_nothing_is_left() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    let ran = dry(&server, &folder, &["flow.json", "--set", "1.width=96", "-Repeat", "2"]).exits(0);
+    let words = ["flow.json", "--set", "1.width=96", "-Repeat", "2", "--junit", "junit.xml"];
+    let ran = dry(&server, &folder, &words).exits(0);
     let ran = ran
+        .says("WARNING: --junit: a dry run has nothing to report, it is not written\n")
         .says("Dry run: nothing is uploaded or posted, no folder is made\n")
         .says("2 scenes, at most 600 s each and 1 retry: at worst 40 min; VRAM every 5 s\n")
         .says("ComfyUI 0.3.64")

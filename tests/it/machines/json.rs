@@ -24,14 +24,18 @@ struct Row {
     null: String,
 }
 
-/// The rows of a run's document, and those that a log's has at its top. The words in the backticks
-/// of a heading are what stands before the keys below it.
-fn rows(page: &str) -> [Vec<Row>; 2] {
-    let (mut run, mut log, mut of_log) = (Vec::new(), Vec::new(), false);
+/// The rows of a run's document, those that a log's has at its top, and those of a dry run. The words
+/// in the backticks of a heading are what stands before the keys below it.
+fn rows(page: &str) -> [Vec<Row>; 3] {
+    let (mut rows, mut of) = ([Vec::new(), Vec::new(), Vec::new()], 0);
     let mut places = Vec::new();
     for line in page.lines() {
         if line.starts_with('#') {
-            of_log = line == "## A log alone";
+            of = match line {
+                "## A log alone" => 1,
+                "## A dry run" => 2,
+                _ => 0,
+            };
             places = line.split('`').skip(1).step_by(2).map(|place| format!("{place}.")).collect();
             if places.is_empty() {
                 places.push(String::new());
@@ -44,10 +48,10 @@ fn rows(page: &str) -> [Vec<Row>; 2] {
         for place in &places {
             let path = format!("{place}{}", cells[0].trim_end_matches('`'));
             let row = Row { path, is: cells[1].to_owned(), null: cells[2].to_owned() };
-            if of_log { &mut log } else { &mut run }.push(row);
+            rows[of].push(row);
         }
     }
-    [run, log]
+    rows
 }
 
 /// What a value is in the words of the page.
@@ -124,7 +128,7 @@ fn two_cards() -> StandIn {
 
 #[test]
 fn the_page_and_the_documents_have_the_same_keys() {
-    let [rows, of_log] = rows(&page());
+    let [rows, of_log, _] = rows(&page());
     let mut seen = BTreeSet::new();
     // A story, helpers, two devices, gates, and a tick that was missed.
     let mut project = Project::new();
@@ -171,6 +175,30 @@ fn the_page_and_the_documents_have_the_same_keys() {
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     for path in top {
         assert!(seen.contains(&path), "{path} is in no document");
+    }
+}
+
+#[test]
+fn the_page_and_the_document_of_a_dry_run_have_the_same_keys() {
+    let [_, _, rows] = rows(&page());
+    let mut seen = BTreeSet::new();
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.write("key.png", [0; 64]);
+    let story = r#"{"scenes": [{"id": "a", "prompt": "a fox", "negativePrompt": "no cat",
+                               "keyframePath": "key.png"}]}"#;
+    folder.write("story.json", story);
+    let mut template = graphs::from_image("a", "old.png");
+    template["90"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    template["91"] = serde_json::json!({"class_type": "NoSuchNode", "inputs": {"seed": 1}});
+    folder.workflow("template.json", &template);
+    let words = ["--dry-run", "--json", "--story", "story.json", "template.json", "--seed", "5"];
+    let ran = folder.run_on(&server.url(), &words).exits(1);
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    server.stop_listening();
+    let ran = folder.run_on(&server.url(), &words).exits(3);
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    for row in rows {
+        assert!(seen.contains(&row.path), "{} is in no document", row.path);
     }
 }
 
