@@ -42,16 +42,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Of an output, by what the environment says of it. `no_colour`: nobody wants any.
+    /// Of an output, by what the environment says of it. `no_color`: nobody wants any.
     #[must_use]
-    pub fn of(stream: Stream, no_colour: bool) -> Self {
+    pub fn of(stream: Stream, no_color: bool) -> Self {
         let term = std::env::var_os("TERM");
         let modern = std::env::var_os("WT_SESSION").is_some();
         let known = known(term.as_deref(), modern).filter(|_| stream.is_terminal());
         Terminal {
             stream,
             escapes: known.is_some(),
-            colours: known.is_some() && !no_colour,
+            colours: known.is_some() && !no_color,
             blocks: known == Some(Blocks::All),
         }
     }

@@ -118,8 +118,9 @@ impl Dry<'_> {
         let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
         let journal = Journal::new(clock, None, output).coloured(self.options.no_color);
         let mut wait = Wait::new((sender, receiver), Recorder::default(), journal);
-        let (target, stats) = reach::reach(self.options, &mut wait)?
-            .map_err(|none| Unchecked::Unreachable(none.why))?;
+        let reached = reach::reach(self.options, &mut wait)?;
+        wait.check()?;
+        let (target, stats) = reached.map_err(|none| Unchecked::Unreachable(none.why))?;
         let line = opening::server(self.options, &stats);
         self.say(&[format!("{}: {line}", target.base)]);
         self.server = Some(stats);

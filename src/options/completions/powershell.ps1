@@ -27,6 +27,10 @@ __ROWS__
     }
     $option = $options | Where-Object { $_.Gnu -ceq $name -or $_.Name -eq $name } |
         Select-Object -First 1
+    if (-not $option -and $name.StartsWith('-')) {
+        $near = @($options | Where-Object { $_.Name.StartsWith($name, 'OrdinalIgnoreCase') })
+        if ($near.Count -eq 1) { $option = $near[0] }
+    }
     if ($option -and ($stem -or -not $option.Switch)) {
         $words = if (-not $option.Switch) { $option.Words } elseif ($stem.EndsWith(':')) { '$true', '$false' }
         $words | Where-Object { $_ -and $_.StartsWith($typed, 'OrdinalIgnoreCase') } |
