@@ -140,8 +140,10 @@ pub enum Place {
 impl Queue {
     pub(super) fn read(value: &Value) -> Option<Self> {
         let items = |key| {
-            let mut items: Vec<_> =
-                value[key].as_array()?.iter().filter_map(Queued::read).collect();
+            // One without an id may be ours: such a list does not say that we are gone.
+            let items = value[key].as_array()?.iter().map(Queued::read);
+            let mut items: Vec<_> = items.collect::<Option<Vec<_>>>()?;
+            items.retain(|(_, item)| is_plain(&item.id));
             // The server lists its heap as it lies: its order is by number only at the top.
             items.sort_by(|(a, _), (b, _)| a.total_cmp(b));
             Some(items.into_iter().map(|(_, item)| item).collect())
@@ -176,7 +178,7 @@ impl Queue {
 
 impl Queued {
     fn read(item: &Value) -> Option<(f64, Self)> {
-        let id = item.get(1)?.as_str().filter(|id| is_plain(id))?.to_owned();
+        let id = item.get(1)?.as_str()?.to_owned();
         let client = item.get(3).and_then(|extra| text(extra, "client_id"));
         Some((item.get(0).and_then(Value::as_f64).unwrap_or(f64::MAX), Queued { id, client }))
     }
@@ -360,9 +362,10 @@ impl Entry {
             && wanted.iter().all(|id| id.as_str().is_some_and(|id| known.contains(id)));
         let time = |name| find(name).and_then(|data| data["timestamp"].as_u64());
         let ended = ["execution_success", "execution_error", "execution_interrupted"];
+        // A clock that was set back in between makes it unknown, not nothing.
         let server_ms = time("execution_start")
             .zip(ended.into_iter().find_map(time))
-            .map(|(start, end)| end.saturating_sub(start));
+            .and_then(|(start, end)| end.checked_sub(start));
         Some(Entry {
             end,
             all_cached,

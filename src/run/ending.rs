@@ -21,7 +21,7 @@ pub(super) fn ended(
     entry: &Entry,
 ) -> Result<Tried, Interrupted> {
     let with = |mut tried: Tried| {
-        tried.record.server_seconds = entry.server_ms.map(|ms| seconds(Duration::from_millis(ms)));
+        tried.record.server_seconds = server_time(course, entry).map(seconds);
         tried.record.cached_nodes.clone_from(&entry.cached);
         tried.history = Some(entry.raw.clone());
         tried.success_ms = entry.success_ms;
@@ -39,7 +39,7 @@ pub(super) fn ended(
         }
         End::Success => {}
     }
-    let execution = entry.server_ms.map_or(course.begun.elapsed(), Duration::from_millis);
+    let execution = server_time(course, entry).unwrap_or(course.begun.elapsed());
     stage.wait.journal.say(&format!(
         "[Scene {}] Wan2 execution completed ({:.1}s)",
         scene.id,
@@ -62,6 +62,13 @@ pub(super) fn ended(
     let mut tried = with(course.ended(outcome, why));
     tried.outputs = outputs;
     Ok(tried)
+}
+
+/// What the server says the execution took; unknown where that is more than the whole attempt did,
+/// as after its clock was set.
+fn server_time(course: &Course, entry: &Entry) -> Option<Duration> {
+    let most = course.begun.elapsed() + Duration::from_secs(1);
+    entry.server_ms.map(Duration::from_millis).filter(|time| *time <= most)
 }
 
 /// The download, repeated within the scene's budget.

@@ -127,7 +127,7 @@ fn the_queue_is_ordered_by_number_not_as_the_heap_lies() {
     let item = |number: i64, id: &str| json!([number, id, {}, {"client_id": "c"}, ["3"]]);
     let queue = Queue::read(&json!({
         "queue_running": [item(0, "run")],
-        "queue_pending": [item(-7, "front"), item(2, "b"), item(1, "a"), ["broken"]],
+        "queue_pending": [item(-7, "front"), item(2, "b"), item(1, "a")],
     }))
     .unwrap();
     assert_eq!(queue.place("run"), Place::Running);
@@ -281,4 +281,25 @@ fn an_id_that_controls_the_terminal_is_no_prompt() {
     let queue = json!({"queue_running": [[0, "\u{1b}[31m", {}, {}, []], [1, "", {}, {}, []]],
         "queue_pending": []});
     assert!(Queue::read(&queue).unwrap().is_empty());
+}
+
+#[test]
+fn a_queue_with_a_prompt_that_has_no_id_says_nothing() {
+    for item in [json!(null), json!([0]), json!([0, null, {}, {}, []]), json!({"1": "x"})] {
+        for (running, pending) in [(json!([item]), json!([])), (json!([]), json!([item]))] {
+            let queue = json!({"queue_running": running, "queue_pending": pending});
+            assert!(Queue::read(&queue).is_none(), "{queue}");
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_tells_no_time() {
+    let message = |name: &str, at: u64| json!([name, {"timestamp": at}]);
+    let status = |end| {
+        let messages = [message("execution_start", 5000), message("execution_success", end)];
+        json!({"status": {"status_str": "success", "messages": messages}})
+    };
+    assert_eq!(Entry::read(&status(5100)).unwrap().server_ms, Some(100));
+    assert_eq!(Entry::read(&status(4900)).unwrap().server_ms, None);
 }
