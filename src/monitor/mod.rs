@@ -234,7 +234,7 @@ impl Monitor<'_> {
         let sent = Instant::now();
         let answer = readings.read()();
         let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
-        let tick = tick_of(at, took_ms, answer, || readings.gauge().instead(sent));
+        let tick = tick_of((at, sent), took_ms, answer, || readings.gauge().instead(sent));
         self.wait.recorder.record(&Sampled::Tick(tick));
     }
 }

@@ -30,7 +30,6 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
     let begun = Instant::now();
     let mut course = Course {
         begun,
-        posted: stage.clock.now(),
         deadline: begun + options.max_wait,
         prompt_id: None,
         broken: Vec::new(),
@@ -46,7 +45,7 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
                 return Ok(course.ended(Outcome::Failed, why));
             }
         };
-        match stage.client.upload(&name, &image) {
+        match upload(stage, scene, &name, &image, course.deadline)? {
             Ok(uploaded) => workflow.place_keyframe(&uploaded),
             Err(error) if error.fault == Fault::Refused => {
                 return Ok(course.ended(Outcome::Unreachable, error.to_string()));
@@ -59,7 +58,6 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
         }
         stage.wait.check()?;
     }
-    course.posted = stage.clock.now();
     course.begun = Instant::now();
     course.deadline = course.begun + options.max_wait;
     live(stage, scene, what, "posting", &course);
@@ -181,7 +179,7 @@ fn look(
         Err(error) => Some(error),
     };
     stage.wait.check()?;
-    let asked = stage.clock.now();
+    let asked = Instant::now();
     let queue = match stage.client.queue() {
         Ok(queue) => queue,
         Err(error) => return Ok((Seen::Failed(unread.unwrap_or(error)), None)),
@@ -257,7 +255,7 @@ fn deadline(
 
 fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {
     stage.ledger.gone(id);
-    let refused = stage.wait.recorder.refused().filter(|at| *at >= course.posted);
+    let refused = stage.wait.recorder.refused_since(course.begun);
     let restarted = course.follow.was_refused
         || refused.is_some()
         || (stage.history_seen && stage.client.history_is_empty().unwrap_or(false));

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
-
 use super::follow::Follow;
 use crate::report::record::{Attempt, Outcome, Output};
 
@@ -29,8 +27,6 @@ pub struct Tried {
 pub struct Course {
     /// When it was submitted.
     pub begun: Instant,
-    /// The same by the clock, to be held against the stamps of samples.
-    pub posted: OffsetDateTime,
     /// When it has to have ended.
     pub deadline: Instant,
     /// The server's id of the prompt.

@@ -100,7 +100,7 @@ impl Run<'_> {
         // What it said of the other devices comes by the channel.
         self.wait.drain();
         let took_ms = sampler::took_ms(sent.elapsed(), self.options.sampling.interval);
-        let tick = sampler::tick_of(at, took_ms, answer, || gauge.instead(sent));
+        let tick = sampler::tick_of((at, sent), took_ms, answer, || gauge.instead(sent));
         let after = tick.result.ok().map(|(reading, _)| reading);
         if let Some(problem) = self.wait.recorder.record(&Sampled::Tick(tick)) {
             self.wait.journal.say(&format!("WARNING: {problem}"));

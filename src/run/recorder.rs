@@ -1,7 +1,7 @@
 //! What becomes of a reading: its line in the log, and the figures of the live line.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
@@ -17,13 +17,13 @@ pub struct Recorder {
     path: PathBuf,
     log: Option<Writer>,
     tally: Option<Tally>,
-    running: Option<(String, OffsetDateTime)>,
+    running: Option<(String, Instant)>,
     ticks: u64,
     first: Option<Reading>,
     missed: Option<Miss>,
     latest: Option<Reading>,
     peak: Option<u64>,
-    refused: Option<OffsetDateTime>,
+    refused: Option<(Instant, OffsetDateTime)>,
     trouble_told: bool,
     others: Vec<Other>,
 }
@@ -91,8 +91,8 @@ impl Recorder {
     }
 
     /// The queue showed our prompt running, from an answer asked for at that moment; or no longer.
-    /// Readings stamped since then carry the scene.
-    pub fn set_running(&mut self, scene: Option<(&str, OffsetDateTime)>) {
+    /// Readings asked for since then carry the scene, whatever the clock says meanwhile.
+    pub fn set_running(&mut self, scene: Option<(&str, Instant)>) {
         match (scene, &self.running) {
             (Some((scene, _)), Some((known, _))) if scene == known => {}
             (scene, _) => self.running = scene.map(|(scene, since)| (scene.to_owned(), since)),
@@ -129,10 +129,10 @@ impl Recorder {
         self.peak
     }
 
-    /// The last moment when the sampler found nobody listening.
+    /// The last time that the sampler found nobody listening, if that was at or after a moment.
     #[must_use]
-    pub fn refused(&self) -> Option<OffsetDateTime> {
-        self.refused
+    pub fn refused_since(&self, moment: Instant) -> Option<OffsetDateTime> {
+        self.refused.filter(|(at, _)| *at >= moment).map(|(_, at)| at)
     }
 
     /// Takes what the sampler tells. Returns a problem to be told, each at most once.
@@ -151,10 +151,10 @@ impl Recorder {
             self.peak = self.peak.max(Some(figure(&reading)));
         }
         if tick.missed == Some(Miss::Refused) {
-            self.refused = Some(tick.at);
+            self.refused = Some((tick.moment, tick.at));
         }
         self.missed = tick.result.err();
-        let since = self.running.as_ref().filter(|(_, since)| tick.at >= *since);
+        let since = self.running.as_ref().filter(|(_, since)| tick.moment >= *since);
         let scene = since.map(|(scene, _)| scene.as_str());
         if let Some(tally) = &mut self.tally {
             tally.take(tick, scene);
@@ -195,11 +195,15 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let (mut recorder, problem) = Recorder::new(&path, Duration::from_secs(5));
         assert_eq!(problem, None);
-        let seen = datetime!(2026-11-24 12:00:05 UTC);
+        let step = Duration::from_secs(9);
+        let start = Instant::now();
+        let seen = start + step;
         let tick = |recorder: &mut Recorder, second: i64| {
-            let at = seen + time::Duration::seconds(second);
+            // The clock is set back all the time.
+            let at = datetime!(2026-11-24 12:00:05 UTC) - time::Duration::hours(second);
             let result = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
-            let tick = Tick { at, took_ms: None, result, missed: None };
+            let moment = start + step * u32::try_from(second + 1).unwrap();
+            let tick = Tick { at, moment, took_ms: None, result, missed: None };
             assert_eq!(recorder.record(&Sampled::Tick(tick)), None);
         };
         recorder.set_running(Some(("a", seen)));
@@ -221,9 +225,11 @@ mod tests {
         let (mut recorder, _) = Recorder::new(&path, Duration::from_secs(5));
         let at = datetime!(2026-11-24 12:00:05 UTC);
         let result = Ok((Reading { used: 5, ..Reading::default() }, Source::NvidiaSmi));
-        let tick = Tick { at, took_ms: None, result, missed: Some(Miss::Refused) };
+        let moment = Instant::now();
+        let tick = Tick { at, moment, took_ms: None, result, missed: Some(Miss::Refused) };
         assert_eq!(recorder.record(&Sampled::Tick(tick)), None);
-        assert_eq!((recorder.refused(), recorder.latest().is_some()), (Some(at), true));
+        assert_eq!((recorder.refused_since(moment), recorder.latest().is_some()), (Some(at), true));
+        assert_eq!(recorder.refused_since(moment + Duration::from_secs(1)), None);
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -1,5 +1,7 @@
 //! One reading of the memory of one device: what both the sampler sends and the log holds.
 
+use std::time::Instant;
+
 use time::OffsetDateTime;
 
 /// Bytes in the MB of every figure of this program: 2^20.
@@ -106,6 +108,8 @@ impl Miss {
 pub struct Tick {
     /// When the request was sent; of a late tick, when it was due.
     pub at: OffsetDateTime,
+    /// The same moment by the clock that nobody sets: what comes before what goes by this one.
+    pub moment: Instant,
     /// How long the answer took, if it took more than a twentieth of the interval.
     pub took_ms: Option<u64>,
     /// The reading, or why there is none.

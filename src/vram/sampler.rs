@@ -50,7 +50,7 @@ impl Sampler {
         let thread = thread::Builder::new().name("vram sampler".into()).spawn(move || {
             let mut teller = Teller(tell);
             let mut tick = |at, took_ms: Option<u64>, answer: Answer, moment| {
-                Sampled::Tick(tick_of(at, took_ms, answer, || instead(moment)))
+                Sampled::Tick(tick_of((at, moment), took_ms, answer, || instead(moment)))
             };
             let start = Instant::now();
             let mut due = start;
@@ -90,7 +90,7 @@ impl Drop for Sampler {
 /// not take as long as the answer that never came.
 #[must_use]
 pub fn tick_of(
-    at: OffsetDateTime,
+    (at, moment): (OffsetDateTime, Instant),
     took_ms: Option<u64>,
     answer: Answer,
     instead: impl FnOnce() -> Option<(Reading, Source)>,
@@ -98,7 +98,7 @@ pub fn tick_of(
     let missed = answer.err();
     let result = answer.or_else(|miss| instead().ok_or(miss));
     let took_ms = took_ms.filter(|_| missed.is_none() || result.is_err());
-    Tick { at, took_ms, result, missed }
+    Tick { at, moment, took_ms, result, missed }
 }
 
 /// What a line says of the time its answer took: nothing up to a twentieth of the interval.

@@ -69,6 +69,8 @@ fn last_byte(path: &Path) -> io::Result<u8> {
 mod tests {
     use std::fs;
 
+    use std::time::Instant;
+
     use time::OffsetDateTime;
 
     use super::*;
@@ -81,7 +83,7 @@ mod tests {
         let at = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(43_265_250);
         let reading = Reading { used: 7, ..Reading::default() };
         let result = Ok((reading, Source::ComfyUi));
-        let tick = Tick { at, took_ms: Some(300), result, missed: None };
+        let tick = Tick { at, moment: Instant::now(), took_ms: Some(300), result, missed: None };
         let missed = Tick { result: Err(Miss::Timeout), ..tick };
 
         let mut log = Writer::create(&path, Duration::from_millis(500)).unwrap();

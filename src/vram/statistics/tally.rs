@@ -57,6 +57,8 @@ mod tests {
 
     use time::macros::datetime;
 
+    use std::time::Instant;
+
     use super::*;
     use crate::vram::log::Writer;
     use crate::vram::reading::{Miss, Reading, Source};
@@ -73,7 +75,13 @@ mod tests {
                 let result =
                     if mb == 0 { Err(Miss::Status) } else { Ok((reading, Source::ComfyUi)) };
                 let at = datetime!(2026-11-24 23:59:58.7 UTC) + interval * number;
-                let tick = Tick { at, took_ms: Some(60), result, missed: result.err() };
+                let tick = Tick {
+                    at,
+                    moment: Instant::now(),
+                    took_ms: Some(60),
+                    result,
+                    missed: result.err(),
+                };
                 log.append(&tick, Some("flow")).unwrap();
                 tally.take(&tick, Some("flow"));
             }
