@@ -126,6 +126,8 @@ pub(crate) enum Bound {
     /// This long until the answer begins, and this long without a byte of its body; no bound on
     /// the whole, which its reader has to be ready to leave.
     Silence(Duration),
+    /// End to end, and this long until a byte of what is sent is taken or the answer begins.
+    Both(Duration, Duration),
 }
 
 pub(crate) enum Payload<'a> {
@@ -312,6 +314,10 @@ fn bounded<Kind>(request: RequestBuilder<Kind>, bound: Bound) -> RequestBuilder<
         Bound::Whole(time) => config.timeout_global(Some(time)).build(),
         Bound::Silence(time) => {
             config.timeout_recv_response(Some(time)).timeout_per_read(Some(time)).build()
+        }
+        Bound::Both(whole, silence) => {
+            let config = config.timeout_global(Some(whole)).timeout_per_write(Some(silence));
+            config.timeout_recv_response(Some(silence)).timeout_recv_body(Some(silence)).build()
         }
     }
 }

@@ -90,11 +90,17 @@ impl Client {
         Ok(Stats::read(&self.get("/system_stats")?))
     }
 
-    /// `POST /prompt`. There is no duplicate check: posting twice generates twice.
+    /// `POST /prompt`, at most `left` long, but 5 s in any case and never more than 60 s. There is
+    /// no duplicate check: posting twice generates twice.
     ///
     /// # Errors
     /// No answer, or a status that says nothing about the prompt: 401, 403, 404, 429, 5xx.
-    pub fn submit(&self, workflow: &Workflow, ids: &Ids) -> Result<Submission, CallError> {
+    pub fn submit(
+        &self,
+        workflow: &Workflow,
+        ids: &Ids,
+        left: Duration,
+    ) -> Result<Submission, CallError> {
         const PATH: &str = "/prompt";
         let body = json!({
             "prompt": workflow.nodes(), "client_id": ids.client, "prompt_id": ids.prompt,
@@ -103,7 +109,7 @@ impl Client {
             "POST",
             PATH,
             &Payload::Json(&body.to_string()),
-            Bound::Whole(SUBMIT.max(self.call)),
+            Bound::Whole(left.clamp(self.call, SUBMIT)),
         )?;
         match Submission::read(status, &json::parse(&answer).unwrap_or(Value::Null)) {
             Some(submission) => Ok(submission),
@@ -203,7 +209,7 @@ impl Client {
         let body = multipart(&boundary, name, image);
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let payload = Payload::Bytes { content_type: &content_type, bytes: &body };
-        let bound = Bound::Whole(SUBMIT.max(self.transfer));
+        let bound = Bound::Both(SUBMIT.max(self.transfer), self.transfer);
         let (status, answer) = self.http.exchange("POST", PATH, &payload, bound)?;
         if status != 200 {
             return Err(self.http.status("POST", PATH, status, &answer));

@@ -10,7 +10,7 @@ use super::follow::{Follow, Seen, Verdict};
 use super::journal::Live;
 use super::plan::Scene;
 use super::stage::Stage;
-use super::submit::{Submitted, submit};
+use super::submit::{Submitted, submit, upload};
 use super::wait::Interrupted;
 use crate::clock::hms;
 use crate::comfyui::{CallError, End, Entry, Fault, Place};

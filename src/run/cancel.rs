@@ -47,10 +47,11 @@ pub struct Canceller<'a> {
 }
 
 impl Canceller<'_> {
-    /// Asks for the end of a prompt and watches it go, for up to 5 s. An interrupt does not cut
-    /// this short.
+    /// Asks for the end of a prompt and watches it go, for up to 5 s; once anew where the server has
+    /// left a call unanswered and another one not. An interrupt does not cut this short.
     pub fn one(&mut self, id: &str) -> Cancelled {
-        let until = Instant::now() + SEEN_GONE_WITHIN;
+        let mut until = Instant::now() + SEEN_GONE_WITHIN;
+        let mut patient = false;
         let mut asked = self.client.cancel(id);
         let mut asked_at = Instant::now();
         let mut pause = Duration::from_millis(50);
@@ -62,6 +63,10 @@ impl Canceller<'_> {
             {
                 self.ledger.gone(id);
                 return Cancelled::Gone;
+            }
+            // One silence may have taken all of the time from a server that answers again.
+            if seen.is_ok() != asked.is_ok() && !std::mem::replace(&mut patient, true) {
+                until = Instant::now() + SEEN_GONE_WITHIN;
             }
             if Instant::now() >= until {
                 return match (seen, asked) {

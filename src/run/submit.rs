@@ -1,4 +1,4 @@
-//! Posting a prompt exactly once, whatever becomes of the answer.
+//! Sending a scene's image, and posting its prompt exactly once, whatever becomes of the answer.
 
 use std::time::Instant;
 
@@ -36,12 +36,13 @@ pub fn submit(
     workflow: &Workflow,
     deadline: Instant,
 ) -> Result<Submitted, Interrupted> {
-    let mut outage = Outage::default();
+    let (mut outage, mut told) = (Outage::default(), false);
     loop {
         stage.wait.check()?;
+        let left = deadline.saturating_duration_since(Instant::now());
         let ids = Ids::new();
         stage.ledger.post(&scene.id, &ids);
-        let error = match stage.client.submit(workflow, &ids) {
+        let error = match stage.client.submit(workflow, &ids, left) {
             Ok(Submission::Accepted { id, broken }) => {
                 stage.ledger.accepted(&ids, &id);
                 return Ok(Submitted::Accepted { id, broken });
@@ -56,6 +57,9 @@ pub fn submit(
             // Never sent.
             Fault::Refused => {
                 stage.ledger.forget(&ids);
+                if !std::mem::replace(&mut told, true) {
+                    stage.warn(&scene.id, &format!("{error}: trying again"));
+                }
                 if outage.lasts(Instant::now(), &error) {
                     return Ok(Submitted::Unreachable(error));
                 }
@@ -69,7 +73,7 @@ pub fn submit(
                         return Ok(Submitted::Accepted { id, broken: Vec::new() });
                     }
                     Look::NotThere => stage.ledger.forget(&ids),
-                    Look::NoAnswer => return Ok(gone(error)),
+                    Look::NoAnswer(last) => return Ok(gone(last.unwrap_or(error))),
                 }
             }
             Fault::Status(_) => {
@@ -80,6 +84,35 @@ pub fn submit(
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(gone(error));
+        }
+        stage.wait.pause(LOOK_AGAIN.min(left))?;
+    }
+}
+
+/// Sends the scene's keyframe: the name it has there. A server that refuses connections is waited
+/// for by the deadline.
+///
+/// # Errors
+/// [`Interrupted`]; the inner one is why it is not there.
+pub fn upload(
+    stage: &mut Stage,
+    scene: &Scene,
+    name: &str,
+    image: &[u8],
+    deadline: Instant,
+) -> Result<Result<String, CallError>, Interrupted> {
+    let (mut outage, mut told) = (Outage::default(), false);
+    loop {
+        let error = match stage.client.upload(name, image) {
+            Err(error) if error.fault == Fault::Refused => error,
+            answer => return Ok(answer),
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || outage.lasts(Instant::now(), &error) {
+            return Ok(Err(error));
+        }
+        if !std::mem::replace(&mut told, true) {
+            stage.warn(&scene.id, &format!("{error}: trying again"));
         }
         stage.wait.pause(LOOK_AGAIN.min(left))?;
     }
@@ -96,24 +129,25 @@ fn gone(error: CallError) -> Submitted {
 enum Look {
     Found(String),
     NotThere,
-    NoAnswer,
+    /// The server did not say by the deadline; whether it refused at the end.
+    NoAnswer(Option<CallError>),
 }
 
 /// Looks for both ids as soon as the server answers, and once more a second later: a stalled
 /// server may read the POST only then.
 fn look(stage: &mut Stage, ids: &Ids, deadline: Instant) -> Result<Look, Interrupted> {
-    let mut looks = 0;
+    let (mut looks, mut refused) = (0, None);
     loop {
         stage.wait.check()?;
         match stage.client.find(ids) {
             Ok(Some(id)) => return Ok(Look::Found(id)),
             Ok(None) if looks == 1 => return Ok(Look::NotThere),
             Ok(None) => looks += 1,
-            Err(_) => {}
+            Err(error) => refused = Some(error).filter(|error| error.fault == Fault::Refused),
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(Look::NoAnswer);
+            return Ok(Look::NoAnswer(refused));
         }
         stage.wait.pause(LOOK_AGAIN.min(left))?;
     }
