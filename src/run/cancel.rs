@@ -114,14 +114,17 @@ impl Canceller<'_> {
     }
 
     /// Looks for a prompt whose POST was not answered, and once more a second later: a stalled
-    /// server may read it only then.
+    /// server may read it only then. One that does not answer is asked for up to 5 s.
     fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, CallError> {
-        match self.client.find(ids)? {
-            None => {
-                self.wait.linger(LOOK_AGAIN);
-                self.client.find(ids)
+        let until = Instant::now() + SEEN_GONE_WITHIN;
+        let mut looked = false;
+        loop {
+            match self.client.find(ids) {
+                Ok(None) if !looked => looked = true,
+                Err(_) if Instant::now() < until => {}
+                found => return found,
             }
-            found => Ok(found),
+            self.wait.linger(LOOK_AGAIN);
         }
     }
 }

@@ -102,22 +102,15 @@ impl Folder {
         self.start_with(arguments, |_| {})
     }
 
-    /// Runs another program here, to its end.
+    /// Starts a copy of the program from a shell that has done something before, as whom `prefix` says.
     #[cfg(target_os = "linux")]
-    pub fn run_program(&self, program: &str, arguments: &[&str]) -> Ran {
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(&self.path)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-            command: format!("{program} {arguments:?}"),
-        }
+    pub fn start_shell(&self, prefix: &str, before: &str, arguments: &[&str]) -> Running {
+        let program = self.path.join("program");
+        fs::copy(env!("CARGO_BIN_EXE_run-comfyui-e2e"), &program).unwrap();
+        let script = format!("{before}; exec {prefix} '{}' \"$@\"", program.display());
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash"]).args(arguments);
+        self.launch(command, |_| {})
     }
 
     /// Starts the program, its command changed before.
@@ -127,7 +120,12 @@ impl Folder {
         change: impl FnOnce(&mut Command),
     ) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_run-comfyui-e2e"));
-        command.args(arguments.iter().map(AsRef::as_ref)).current_dir(&self.path);
+        command.args(arguments.iter().map(AsRef::as_ref));
+        self.launch(command, change)
+    }
+
+    fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Running {
+        command.current_dir(&self.path);
         for variable in [
             "COMFYUI_URL",
             "LOCAL_COMFY_URL",

@@ -28,6 +28,7 @@ pub fn run(world: &World) {
             let prompt = state.pending.remove(0);
             state.running = Some(prompt.clone());
             state.interrupt = None;
+            state.finish = false;
             Some((prompt, state.epoch))
         }) else {
             continue;
@@ -202,20 +203,23 @@ impl<'a> Run<'a> {
         }
         let ended = loop {
             let now = Instant::now();
-            let (gone, interrupt) = self
-                .world
-                .look(|state| (state.closed || state.epoch != self.epoch, state.interrupt));
+            let (gone, interrupt, finish) = self.world.look(|state| {
+                (state.closed || state.epoch != self.epoch, state.interrupt, state.finish)
+            });
             let heard = interrupt.map(|asked| asked + deaf);
             if gone {
                 break Some(Outcome::Dropped);
             } else if heard.is_some_and(|heard| heard <= now) {
                 break Some(Outcome::Interrupted);
-            } else if end <= now {
+            } else if finish || end <= now {
                 break None;
             }
             let until = heard.map_or(end, |heard| heard.min(end));
             self.world.wait_until(until - now, |state| {
-                state.closed || state.epoch != self.epoch || state.interrupt != interrupt
+                state.closed
+                    || state.epoch != self.epoch
+                    || state.interrupt != interrupt
+                    || state.finish
             });
         };
         if bytes > 0 {

@@ -1,12 +1,14 @@
 //! Misbehaviour on demand.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::http::{Request, Response};
+use super::server::Shared;
 use super::world::World;
 
 /// What an answer may suffer.
@@ -33,33 +35,58 @@ pub enum Fault {
     LoseAnswer,
     /// Does nothing but point elsewhere.
     Redirect(String),
+    /// Acts, and answers with something else at a place of its JSON: a JSON pointer, in which `*` is
+    /// the first member of an object. An answer that has no such place stays as it is.
+    Change(String, Value),
+    /// Does nothing but send so many bytes.
+    Large(u64),
+    /// Acts and answers; from then on connections are refused, and the open ones are cut.
+    Leave,
+    /// The same without an answer.
+    Die,
+}
+
+/// A fault to come.
+struct Plan {
+    /// Only requests behind one that starts so.
+    after: Option<String>,
+    route: String,
+    times: usize,
+    fault: Fault,
 }
 
 /// The faults to come.
 #[derive(Default)]
 pub struct Faults {
-    planned: Vec<(String, usize, Fault)>,
+    planned: Vec<Plan>,
     /// Grows when held requests are let go.
     pub epoch: u64,
 }
 
 impl Faults {
-    /// Plans a fault for the next requests of a route.
-    pub fn plan(&mut self, route: &str, times: usize, fault: Fault) {
-        self.planned.push((route.to_owned(), times, fault));
+    /// Plans a fault for the next requests of a route, or for the next behind a request of another.
+    pub fn plan(&mut self, after: Option<&str>, route: &str, times: usize, fault: Fault) {
+        let (after, route) = (after.map(str::to_owned), route.to_owned());
+        self.planned.push(Plan { after, route, times, fault });
     }
 
     /// Takes the first fault planned for the request.
     pub fn take(&mut self, request: &Request) -> Option<Fault> {
-        let (_, times, fault) =
-            self.planned.iter_mut().find(|(route, times, _)| *times > 0 && request.is(route))?;
-        *times -= usize::from(*times != usize::MAX);
-        Some(fault.clone())
+        let fits =
+            |plan: &&mut Plan| plan.after.is_none() && plan.times > 0 && request.is(&plan.route);
+        let fault = self.planned.iter_mut().find(fits).map(|plan| {
+            plan.times -= usize::from(plan.times != usize::MAX);
+            plan.fault.clone()
+        });
+        for plan in &mut self.planned {
+            plan.after.take_if(|route| request.is(route));
+        }
+        fault
     }
 
     /// Whether none is left.
     pub fn are_met(&self) -> bool {
-        self.planned.iter().all(|(_, times, _)| *times == 0)
+        self.planned.iter().all(|plan| plan.times == 0)
     }
 
     /// Forgets what is planned and lets go of what is held.
@@ -73,8 +100,10 @@ impl Faults {
 pub struct Held<'a> {
     /// The server.
     pub world: &'a World,
-    /// Whether its listener is about to stop.
-    pub stopping: &'a AtomicBool,
+    /// Its listener.
+    pub shared: &'a Shared,
+    /// The connection.
+    pub id: u64,
     /// When the fault was taken.
     pub epoch: u64,
 }
@@ -82,9 +111,9 @@ pub struct Held<'a> {
 impl Held<'_> {
     /// Passes the time; `false`: let go before it was over.
     fn pause(&self, time: Duration) -> bool {
-        !self.world.wait_until(time, |state| {
-            state.faults.epoch != self.epoch || self.stopping.load(Ordering::SeqCst)
-        })
+        !self
+            .world
+            .wait_until(time, |state| state.faults.epoch != self.epoch || self.shared.is_stopping())
     }
 }
 
@@ -132,6 +161,28 @@ pub fn answer(
             return Ok(true);
         }
         Some(Fault::Endless) => return endless(stream).map(|()| false),
+        Some(Fault::Large(length)) => return large(stream, length).map(|()| true),
+        Some(Fault::Change(place, value)) => {
+            let mut response = act();
+            if let Ok(mut answer) = serde_json::from_slice(&response.body)
+                && let Some(changed) = at(&mut answer, &place)
+            {
+                *changed = value;
+                response.body = answer.to_string().into_bytes().into();
+            }
+            response
+        }
+        Some(Fault::Leave) => {
+            let response = act().with("Connection", "close");
+            held.shared.leave(held.world, held.id);
+            response.send(stream)?;
+            return Ok(false);
+        }
+        Some(Fault::Die) => {
+            act();
+            held.shared.leave(held.world, held.id);
+            return Ok(false);
+        }
     };
     response.send(stream)?;
     Ok(true)
@@ -143,4 +194,24 @@ fn endless(mut stream: &TcpStream) -> io::Result<()> {
     stream.write_all(head.head(0).as_bytes())?;
     let chunk = [b"10000\r\n", vec![b'['; 0x10000].as_slice(), b"\r\n"].concat();
     (0..80 * 16).try_for_each(|_| stream.write_all(&chunk))
+}
+
+fn large(mut stream: &TcpStream, length: u64) -> io::Result<()> {
+    let head = Response::typed(200, "application/octet-stream", Arc::default());
+    let head = head.with("Content-Length", &length.to_string());
+    stream.write_all(head.head(0).as_bytes())?;
+    io::copy(&mut io::repeat(0).take(length), &mut io::BufWriter::with_capacity(1 << 20, stream))?;
+    Ok(())
+}
+
+/// The place of a pointer in a value.
+fn at<'a>(value: &'a mut Value, pointer: &str) -> Option<&'a mut Value> {
+    pointer.split('/').skip(1).try_fold(value, |value, name| match value {
+        Value::Object(members) => {
+            let name = if name == "*" { members.keys().next()?.clone() } else { name.to_owned() };
+            members.get_mut(&name)
+        }
+        Value::Array(items) => items.get_mut(name.parse::<usize>().ok()?),
+        _ => None,
+    })
 }

@@ -33,6 +33,11 @@ pub fn deaf(prefix: &str, seconds: f64, deaf_seconds: f64) -> Value {
     video_through(prefix, 1, "HoldMemory", inputs)
 }
 
+/// A video that is done once it was asked for three times: no poll comes too late to see it run.
+pub fn polled(prefix: &str) -> Value {
+    video_through(prefix, 1, "Polled", json!({}))
+}
+
 /// A video made with a model that stays loaded.
 pub fn model(prefix: &str, mb: u64, color: u64) -> Value {
     video_through(prefix, color, "LoadModel", json!({"mb": mb}))

@@ -179,13 +179,14 @@ impl Response {
         self
     }
 
-    /// Everything before the body; a chunked answer brings its own framing.
+    /// Everything before the body; an answer may bring its own framing.
     pub fn head(&self, content_length: usize) -> String {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        if self.headers.iter().all(|(name, _)| *name != "Transfer-Encoding") {
+        let framing = ["Transfer-Encoding", "Content-Length"];
+        if self.headers.iter().all(|(name, _)| !framing.contains(name)) {
             let _ = write!(head, "Content-Length: {content_length}\r\n");
         }
         head + "\r\n"

@@ -76,7 +76,12 @@ impl StandIn {
     /// The next `times` requests whose `METHOD /path` starts with `route` meet `fault`;
     /// `usize::MAX` means always. Paths are matched with and without the prefix and `/api`.
     pub fn fail_next(&self, route: &str, times: usize, fault: Fault) {
-        self.world.change(|state| state.faults.plan(route, times, fault));
+        self.world.change(|state| state.faults.plan(None, route, times, fault));
+    }
+
+    /// The next `times` requests of a route meet `fault` once one that starts with `after` came.
+    pub fn fail_after(&self, after: &str, route: &str, times: usize, fault: Fault) {
+        self.world.change(|state| state.faults.plan(Some(after), route, times, fault));
     }
 
     /// Forgets the planned faults and lets go of every request that one holds up.
@@ -100,6 +105,9 @@ impl StandIn {
     /// Listens again, on the same port.
     pub fn listen_again(&self) {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = server.take_if(|server| server.has_left()) {
+            left.stop(&self.world);
+        }
         if server.is_none() {
             *server = Some(Server::start(&self.world, rebind(self.port)));
         }
@@ -130,6 +138,11 @@ impl StandIn {
     /// Interrupts whatever runs, as another client does.
     pub fn interrupt_running(&self) {
         self.world.change(State::interrupt_running);
+    }
+
+    /// What runs comes to its end now, as if its time were over.
+    pub fn finish_running(&self) {
+        self.world.change(|state| state.finish = true);
     }
 
     /// The memory in use on the first device beside that of prompts and models.

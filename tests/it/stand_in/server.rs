@@ -13,15 +13,16 @@ use super::{http, routes};
 
 /// A listener that can be stopped.
 pub struct Server {
-    port: u16,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
 
 /// What the listener and its connections have in common.
-#[derive(Default)]
-struct Shared {
+pub struct Shared {
+    port: u16,
     stopping: AtomicBool,
+    /// The listener is gone.
+    closed: AtomicBool,
     connections: Mutex<Connections>,
 }
 
@@ -32,6 +33,29 @@ struct Connections {
 }
 
 impl Shared {
+    /// Whether the listener is about to stop, or has.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Refuses connections from now on and cuts all but one, whose thread this is.
+    pub fn leave(&self, world: &World, mine: u64) {
+        self.close();
+        world.wait(|_| self.closed.load(Ordering::SeqCst));
+        for (id, stream) in &self.connections().open {
+            if *id != mine {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+        }
+        world.ring();
+    }
+
+    fn close(&self) {
+        if !self.stopping.swap(true, Ordering::SeqCst) {
+            let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
+        }
+    }
+
     fn connections(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,18 +65,32 @@ impl Server {
     /// Accepts connections from now on.
     pub fn start(world: &Arc<World>, listener: TcpListener) -> Self {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            port,
+            stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            connections: Mutex::default(),
+        });
         let accepting = {
             let (world, shared) = (Arc::clone(world), Arc::clone(&shared));
-            std::thread::spawn(move || accept(&world, &shared, &listener))
+            std::thread::spawn(move || {
+                accept(&world, &shared, &listener);
+                drop(listener);
+                shared.closed.store(true, Ordering::SeqCst);
+                world.ring();
+            })
         };
-        Self { port, shared, accepting }
+        Self { shared, accepting }
+    }
+
+    /// Whether it refuses connections already.
+    pub fn has_left(&self) -> bool {
+        self.shared.is_stopping()
     }
 
     /// Refuses connections, cuts the open ones and returns when all threads have ended.
     pub fn stop(self, world: &World) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
+        self.shared.close();
         let _ = self.accepting.join();
         for stream in self.shared.connections().open.values() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -67,7 +105,7 @@ impl Server {
 
 fn accept(world: &Arc<World>, shared: &Arc<Shared>, listener: &TcpListener) {
     for (id, stream) in (0..).zip(listener.incoming()) {
-        if shared.stopping.load(Ordering::SeqCst) {
+        if shared.is_stopping() {
             return;
         }
         let Ok((stream, twin)) = stream.and_then(|stream| twins(&stream)) else {
@@ -78,7 +116,7 @@ fn accept(world: &Arc<World>, shared: &Arc<Shared>, listener: &TcpListener) {
         connections.threads.retain(|thread| !thread.is_finished());
         let (world, shared) = (Arc::clone(world), Arc::clone(shared));
         connections.threads.push(std::thread::spawn(move || {
-            let _ = serve(&world, &shared.stopping, &stream); // an error: the client has gone
+            let _ = serve(&world, &shared, id, &stream); // an error: the client has gone
             shared.connections().open.remove(&id);
         }));
     }
@@ -91,9 +129,9 @@ fn twins(accepted: &TcpStream) -> io::Result<(TcpStream, TcpStream)> {
 }
 
 /// Answers requests until one side closes.
-fn serve(world: &World, stopping: &AtomicBool, stream: &TcpStream) -> io::Result<()> {
+fn serve(world: &World, shared: &Shared, id: u64, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    while let Some(mut request) = http::read_head(stream, stopping)? {
+    while let Some(mut request) = http::read_head(stream, &shared.stopping)? {
         let (fault, epoch) =
             world.change(|state| (state.faults.take(&request), state.faults.epoch));
         if matches!(fault, Some(Fault::Reset)) {
@@ -103,7 +141,7 @@ fn serve(world: &World, stopping: &AtomicBool, stream: &TcpStream) -> io::Result
         http::read_body(stream, &mut request)?;
         let closes = request.closes();
         world.change(|state| state.requests.push(request.clone()));
-        let held = Held { world, stopping, epoch };
+        let held = Held { world, shared, id, epoch };
         let answer = || routes::answer(world, &request);
         if !faults::answer(stream, fault, &held, answer)? || closes {
             return Ok(());

@@ -80,6 +80,8 @@ pub struct State {
     pub(super) free: Free,
     /// When the running prompt was told to stop.
     pub(super) interrupt: Option<Instant>,
+    /// What runs is to come to its end.
+    pub(super) finish: bool,
     /// Grows when what runs is to vanish without a trace.
     pub(super) epoch: u64,
     /// Signature of an executed node to what it showed.

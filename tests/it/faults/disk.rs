@@ -1,0 +1,144 @@
+//! No space, no folder, no right to write: each under one file alone.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use super::bench::{Played, Row, endless, row, video};
+use crate::scenes::SOON;
+use crate::stand_in::{Config, StandIn};
+use crate::support::{Folder, Running};
+
+const HOLES: &str = "the VRAM log has holes";
+const MISSING: &str = "lines are missing there";
+
+/// So many blocks of 1 KiB for each of its files, as if the disk were full behind them.
+fn cramped(kib: u32, server: &StandIn, folder: &Folder) -> Running {
+    let limit = format!("trap '' XFSZ; ulimit -S -f {kib}");
+    let url = server.url();
+    folder.start_shell("", &limit, &["--comfyui-url", &url, "-Sample", "0.05", "a.json"])
+}
+
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let limit = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < limit, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// From when the log is the largest file until that was told.
+fn log_alone() -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("a.json", &endless());
+    let running = cramped(1 << 20, &server, &folder);
+    running.until_it_says("Wan2 prompt queued");
+    let limit = |bytes: &str| {
+        let id = running.id().to_string();
+        let limit = format!("--fsize={bytes}:unlimited");
+        assert!(Command::new("prlimit").args(["--pid", &id, &limit]).status().unwrap().success());
+    };
+    let log = folder.newest().join("vram-usage.log");
+    until("a log of 4000 bytes", || fs::metadata(&log).is_ok_and(|log| log.len() > 4000));
+    limit("4000");
+    running.until_it_says(HOLES);
+    limit("unlimited");
+    server.finish_running();
+    let ran = running.wait();
+    assert_eq!(ran.stdout.matches(HOLES).count(), 1, "{ran}");
+    Played { server, folder, ran }
+}
+
+/// A video larger than anything else.
+fn outputs_alone() -> Played {
+    let server = StandIn::with(Config { video_padding: 1 << 20, ..Config::default() });
+    let folder = Folder::new();
+    folder.workflow("a.json", &video());
+    let ran = cramped(256, &server, &folder).wait();
+    let left = crate::seen::files(&folder.newest());
+    assert!(!left.iter().any(|file| file.starts_with("video/")), "{left:?}");
+    Played { server, folder, ran }
+}
+
+/// A run with something done to its folder while its scene runs.
+fn meanwhile(act: impl Fn(&Path)) -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("a.json", &endless());
+    // Not as root, who may write everywhere.
+    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let other = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let prefix = if root { other } else { "" };
+    let url = server.url();
+    let words = ["--comfyui-url", &url, "-Sample", "0.2", "a.json"];
+    let running = folder.start_shell(prefix, "true", &words);
+    running.until_it_says("Wan2 prompt queued");
+    act(&folder.newest());
+    let asked = server.requests().len();
+    // So that there is something to be written: readings.
+    assert!(server.wait_until(SOON, |state| state.requests.len() > asked + 4));
+    server.finish_running();
+    let ran = running.wait();
+    Played { server, folder, ran }
+}
+
+pub fn rows() -> Vec<Row> {
+    vec![
+        row("full under the log alone", HOLES, "succeeded", 0, log_alone),
+        row(
+            "full under the outputs alone",
+            "downloadFailed: video/a/a.mp4: File too large",
+            "downloadFailed",
+            1,
+            outputs_alone,
+        ),
+        row("full under the summary alone", MISSING, "succeeded", 0, || {
+            meanwhile(|run| {
+                fs::remove_file(run.join("run-summary.txt")).unwrap();
+                symlink("/dev/full", run.join("run-summary.txt")).unwrap();
+            })
+        }),
+        row("full under the metadata and the page", "No space left on device", "-", 0, || {
+            let played = meanwhile(|run| {
+                for name in ["artifact-metadata.json.part", "report.html.part"] {
+                    symlink("/dev/full", run.join(name)).unwrap();
+                }
+            });
+            let left = crate::seen::files(&played.folder.newest());
+            let half = |file: &String| file.contains("report") || file.contains("artifact");
+            assert!(!left.iter().any(half), "{left:?}\n{}", played.ran);
+            played
+        }),
+        row(
+            "the run's folder deleted while the scene runs",
+            "OK: 1 of 1 scenes",
+            "succeeded",
+            0,
+            || meanwhile(|run| fs::remove_dir_all(run).unwrap()),
+        ),
+        row(
+            "the logs' folder deleted while the scene runs",
+            "OK: 1 of 1 scenes",
+            "succeeded",
+            0,
+            || meanwhile(|run| fs::remove_dir_all(run.parent().unwrap()).unwrap()),
+        ),
+        row(
+            "the run's folder made read-only while the scene runs",
+            "Permission denied",
+            "-",
+            1,
+            || {
+                let played = meanwhile(|run| {
+                    fs::set_permissions(run, fs::Permissions::from_mode(0o555)).unwrap();
+                });
+                fs::set_permissions(played.folder.newest(), fs::Permissions::from_mode(0o755))
+                    .unwrap();
+                played
+            },
+        ),
+    ]
+}

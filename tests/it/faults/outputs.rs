@@ -1,0 +1,164 @@
+//! Files that do not come home, or come home strangely.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::bench::{ALWAYS, HISTORY, Played, Row, VIEW, one, row, start, video, with};
+use crate::scenes::SOON;
+use crate::seen;
+use crate::stand_in::{Fault, StandIn, graphs};
+use crate::support::Folder;
+
+/// More than fits 31 bits.
+const LARGE: u64 = (1 << 31) + 1;
+
+fn failing(times: usize, fault: Fault, words: &[&str]) -> Played {
+    let server = StandIn::start();
+    server.fail_next(VIEW, times, fault);
+    one(server, &video(), words)
+}
+
+/// A token that expires as soon as the video is made.
+fn expired() -> Played {
+    failing(ALWAYS, Fault::Status(401, "expired"), &[])
+}
+
+fn large() -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    server.fail_next(VIEW, 1, Fault::Large(LARGE));
+    let ran = start_in_little_memory(&server, &folder).wait();
+    let video = folder.newest().join("video/a/a.mp4");
+    assert_eq!(video.metadata().unwrap().len(), LARGE, "{ran}");
+    Played { server, folder, ran }
+}
+
+/// The program with half a GiB for all that it maps.
+#[cfg(target_os = "linux")]
+fn start_in_little_memory(server: &StandIn, folder: &Folder) -> crate::support::Running {
+    folder.workflow("a.json", &video());
+    let words = ["--comfyui-url", &server.url(), "-Sample", "0.5", "a.json"];
+    folder.start_shell("", "ulimit -v 524288", &words)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start_in_little_memory(server: &StandIn, folder: &Folder) -> crate::support::Running {
+    start(server, folder, &video(), &[])
+}
+
+/// Everything that names can try.
+const HOSTILE: [&str; 14] = [
+    "../../../escaped.png",
+    "..\\..\\escaped.png",
+    "/escaped.png",
+    "//host/share/escaped.png",
+    "C:\\escaped.png",
+    "C:escaped.png",
+    "..",
+    ".",
+    "",
+    "CON.png",
+    "nul",
+    "COM\u{b9}.png",
+    "a\u{0}b\u{1b}[2J\u{202e}.png",
+    "a.png:stream",
+];
+
+/// A history whose files have these names, in folders that are no better.
+fn hostile() -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let running = start(&server, &folder, &graphs::video("video/x", 600.0, 0, 1), &[]);
+    let mut id = None;
+    assert!(server.wait_until(SOON, |state| {
+        id = state.running_id().map(str::to_owned);
+        id.is_some()
+    }));
+    let file = |name: &&str| json!({"filename": name, "subfolder": "../..", "type": "output"});
+    let files: Vec<Value> = HOSTILE.iter().map(file).collect();
+    let entry = json!({id.unwrap(): {
+        "prompt": [0, "", {}, {}, ["4"]],
+        "outputs": {"4": {"images": files}},
+        "status": {"status_str": "success", "completed": true, "messages": []},
+    }});
+    server.fail_next("GET /history", ALWAYS, Fault::Body(entry.to_string()));
+    server.fail_next(VIEW, ALWAYS, Fault::Body("{}".into()));
+    let ran = running.wait();
+    let names = seen::files(&folder.newest().join("outputs/a"));
+    assert_eq!(names.len(), HOSTILE.len(), "{names:?}\n{ran}");
+    let reserved = |name: &String| {
+        let stem = name.split('.').next().unwrap_or_default().to_uppercase();
+        ["CON", "NUL", "COM\u{b9}"].contains(&&*stem)
+    };
+    let odd = |name: &String| name.contains(['/', '\\', ':', '\u{0}', '\u{1b}', '\u{202e}']);
+    assert!(!names.iter().any(|name| odd(name) || reserved(name)), "{names:?}");
+    let all = seen::files(folder.path());
+    let outside = all.iter().filter(|file| !file.starts_with("logs/"));
+    assert!(outside.clone().all(|file| !file.contains("escaped")), "{all:?}");
+    server.drop_prompts();
+    Played { server, folder, ran }
+}
+
+pub fn rows() -> Vec<Row> {
+    const FAILED: &str = "downloadFailed: video/a/a.mp4: ";
+    vec![
+        row("cut once", ": downloading again", "succeeded", 0, || failing(1, Fault::CutBody, &[])),
+        row("cut every time", FAILED, "downloadFailed", 1, || {
+            let played = failing(ALWAYS, Fault::CutBody, &[]);
+            let left = seen::files(&played.folder.newest());
+            assert!(!left.iter().any(|file| file.starts_with("video/")), "{left:?}");
+            played
+        }),
+        row("silence every time", "no answer in time", "downloadFailed", 1, || {
+            failing(ALWAYS, Fault::Hang, &["-Post", "1", "-SceneRetryBudget", "0"])
+        }),
+        row("a file that comes byte by byte", "outputs/a/a_00001_.png (", "succeeded", 0, || {
+            // For longer than may pass without a byte.
+            let begun = Instant::now();
+            let server = StandIn::start();
+            server.fail_next(VIEW, 1, Fault::Dribble);
+            let mut graph = graphs::images("img/a", 1, 1);
+            graph["1"]["inputs"]["width"] = json!(1);
+            graph["1"]["inputs"]["height"] = json!(1);
+            let played = one(server, &graph, &["-Post", "1"]);
+            assert!(begun.elapsed() > Duration::from_secs(3), "{:?}", begun.elapsed());
+            played
+        }),
+        row(
+            "a token that has expired by the download",
+            "it wants other credentials",
+            "downloadFailed",
+            1,
+            expired,
+        ),
+        row("gone (404)", "HTTP 404", "downloadFailed", 1, || {
+            failing(ALWAYS, Fault::Status(404, ""), &[])
+        }),
+        row(
+            "gone (404), of a scene from the cache",
+            "made anew after /free",
+            "succeeded",
+            0,
+            || {
+                let (server, folder) = (StandIn::start(), Folder::new());
+                start(&server, &folder, &video(), &[]).wait().exits(0);
+                server.forget_outputs();
+                let ran = start(&server, &folder, &video(), &[]).wait();
+                Played { server, folder, ran }
+            },
+        )
+        .posts(3),
+        row("0 bytes", "video/a/a.mp4 (0 bytes)", "succeeded", 0, || {
+            failing(1, Fault::Large(0), &[])
+        }),
+        row("2 GB, in 512 MiB of memory", "video/a/a.mp4 (2048.00 MB)", "succeeded", 0, large)
+            .slow(),
+        row("names that try to get out", "✓ a  ", "succeeded", 0, hostile),
+        row(
+            "a history that lists no file",
+            "it succeeded and lists no file",
+            "noOutput",
+            1,
+            || with(HISTORY, ALWAYS, Fault::Change("/*/outputs".into(), json!("x")), &[]),
+        ),
+    ]
+}

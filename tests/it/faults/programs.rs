@@ -1,0 +1,79 @@
+//! Stories that were written to do harm, and programs that do not end.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::bench::{Played, Row, row, storied, template};
+use crate::project::bench::Project;
+use crate::seen;
+use crate::stand_in::StandIn;
+use crate::support::Folder;
+
+const IDS: [&str; 7] = [
+    "../../../escaped",
+    "C:\\escaped",
+    "CON",
+    "a\u{0}\u{1b}[2J\u{202e}",
+    "<script>alert(1)</script>",
+    "..",
+    "-Quiet",
+];
+
+fn story(ids: &[&str]) -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let words = storied(&folder);
+    let scene = |id: &&str| json!({"id": id, "prompt": id, "title": id, "summary": id});
+    let scenes: Vec<Value> = ids.iter().map(scene).collect();
+    let story = json!({"storyId": ids[0], "logline": ids[3], "scenes": scenes});
+    folder.write("story.json", story.to_string());
+    let mut graph = template();
+    graph["1"] = json!({"class_type": "EmptyImage", "inputs": {
+        "width": 8, "height": 8, "batch_size": 1, "color": 1,
+    }});
+    folder.workflow("a.json", &graph);
+    let ran = folder.run_on(&server.url(), &words);
+    Played { server, folder, ran }
+}
+
+fn hostile() -> Played {
+    let played = story(&IDS);
+    let Played { folder, ran, .. } = &played;
+    let all = seen::files(folder.path());
+    let escaped = |file: &&String| file.contains("escaped") && !file.starts_with("logs/");
+    assert!(!all.iter().any(|file| escaped(&file)), "{all:?}");
+    assert_eq!(fs::read_dir(folder.newest().join("outputs")).unwrap().count(), IDS.len(), "{ran}");
+    let page = folder.read("report.html");
+    assert!(!page.contains("<script"), "{page}");
+    assert!(!page.contains(['\u{0}', '\u{1b}', '\u{202e}']), "{page}");
+    played
+}
+
+/// A story generator that hangs, with a child that hears no signal; somebody wants an end.
+fn deaf() -> Played {
+    let project = Project::new();
+    let running = project.start("generate-story-scenes.ts:started", &[]);
+    project.wait_for_what_it_started();
+    let begun = Instant::now();
+    crate::signals::ctrl_c(&running);
+    let ran = running.wait();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}\n{ran}", begun.elapsed());
+    project.nothing_is_left();
+    let Project { server, folder } = project;
+    Played { server, folder, ran }
+}
+
+pub fn rows() -> Vec<Row> {
+    let mut rows = vec![
+        row("a story with hostile ids", "✓ _script_alert_1___script_  ", "succeeded", 0, hostile)
+            .posts(IDS.len()),
+        row("a story whose ids become the same", "_b", "-", 2, || story(&["a/b", "a:b", "c", "d"])),
+    ];
+    // Windows sends Ctrl-C only by a program of its own.
+    if cfg!(unix) || std::env::var_os("CONSOLE_EVENT").is_some() {
+        let sees = "INTERRUPTED: no scene was run, exit 130";
+        rows.push(row("a program that ignores its end and leaves a child", sees, "-", 130, deaf));
+    }
+    rows
+}
