@@ -1,16 +1,41 @@
-//! Ctrl-C, Ctrl-Break and SIGTERM: our prompt is cancelled and seen gone, the record is whole, exit 130.
+//! Ctrl-C, Ctrl-Break, SIGTERM and SIGHUP: our prompt is cancelled and seen gone, the record is whole,
+//! exit 130. What they do to `monitor` is in `monitor` and `monitor_command`, to a wait for LM Studio
+//! in `llm`.
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::project::bench::Project;
 use crate::signals::{self, ctrl_c};
 use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
-use crate::support::{Folder, Running};
+use crate::support::{Folder, Ran, Running};
 
 const LONG: Duration = Duration::from_secs(20);
 
 /// On a terminal of its own.
 fn start_on(folder: &Folder, url: &str, words: &[&str]) -> Running {
     folder.start_with(&[&["--comfyui-url", url], words].concat(), signals::alone)
+}
+
+/// Sends Ctrl-C: the end of the run, which takes so many seconds at most, each of them a bound of a
+/// call or of a watch.
+#[track_caller]
+fn ends_within(seconds: u64, running: Running) -> Ran {
+    let begun = Instant::now();
+    ctrl_c(&running);
+    let ran = running.wait().exits(130).complains("stopping…");
+    assert!(begun.elapsed() < Duration::from_secs(seconds), "{:?}\n{ran}", begun.elapsed());
+    ran
+}
+
+/// What the run has left for the next one: its prompts.
+fn left(server: &StandIn, folder: &Folder) -> usize {
+    let state = format!(".run-comfyui-e2e.127.0.0.1-{}.json", server.port());
+    let Ok(state) = fs::read(folder.path().join(state)) else { return 0 };
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    state["Prompts"].as_array().unwrap().len()
 }
 
 /// A run of a long scene and another one, seen running on the server.
@@ -116,8 +141,7 @@ fn ctrl_c_during_a_download_leaves_no_half_file() {
     server.fail_next("GET /view", usize::MAX, Fault::Dribble);
     let running = start_on(&folder, &server.url(), &["flow.json"]);
     assert!(server.wait_until_request("GET /view", 1, LONG));
-    ctrl_c(&running);
-    running.wait().exits(130).says("✗ flow  interrupted");
+    ends_within(20, running).says("✗ flow  interrupted");
     let files = std::fs::read_dir(folder.newest().join("video/flow")).map_or(0, Iterator::count);
     assert_eq!(files, 0);
 }
@@ -133,8 +157,7 @@ fn ctrl_c_while_waiting_for_the_server() {
     while !running.printed()[0].contains("Waiting up to 60 s for ComfyUI") {
         std::thread::yield_now();
     }
-    ctrl_c(&running);
-    running.wait().exits(130).says("✗ flow  skipped: interrupted");
+    ends_within(10, running).says("✗ flow  skipped: interrupted");
 }
 
 #[test]
@@ -161,8 +184,7 @@ fn ctrl_c_while_waiting_for_another_run() {
     let first = running(&server, &folder, &[]);
     let second = start_on(&folder, &server.url(), &["next.json"]);
     second.until_it_says("waiting up to 60 s for the run of ");
-    ctrl_c(&second);
-    second.wait().exits(130).complains("stopping…");
+    ends_within(10, second);
     assert_eq!((folder.runs().len(), server.posted()), (1, 1));
     drop(first);
 }
@@ -181,10 +203,115 @@ fn ctrl_c_while_an_upload_stalls() {
     let words = ["--story", "story.json", "template.json"];
     let running = start_on(&folder, &server.url(), &words);
     assert!(server.wait_until_request("POST /upload/image", 1, LONG));
-    ctrl_c(&running);
-    running
-        .wait()
-        .exits(130)
-        .says("✗ a  interrupted: stopped from here; nothing of it was running");
+    ends_within(20, running).says("✗ a  interrupted: stopped from here; nothing of it was running");
     assert_eq!(server.posted(), 0);
+}
+
+/// A poll, the two calls of a cancel, the last reading and the last look at the queue: 5 s each.
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_the_server_is_silent() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let running = running(&server, &folder, &[]);
+    running.until_it_says("Wan2 prompt queued");
+    for route in ["GET /", "POST /"] {
+        server.fail_next(route, usize::MAX, Fault::Hang);
+    }
+    let ran = ends_within(40, running).says("✗ long  interrupted: stopped from here; cancel asked");
+    ran.says("GPU: unknown, the server does not answer: long may still run there");
+    assert_eq!(left(&server, &folder), 1);
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_a_prompt_ignores_its_end() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("deaf.json", &graphs::deaf("video/deaf", 600.0, 600.0));
+    let running = start_on(&folder, &server.url(), &["deaf.json"]);
+    assert!(server.wait_until_running(LONG));
+    running.until_it_says("Wan2 prompt queued");
+    ends_within(25, running)
+        .says("✗ deaf  interrupted: stopped from here; cancel asked, still running");
+    assert_eq!(left(&server, &folder), 1);
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_the_server_is_away() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let running = running(&server, &folder, &[]);
+    running.until_it_says("Wan2 prompt queued");
+    server.stop_listening();
+    running.until_it_says("polling on");
+    ends_within(40, running).says("✗ next  skipped: interrupted");
+    assert_eq!(left(&server, &folder), 1);
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_memory_is_freed() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &graphs::video("flow", 0.1, 10, 1));
+    // It stays silent; what it is asked for is bounded.
+    server.fail_next("POST /free", 1, Fault::Hang);
+    let running = start_on(&folder, &server.url(), &["-Fresh", "flow.json"]);
+    assert!(server.wait_until_request("POST /free", 1, LONG));
+    ends_within(20, running)
+        .says("✗ flow  interrupted: stopped from here; nothing of it was running");
+    assert_eq!(server.posted(), 0);
+}
+
+/// A file of 8 GB in the run's folder: its archive is not written in the moment that a signal takes.
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_the_archive_is_written() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let artifacts = folder.path().join("artifacts");
+    fs::create_dir(&artifacts).unwrap();
+    folder.workflow("flow.json", &graphs::video("flow", 600.0, 10, 1));
+    let running = start_on(&folder, &server.url(), &["flow.json"]);
+    running.until_it_says("Wan2 prompt queued");
+    fs::File::create(folder.newest().join("large")).unwrap().set_len(8 << 30).unwrap();
+    assert!(server.wait_until_running(LONG));
+    server.finish_running();
+    let begun = || fs::read_dir(&artifacts).unwrap().next().is_some();
+    let until = Instant::now() + LONG;
+    while !begun() {
+        assert!(Instant::now() < until, "no archive is begun");
+        std::thread::yield_now();
+    }
+    let ran = ends_within(30, running).says("WARNING: no archive: interrupted");
+    assert!(!begun(), "a part of the archive stays\n{ran}");
+    assert!(server.queue_is_empty());
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_a_helper_runs() {
+    for (script, posted) in [("preflight-mappings.ts", 0), ("run-vitests.ps1", 1)] {
+        let project = Project::new();
+        let running = project.start(&format!("{script}:started"), &["-Scenes", "1"]);
+        project.wait_for_what_it_started();
+        let ran = ends_within(20, running);
+        project.nothing_is_left();
+        assert_eq!(project.server.posted(), posted, "{ran}");
+        assert!(!project.root().join("artifacts").exists(), "{ran}");
+        assert_eq!(project.metadata()["ExitCode"], 130, "{ran}");
+        assert!(project.notes().iter().all(|note| !note.contains("validate-run-summary")), "{ran}");
+    }
+}
+
+#[cfg(unix)] // Windows has no such signals.
+#[test]
+fn sigterm_and_sighup_end_a_monitor_with_its_block() {
+    for name in ["-TERM", "-HUP"] {
+        let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+        let running = folder.start_with(
+            &["monitor", "--comfyui-url", &server.url(), "-Sample", "0.1"],
+            signals::alone,
+        );
+        assert!(server.wait_until_request("GET /system_stats", 3, LONG));
+        signals::signal(&running, name);
+        running.wait().exits(0).complains("=== VRAM Usage Statistics ===");
+    }
 }

@@ -131,7 +131,11 @@ pub fn rows() -> Vec<Row> {
             expired,
         ),
         row("gone (404)", "HTTP 404", "downloadFailed", 1, || {
-            failing(ALWAYS, Fault::Status(404, ""), &[])
+            let played = failing(ALWAYS, Fault::Status(404, ""), &[]);
+            let asked = played.server.requests();
+            let asked = asked.iter().filter(|request| request.is(VIEW)).count();
+            assert_eq!(asked, 1, "it does not come back\n{}", played.ran);
+            played
         }),
         row(
             "gone (404), of a scene from the cache",

@@ -57,7 +57,9 @@ pub fn rows() -> Vec<Row> {
             stalled,
         ),
         row("a POST that is read 3 s late", "Wan2 prompt queued", "succeeded", 0, || {
-            with(PROMPT, 1, Fault::Delay(Duration::from_secs(3)), &[])
+            let late = Fault::Delay(Duration::from_secs(3));
+            let Played { server, folder, ran } = with(PROMPT, 1, late, &[]);
+            Played { server, folder, ran: ran.never_says(LOOKING) }
         }),
         row(
             "a POST that nobody reads until the deadline",
@@ -106,7 +108,7 @@ pub fn rows() -> Vec<Row> {
         ),
         row(
             "an image that the server does not take",
-            "failed: POST /upload/image",
+            "✗ a  failed: POST /upload/image",
             "failed",
             1,
             || uploading(Fault::Status(413, "too large")),

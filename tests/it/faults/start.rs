@@ -21,10 +21,10 @@ pub fn rows() -> Vec<Row> {
             || with(STATS, ALWAYS, Fault::Status(404, "not here"), &[]),
         ),
         row("401 at the start", "does not let us in: HTTP 401", "skipped", 3, || {
-            with(STATS, ALWAYS, Fault::Status(401, "who?"), &["-WaitForComfyUI", "60"])
+            with(STATS, ALWAYS, Fault::Status(401, "who?"), &["-WaitForComfyUI", "3600"])
         }),
         row("403 at the start", "does not let us in: HTTP 403", "skipped", 3, || {
-            with(STATS, ALWAYS, Fault::Status(403, "not you"), &["-WaitForComfyUI", "60"])
+            with(STATS, ALWAYS, Fault::Status(403, "not you"), &["-WaitForComfyUI", "3600"])
         }),
     ]
 }
