@@ -265,8 +265,16 @@ impl Http {
             &format!("{method} {route}"),
             &self.target.base,
             fault,
-            clean(&detail.into()),
+            self.without_secrets(clean(&detail.into())),
         )
+    }
+
+    /// A server may say what it was sent.
+    fn without_secrets(&self, text: String) -> String {
+        // Shorter words than these are no tokens, but `Bearer` and the like.
+        let values = self.target.headers.iter().flat_map(|(_, value)| value.split_whitespace());
+        let tokens = values.filter(|word| word.len() > 6);
+        tokens.fold(text, |text, token| text.replace(token, "***"))
     }
 
     fn error(&self, method: &str, path: &str, error: &ureq::Error) -> CallError {

@@ -28,6 +28,7 @@ mod project;
 mod real_server;
 mod refused;
 mod scenes;
+mod secrets;
 mod seen;
 mod signals;
 mod stand_in;
