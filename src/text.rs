@@ -44,6 +44,7 @@ pub fn escaped(json: &str) -> String {
     for c in json.chars() {
         let acts = c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}');
         if acts && c != '\n' {
+            // Beyond U+FFFF two of them are one.
             for unit in c.encode_utf16(&mut [0; 2]) {
                 text.push_str(&format!("\\u{unit:04x}"));
             }
@@ -156,6 +157,14 @@ mod tests {
         {
             assert_eq!(clean(&format!("a{c}b")), "ab", "{c:?}");
         }
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_value() {
+        let value = serde_json::json!("a\u{9b}\u{61c}\u{e0061}\u{2028}\n✓");
+        let text = escaped(&value.to_string());
+        assert_eq!(text, r#""a\u009b\u061c\udb40\udc61\u2028\n✓""#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]
