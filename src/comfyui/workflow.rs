@@ -118,7 +118,7 @@ impl Workflow {
     /// The ids in the order of their numbers.
     pub(super) fn ids(&self) -> Vec<&String> {
         let mut ids: Vec<_> = self.nodes.keys().collect();
-        ids.sort_by_key(|id| node_order(id));
+        ids.sort_by_cached_key(|id| node_order(id));
         ids
     }
 
