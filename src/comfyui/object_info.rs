@@ -41,19 +41,24 @@ impl Classes {
     /// No answer.
     pub fn ask(&mut self, client: &Client, class: &str) -> Result<(), CallError> {
         let path = format!("/object_info/{}", percent(class));
-        let known = match client.get(&path) {
-            Ok(mut answer) => match answer.get_mut(class).map(Value::take) {
-                None => Known::Missing,
-                Some(told) if told["input"].is_object() => Known::Class(told),
-                Some(_) => Known::Untold("the server's answer does not tell its inputs".into()),
-            },
+        match client.get(&path) {
+            Ok(answer) => self.take(class, answer),
             Err(error) if matches!(error.fault, Fault::Status(_) | Fault::BadJson) => {
-                Known::Untold(error.to_string())
+                self.known.insert(class.to_owned(), Known::Untold(error.to_string()));
             }
             Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What was answered of a class.
+    pub(super) fn take(&mut self, class: &str, mut answer: Value) {
+        let known = match answer.get_mut(class).map(Value::take) {
+            None => Known::Missing,
+            Some(told) if told["input"].is_object() => Known::Class(told),
+            Some(_) => Known::Untold("the server's answer does not tell its inputs".into()),
         };
         self.known.insert(class.to_owned(), known);
-        Ok(())
     }
 
     /// Whether a class was asked for that the server does not have.
