@@ -61,7 +61,16 @@ impl Story {
         let file = if path.is_dir() { path.join("story.json") } else { path.to_owned() };
         let name = file.display();
         let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Story::parse(file, &text)
+    }
+
+    /// The story in a file's text.
+    ///
+    /// # Errors
+    /// The same, but for unreadable.
+    pub(crate) fn parse(file: PathBuf, text: &str) -> Result<Self, String> {
+        let name = file.display();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let value: Value =
             serde_json::from_str(text).map_err(|error| format!("{name}: not JSON: {error}"))?;
         let scenes = value["scenes"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -79,8 +79,11 @@ impl Plan {
             }
             (None, []) => Err(sources::nothing_to_run(options)),
             (None, files) => {
-                let scenes = files.iter().map(|file| sources::from_file(file, options.repeat));
-                let scenes = scenes.collect::<Result<Vec<_>, _>>()?.concat();
+                let mut scenes = Vec::new();
+                for file in files {
+                    let flow = Template::of_file(file)?;
+                    scenes.extend(sources::from_workflow(&flow, options.repeat)?);
+                }
                 Ok(Plan::Scenes(finished(scenes, options)?, None))
             }
         }
@@ -129,6 +132,15 @@ pub fn scenes_of(
     template: &Template,
 ) -> Result<Vec<Scene>, String> {
     finished(sources::from_story(story, template, options.repeat)?, options)
+}
+
+/// The scenes of one workflow by itself.
+#[cfg(any(test, fuzzing))]
+pub(super) fn scenes_of_workflow(
+    options: &RunOptions,
+    flow: &Template,
+) -> Result<Vec<Scene>, String> {
+    finished(sources::from_workflow(flow, options.repeat)?, options)
 }
 
 /// Checked, picked out, and with their own inputs set.

@@ -81,8 +81,8 @@ fn repeated(base: &str, times: u32) -> Vec<String> {
     }
 }
 
-pub(super) fn from_file(file: &Path, times: u32) -> Result<Vec<Scene>, String> {
-    let graph = parse(&Template::of_file(file)?)?;
+pub(super) fn from_workflow(flow: &Template, times: u32) -> Result<Vec<Scene>, String> {
+    let (graph, file) = (parse(flow)?, &flow.file);
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let base = scene_id(&stem);
     let scene = |id: String| {
@@ -94,7 +94,7 @@ pub(super) fn from_file(file: &Path, times: u32) -> Result<Vec<Scene>, String> {
             workflow,
             keyframe: None,
             seed: None,
-            source: file.to_owned(),
+            source: file.clone(),
             story: None,
             warnings: Vec::new(),
         })
