@@ -21,7 +21,9 @@ pub fn clean(text: &str) -> String {
 pub fn url_without_credentials(word: &str) -> String {
     let Some((before, host)) = word.rsplit_once('@') else { return word.to_owned() };
     if let Some((scheme, _)) = before.split_once("://") {
-        return format!("{scheme}://***@{host}");
+        // What stands before it may hold credentials of its own.
+        let scheme = if scheme.contains(['@', ':']) { "" } else { &before[..scheme.len() + 3] };
+        return format!("{scheme}***@{host}");
     }
     // A colon with a separator behind it is a drive: `C:\@scope\flow.json`.
     match before.split_once(':') {
@@ -144,6 +146,8 @@ mod tests {
             ("me@home.json", "me@home.json"),
             ("no (url=http://u:p@h/): ask  me@home", "no (url=http://***@h/): ask  me@home"),
             ("http://a:b@c http://d:e@f", "http://***@c http://***@f"),
+            ("//a:b@c,http://d:e@f", "***@f"),
+            ("a:b://c@d", "***@d"),
         ];
         for (text, wanted) in cases {
             assert_eq!(without_credentials(text), wanted);
