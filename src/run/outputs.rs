@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn very_many_files_of_one_name_have_their_places_at_once() {
         let file = |n: usize| OutputFile {
-            filename: if n.is_multiple_of(2) { "a.png".into() } else { "A.png".into() },
+            filename: ["a.png", "A.png"][n % 2].into(),
             subfolder: n.to_string(),
             kind: "output".into(),
         };
