@@ -22,6 +22,8 @@ pub mod monitor;
 pub mod nearest;
 pub mod options;
 pub mod project;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod report;
 pub mod run;
 pub mod summary;

@@ -6,6 +6,8 @@ pub mod ids;
 mod json;
 mod object_info;
 mod placing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod workflow;
 
 use std::io::Read;

@@ -14,6 +14,8 @@ mod monitor;
 mod names;
 mod places;
 mod reports;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod row;
 mod run;
 mod sampling;

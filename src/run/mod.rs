@@ -23,6 +23,8 @@ mod opening;
 mod outputs;
 mod plan;
 mod project;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub(crate) mod reach;
 pub(crate) mod recorder;
 mod recovery;

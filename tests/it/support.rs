@@ -102,6 +102,24 @@ impl Folder {
         self.start_with(arguments, |_| {})
     }
 
+    /// Runs another program here, to its end.
+    #[cfg(target_os = "linux")]
+    pub fn run_program(&self, program: &str, arguments: &[&str]) -> Ran {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(&self.path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+            command: format!("{program} {arguments:?}"),
+        }
+    }
+
     /// Starts a copy of the program from a shell that has done something before, as whom `prefix` says.
     #[cfg(target_os = "linux")]
     pub fn start_shell(&self, prefix: &str, before: &str, arguments: &[&str]) -> Running {

@@ -144,7 +144,7 @@ fn pause(started: Instant, now: Instant) -> Duration {
 
 /// Hands on every whole line until the output ends. A last line without its end was cut, and one
 /// that is too long is none.
-fn read_lines(output: impl Read, line: &mut impl FnMut(&str)) {
+pub(super) fn read_lines(output: impl Read, line: &mut impl FnMut(&str)) {
     let mut output = BufReader::new(output);
     let mut bytes = Vec::new();
     let mut broken = false;

@@ -8,6 +8,8 @@ mod cards;
 mod child;
 mod line;
 mod matching;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod watch;
 
 use std::io::ErrorKind;

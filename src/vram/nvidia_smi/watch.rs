@@ -90,7 +90,7 @@ impl Watch {
 }
 
 impl Known {
-    fn reading(
+    pub(super) fn reading(
         &self,
         wanted: &Wanted,
         agreed: Option<usize>,

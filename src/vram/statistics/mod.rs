@@ -10,7 +10,7 @@ mod accumulate;
 mod gaps;
 mod histogram;
 mod json;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod naive;
 mod round;
 mod scene;

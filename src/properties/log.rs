@@ -1,0 +1,94 @@
+//! A log of any bytes, and everything that is made of it.
+
+use std::io::BufReader;
+
+use super::{are_lines, page};
+use crate::report::html::Page;
+use crate::vram::curve::Curve;
+use crate::vram::log::{Line, Reader};
+use crate::vram::reading::HIGHEST_MB;
+use crate::vram::statistics::Statistics;
+
+/// Both ways of reading a log agree, at every size of the buffer. What was read and is written
+/// again reads the same. The statistics are those of the lines, their block is harmless, and the
+/// page is well-formed, whatever the log and its name.
+///
+/// # Panics
+/// Otherwise.
+pub fn log(data: &[u8]) {
+    let (lines, skipped) = read(data);
+    rewritten(&lines);
+    let vram = Statistics::of_lines(Reader::new(data).unwrap()).unwrap();
+    assert_eq!(vram.skipped_lines, skipped);
+    vram.assert_of(&lines);
+    figures(&vram);
+    are_lines(vram.block(None, &[]));
+    let json = vram.json();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json.to_string()).unwrap(), json);
+    let mut curve = Curve::default();
+    for line in &lines {
+        curve.take(&line.borrowed());
+    }
+    drawn(&curve, &vram);
+    let name = String::from_utf8_lossy(&data[..data.len().min(60)]);
+    let page = Page {
+        record: None,
+        title: &format!("VRAM of {name}"),
+        note: None,
+        vram: &vram,
+        curve: &curve,
+        gates: &[],
+        others: &[],
+        folder: "",
+    };
+    page::is_well_formed(&page.html());
+}
+
+/// The lines that can be read, and how many cannot.
+fn read(log: &[u8]) -> (Vec<Line>, u64) {
+    let mut reader = Reader::new(BufReader::with_capacity(1, log)).unwrap();
+    let lines = std::iter::from_fn(|| reader.next_line().unwrap()).collect();
+    let read = (lines, reader.skipped());
+    for capacity in [1, 150, 1 << 16] {
+        let mut reader = Reader::new(BufReader::with_capacity(capacity, log)).unwrap();
+        let mut lines = Vec::new();
+        reader.for_each(|line| lines.push(line.into_owned())).unwrap();
+        assert_eq!((lines, reader.skipped()), read, "read with a buffer of {capacity}");
+    }
+    let all = log.split(|byte| *byte == b'\n').count();
+    assert!(read.0.len() as u64 + read.1 <= all as u64);
+    read
+}
+
+/// A log has milliseconds at most.
+fn rewritten(lines: &[Line]) {
+    let in_ms = |line: &Line| {
+        let at = line.at.replace_nanosecond(u32::from(line.at.millisecond()) * 1_000_000).unwrap();
+        Line { at, ..line.clone() }
+    };
+    let lines: Vec<Line> = lines.iter().map(in_ms).collect();
+    let written: Vec<String> = lines.iter().map(|line| line.format(true)).collect();
+    are_lines(&written);
+    assert_eq!(read((written.join("\n") + "\n").as_bytes()).0, lines);
+}
+
+/// What has to be so of any figures.
+fn figures(vram: &Statistics) {
+    let ranks = [vram.minimum, vram.median, vram.p95, vram.peak];
+    assert!(ranks.is_sorted() && (vram.minimum..=vram.peak).contains(&vram.average), "{ranks:?}");
+    assert!(vram.peak.max(vram.driver_peak) <= Some(HIGHEST_MB));
+    assert_eq!(vram.samples + vram.missed.values().sum::<u64>(), vram.ticks);
+    assert!(vram.scenes.iter().map(|scene| scene.samples).sum::<u64>() <= vram.samples);
+}
+
+/// The curve is bounded and has the statistics' peak; of a line of nvidia-smi the driver's figure
+/// counts there, if it should differ from used.
+fn drawn(curve: &Curve, vram: &Statistics) {
+    assert!(curve.columns().len() <= 1200 && curve.bands().len() <= 400);
+    let highest = vram.peak.max(vram.driver_peak).unwrap_or_default();
+    assert!(
+        curve.highest() == highest || (curve.highest() < highest && vram.sources.nvidia_smi > 0)
+    );
+    assert!(curve.bands().iter().all(|band| band.from_ms <= band.to_ms));
+    assert!(curve.bands().iter().all(|band| band.to_ms <= curve.span_ms()));
+}

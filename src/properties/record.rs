@@ -1,0 +1,88 @@
+//! The record of a run, in each of the forms in which it is told.
+
+use time::{Duration, OffsetDateTime};
+
+use super::{are_lines, page};
+use crate::report::html::Page;
+use crate::report::record::{Aftermath, Attempt, Outcome, RunRecord, Server, Settings};
+use crate::report::script::scene::{ScriptScene, Telling};
+use crate::report::{closing, metadata};
+use crate::vram::curve::Curve;
+use crate::vram::log::{Line, Reader};
+use crate::vram::statistics::Statistics;
+
+/// When it began.
+pub(super) const BEGUN: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+/// A run without scenes.
+pub(super) fn empty() -> RunRecord {
+    RunRecord {
+        id: "20261124-230004".into(),
+        folder: "logs/20261124-230004".into(),
+        started: BEGUN,
+        ended: BEGUN + Duration::seconds(1657),
+        settings: Settings::default(),
+        server: Server { url: "http://127.0.0.1:8188".into(), ..Server::default() },
+        scenes: Vec::new(),
+        interrupted: false,
+        failure: None,
+        gates: Vec::new(),
+        aftermath: Aftermath::default(),
+        next: None,
+    }
+}
+
+/// One try.
+pub(super) fn attempt() -> Attempt {
+    Attempt {
+        outcome: Outcome::Failed,
+        why: String::new(),
+        prompt_id: None,
+        seconds: 90.25,
+        queued_seconds: 7.5,
+        server_seconds: None,
+        polls: 97,
+        cached_nodes: Vec::new(),
+        freed: false,
+    }
+}
+
+/// Every line of it is one, the log and the metadata read back as they were, and the page is
+/// well-formed.
+pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
+    let log: String = lines.iter().map(|line| line.format(false) + "\n").collect();
+    let mut curve = Curve::default();
+    let mut read = Vec::new();
+    let mut reader = Reader::new(log.as_bytes()).unwrap();
+    reader
+        .for_each(|line| {
+            curve.take(&line);
+            read.push(line.into_owned());
+        })
+        .unwrap();
+    assert_eq!(read, lines);
+    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+
+    are_lines(closing::block(run, &vram));
+    are_lines(vram.block(None, &run.without_figures()));
+    for scene in &run.scenes {
+        let script = ScriptScene::default();
+        let telling =
+            Telling { scene, script: &script, settings: &run.settings, server: &run.server };
+        are_lines(telling.lines());
+    }
+    let document = metadata::document(run, &vram).to_string();
+    let document = serde_json::from_str(&document).unwrap();
+    assert_eq!(metadata::record(&document), Ok(run.clone()));
+    let page = Page {
+        record: Some(run),
+        title: "",
+        note: None,
+        vram: &vram,
+        curve: &curve,
+        gates: &run.gates,
+        others: &[],
+        folder: "",
+    };
+    page::is_well_formed(&page.html());
+}

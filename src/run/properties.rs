@@ -1,0 +1,40 @@
+//! Where a run puts what others have named.
+
+use std::collections::HashSet;
+
+use super::outputs::destinations;
+use super::plan;
+pub(crate) use super::plan::Scene;
+use crate::comfyui::OutputFile;
+use crate::options::RunOptions;
+use crate::project::story::Story;
+use crate::project::template::Template;
+use crate::properties::is_inside;
+
+/// The places of a scene's files, each of its own, and inside the run folder on every system.
+pub(crate) fn places(scene: &str, files: &[OutputFile]) -> Vec<String> {
+    let paths: Vec<String> = destinations(scene, files).into_iter().map(|(_, path)| path).collect();
+    assert_eq!(paths.len(), files.len());
+    let mut taken = HashSet::new();
+    for path in &paths {
+        is_inside(path);
+        assert!(taken.insert(path.to_lowercase()), "{path} twice");
+    }
+    for path in &paths {
+        // While it is written it has another name.
+        assert!(!taken.contains(&format!("{path}.part").to_lowercase()), "{path}.part");
+    }
+    paths
+}
+
+/// The scenes of a story in a template; without a story, of the template by itself.
+pub(crate) fn scenes(
+    options: &RunOptions,
+    story: Option<&Story>,
+    template: &Template,
+) -> Result<Vec<Scene>, String> {
+    match story {
+        Some(story) => plan::scenes_of(options, story, template),
+        None => plan::scenes_of_workflow(options, template),
+    }
+}
