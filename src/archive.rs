@@ -17,7 +17,6 @@
 //! - Times are there twice, as zip has them: UTC, and for Windows and Python the local time.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -29,7 +28,7 @@ use rawzip::time::UtcDateTime;
 use rawzip::{Header, ZipArchiveWriter};
 use time::UtcOffset;
 
-use crate::files::{part_of, rename};
+use crate::files::{names_in, part_of, rename};
 use crate::text::clean;
 
 #[cfg(test)]
@@ -157,7 +156,7 @@ struct Packer<'a, W> {
 impl<E, W: FnMut(Duration) -> Result<(), E>> Packer<'_, W> {
     /// Puts in what the folder holds. `name` is its place in the archive, below `top`.
     fn folder(&mut self, path: &Path, name: &str, about: Option<&Metadata>) -> Result<(), Stop<E>> {
-        let names = match sorted(path) {
+        let names = match names_in(path) {
             Err(error) if is_gone(&error) && about.is_some() => {
                 self.leave_out(name, GONE);
                 return Ok(());
@@ -254,14 +253,6 @@ fn refused<E>(name: &str, target: &Path, error: rawzip::Error) -> Stop<E> {
         rawzip::ErrorKind::IO(error) => trouble(target.display(), error),
         other => trouble(name, other),
     }
-}
-
-/// The names in a folder, in the order of their bytes.
-fn sorted(folder: &Path) -> io::Result<Vec<OsString>> {
-    let names = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
-    let mut names = names.collect::<io::Result<Vec<_>>>()?;
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// A name as it can be said in a zip, unlike its neighbours'.

@@ -59,6 +59,17 @@ pub fn rename(from: &Path, to: &Path, mut pause: impl FnMut(Duration)) -> io::Re
     result
 }
 
+/// The names in a folder, in the order of their bytes.
+///
+/// # Errors
+/// What the system said, without the path.
+pub fn names_in(folder: &Path) -> io::Result<Vec<OsString>> {
+    let names = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Whether a file is a video, by its name.
 #[must_use]
 pub fn is_video(name: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::Ids;
-use super::json::{node_order, text};
+use super::json::{in_order, nodes, text};
 use crate::nearest::nearest;
 use crate::text::clean;
 use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
@@ -113,7 +113,7 @@ fn bytes(value: &Value, key: &str) -> Option<u64> {
 pub struct Queue {
     /// Running now; on today's servers one at most.
     pub running: Vec<Queued>,
-    /// Waiting, next first.
+    /// Waiting, as the server's heap lies: in the order of their numbers only at the top.
     pub pending: Vec<Queued>,
 }
 
@@ -124,6 +124,8 @@ pub struct Queued {
     pub id: String,
     /// The client that posted it, where it said so.
     pub client: Option<String>,
+    /// Its turn: the lowest is next.
+    number: f64,
 }
 
 /// Where a prompt stands in the queue.
@@ -142,11 +144,9 @@ impl Queue {
         let items = |key| {
             // One without an id may be ours: such a list does not say that we are gone.
             let items = value[key].as_array()?.iter().map(Queued::read);
-            let mut items: Vec<_> = items.collect::<Option<Vec<_>>>()?;
-            items.retain(|(_, item)| is_plain(&item.id));
-            // The server lists its heap as it lies: its order is by number only at the top.
-            items.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-            Some(items.into_iter().map(|(_, item)| item).collect())
+            let mut items: Vec<_> = items.collect::<Option<_>>()?;
+            items.retain(|item| is_plain(&item.id));
+            Some(items)
         };
         Some(Queue { running: items("queue_running")?, pending: items("queue_pending")? })
     }
@@ -157,10 +157,11 @@ impl Queue {
         if self.running.iter().any(|item| item.id == id) {
             return Place::Running;
         }
-        match self.pending.iter().position(|item| item.id == id) {
-            Some(before) => Place::Pending(before + self.running.len()),
-            None => Place::Absent,
-        }
+        let Some(ours) = self.pending.iter().find(|item| item.id == id) else {
+            return Place::Absent;
+        };
+        let before = self.pending.iter().filter(|item| item.number < ours.number);
+        Place::Pending(before.count() + self.running.len())
     }
 
     /// Prompts in the queue.
@@ -177,10 +178,11 @@ impl Queue {
 }
 
 impl Queued {
-    fn read(item: &Value) -> Option<(f64, Self)> {
+    fn read(item: &Value) -> Option<Self> {
         let id = item.get(1)?.as_str()?.to_owned();
         let client = item.get(3).and_then(|extra| text(extra, "client_id"));
-        Some((item.get(0).and_then(Value::as_f64).unwrap_or(f64::MAX), Queued { id, client }))
+        let number = item.get(0).and_then(Value::as_f64).unwrap_or(f64::MAX);
+        Some(Queued { id, client, number })
     }
 }
 
@@ -221,17 +223,14 @@ impl Submission {
 
 /// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.
 fn node_errors(value: &Value) -> Vec<String> {
-    let Some(nodes) = value.as_object() else { return Vec::new() };
-    let mut nodes: Vec<_> = nodes.iter().collect();
-    nodes.sort_by_key(|(id, _)| node_order(id));
-    let of_node = |(id, node): (&String, &Value)| {
+    let of_node = |(id, node): (&str, &Value)| {
         let class = text(node, "class_type").unwrap_or_default();
         let errors = node["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut errors: Vec<_> = errors.iter().map(node_error).collect();
-        errors.sort(); // the server's order within a node is not stable
+        errors.sort_unstable(); // the server's order within a node is not stable
         clean(&format!("node {id} {class} {}", errors.join(", ")))
     };
-    nodes.into_iter().map(of_node).collect()
+    nodes(value).into_iter().map(of_node).collect()
 }
 
 fn node_error(error: &Value) -> String {
@@ -351,11 +350,9 @@ impl Entry {
             let why = clean(&format!("the server says: {said}"));
             End::Failed { why, out_of_memory: false }
         };
-        let mut cached: Vec<String> = find("execution_cached")
-            .and_then(|data| data["nodes"].as_array())
-            .map(|nodes| nodes.iter().filter_map(Value::as_str).map(clean).collect())
-            .unwrap_or_default();
-        cached.sort_by_key(|id| node_order(id));
+        let cached = find("execution_cached").and_then(|data| data["nodes"].as_array());
+        let cached = cached.into_iter().flatten().filter_map(Value::as_str).collect();
+        let cached: Vec<String> = in_order(cached).into_iter().map(clean).collect();
         let known: HashSet<&str> = cached.iter().map(String::as_str).collect();
         let wanted = entry["prompt"][4].as_array().map(Vec::as_slice).unwrap_or_default();
         let all_cached = !wanted.is_empty()
@@ -403,11 +400,8 @@ fn failure(error: &Value) -> End {
 /// Any object with a string `filename` is a file, whatever list it stands in: core `SaveVideo`
 /// lists its mp4 under `images`.
 fn files(outputs: &Value) -> Vec<OutputFile> {
-    let Some(nodes) = outputs.as_object() else { return Vec::new() };
-    let mut nodes: Vec<_> = nodes.iter().collect();
-    nodes.sort_by_key(|(id, _)| node_order(id));
     let mut found = Vec::new();
-    for (_, node) in nodes {
+    for (_, node) in nodes(outputs) {
         collect(node, &mut found);
     }
     let mut seen = HashSet::new();

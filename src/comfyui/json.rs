@@ -48,10 +48,21 @@ pub(super) fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key)?.as_str().map(str::to_owned)
 }
 
-/// Node ids are strings; order them as the numbers they mostly are.
-/// Ids of subgraphs (`12:3`) follow their parts.
-pub(super) fn node_order(id: &str) -> (Vec<u64>, String) {
-    (id.split(':').map(|part| part.parse().unwrap_or(u64::MAX)).collect(), id.to_owned())
+/// Node ids in their order. They are strings, ordered as the numbers they mostly are; ids of
+/// subgraphs (`12:3`) follow their parts.
+pub(super) fn in_order(mut ids: Vec<&str>) -> Vec<&str> {
+    ids.sort_by_cached_key(|id| {
+        let parts = id.split(':').map(|part| part.parse().unwrap_or(u64::MAX));
+        (parts.collect::<Vec<_>>(), (*id).to_owned())
+    });
+    ids
+}
+
+/// The fields of an object of nodes, in the order of their ids; none of anything else.
+pub(super) fn nodes(value: &Value) -> Vec<(&str, &Value)> {
+    let Some(nodes) = value.as_object() else { return Vec::new() };
+    let ids = in_order(nodes.keys().map(String::as_str).collect());
+    ids.into_iter().map(|id| (id, &nodes[id])).collect()
 }
 
 #[cfg(test)]
@@ -86,8 +97,7 @@ mod tests {
 
     #[test]
     fn ids_are_ordered_as_numbers() {
-        let mut ids = vec!["10", "9", "12:3", "12:10", "x", "2"];
-        ids.sort_by_key(|id| node_order(id));
+        let ids = in_order(vec!["10", "9", "12:3", "12:10", "x", "2"]);
         assert_eq!(ids, ["2", "9", "10", "12:3", "12:10", "x"]);
     }
 }

@@ -118,7 +118,6 @@ impl Workflow {
             .ids()
             .into_iter()
             .filter(|id| classes.class(self.class(id)).is_some_and(|c| c["output_node"] == true))
-            .map(String::as_str)
             .collect();
         let mut needed = BTreeSet::new();
         for output in &outputs {
@@ -128,8 +127,7 @@ impl Workflow {
             let class = self.class(id);
             if let Some(trouble) = classes.trouble(class) {
                 lines.push(clean(&format!("node {id} {class}: {trouble}")));
-            } else if let Some(told) = classes.class(class).filter(|_| needed.contains(id.as_str()))
-            {
+            } else if let Some(told) = classes.class(class).filter(|_| needed.contains(id)) {
                 let mut wrong = self.wrong_inputs(id, told);
                 wrong.sort();
                 if !wrong.is_empty() {

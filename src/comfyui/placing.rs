@@ -138,7 +138,7 @@ impl Workflow {
                 self.class(id) == "LoadImage"
                     && self.input(id, "image").is_some_and(|value| !is_link(value))
             })
-            .cloned()
+            .map(str::to_owned)
     }
 
     fn write(&mut self, (id, input): &(String, String), text: &str) {
@@ -148,7 +148,7 @@ impl Workflow {
     }
 
     fn write_prefixes(&mut self, prefix: &str) {
-        let ids: Vec<String> = self.ids().into_iter().cloned().collect();
+        let ids: Vec<String> = self.ids().into_iter().map(str::to_owned).collect();
         for id in ids {
             if let Some(value) = self.input_mut(&id, "filename_prefix")
                 && value.is_string()

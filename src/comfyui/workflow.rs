@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::json::node_order;
+use super::json::in_order;
 use crate::nearest::nearest;
 use crate::text::{clean, escaped};
 
@@ -62,9 +62,9 @@ impl Workflow {
     /// JSON, with escapes for what a terminal would act on.
     #[must_use]
     pub fn text(&self) -> String {
-        let node = |id: &String| {
-            let node = format!("{:#}", self.nodes[id.as_str()]).replace('\n', "\n  ");
-            format!("  {}: {node}", Value::from(id.as_str()))
+        let node = |id: &str| {
+            let node = format!("{:#}", self.nodes[id]).replace('\n', "\n  ");
+            format!("  {}: {node}", Value::from(id))
         };
         let nodes: Vec<String> = self.ids().into_iter().map(node).collect();
         escaped(&format!("{{\n{}\n}}", nodes.join(",\n")))
@@ -116,10 +116,8 @@ impl Workflow {
     }
 
     /// The ids in the order of their numbers.
-    pub(super) fn ids(&self) -> Vec<&String> {
-        let mut ids: Vec<_> = self.nodes.keys().collect();
-        ids.sort_by_cached_key(|id| node_order(id));
-        ids
+    pub(super) fn ids(&self) -> Vec<&str> {
+        in_order(self.nodes.keys().map(String::as_str).collect())
     }
 
     pub(super) fn class(&self, id: &str) -> &str {
@@ -149,7 +147,7 @@ impl Workflow {
     fn listed(&self) -> String {
         const SHOWN: usize = 20;
         let ids = self.ids();
-        let called = |id: &&String| {
+        let called = |id: &&str| {
             let title = self.title(id).map(|title| format!(" '{title}'"));
             clean(&format!("{id} {}{}", self.class(id), title.unwrap_or_default()))
         };
@@ -166,7 +164,7 @@ impl Workflow {
         if self.nodes.contains_key(name) {
             return Ok(name.to_owned());
         }
-        let named = |get: &dyn Fn(&str) -> bool| -> Vec<&String> {
+        let named = |get: &dyn Fn(&str) -> bool| -> Vec<&str> {
             self.ids().into_iter().filter(|id| get(id)).collect()
         };
         let mut found = named(&|id| self.title(id) == Some(name));
@@ -174,24 +172,21 @@ impl Workflow {
             found = named(&|id| self.class(id) == name);
         }
         match found.as_slice() {
-            [one] => Ok((*one).clone()),
+            [one] => Ok((*one).to_owned()),
             [] => {
                 let ids = self.ids();
                 let names = ids.iter().flat_map(|id| {
-                    [Some(id.as_str()), self.title(id), Some(self.class(id))].into_iter().flatten()
+                    [Some(*id), self.title(id), Some(self.class(id))].into_iter().flatten()
                 });
                 let near = nearest(name, names)
                     .map_or_else(|| format!("there are {}", self.listed()), did_you_mean);
                 Err(format!("no node '{name}': {near}"))
             }
-            many => {
-                let ids: Vec<_> = many.iter().map(|id| id.as_str()).collect();
-                Err(format!(
-                    "{} nodes are called '{name}': name one by its id ({})",
-                    ids.len(),
-                    ids.join(", ")
-                ))
-            }
+            many => Err(format!(
+                "{} nodes are called '{name}': name one by its id ({})",
+                many.len(),
+                many.join(", ")
+            )),
         }
     }
 }

@@ -13,9 +13,9 @@ mod llm;
 mod monitor;
 mod names;
 mod places;
-mod reports;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
+mod reports;
 mod row;
 mod run;
 mod sampling;

@@ -76,10 +76,9 @@ pub(super) fn headline(line: &str) -> &str {
 
 /// In their order; of many those that failed first.
 pub(super) fn scenes(run: &RunRecord) -> Vec<&SceneRecord> {
-    let mut scenes: Vec<_> = run.scenes.iter().collect();
-    if scenes.len() > MANY {
-        scenes.sort_by_key(|scene| scene.outcome.is_success());
-    }
+    let first = |scene: &&SceneRecord| run.scenes.len() <= MANY || !scene.outcome.is_success();
+    let (mut scenes, rest): (Vec<_>, Vec<_>) = run.scenes.iter().partition(first);
+    scenes.extend(rest);
     scenes
 }
 

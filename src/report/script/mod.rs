@@ -100,13 +100,17 @@ impl Script {
 
 /// The same without the credentials of the URLs in its texts: the metadata are shown to others.
 fn without_credentials(value: &Value) -> Value {
+    let mut value = value.clone();
+    redact(&mut value);
+    value
+}
+
+fn redact(value: &mut Value) {
     match value {
-        Value::String(text) => text::without_credentials(text).into(),
-        Value::Array(items) => items.iter().map(without_credentials).collect(),
-        Value::Object(fields) => {
-            fields.iter().map(|(key, value)| (key.clone(), without_credentials(value))).collect()
-        }
-        other => other.clone(),
+        Value::String(text) => *text = text::without_credentials(text),
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::Object(fields) => fields.values_mut().for_each(redact),
+        _ => {}
     }
 }
 

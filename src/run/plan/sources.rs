@@ -1,10 +1,10 @@
 //! Where scenes come from: workflow files, or a story and its template.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Scene;
 use crate::comfyui::{Texts, Workflow};
+use crate::files::names_in;
 use crate::options::RunOptions;
 use crate::project::story::Story;
 use crate::project::template::Template;
@@ -46,16 +46,15 @@ pub(super) fn workflow_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> 
             files.push(path.clone());
             continue;
         }
-        let entries = fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")))
-            .collect();
-        if found.is_empty() {
+        let names = names_in(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let before = files.len();
+        let found = names.into_iter().map(|name| path.join(name));
+        files.extend(found.filter(|path| {
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        }));
+        if files.len() == before {
             return Err(format!("{}: no .json file in this folder", path.display()));
         }
-        found.sort();
-        files.extend(found);
     }
     Ok(files)
 }

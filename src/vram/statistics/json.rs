@@ -9,8 +9,10 @@ impl Statistics {
     /// The run's `Vram` object: memory in MB, times in seconds.
     #[must_use]
     pub fn json(&self) -> Value {
-        let missed: Map<String, Value> =
-            self.missed.iter().map(|(miss, count)| (miss.name().into(), json!(count))).collect();
+        let mut missed = Map::new();
+        for (miss, count) in &self.missed {
+            missed.insert(miss.name().to_owned(), json!(count));
+        }
         json!({
             "PeakMB": self.peak,
             "AverageMB": self.average,
