@@ -13,23 +13,63 @@ use crate::vram::reading::{Miss, Reading, Source};
 pub(super) fn line<'a>(text: &'a [u8], latest: &'a str) -> Option<(Line<&'a str>, &'a [u8])> {
     let mut rest = Rest(text);
     let at = rest.time()?;
-    let used = rest.number(b",Used=", b"MB");
+    let used = rest.number(USED, MB);
     let reading = match used {
         Some(used) => Ok(Reading {
             used,
-            free: rest.number(b",Free=", b"MB"),
-            total: rest.number(b",Total=", b"MB"),
-            driver: rest.number(b",Driver=", b"MB"),
-            ram: rest.number(b",Ram=", b"MB"),
+            free: rest.number(FREE, MB),
+            total: rest.number(TOTAL, MB),
+            driver: rest.number(DRIVER, MB),
+            ram: rest.number(RAM, MB),
         }),
         None => Err(rest.missed()?),
     };
     let scene = rest.scene(latest);
     let source = rest.source();
-    let took_ms = rest.number(b",Took=", b"ms");
-    let after = rest.0.strip_prefix(b"\n")?;
+    let took_ms = rest.number(TOOK, MS);
+    let [b'\n', after @ ..] = rest.0 else { return None };
     let entry = reading.map(|reading| (reading, source));
     Some((Line { at, entry, took_ms, scene, interval_ms: None }, after))
+}
+
+const USED: Word = Word::new(b",Used=");
+const FREE: Word = Word::new(b",Free=");
+const TOTAL: Word = Word::new(b",Total=");
+const DRIVER: Word = Word::new(b",Driver=");
+const RAM: Word = Word::new(b",Ram=");
+const MISSED: Word = Word::new(b",Missed=");
+const SCENE: Word = Word::new(b",Scene=");
+const SOURCE: Word = Word::new(b",Source=");
+const TOOK: Word = Word::new(b",Took=");
+const MB: Word = Word::new(b"MB");
+const MS: Word = Word::new(b"ms");
+
+/// One to eight bytes, compared at once: byte by byte, or by a call, would be most of the work of
+/// a line.
+#[derive(Clone, Copy)]
+struct Word {
+    bits: u64,
+    mask: u64,
+    length: usize,
+}
+
+impl Word {
+    const fn new(text: &[u8]) -> Self {
+        let (mut bytes, mut mask) = ([0; 8], [0; 8]);
+        let mut at = 0;
+        while at < text.len() {
+            (bytes[at], mask[at]) = (text[at], 0xff);
+            at += 1;
+        }
+        Word { bits: u64::from_le_bytes(bytes), mask: u64::from_le_bytes(mask), length: text.len() }
+    }
+
+    /// What is behind it in a text that begins with it, and has eight bytes or more.
+    #[inline]
+    fn behind(self, text: &[u8]) -> Option<&[u8]> {
+        let start = u64::from_le_bytes(*text.first_chunk()?);
+        if (start ^ self.bits) & self.mask == 0 { text.get(self.length..) } else { None }
+    }
 }
 
 /// What is still to be read. A field that is not there, or not in its plain form, is left where
@@ -37,14 +77,9 @@ pub(super) fn line<'a>(text: &'a [u8], latest: &'a str) -> Option<(Line<&'a str>
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    fn skip(&mut self, text: &[u8]) -> Option<()> {
-        self.0 = self.0.strip_prefix(text)?;
-        Some(())
-    }
-
     /// `12:01:05` or `12:01:05.250`.
     fn time(&mut self) -> Option<Time> {
-        let (clock, rest) = self.0.split_at_checked(8)?;
+        let (clock, rest) = self.0.split_first_chunk::<8>()?;
         let (nanos, rest) = match *rest {
             [b'.', a, b, c, ref rest @ ..] => {
                 let [a, b, c] = [a, b, c].map(|byte| parse::digit(byte).map(u32::from));
@@ -57,20 +92,23 @@ impl<'a> Rest<'a> {
     }
 
     /// A name, one to seven digits and a unit.
-    fn number(&mut self, name: &[u8], unit: &[u8]) -> Option<u64> {
-        let digits = self.0.strip_prefix(name)?;
+    fn number(&mut self, name: Word, unit: Word) -> Option<u64> {
+        let digits = name.behind(self.0)?;
         let (value, length) = leading_number(*digits.first_chunk()?)?;
-        self.0 = digits.get(length..)?.strip_prefix(unit)?;
+        self.0 = unit.behind(digits.get(length..)?)?;
         Some(value)
     }
 
     fn missed(&mut self) -> Option<Miss> {
-        self.skip(b",Missed=")?;
-        Miss::ALL.into_iter().find(|miss| self.skip(miss.name().as_bytes()).is_some())
+        let reason = MISSED.behind(self.0)?;
+        let behind = |miss: Miss| Some((miss, reason.strip_prefix(miss.name().as_bytes())?));
+        let (miss, rest) = Miss::ALL.into_iter().find_map(behind)?;
+        self.0 = rest;
+        Some(miss)
     }
 
     fn scene(&mut self, latest: &'a str) -> Option<&'a str> {
-        let text = self.0.strip_prefix(b",Scene=")?;
+        let text = SCENE.behind(self.0)?;
         if let Some(rest @ [b',' | b'\n', ..]) = text.strip_prefix(latest.as_bytes())
             && !latest.is_empty()
         {
@@ -85,7 +123,7 @@ impl<'a> Rest<'a> {
     }
 
     fn source(&mut self) -> Source {
-        let rest = self.0.strip_prefix(b",Source=");
+        let rest = SOURCE.behind(self.0);
         match rest.and_then(|rest| rest.strip_prefix(NVIDIA_SMI.as_bytes())) {
             Some(rest) => {
                 self.0 = rest;
@@ -97,7 +135,7 @@ impl<'a> Rest<'a> {
 }
 
 /// The number of one to seven digits that the text begins with, and how many they are: all eight
-/// bytes at once, since a loop over digits would be most of the work of a line.
+/// bytes at once too.
 fn leading_number(text: [u8; 8]) -> Option<(u64, usize)> {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     // A digit becomes its value; anything else gets its top bit, here or by the addition, which
