@@ -14,12 +14,16 @@ use crate::vram::gates::{Subject, Verdict, comparable};
 use crate::vram::statistics::Meaning;
 use escape::{code, text};
 
-/// So many scenes have a row; of more the failures come first.
+/// So many scenes have a row, as long as the table has no more bytes than that; of more scenes the
+/// failures come first.
 const ROWS: usize = 100;
+const TABLE: usize = 25_000;
 /// So many verdicts on scenes are told; the table has their figures.
 const VERDICTS: usize = 20;
-/// So much of a reason stands in a row, in characters.
+/// So much of a reason is told, in characters.
 const REASON: usize = 200;
+/// A longer command is not told: a part of it would be no help.
+const COMMAND: usize = 4000;
 
 /// The Markdown.
 #[must_use]
@@ -31,8 +35,12 @@ pub fn document(told: &Told) -> String {
     lines(&mut out, told, &block);
     verdicts(&mut out, told.gates);
     let next = block.iter().find_map(|line| line.strip_prefix("Next: "));
-    if let Some(next) = next {
-        out.push_str(&format!("\nNext: {}\n", code(next)));
+    match next {
+        Some(next) if next.len() <= COMMAND => {
+            out.push_str(&format!("\nNext: {}\n", code(next)));
+        }
+        Some(_) => out.push_str("\nNext: a long command, at the end of run-summary.txt.\n"),
+        None => {}
     }
     out.push_str(&format!("\n<sub>{}</sub>\n", environment(told)));
     out
@@ -69,7 +77,7 @@ fn lines(out: &mut String, told: &Told, block: &[String]) {
     let rest = lines.iter().filter(|line| !told_elsewhere.iter().any(|e| line.starts_with(e)));
     out.push('\n');
     for line in rest {
-        out.push_str(&format!("- {}\n", text(line)));
+        out.push_str(&format!("- {}\n", shortened(line)));
     }
 }
 
@@ -86,7 +94,7 @@ fn verdicts(out: &mut String, gates: &[Verdict]) {
     let most = of_run.len() + VERDICTS;
     for gate in of_run.into_iter().chain(bad).chain(held).take(most) {
         let mark = if gate.held() { '✓' } else { '✗' };
-        out.push_str(&format!("- {mark} {}\n", text(&gate.to_string())));
+        out.push_str(&format!("- {mark} {}\n", shortened(&gate.to_string())));
     }
     if all > most {
         out.push_str(&format!("- and {} more of scenes\n", all - most));
@@ -97,11 +105,11 @@ fn environment(told: &Told) -> String {
     let mut parts = Vec::new();
     if let Some(server) = told.record.map(|run| &run.server) {
         let of = |name: &str, version: &Option<String>| {
-            version.as_ref().map(|version| format!("{name} {}", text(version)))
+            version.as_ref().map(|version| format!("{name} {}", shortened(version)))
         };
         parts.extend(of("ComfyUI", &server.comfyui));
         parts.extend(of("PyTorch", &server.pytorch));
-        parts.extend(server.device.as_deref().map(text));
+        parts.extend(server.device.as_deref().map(shortened));
     }
     parts.push(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned());
     parts.join(", ")
@@ -142,12 +150,16 @@ impl<'a> Table<'a> {
     }
 
     fn write(&self, out: &mut String, told: &Told) {
-        let scenes = told.record.map(closing::scenes).unwrap_or_default();
-        let of_log: Vec<&str> = match told.record {
-            Some(_) => Vec::new(),
-            None => told.vram.scenes.iter().map(|scene| scene.id.as_str()).collect(),
+        let row =
+            |id: &str, outcome: &str| format!("| {} |{outcome}{}", text(id), self.memory(Some(id)));
+        let rows: Vec<String> = match told.record {
+            Some(run) => {
+                let scenes = closing::scenes(run).into_iter();
+                scenes.map(|scene| row(&scene.id, &outcome_of(scene, run))).collect()
+            }
+            None => told.vram.scenes.iter().map(|scene| row(&scene.id, "")).collect(),
         };
-        if scenes.is_empty() && of_log.is_empty() {
+        if rows.is_empty() {
             return;
         }
         let outcome = told.record.map_or("", |_| " Outcome | Seconds |");
@@ -161,26 +173,26 @@ impl<'a> Table<'a> {
         let columns = self.figures.len() * if self.baselines.is_empty() { 1 } else { 3 };
         let outcome = told.record.map_or("", |_| "---|--:|");
         out.push_str(&format!("\n|---|{outcome}{}\n", "--:|".repeat(columns)));
-        for scene in scenes.iter().take(ROWS) {
-            out.push_str(&format!("| {} |{}", text(&scene.id), outcome_of(scene, told.record)));
-            self.memory(out, Some(&scene.id));
-        }
-        for id in of_log.iter().take(ROWS) {
-            out.push_str(&format!("| {} |", text(id)));
-            self.memory(out, Some(id));
+        let full = out.len() + TABLE;
+        let mut shown = 0;
+        for row in rows.iter().take(ROWS) {
+            if out.len() + row.len() > full {
+                break;
+            }
+            out.push_str(row);
+            shown += 1;
         }
         let took = told.record.map(|run| run.ended - run.started);
         let took = took.map(|took| format!(" | {} |", closing::whole(took.as_seconds_f64())));
-        out.push_str(&format!("| **All** |{}", took.unwrap_or_default()));
-        self.memory(out, None);
-        let more = (scenes.len() + of_log.len()).saturating_sub(ROWS);
-        if more > 0 {
-            out.push_str(&format!("\n{more} more scenes have no row here.\n"));
+        out.push_str(&format!("| **All** |{}{}", took.unwrap_or_default(), self.memory(None)));
+        if rows.len() > shown {
+            out.push_str(&format!("\n{} more scenes have no row here.\n", rows.len() - shown));
         }
     }
 
     /// The rest of a row.
-    fn memory(&self, out: &mut String, scene: Option<&str>) {
+    fn memory(&self, scene: Option<&str>) -> String {
+        let mut out = String::new();
         for (_, meaning) in &self.figures {
             let now = self.run.peak(scene, *meaning);
             let mut cells = vec![now.map(|mb| mb.to_string())];
@@ -196,6 +208,7 @@ impl<'a> Table<'a> {
             }
         }
         out.push('\n');
+        out
     }
 }
 
@@ -211,17 +224,14 @@ fn difference(now: u64, before: u64) -> String {
 }
 
 /// The cells of the outcome, with its reason, and of the time.
-fn outcome_of(scene: &SceneRecord, run: Option<&RunRecord>) -> String {
+fn outcome_of(scene: &SceneRecord, run: &RunRecord) -> String {
     let good = scene.outcome.is_success();
     let mut parts = vec![format!("{} {}", if good { '✓' } else { '✗' }, scene.outcome.name())];
-    match run {
-        Some(run) if !good => {
-            let failure = closing::failure(scene, run);
-            // The outcome stands before it.
-            let why = failure.strip_prefix(scene.outcome.name()).unwrap_or(&failure);
-            parts.push(shortened(why.trim_start_matches([',', ':', ' '])));
-        }
-        _ => {}
+    if !good {
+        let failure = closing::failure(scene, run);
+        // The outcome stands before it.
+        let why = failure.strip_prefix(scene.outcome.name()).unwrap_or(&failure);
+        parts.push(shortened(why.trim_start_matches([',', ':', ' '])));
     }
     if scene.attempts.len() > 1 {
         parts.push(shortened(&closing::attempts(&scene.attempts)));

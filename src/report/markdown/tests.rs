@@ -120,15 +120,23 @@ fn of_very_many_scenes_it_fits_a_comment_and_the_failures_are_there() {
     let text = of(Some(&run), &vram(), &[]);
     assert!(text.len() < 65_536, "{}", text.len());
     assert!(text.contains("\n| bad-7 | ✗ failed<br>2 attempts: \\|&lt;&amp;\\_"), "{text}");
-    assert!(
-        text.contains("\n| bad-700 | ✗ ") && text.contains("\n900 more scenes have no row here.\n")
-    );
+    assert!(text.contains("\n| bad-700 | ✗ ") && text.contains(" more scenes have no row here.\n"));
     assert!(text.contains("\n- and 980 more of scenes\n"), "{text}");
-    // Were all of them to fail at length, it would still fit.
+    // Were all of it as long as can be, it would still fit.
+    let long = "&".repeat(10_000);
     for scene in &mut run.scenes {
-        (scene.outcome, scene.why) = (Outcome::Failed, "x".repeat(1000));
+        (scene.outcome, scene.why) = (Outcome::Failed, long.clone());
+        scene.attempts[0].why.clone_from(&long);
+        scene.attempts.push(scene.attempts[0].clone());
     }
-    assert!(of(Some(&run), &vram(), &[]).len() < 65_536);
+    for gate in &mut run.gates {
+        gate.state = State::NotJudged(long.clone());
+    }
+    (run.failure, run.next) = (Some((Exit::Failed, long.clone())), Some("a".repeat(4001)));
+    run.server.device = Some(long);
+    let text = of(Some(&run), &vram(), &[]);
+    assert!(text.len() < 65_536, "{}", text.len());
+    assert!(text.contains("\nNext: a long command, at the end of run-summary.txt.\n"), "{text}");
 }
 
 /// A row's cells, cut where a reader would.
