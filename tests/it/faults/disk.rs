@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use super::bench::{Played, Row, endless, row, video};
+use super::bench::{Played, Row, STATS, endless, row, video};
 use crate::scenes::SOON;
 use crate::stand_in::{Config, StandIn};
 use crate::support::{Folder, Running};
@@ -45,6 +45,8 @@ fn log_alone() -> Played {
     until("a log of 4000 bytes", || fs::metadata(&log).is_ok_and(|log| log.len() > 4000));
     limit("4000");
     running.until_it_says(HOLES);
+    let asked = server.requests().iter().filter(|request| request.is(STATS)).count();
+    assert!(server.wait_until_request(STATS, asked + 4, SOON), "it goes on all the same");
     limit("unlimited");
     server.finish_running();
     let ran = running.wait();

@@ -86,15 +86,24 @@ fn the_page_has_these_rows() {
     let page = std::fs::read_to_string(page).unwrap();
     let page: String = page.chars().filter(|c| *c != '\r').collect();
     for (title, rows) in sections() {
-        let mut table = format!("## {title}\n");
-        let head = "| what goes wrong | what is printed | outcome | exit |\n|---|---|---|---|\n";
         let mut lines: Vec<String> = rows.iter().map(line).collect();
         lines.dedup();
-        table.push_str(&format!("\n{head}{}", lines.concat()));
         let (_, section) = page.split_once(&format!("## {title}\n")).unwrap_or_default();
         let section = section.split("\n## ").next().unwrap_or_default();
-        let is_there = section.contains(&table[table.find("\n|").unwrap() + 1..]);
-        assert!(is_there, "docs/faults.md: the section is to have:\n\n{table}");
+        let missing = lines.iter().any(|line| !section.contains(line));
+        let head = "| what goes wrong | what is printed | outcome | exit |\n|---|---|---|---|\n";
+        assert!(!missing, "docs/faults.md: ## {title}\n\n{head}{}", lines.concat());
+        // Some are played on Linux alone: there, nothing stands on the page that is not played.
+        let is_row = |line: &&str| {
+            line.rsplit(" | ")
+                .next()
+                .is_some_and(|end| end.trim_end_matches(" |").parse::<i32>().is_ok())
+        };
+        let told = section.lines().filter(is_row).count();
+        assert!(
+            told == lines.len() || cfg!(not(target_os = "linux")),
+            "docs/faults.md: {told} rows in {title}"
+        );
     }
 }
 
