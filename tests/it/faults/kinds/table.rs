@@ -25,6 +25,7 @@ fn two() -> Value {
 const PLAIN: Run = Run { config: Config::cuda, graph: plain, story: false, words: &[] };
 const STORY: Run = Run { story: true, words: &["-Post", "1", "-SceneRetryBudget", "9"], ..PLAIN };
 const OUTPUTS: Run = Run { graph: two, words: &["-Post", "1", "-SceneRetryBudget", "9"], ..PLAIN };
+const ONCE: Run = Run { words: &["-SceneRetryBudget", "0"], ..PLAIN };
 const FRESH: Run = Run { words: &["-Fresh"], ..PLAIN };
 const DEADLINE: Run =
     Run { graph: endless, words: &["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0"], ..PLAIN };
@@ -132,6 +133,7 @@ pub fn kinds() -> Vec<Kind> {
             request: "`GET /queue` of a lost prompt",
             sees: |_| "looking whether the prompt arrived".to_owned(),
             lost: Some(Fault::LoseAnswer),
+            run: ONCE,
             after: Some(PROMPT),
             route: QUEUE,
             before: (None, PROMPT, 0, Fault::Die),
@@ -142,6 +144,7 @@ pub fn kinds() -> Vec<Kind> {
             sees: |_| "looking whether the prompt arrived".to_owned(),
             // Nothing in the queue is it.
             lost: Some(Fault::Reset),
+            run: ONCE,
             route: "GET /history?",
             before: (Some(PROMPT), QUEUE, 0, Fault::Leave),
             ..KIND
@@ -169,7 +172,7 @@ pub fn kinds() -> Vec<Kind> {
             body: true,
             route: "POST /api/jobs",
             run: Run { config: newest, ..DEADLINE },
-            but: &["refused"],
+            but: &["refused", "dribbling"],
             ..cancelling()
         },
         Kind {
