@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::bench::{Played, Row, row, storied, template};
+use super::bench::{Played, Row, What, row, storied, template};
 use crate::project::bench::Project;
 use crate::seen;
-use crate::stand_in::StandIn;
+use crate::stand_in::{Fault, StandIn};
 use crate::support::Folder;
 
 const IDS: [&str; 7] = [
@@ -64,14 +64,58 @@ fn deaf() -> Played {
     Played { server, folder, ran }
 }
 
+/// A story whose language model, or an LM Studio, is met by what a connection can do. `fault`: none
+/// is that nobody listens.
+fn llm(option: &str, fault: Option<Fault>) -> Played {
+    let (server, other, folder) = (StandIn::start(), StandIn::start(), Folder::new());
+    fs::create_dir(folder.path().join("scripts")).unwrap();
+    let url = other.url();
+    match fault {
+        Some(fault) => other.fail_next("GET /", usize::MAX, fault),
+        None => drop(other),
+    }
+    let words = [&storied(&folder)[..], &[option, &url, "-NoArchive"]].concat();
+    let ran = folder.run_on(&server.url(), &words);
+    Played { server, folder, ran }
+}
+
+fn of_llm() -> Vec<Row> {
+    let faults = [
+        ("refused", "connection refused", None),
+        ("reset", "the connection broke off", Some(Fault::Reset)),
+        ("silence", "no answer in time", Some(Fault::Hang)),
+    ];
+    let mut rows = Vec::new();
+    for (request, option, outcome, exit) in [
+        ("the story's language model", "-LocalLLMProviderUrl", "skipped", 1),
+        ("LM Studio", "-LMStudioEndpoint", "succeeded", 0),
+    ] {
+        for (name, told, fault) in faults.clone() {
+            let sees = |told: &str| match exit {
+                0 => format!("LM Studio unload skipped: no LM Studio at <url> ({told})"),
+                _ => format!("[LLM] Health check failed: GET /v1/models at <url>: {told}"),
+            };
+            let what = What::OneOf { request, sees: sees("<what came back>") };
+            let seen = match exit {
+                0 => format!(" ({told})\n"),
+                _ => format!(": {told}: start it, or --local-llm-provider-url"),
+            };
+            let play = move || llm(option, fault.clone());
+            rows.push(Row::new(format!("{request}: {name}"), what, seen, (outcome, exit), play));
+        }
+    }
+    rows
+}
+
 pub fn rows() -> Vec<Row> {
-    let mut rows = vec![
+    let mut rows = of_llm();
+    rows.extend([
         row("a story with hostile ids", "✓ _script_alert_1___script_  ", "succeeded", 0, hostile)
             .posts(IDS.len()),
         row("a story whose ids become the same", "two scenes have the name a_b", "-", 2, || {
             story(&["a/b", "a:b", "c", "d"])
         }),
-    ];
+    ]);
     // Windows sends Ctrl-C only by a program of its own.
     if cfg!(unix) || std::env::var_os("CONSOLE_EVENT").is_some() {
         let sees = "INTERRUPTED: no scene was run, exit 130";
