@@ -18,6 +18,7 @@ use crate::vram::statistics::Statistics;
 pub fn log(data: &[u8]) {
     let (lines, skipped) = read(data);
     rewritten(&lines);
+    torn(data, &lines);
     let vram = Statistics::of_lines(Reader::new(data).unwrap()).unwrap();
     assert_eq!(vram.skipped_lines, skipped);
     vram.assert_of(&lines);
@@ -58,6 +59,18 @@ fn read(log: &[u8]) -> (Vec<Line>, u64) {
     let all = log.split(|byte| *byte == b'\n').count();
     assert!(read.0.len() as u64 + read.1 <= all as u64);
     read
+}
+
+/// A last line without its break may be cut in its scene: it counts with that of a line before.
+fn torn(data: &[u8], lines: &[Line]) {
+    let tail = data.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let tail = str::from_utf8(tail).ok().and_then(Line::parse);
+    if let (Some((last, before)), Some(tail)) = (lines.split_last(), tail)
+        && tail.scene.is_some()
+        && *last == tail
+    {
+        assert_eq!(before.iter().rev().find_map(|line| line.scene.as_ref()), tail.scene.as_ref());
+    }
 }
 
 /// A log has milliseconds at most.

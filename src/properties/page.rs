@@ -78,7 +78,7 @@ pub(crate) fn is_well_formed(page: &str) {
 }
 
 fn is_text(text: &str) {
-    assert!(!text.contains('>'), "markup in {text:?}");
+    assert!(!text.contains(['>', '"']), "markup in {text:?}");
     for (at, _) in text.match_indices('&') {
         assert!(ENTITIES.iter().any(|entity| text[at..].starts_with(entity)), "{text:?}");
     }
