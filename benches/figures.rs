@@ -4,9 +4,11 @@
 //! printed as minimum, median and maximum. Nothing is judged here: a machine that is busy with
 //! something else gives other figures.
 
+mod memory;
 #[path = "../tests/it/stand_in/mod.rs"]
 mod stand_in;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,11 +26,29 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("e2e-figures-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     println!("binary: {} bytes", fs::metadata(PROGRAM).unwrap().len());
+    if let Some(crates) = crates() {
+        println!("crates without tls: {crates}, this one among them");
+    }
     start_up();
+    if let Some(kib) = memory::peak_kib(&folder, PROGRAM, &["--version"]) {
+        println!("memory of --version: {kib} KiB");
+    }
     stop_of_the_sampler();
     instant_scene(&folder);
     grid_at_10_hz(&folder);
     fs::remove_dir_all(&folder).unwrap();
+}
+
+/// How many are in the tree on this system, each counted once.
+fn crates() -> Option<usize> {
+    let tree = Command::new("cargo")
+        .args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "-f", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .ok()?;
+    let text = String::from_utf8(tree.stdout).ok()?;
+    let names: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    tree.status.success().then_some(names.len())
 }
 
 fn start_up() {
