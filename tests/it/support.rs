@@ -124,7 +124,11 @@ impl Folder {
     #[cfg(target_os = "linux")]
     pub fn start_shell(&self, prefix: &str, before: &str, arguments: &[&str]) -> Running {
         let program = self.path.join("program");
-        fs::copy(env!("CARGO_BIN_EXE_run-comfyui-e2e"), &program).unwrap();
+        // Not by ourselves: while another thread forks, its child holds a copy that we write, and a
+        // file that is held so cannot be started.
+        let copied =
+            Command::new("cp").arg(env!("CARGO_BIN_EXE_run-comfyui-e2e")).arg(&program).status();
+        assert!(copied.unwrap().success());
         let script = format!("{before}; exec {prefix} '{}' \"$@\"", program.display());
         let mut command = Command::new("bash");
         command.args(["-c", &script, "bash"]).args(arguments);

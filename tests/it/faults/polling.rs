@@ -123,7 +123,7 @@ pub fn rows() -> Vec<Row> {
             assert_eq!(scene["ServerSeconds"], json!(null), "{}", played.ran);
             played
         }),
-        row("an exception of other types", "failed: node  : : ", "failed", 1, || {
+        row("an exception of other types", "failed: node  :", "failed", 1, || {
             let strange = json!({"node_id": 5, "exception_message": {}, "exception_type": null});
             changed(&graphs::failing("x"), "/*/status/messages/2/1", strange)
         }),
