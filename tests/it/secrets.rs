@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
+use crate::machines::REPORTS;
 use crate::scenes::{SOON, files};
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran};
@@ -76,9 +77,10 @@ impl Project {
         self.words().into_iter().chain(words.iter().map(|word| (*word).to_owned())).collect()
     }
 
-    /// The run of the story.
+    /// The run of the story, with every report there is.
     fn run(&self) -> Ran {
-        self.folder.run(&self.with(&["--story", "story.json", "flow.json"]))
+        let words = [&["--story", "story.json", "flow.json"][..], &REPORTS].concat();
+        self.folder.run(&self.with(&words))
     }
 
     /// Looks through all that was printed and written, archives among it: they are not compressed.
