@@ -1,10 +1,27 @@
 //! What keeps a run from beginning.
 
-use super::bench::{ALWAYS, Row, STATS, one, row, video, with};
+use super::bench::{ALWAYS, Row, STATS, What, one, row, video, with};
 use crate::stand_in::{Fault, StandIn};
 
+/// A dry run whose server goes away, or falls silent, once it has said who it is.
+fn dry() -> Vec<Row> {
+    let faults = [
+        ("refused", "connection refused", STATS, Fault::Leave),
+        ("reset", "the connection broke off", "GET /object_info", Fault::Reset),
+        ("silence", "no answer in time", "GET /object_info", Fault::Hang),
+    ];
+    let row = |(name, told, route, fault): (&str, &str, &'static str, Fault)| {
+        let request = "`GET /object_info/{class}` of a dry run";
+        let sees = "FAILED: 1 scene not checked, exit 3 (unreachable)".to_owned();
+        let play = move || with(route, ALWAYS, fault.clone(), &["-DryRun"]);
+        let what = What::OneOf { request, sees };
+        Row::new(format!("{request}: {name}"), what, format!(": {told}\n"), ("-", 3), play)
+    };
+    faults.into_iter().map(row).collect()
+}
+
 pub fn rows() -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         row("nobody listens at the start", "connection refused): start it", "skipped", 3, || {
             let server = StandIn::start();
             server.stop_listening();
@@ -26,5 +43,7 @@ pub fn rows() -> Vec<Row> {
         row("403 at the start", "does not let us in: HTTP 403", "skipped", 3, || {
             with(STATS, ALWAYS, Fault::Status(403, "not you"), &["-WaitForComfyUI", "3600"])
         }),
-    ]
+    ];
+    rows.extend(dry());
+    rows
 }

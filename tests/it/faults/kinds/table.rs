@@ -146,6 +146,7 @@ pub fn kinds() -> Vec<Kind> {
             lost: Some(Fault::Reset),
             run: ONCE,
             route: "GET /history?",
+            but: &["dribbling"],
             before: (Some(PROMPT), QUEUE, 0, Fault::Leave),
             ..KIND
         },
@@ -199,6 +200,7 @@ pub fn kinds() -> Vec<Kind> {
             request: "`GET /queue`, whether it is gone",
             body: true,
             after: Some("POST /interrupt"),
+            but: &["dribbling"],
             route: QUEUE,
             before: (None, "POST /interrupt", 0, Fault::Leave),
             ..cancelling()
