@@ -1,6 +1,6 @@
 //! What `ComfyUI` answers, as small typed values. Facts of 0.3.64 and 0.33.0, where not said else.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
@@ -353,7 +353,8 @@ impl Entry {
         let cached = find("execution_cached").and_then(|data| data["nodes"].as_array());
         let cached = cached.into_iter().flatten().filter_map(Value::as_str).collect();
         let cached: Vec<String> = in_order(cached).into_iter().map(clean).collect();
-        let known: HashSet<&str> = cached.iter().map(String::as_str).collect();
+        let mut known = BTreeSet::new();
+        known.extend(cached.iter().map(String::as_str));
         let wanted = entry["prompt"][4].as_array().map(Vec::as_slice).unwrap_or_default();
         let all_cached = !wanted.is_empty()
             && wanted.iter().all(|id| id.as_str().is_some_and(|id| known.contains(id)));

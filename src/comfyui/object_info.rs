@@ -106,7 +106,9 @@ impl Workflow {
     /// The classes of its nodes, each once.
     #[must_use]
     pub fn classes(&self) -> BTreeSet<&str> {
-        self.ids().into_iter().map(|id| self.class(id)).collect()
+        let mut classes = BTreeSet::new();
+        classes.extend(self.nodes().keys().map(|id| self.class(id)));
+        classes
     }
 
     /// What the graph asks for and the server lacks, or would refuse: one line a node, in the order
@@ -129,7 +131,7 @@ impl Workflow {
                 lines.push(clean(&format!("node {id} {class}: {trouble}")));
             } else if let Some(told) = classes.class(class).filter(|_| needed.contains(id)) {
                 let mut wrong = self.wrong_inputs(id, told);
-                wrong.sort();
+                wrong.sort_unstable();
                 if !wrong.is_empty() {
                     lines.push(clean(&format!("node {id} {class} {}", wrong.join(", "))));
                 }

@@ -126,8 +126,8 @@ impl Dry<'_> {
         self.server = Some(stats);
         let client = Client::new(target, self.options.post_execution_timeout);
         let mut classes = Classes::default();
-        let wanted: BTreeSet<&str> =
-            self.scenes.iter().flat_map(|scene| scene.workflow.classes()).collect();
+        let mut wanted = BTreeSet::new();
+        wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
             wait.check()?;
             classes.ask(&client, class)?;

@@ -2,7 +2,7 @@
 
 mod sources;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::comfyui::{Texts, Workflow, ids};
@@ -165,9 +165,11 @@ fn set(workflow: &mut Workflow, options: &RunOptions) -> Result<(), String> {
 
 /// Folders are named after scenes, and Windows folds case.
 fn refuse_same_names(scenes: &[Scene]) -> Result<(), String> {
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     for scene in scenes {
-        if let Some(other) = seen.insert(scene.id.to_ascii_lowercase(), scene) {
+        if !seen.insert(scene.id.to_ascii_lowercase())
+            && let Some(other) = scenes.iter().find(|it| it.id.eq_ignore_ascii_case(&scene.id))
+        {
             let (one, two) = (other.source.display(), scene.source.display());
             let files = if other.source == scene.source {
                 String::new()
