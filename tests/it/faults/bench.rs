@@ -37,6 +37,8 @@ pub struct Row {
     pub outcome: &'static str,
     pub exit: i32,
     sees: String,
+    /// What may be said in its place, on a machine that is too busy for the other.
+    or: Option<String>,
     /// So many prompts are accepted at most.
     posts: usize,
     /// The prompt may go on where it was posted, since nobody can tell the server.
@@ -76,12 +78,17 @@ impl Row {
         play: impl Fn() -> Played + Send + Sync + 'static,
     ) -> Self {
         let play = Box::new(play);
-        Row { name, what, outcome, exit, sees, posts: 1, stays: false, slow: false, play }
+        Row { name, what, outcome, exit, sees, or: None, posts: 1, stays: false, slow: false, play }
     }
 
     /// A row whose scene may end in any way that has a name.
     pub fn any(name: String, play: impl Fn() -> Played + Send + Sync + 'static) -> Self {
         Row::new(name, What::Alone { sees: "" }, String::new(), (ANY, 0), play)
+    }
+
+    /// A row that may say something else instead.
+    pub fn or(self, sees: String) -> Self {
+        Row { or: Some(sees), ..self }
     }
 
     /// So many prompts are accepted.
@@ -119,7 +126,8 @@ impl Row {
         } else {
             assert_eq!(ran.code, self.exit, "{ran}");
         }
-        let said = ran.stdout.contains(&self.sees) || ran.stderr.contains(&self.sees);
+        let says = |text: &String| ran.stdout.contains(text) || ran.stderr.contains(text);
+        let said = says(&self.sees) || self.or.as_ref().is_some_and(says);
         assert!(said, "not seen: {}\n{ran}", self.sees);
         assert!(!ran.stderr.contains("panicked"), "{ran}");
         let control = |c: char| c.is_control() && c != '\n';

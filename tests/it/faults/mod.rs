@@ -24,7 +24,7 @@ use std::time::Instant;
 use bench::{Row, What};
 
 /// How many rows are played beside each other: nearly all of their time they wait.
-const LANES: usize = if cfg!(windows) { 6 } else { 16 };
+const LANES: usize = if cfg!(windows) { 10 } else { 16 };
 
 /// The page's sections with their rows.
 fn sections() -> Vec<(&'static str, Vec<Row>)> {

@@ -168,9 +168,12 @@ pub fn rows() -> Vec<Row> {
             let name = format!("{request}: {}", how.name);
             let what =
                 What::OneOf { request, sees: sees(TOLD).replace("http://127.0.0.1:PORT", "<url>") };
-            rows.push(Row::new(name, what, sees(how.told), (outcome, exit), move || {
+            let row = Row::new(name, what, sees(how.told), (outcome, exit), move || {
                 play(&kinds()[index], how)
-            }));
+            });
+            // 64 MiB may take longer than a call has.
+            let late = how.name == "endless";
+            rows.push(if late { row.or(sees(("no answer in time", "timeout"))) } else { row });
         }
     }
     rows
