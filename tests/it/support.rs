@@ -123,13 +123,9 @@ impl Folder {
     /// Starts a copy of the program from a shell that has done something before, as whom `prefix` says.
     #[cfg(target_os = "linux")]
     pub fn start_shell(&self, prefix: &str, before: &str, arguments: &[&str]) -> Running {
-        let program = self.path.join("program");
-        // Not by ourselves: while another thread forks, its child holds a copy that we write, and a
-        // file that is held so cannot be started.
-        let copied =
-            Command::new("cp").arg(env!("CARGO_BIN_EXE_run-comfyui-e2e")).arg(&program).status();
-        assert!(copied.unwrap().success());
-        let script = format!("{before}; exec {prefix} '{}' \"$@\"", program.display());
+        // Not by us: what another thread starts meanwhile would hold the copy open for writing.
+        let copy = format!("cp '{}' program", env!("CARGO_BIN_EXE_run-comfyui-e2e"));
+        let script = format!("{copy} && {before}; exec {prefix} ./program \"$@\"");
         let mut command = Command::new("bash");
         command.args(["-c", &script, "bash"]).args(arguments);
         self.launch(command, |_| {})

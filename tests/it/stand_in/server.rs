@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::faults::{self, Fault, Held};
 use super::world::World;
@@ -42,12 +43,24 @@ impl Shared {
     pub fn leave(&self, world: &World, mine: u64) {
         self.close();
         world.wait(|_| self.closed.load(Ordering::SeqCst));
+        self.wait_until_refused();
         for (id, stream) in &self.connections().open {
             if *id != mine {
                 let _ = stream.shutdown(std::net::Shutdown::Both);
             }
         }
         world.ring();
+    }
+
+    /// A program that another test has just started may hold the listener until it is the program.
+    fn wait_until_refused(&self) {
+        let until = Instant::now() + Duration::from_secs(5);
+        while cfg!(unix)
+            && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+            && Instant::now() < until
+        {
+            std::thread::yield_now();
+        }
     }
 
     fn close(&self) {
@@ -92,6 +105,7 @@ impl Server {
     pub fn stop(self, world: &World) {
         self.shared.close();
         let _ = self.accepting.join();
+        self.shared.wait_until_refused();
         for stream in self.shared.connections().open.values() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
