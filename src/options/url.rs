@@ -47,6 +47,12 @@ impl ServerUrl {
             return Err("a base URL has no ? and no #");
         }
         let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        // A password with a slash in it, or a scheme written twice: it would be shown.
+        if prefix.contains('@') {
+            return Err(
+                "an @ stands behind its host (in a password a / is %2F, in a path an @ is %40)",
+            );
+        }
         let (credentials, address) = match authority.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority),
@@ -217,6 +223,8 @@ mod tests {
 
     #[test]
     fn refusals() {
+        const BEHIND: &str =
+            "an @ stands behind its host (in a password a / is %2F, in a path an @ is %40)";
         let cases = [
             ("", "it has no host"),
             ("http://", "it has no host"),
@@ -224,10 +232,12 @@ mod tests {
             ("http://ho st", "it has a space or a character that a URL writes with %"),
             ("http://höst", "it has a space or a character that a URL writes with %"),
             ("http://host/?x", "a base URL has no ? and no #"),
+            ("http://http://user:password@host", BEHIND),
+            ("http://user:80/word@host", BEHIND),
+            ("http://user:pass/word@host", BEHIND),
             ("http://host:0", "its port is not a number from 1 to 65535"),
             ("http://host:+80", "its port is not a number from 1 to 65535"),
             ("http://host:65536", "its port is not a number from 1 to 65535"),
-            ("http://user:pass/word@host", "its port is not a number from 1 to 65535"),
             ("http://a%zz@host", "a % of its user or password is not followed by two hex digits"),
             ("http://a%4", "its host has a character that no host has"),
             ("::1", "it has no host"),
