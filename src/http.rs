@@ -311,8 +311,20 @@ pub(crate) fn fault_of_io(error: &io::Error) -> (Fault, String) {
         | ErrorKind::UnexpectedEof => (Fault::Reset, "the connection broke off".to_owned()),
         _ => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
             Some(ureq::Error::Timeout(_)) => (Fault::Timeout, "no answer in time".to_owned()),
-            _ => (Fault::Reset, error.to_string()),
+            _ => (Fault::Reset, with_help(error.to_string())),
         },
+    }
+}
+
+/// Of a certificate that is refused, what can be done: the system's own authorities are not asked.
+fn with_help(error: String) -> String {
+    if error.starts_with("invalid peer certificate") {
+        format!(
+            "{error}; only those of public authorities are taken: without one, go through a \
+             tunnel (ssh -L 8188:127.0.0.1:8188 HOST) to an http:// URL"
+        )
+    } else {
+        error
     }
 }
 
@@ -327,5 +339,18 @@ fn bounded<Kind>(request: RequestBuilder<Kind>, bound: Bound) -> RequestBuilder<
             let config = config.timeout_global(Some(whole)).timeout_per_write(Some(silence));
             config.timeout_recv_response(Some(silence)).timeout_recv_body(Some(silence)).build()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_refused_says_what_to_do() {
+        let refused = "invalid peer certificate: UnknownIssuer";
+        let (fault, detail) = fault_of_io(&io::Error::new(ErrorKind::InvalidData, refused));
+        assert_eq!(fault, Fault::Reset);
+        assert!(detail.starts_with(refused) && detail.contains("ssh -L"), "{detail}");
     }
 }
