@@ -75,6 +75,16 @@ fn where_the_server_is_gone_the_prompt_stays_for_the_run_after() {
 }
 
 #[test]
+fn what_a_killed_run_left_among_the_workflows_is_none_of_them() {
+    let (server, folder) = (StandIn::start(), long_and_short());
+    let words = |id| ["--workflow", ".", "--scene-filter", id];
+    let running = folder.start_on(&server.url(), &words("long"));
+    assert!(server.wait_until_running(SOON));
+    running.kill();
+    folder.run_on(&server.url(), &words("short")).exits(0).says("long: cancelled and seen gone\n");
+}
+
+#[test]
 fn only_the_killed_run_s_own_prompt_is_cancelled() {
     let (server, folder) = (StandIn::start(), long_and_short());
     let other = Folder::new();

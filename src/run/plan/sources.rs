@@ -48,7 +48,9 @@ pub(super) fn workflow_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> 
         }
         let names = names_in(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let before = files.len();
-        let found = names.into_iter().map(|name| path.join(name));
+        // Not what begins with a dot: a run's own state may lie there.
+        let shown = names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
+        let found = shown.map(|name| path.join(name));
         files.extend(found.filter(|path| {
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
         }));
