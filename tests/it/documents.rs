@@ -14,7 +14,10 @@ fn page(name: &str) -> String {
 
 /// Options of other programs that the pages name.
 const OTHERS: [(&str, &str); 9] = [
-    ("cargo", "--release --example --features --test --lib --locked --path --prefix --ignored"),
+    (
+        "cargo",
+        "--release --example --features --test --lib --locked --path --prefix --ignored --target --bench",
+    ),
     ("a command under monitor", "--steps"),
     ("the story generator", "--output --useMockLLM"),
     ("ComfyUI", "--port --output-directory"),
