@@ -101,7 +101,7 @@ fn sigterm_and_sighup_are_interrupts_too() {
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn another_client_s_prompt_survives_our_ctrl_c() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("other.json", &graphs::video("other", 1.5, 10, 3));
+    folder.workflow("other.json", &graphs::video("other", 600.0, 10, 3));
     folder.workflow("ours.json", &graphs::video("ours", 60.0, 10, 4));
     // Of another project: within one the second would wait for the first.
     let elsewhere = Folder::new();
@@ -112,6 +112,7 @@ fn another_client_s_prompt_survives_our_ctrl_c() {
     assert!(server.wait_until(LONG, |state| state.pending.len() == 1));
     ctrl_c(&ours);
     ours.wait().exits(130);
+    server.finish_running();
     other.wait().exits(0);
 }
 
