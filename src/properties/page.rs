@@ -1,4 +1,5 @@
-//! A page taken apart: whatever stands in it that came from outside is text and nothing else.
+//! A page and a JUnit report taken apart: whatever stands in them that came from outside is text and
+//! nothing else.
 
 use super::are_lines;
 
@@ -51,6 +52,18 @@ const TAGS: [&str; 46] = [
     "ul",
     "video",
 ];
+/// The elements of a JUnit report.
+const JUNIT: [&str; 9] = [
+    "error",
+    "failure",
+    "properties",
+    "property",
+    "skipped",
+    "system-out",
+    "testcase",
+    "testsuite",
+    "testsuites",
+];
 /// Those that have no end.
 const VOID: [&str; 2] = ["img", "meta"];
 const ENTITIES: [&str; 5] = ["&amp;", "&lt;", "&gt;", "&quot;", "&#39;"];
@@ -63,13 +76,25 @@ pub(crate) fn is_well_formed(page: &str) {
     let rest = page.strip_prefix("<!doctype html>\n").expect("a page");
     let (before, rest) = rest.split_once("<style>").expect("a style");
     let (_, rest) = rest.split_once("</style>").expect("the end of the style");
+    are_elements(&[before, rest], &TAGS);
+}
+
+/// The same of a JUnit report.
+#[track_caller]
+pub(crate) fn is_junit(report: &str) {
+    are_lines(report.split('\n'));
+    let rest = report.strip_prefix(r#"<?xml version="1.0" encoding="UTF-8"?>"#).expect("XML");
+    are_elements(&[rest], &JUNIT);
+}
+
+fn are_elements(parts: &[&str], tags: &[&str]) {
     let mut open = Vec::new();
-    for part in [before, rest] {
-        let mut rest = part;
+    for part in parts {
+        let mut rest = *part;
         while let Some((text, tag)) = rest.split_once('<') {
             is_text(text);
             let (tag, after) = tag.split_once('>').unwrap_or_else(|| panic!("{tag:?} has no end"));
-            element(tag, &mut open);
+            element(tag, tags, &mut open);
             rest = after;
         }
         is_text(rest);
@@ -84,14 +109,14 @@ fn is_text(text: &str) {
     }
 }
 
-fn element<'a>(tag: &'a str, open: &mut Vec<&'a str>) {
+fn element<'a>(tag: &'a str, tags: &[&str], open: &mut Vec<&'a str>) {
     if let Some(name) = tag.strip_prefix('/') {
         assert_eq!(open.pop(), Some(name), "closed in the wrong place");
         return;
     }
     let (tag, closed) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
     let (name, mut rest) = tag.split_at(tag.find(' ').unwrap_or(tag.len()));
-    assert!(TAGS.contains(&name), "<{name}>");
+    assert!(tags.contains(&name), "<{name}>");
     if !closed && !VOID.contains(&name) {
         open.push(name);
     }

@@ -1,12 +1,16 @@
 //! The record of a run, in each of the forms in which it is told.
 
+use std::path::Path;
+
 use time::{Duration, OffsetDateTime};
 
 use super::{are_lines, page};
 use crate::report::html::Page;
+use crate::report::junit::excerpt::Excerpts;
+use crate::report::machines::Told;
 use crate::report::record::{Aftermath, Attempt, Outcome, RunRecord, Server, Settings};
 use crate::report::script::scene::{ScriptScene, Telling};
-use crate::report::{closing, metadata};
+use crate::report::{closing, junit, markdown, metadata, prometheus};
 use crate::vram::curve::Curve;
 use crate::vram::log::{Line, Reader};
 use crate::vram::statistics::Statistics;
@@ -47,8 +51,8 @@ pub(super) fn attempt() -> Attempt {
     }
 }
 
-/// Every line of it is one, the log and the metadata read back as they were, and the page is
-/// well-formed.
+/// Every line of it is one, the log and the metadata read back as they were, the page and the JUnit
+/// report are well-formed, and every line of the metrics is a comment or one of ours.
 pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let log: String = lines.iter().map(|line| line.format(false) + "\n").collect();
     let mut curve = Curve::default();
@@ -85,4 +89,20 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
         folder: "",
     };
     page::is_well_formed(&page.html());
+    let told = Told {
+        record: Some(run),
+        title: "",
+        note: None,
+        vram: &vram,
+        gates: &run.gates,
+        baselines: &[],
+        summary: Path::new(""),
+    };
+    let summary = closing::block(run, &vram).join("\n");
+    page::is_junit(&junit::document(&told, &Excerpts::of_lines(summary.as_bytes())).unwrap());
+    are_lines(markdown::document(&told).split('\n'));
+    let metrics = prometheus::metrics(&told, &run.id);
+    are_lines(metrics.split('\n'));
+    let ours = |line: &str| line.starts_with("# ") || line.starts_with("comfyui_e2e_");
+    assert!(metrics.lines().all(ours), "{metrics}");
 }

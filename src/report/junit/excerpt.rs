@@ -35,7 +35,7 @@ impl Excerpts {
         File::open(path).map(|file| Excerpts::of_lines(BufReader::new(file))).unwrap_or_default()
     }
 
-    pub(super) fn of_lines(mut summary: impl BufRead) -> Self {
+    pub(crate) fn of_lines(mut summary: impl BufRead) -> Self {
         let mut excerpts = Excerpts::default();
         let mut bytes = Vec::new();
         loop {
