@@ -7,29 +7,41 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Writes a file by way of a temporary one in the same folder: sync, then rename, so that
-/// readers see the old text or the new one. `pause` is how the caller waits.
+/// readers see the old text or the new one. A link stays one. `pause` is how the caller waits.
 ///
 /// # Errors
-/// What the system said, without the path.
+/// What the system said, without the path; something that is no file is there.
 pub fn write_whole(path: &Path, bytes: &[u8], pause: impl FnMut(Duration)) -> io::Result<()> {
-    let part = part_of(path);
+    let path = replaceable(path)?;
+    let part = part_of(&path);
     let written = File::create(&part).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written.and_then(|()| rename(&part, path, pause)).inspect_err(|_| drop(fs::remove_file(&part)))
+    written.and_then(|()| rename(&part, &path, pause)).inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
 /// Whether a file can be written whole, before hours are spent on what is to stand in it.
 ///
 /// # Errors
-/// What the system said, without the path.
+/// As of [`write_whole`].
 pub fn try_whole(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let part = part_of(path);
+    let part = part_of(&replaceable(path)?);
     File::create(&part).and_then(|_| fs::remove_file(&part))
+}
+
+/// The file that a rename is to replace. Root could rename over `/dev/null` and `/dev/stdout` too,
+/// and the whole system would miss them.
+fn replaceable(path: &Path) -> io::Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(there) if !there.is_file() => {
+            Err(io::Error::other("a pipe or a device, and it would be replaced: name a file"))
+        }
+        Ok(_) if path.is_symlink() => fs::canonicalize(path),
+        // What keeps it from being there is told by the attempt to write it.
+        _ => Ok(path.to_owned()),
+    }
 }
 
 /// The name under which a file is written before it has its own.
@@ -125,6 +137,34 @@ mod tests {
             assert_eq!((pauses, fs::read(&to).unwrap()), (25, b"new".to_vec()));
             drop(reader);
         }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_replaced_and_a_link_stays_one() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+
+        let folder = std::env::temp_dir().join(format!("replaced-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name);
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        symlink("socket", path("stdout")).unwrap();
+        fs::write(path("file"), "old").unwrap();
+        symlink("file", path("link")).unwrap();
+        for name in ["socket", "stdout"] {
+            for tried in [try_whole(&path(name)), write_whole(&path(name), b"new", |_| {})] {
+                assert!(tried.unwrap_err().to_string().ends_with("name a file"), "{name}");
+            }
+        }
+        assert!(fs::symlink_metadata(path("socket")).unwrap().file_type().is_socket());
+        assert!(path("stdout").is_symlink());
+        try_whole(&path("link")).unwrap();
+        write_whole(&path("link"), b"new", |_| {}).unwrap();
+        assert_eq!(
+            (path("link").is_symlink(), fs::read(path("file")).unwrap()),
+            (true, b"new".to_vec())
+        );
         fs::remove_dir_all(&folder).unwrap();
     }
 
