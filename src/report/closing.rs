@@ -208,12 +208,13 @@ fn took(run: &RunRecord, vram: &Statistics) -> Option<String> {
     let gb = |gb: u64| gb * 1024;
     let smaller = CARDS.into_iter().rev().find(|card| gb(*card) < mb);
     let larger = CARDS.into_iter().find(|card| gb(*card) > mb);
-    let between = match (smaller, larger) {
+    let a = |gb: u64| format!("{} {gb} GB", if matches!(gb, 8 | 11 | 80) { "an" } else { "a" });
+    let between = match (smaller.map(a), larger.map(a)) {
         (Some(smaller), Some(larger)) => {
-            format!(": more than a {smaller} GB card has, less than a {larger} GB one")
+            format!(": more than {smaller} card has, less than {larger} one")
         }
-        (None, Some(larger)) => format!(": less than a {larger} GB card has"),
-        (Some(smaller), None) => format!(": more than a {smaller} GB card has"),
+        (None, Some(larger)) => format!(": less than {larger} card has"),
+        (Some(smaller), None) => format!(": more than {smaller} card has"),
         (None, None) => String::new(),
     };
     Some(format!("The run itself took {mb} MB{between}"))

@@ -145,6 +145,13 @@ fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
     let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
     let lines = closing::block(&night(), &vram).join("\n");
     assert!(lines.contains("took 16384 MB: more than a 12 GB card has, less than a 20"), "{lines}");
+    let log = log.replace("16384", "9000");
+    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let lines = closing::block(&night(), &vram).join("\n");
+    assert!(
+        lines.contains("9000 MB: more than an 8 GB card has, less than a 10 GB one"),
+        "{lines}"
+    );
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub fn command(
     words.unless("-WaitForComfyUI", if absent { wait.max(120) } else { wait }, 0);
     words.unless("-ComfyUIUrl", options.server.url.base(), "http://127.0.0.1:8188");
     words.path("-HeaderFile", options.server.header_file.as_deref());
+    // What leaves the card before the scenes, and what stays on it.
+    words.unless("-LMStudioEndpoint", options.llm.lm_studio.base(), "http://127.0.0.1:1234");
+    words.switch("-SkipLMStudioUnload", options.llm.skip_unload);
     words.path("-ProjectRoot", options.root_given.then_some(&options.project_root));
     let elsewhere = options.logs_dir != options.project_root.join("logs");
     words.path("-LogsDir", elsewhere.then_some(&options.logs_dir));

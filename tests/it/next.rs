@@ -37,6 +37,9 @@ fn what_would_help_is_in_it() {
     let longest = next(&server, graphs::out_of_memory(), &["-MaxWaitSeconds", "604800"]);
     assert_eq!(longest, "-MaxWaitSeconds 604800 -Fresh");
     assert_eq!(next(&server, graphs::failing("broken"), &[]), "");
+    let studio = ["-SkipLMStudioUnload", "-LMStudioEndpoint", "http://me:secret@127.0.0.1:9"];
+    let kept = next(&server, graphs::failing("kept"), &studio);
+    assert_eq!(kept, "-LMStudioEndpoint http://127.0.0.1:9 -SkipLMStudioUnload");
     let rejected = next(&server, graphs::invalid(), &["-WaitForComfyUI", "7", "-Fast:$true"]);
     assert_eq!(rejected, "-FastIteration -WaitForComfyUI 7");
     server.fail_next("GET /view", usize::MAX, Fault::Status(500, "busy"));
