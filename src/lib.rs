@@ -32,7 +32,6 @@ pub mod text;
 pub mod vram;
 
 use std::ffi::OsString;
-use std::io::Write;
 
 use exit::{Code, Exit};
 use options::{Command, World};
@@ -46,8 +45,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Code {
     };
     match options::parse(arguments, &world) {
         Ok(Command::Print(text)) => {
-            let _ = writeln!(std::io::stdout(), "{text}");
-            Exit::Success.into()
+            if text::print(&(text + "\n")) { Exit::Success } else { Exit::Failed }.into()
         }
         Ok(Command::Run(options)) => run::run(&options).into(),
         Ok(Command::Summary(options)) => summary::summary(&options).into(),

@@ -1,6 +1,5 @@
 //! The `summary` verb: the same blocks again, from a log, a run folder or the newest run.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use crate::report::machines::{self, Told};
 use crate::report::past::{Past, newest};
 use crate::report::{closing, devices, gates, sparkline};
 use crate::terminal::{Stream, Terminal};
-use crate::text::complain;
+use crate::text::{complain, json_text, print};
 use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
 
@@ -29,8 +28,11 @@ pub fn summary(options: &SummaryOptions) -> Exit {
     let room = if options.json { None } else { terminal.room() };
     match blocks(options, room) {
         Ok((text, exit)) => {
-            let _ = std::io::stdout().lock().write_all(terminal.paint(&text).as_bytes());
-            exit
+            if print(&terminal.paint(&text)) {
+                exit
+            } else {
+                Exit::Failed
+            }
         }
         Err(why) => {
             complain(&why);
@@ -64,11 +66,11 @@ fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit
     if options.json {
         let documents: Vec<Value> =
             judged.iter().map(|(past, verdicts)| json(past, verdicts)).collect();
-        let document = match documents.as_slice() {
-            [one] => one.clone(),
-            many => json!(many),
+        let text = match documents.as_slice() {
+            [one] => json_text(one),
+            many => json_text(&json!(many)),
         };
-        return Ok((format!("{document:#}\n"), exit));
+        return Ok((text, exit));
     }
     if let [(past, verdicts)] = judged.as_slice() {
         return Ok((text(past, verdicts, room), exit));

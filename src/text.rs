@@ -1,6 +1,8 @@
 //! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
+
+use serde_json::Value;
 
 /// One line without control characters: what a server, a story or a workflow says, before it
 /// reaches a terminal, a log or a page. Line breaks and tabs become one space each.
@@ -57,10 +59,30 @@ pub fn escaped(json: &str) -> String {
     text
 }
 
+/// A document as it is written and printed: indented, with [`escaped`]'s escapes, and a last line break.
+#[must_use]
+pub fn json_text(value: &Value) -> String {
+    escaped(&format!("{value:#}\n"))
+}
+
+/// What was asked for, on standard output. Returns whether it is all there; if not, that is said on
+/// standard error. A reader that went away (`| head`) had enough.
+#[must_use]
+pub fn print(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("standard output: {error}: not all of it is there"));
+            false
+        }
+        _ => true,
+    }
+}
+
 /// One line on standard error, with the program's name before it: what keeps it from having any
 /// other place to say it.
 pub fn complain(why: &str) {
-    let _ = writeln!(std::io::stderr(), "run-comfyui-e2e: {}", clean(why));
+    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", clean(why));
 }
 
 /// Characters that reorder or hide what stands around them, and the two that are none, which XML

@@ -18,7 +18,7 @@ use crate::report::past::Past;
 use crate::report::script::scene::Telling;
 use crate::report::{closing, devices, gates, metadata, script, sparkline};
 use crate::terminal::{Stream, Terminal};
-use crate::text::complain;
+use crate::text::{complain, json_text, print};
 use crate::vram::curve::Curve;
 use crate::vram::statistics::Statistics;
 
@@ -61,7 +61,8 @@ impl Run<'_> {
         let record = Some(&self.record);
         self.wait.journal.show(|room| sparkline::lines(&curve, &vram, record, room));
         if self.options.json {
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+            // It lies in the folder too, and the code is that of the run.
+            let _ = print(&text);
         }
         let exit = self.record.exit();
         if self.options.quiet && exit != Exit::Success {
@@ -144,7 +145,7 @@ impl Run<'_> {
         for (object, (scene, script)) in scenes.iter_mut().zip(both) {
             Telling { scene, script, settings, server }.add_to(object);
         }
-        let text = format!("{document:#}\n");
+        let text = json_text(&document);
         self.write("artifact-metadata.json", &text);
         text
     }

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::options::{RunOptions, Seed};
 use crate::report::script::slashes;
 use crate::terminal::{Stream, Terminal};
-use crate::text::{clean, escaped};
+use crate::text::{clean, json_text, print};
 
 /// Shows the scenes of the plan and what the server lacks of each. The code is a run's own for what
 /// would come of it: 0 if nothing is lacking, 1 if a scene would be rejected at least in part, 3
@@ -150,8 +150,8 @@ impl Dry<'_> {
             self.print(Stream::Err, &lines);
         }
         if self.options.json {
-            let document = format!("{:#}\n", self.document(checked, exit));
-            let _ = std::io::stdout().lock().write_all(escaped(&document).as_bytes());
+            // The code is the verdict's.
+            let _ = print(&json_text(&self.document(checked, exit)));
         }
     }
 

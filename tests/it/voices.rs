@@ -1,6 +1,6 @@
 //! Who hears what: help, standard output, standard error.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stand_in::{StandIn, graphs};
 use crate::support::Folder;
@@ -148,4 +148,50 @@ fn a_pipe_gets_whole_lines_only() {
     let control = |c: char| c.is_control() && c != '\n';
     assert!(!ran.stdout.contains(control), "{:?}", ran.stdout);
     assert_eq!(ran.stderr, "", "a live line in a pipe");
+}
+
+#[test]
+fn json_acts_on_no_terminal() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let prompt = "a fox \u{9b}31m \u{202e}xof";
+    let story = json!({"storyId": "s", "scenes": [{"id": "a", "prompt": prompt}]});
+    folder.write("story.json", story.to_string());
+    let mut template = graphs::images("a", 1, 1);
+    template["90"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    folder.workflow("template.json", &template);
+    let words = ["--json", "--story", "story.json", "--workflow", "template.json"];
+    let run = folder.run_on(&server.url(), &words).exits(0);
+    assert_eq!(run.stdout, folder.read("artifact-metadata.json"));
+    for ran in [run, folder.run(&["summary", "--json"]).exits(0)] {
+        let ran = ran.says("\\u009b31m").never_says("\u{9b}").never_says("\u{202e}");
+        let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
+        assert_eq!(document["Scenes"][0]["Prompt"], prompt);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_does_not_arrive_on_standard_output_is_told() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &graphs::images("a", 1, 1));
+    folder.write("old.log", "12:00:00,Used=1MB\n");
+    let url = server.url();
+    let run = ["--json", "--comfyui-url", &url, "flow.json"];
+    let dry = [&run[..], &["--dry-run"]].concat();
+    for (words, code) in [
+        (&["summary", "old.log"][..], 1),
+        (&["summary", "--json", "old.log"], 1),
+        (&["--help"], 1),
+        // What they found out is told by their code.
+        (&run, 0),
+        (&dry, 0),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let running = folder.start_with(words, |command| {
+            command.stdout(full);
+        });
+        let line = "run-comfyui-e2e: standard output: No space left on device (os error 28): ";
+        let ran = running.wait().exits(code);
+        assert!(ran.stderr.contains(line), "{ran}");
+    }
 }
