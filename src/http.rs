@@ -243,7 +243,8 @@ impl Http {
             _ => String::new(),
         };
         let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Before it is cut: of a secret a part would be left.
+        let text = self.without_secrets(text.split_whitespace().collect::<Vec<_>>().join(" "));
         let said = if text.is_empty() || text.starts_with('<') {
             String::new()
         } else {
@@ -345,6 +346,21 @@ fn bounded<Kind>(request: RequestBuilder<Kind>, bound: Bound) -> RequestBuilder<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_a_server_repeats_no_part_of_a_secret_is_left_at_the_cut() {
+        let headers =
+            vec![("Authorization".to_owned(), "Bearer t0k3n-of-mine-which-is-long".to_owned())];
+        let (base, credentials) = ("http://127.0.0.1:8188".to_owned(), "-Header");
+        let target = Target { base, headers, loopback: true, ipv4_only: false, credentials };
+        let http = Http::new(target, Duration::from_secs(1));
+        for length in 160..200 {
+            let body =
+                format!("{} Bearer t0k3n-of-mine-which-is-long is not known", "x".repeat(length));
+            let error = http.status("GET", "/queue", 403, body.as_bytes()).to_string();
+            assert!(!error.contains("t0k"), "{error}");
+        }
+    }
 
     #[test]
     fn a_certificate_that_is_refused_says_what_to_do() {

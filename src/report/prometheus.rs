@@ -4,9 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::gates;
 use time::OffsetDateTime;
 
+use super::gates;
 use super::machines::Told;
 use super::record::{Attempt, Outcome, RunRecord, SceneRecord};
 use crate::exit::Exit;

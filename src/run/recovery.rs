@@ -9,7 +9,6 @@ use super::Run;
 use super::cancel::{Cancelled, Canceller};
 use super::journal::{Journal, Output};
 use super::ledger::Left;
-
 use crate::clock::{Clock, day_and_time};
 use crate::comfyui::Client;
 use crate::vram::log::names;
