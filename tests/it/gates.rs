@@ -15,7 +15,7 @@ fn card() -> (StandIn, Folder) {
 
 /// Runs `flow` so that it takes that much; the colour makes it a new one.
 fn take(server: &StandIn, folder: &Folder, mb: u64, words: &[&str]) -> Ran {
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.5, mb, mb));
+    folder.workflow("flow.json", &graphs::video("video/flow", 1.0, mb, mb));
     let words = [words, &["-SampleIntervalSeconds", "0.05", "flow.json"]].concat();
     folder.run_on(&server.url(), &words)
 }

@@ -7,7 +7,7 @@ use crate::support::Folder;
 /// Writes a scene that leaves 10 MB more behind than the one before.
 fn leaking(folder: &Folder, name: &str, color: u64) {
     let mut graph = graphs::model(&format!("video/{name}"), 10, color);
-    graph["2"]["inputs"]["seconds"] = 0.4.into();
+    graph["2"]["inputs"]["seconds"] = 1.into();
     folder.workflow(&format!("{name}.json"), &graph);
 }
 
