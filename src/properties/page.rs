@@ -1,4 +1,4 @@
-//! A page and a JUnit report taken apart: whatever stands in them that came from outside is text and
+//! A page and a `JUnit` report taken apart: whatever stands in them that came from outside is text and
 //! nothing else.
 
 use super::are_lines;
@@ -52,7 +52,7 @@ const TAGS: [&str; 46] = [
     "ul",
     "video",
 ];
-/// The elements of a JUnit report.
+/// The elements of a `JUnit` report.
 const JUNIT: [&str; 9] = [
     "error",
     "failure",
@@ -79,7 +79,7 @@ pub(crate) fn is_well_formed(page: &str) {
     are_elements(&[before, rest], &TAGS);
 }
 
-/// The same of a JUnit report.
+/// The same of a `JUnit` report.
 #[track_caller]
 pub(crate) fn is_junit(report: &str) {
     are_lines(report.split('\n'));

@@ -51,7 +51,7 @@ pub(super) fn attempt() -> Attempt {
     }
 }
 
-/// Every line of it is one, the log and the metadata read back as they were, the page and the JUnit
+/// Every line of it is one, the log and the metadata read back as they were, the page and the `JUnit`
 /// report are well-formed, and every line of the metrics is a comment or one of ours.
 pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let log: String = lines.iter().map(|line| line.format(false) + "\n").collect();
