@@ -117,7 +117,7 @@ impl Recorder {
         self.latest
     }
 
-    /// Why the latest tick has no reading, if it has none.
+    /// Why the latest tick that was not late has no reading, if it has none.
     #[must_use]
     pub fn missed(&self) -> Option<Miss> {
         self.missed
@@ -153,7 +153,10 @@ impl Recorder {
         if tick.missed == Some(Miss::Refused) {
             self.refused = Some((tick.moment, tick.at));
         }
-        self.missed = tick.result.err();
+        // A late tick says nothing of its own: the request before it was still out.
+        if tick.result.err() != Some(Miss::Late) {
+            self.missed = tick.result.err();
+        }
         let since = self.running.as_ref().filter(|(_, since)| tick.moment >= *since);
         let scene = since.map(|(scene, _)| scene.as_str());
         if let Some(tally) = &mut self.tally {
@@ -219,6 +222,22 @@ mod tests {
         assert_eq!(scenes, [false, true, true, false], "{log}");
         std::fs::remove_file(&path).unwrap();
     }
+
+    #[test]
+    fn a_late_tick_says_nothing_of_its_own() {
+        let mut recorder = Recorder::default();
+        let mut told = |result| {
+            let at = datetime!(2026-11-24 12:00:05 UTC);
+            let moment = Instant::now();
+            let tick = Tick { at, moment, took_ms: None, result, missed: result.err() };
+            recorder.record(&Sampled::Tick(tick));
+            recorder.missed()
+        };
+        let reading = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
+        let ticks = [Err(Miss::Status), Err(Miss::Late), reading, Err(Miss::Late)];
+        assert_eq!(ticks.map(&mut told), [Some(Miss::Status), Some(Miss::Status), None, None]);
+    }
+
     #[test]
     fn a_server_that_refused_is_known_though_another_gave_the_reading() {
         let path = std::env::temp_dir().join(format!("recorder-refused-{}", std::process::id()));

@@ -29,7 +29,7 @@ impl Bench {
 
     /// A scene that takes that much memory; the colour makes it a new one.
     pub fn flow(&self, name: &str, mb: u64, color: u64) {
-        let graph = graphs::video(&format!("video/{name}"), 0.4, mb, color);
+        let graph = graphs::video(&format!("video/{name}"), 1.0, mb, color);
         self.folder.workflow(&format!("{name}.json"), &graph);
     }
 
@@ -133,7 +133,7 @@ fn what_failed_is_red_and_says_why() {
     bench.flow("flow", 100, 1);
     // The third one comes from the cache.
     bench.folder.workflow("bad.json", &graphs::failing("<b>it</b> | \"broke\" `here` & \u{1b}[1m"));
-    bench.folder.workflow("again.json", &graphs::video("video/flow", 0.4, 100, 1));
+    bench.folder.workflow("again.json", &graphs::video("video/flow", 1.0, 100, 1));
     bench.run(&["flow.json", "bad.json", "again.json", "-MaxPeakMB", "1"]).exits(1);
     let junit = bench.read("run.xml");
     assert_eq!(counts(&junit), [4, 2, 0, 0]);
@@ -402,7 +402,7 @@ fn the_page_and_the_metrics_have_the_same_names() {
     assert_eq!(told, written);
     // On a CPU it is system RAM, and there is no other name.
     let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 100, 1));
+    folder.workflow("flow.json", &graphs::video("video/flow", 1.0, 100, 1));
     folder.run_on(&server.url(), &["--prom-file", "nightly.prom", "flow.json"]).exits(0);
     let metrics = fs::read_to_string(folder.path().join("nightly.prom")).unwrap();
     for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE comfyui_e2e_")) {

@@ -158,6 +158,8 @@ fn serve(world: &World, shared: &Shared, id: u64, stream: &TcpStream) -> io::Res
         let held = Held { world, shared, id, epoch };
         let answer = || routes::answer(world, &request);
         if !faults::answer(stream, fault, &held, answer)? || closes {
+            // Said, not left to the last handle's end: under Wine another may be about ([`twins`]).
+            let _ = stream.shutdown(std::net::Shutdown::Write);
             return Ok(());
         }
     }
