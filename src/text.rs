@@ -17,6 +17,15 @@ pub fn clean(text: &str) -> String {
         .to_owned()
 }
 
+/// A text of at most so many characters, and `…` for what is left out behind them.
+#[must_use]
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A word that may be a URL, or an address with credentials before it, with `***` in their place. In
 /// doubt more is hidden than had to be.
 #[must_use]
@@ -175,6 +184,13 @@ mod tests {
             assert_eq!(without_credentials(text), wanted);
         }
         assert_eq!(url_without_credentials("http://u:p w@host"), "http://***@host");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_says_so() {
+        for (text, wanted) in [("", ""), ("été", "été"), ("étés", "été…")] {
+            assert_eq!(shortened(text, 3), wanted);
+        }
     }
 
     #[test]

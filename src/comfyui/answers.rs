@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Ids;
 use super::json::{in_order, nodes, text};
 use crate::nearest::nearest;
-use crate::text::clean;
+use crate::text::{clean, shortened};
 use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
 
 /// `GET /system_stats`.
@@ -228,7 +228,7 @@ fn node_errors(value: &Value) -> Vec<String> {
         let errors = node["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut errors: Vec<_> = errors.iter().map(node_error).collect();
         errors.sort_unstable(); // the server's order within a node is not stable
-        clean(&format!("node {id} {class} {}", errors.join(", ")))
+        told(&format!("node {id} {class} {}", errors.join(", ")))
     };
     nodes(value).into_iter().map(of_node).collect()
 }
@@ -261,7 +261,7 @@ fn refusal(value: &Value) -> Option<String> {
     let message = error.as_str().map(str::to_owned).or_else(|| text(error, "message"))?;
     let details =
         text(error, "details").filter(|details| !details.is_empty() && *details != message);
-    Some(clean(&details.map_or(message.clone(), |details| format!("{message} ({details})"))))
+    Some(told(&details.map_or(message.clone(), |details| format!("{message} ({details})"))))
 }
 
 /// Of several entries of `/history` the id of the one that a POST with these ids made.
@@ -395,7 +395,14 @@ fn failure(error: &Value) -> End {
         || lower.contains("can't allocate memory");
     let raised = if message.is_empty() { kind } else { format!("{kind}: {message}") };
     let why = format!("node {} {}: {raised}", field("node_id"), field("node_type"));
-    End::Failed { why: clean(&why), out_of_memory }
+    End::Failed { why: told(&why), out_of_memory }
+}
+
+/// What the server says, as a line has room for it. Of weights that do not fit a model `PyTorch`
+/// lists every one, which can be megabytes; the history file has them all.
+fn told(text: &str) -> String {
+    const LONGEST: usize = 1000;
+    shortened(&clean(text), LONGEST)
 }
 
 /// Any object with a string `filename` is a file, whatever list it stands in: core `SaveVideo`

@@ -247,9 +247,5 @@ fn outcome_of(scene: &SceneRecord, run: &RunRecord) -> String {
 }
 
 fn shortened(why: &str) -> String {
-    let mut short: String = why.chars().take(REASON).collect();
-    if short.len() < why.len() {
-        short.push('…');
-    }
-    text(&short)
+    text(&crate::text::shortened(why, REASON))
 }

@@ -134,6 +134,18 @@ fn a_failed_scene_is_tried_once_more() {
 }
 
 #[test]
+fn a_reason_of_any_length_is_told_in_a_line_and_kept_in_the_history() {
+    let server = StandIn::start();
+    let reason = format!("Error(s) in loading state_dict: {}end", "size mismatch, ".repeat(10_000));
+    let (folder, ran) = run(&server, &[("f", graphs::failing(&reason))], &[]);
+    let ran = ran.exits(1).says("Error(s) in loading state_dict: size mismatch, size");
+    for text in [&ran.stdout, &folder.read("run-summary.txt"), &folder.read("report.html")] {
+        assert!(text.lines().all(|line| line.len() < 4000), "{ran}");
+    }
+    assert!(folder.read("history/f.json").contains(&reason));
+}
+
+#[test]
 fn a_retry_budget_of_0_means_one_attempt() {
     let server = StandIn::start();
     let options = ["-SceneRetryBudget", "0"];
