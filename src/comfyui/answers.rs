@@ -215,10 +215,20 @@ impl Submission {
                 Some(Submission::Accepted { id: id.to_owned(), broken })
             }
             400 if broken.is_empty() => refusal(value).map(Submission::Rejected),
-            400 => Some(Submission::Rejected(broken.join("; "))),
+            400 => Some(Submission::Rejected(listed(broken))),
             _ => None,
         }
     }
+}
+
+/// As many of the nodes as a line has room for.
+fn listed(mut broken: Vec<String>) -> String {
+    const SHOWN: usize = 20;
+    if let Some(more) = broken.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        broken.truncate(SHOWN);
+        broken.push(format!("and {more} more node{}", if more == 1 { "" } else { "s" }));
+    }
+    broken.join("; ")
 }
 
 /// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.

@@ -253,6 +253,26 @@ fn node_errors_name_node_input_and_the_nearest_choice() {
 }
 
 #[test]
+fn of_very_many_refused_nodes_the_first_are_named() {
+    let error = json!({"type": "required_input_missing", "message": "Required input is missing", "details": "model"});
+    let refused = |count: usize| {
+        let nodes =
+            (1..=count).map(|id| (id.to_string(), json!({"class_type": "X", "errors": [error]})));
+        let value = json!({"node_errors": nodes.collect::<serde_json::Map<_, _>>()});
+        match Submission::read(400, &value) {
+            Some(Submission::Rejected(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused(20).ends_with("; node 20 X model: Required input is missing"));
+    let many = refused(300);
+    assert!(
+        many.ends_with("; node 20 X model: Required input is missing; and 280 more nodes"),
+        "{many}"
+    );
+}
+
+#[test]
 fn a_refusal_without_nodes_says_what_the_server_said() {
     let error = json!({"error": {"type": "invalid_prompt",
         "message": "Cannot execute because node NoSuchNode does not exist.", "details": "Node ID '#1'"}});
