@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::vram::reading::{MB, to_mb};
 
 fn entry(status: &str, messages: &Value, outputs: &Value, wanted: &Value) -> Entry {
     Entry::read(&json!({
@@ -229,59 +230,6 @@ fn interrupted_is_not_failed_and_an_unknown_status_is_no_success() {
     let end = entry("odd", &json!([]), &json!({}), &json!(["3"])).end;
     assert!(matches!(end, End::Failed { .. }), "{end:?}");
     assert!(Entry::read(&json!({"outputs": {}})).is_none());
-}
-
-#[test]
-fn node_errors_name_node_input_and_the_nearest_choice() {
-    let errors = json!({
-        "10": {"class_type": "SaveVideo", "errors": [
-            {"type": "required_input_missing", "message": "Required input is missing", "details": "video"}]},
-        "4": {"class_type": "CheckpointLoaderSimple", "errors": [
-            {"type": "value_not_in_list", "message": "Value not in list",
-             "details": "ckpt_name: 'x.safetensors' not in ['sd15.safetensors', 'xl.safetensors']",
-             "extra_info": {"input_name": "ckpt_name", "received_value": "x.safetensors",
-                "input_config": [["sd15.safetensors", "xl.safetensors"], {}]}}]},
-    });
-    assert_eq!(
-        node_errors(&errors),
-        [
-            "node 4 CheckpointLoaderSimple ckpt_name: 'x.safetensors' is not in the server's list (nearest: 'xl.safetensors')",
-            "node 10 SaveVideo video: Required input is missing",
-        ]
-    );
-    assert!(node_errors(&json!({})).is_empty());
-}
-
-#[test]
-fn of_very_many_refused_nodes_the_first_are_named() {
-    let error = json!({"type": "required_input_missing", "message": "Required input is missing", "details": "model"});
-    let refused = |count: usize| {
-        let nodes =
-            (1..=count).map(|id| (id.to_string(), json!({"class_type": "X", "errors": [error]})));
-        let value = json!({"node_errors": nodes.collect::<serde_json::Map<_, _>>()});
-        match Submission::read(400, &value) {
-            Some(Submission::Rejected(why)) => why,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert!(refused(20).ends_with("; node 20 X model: Required input is missing"));
-    let many = refused(300);
-    assert!(
-        many.ends_with("; node 20 X model: Required input is missing; and 280 more nodes"),
-        "{many}"
-    );
-}
-
-#[test]
-fn a_refusal_without_nodes_says_what_the_server_said() {
-    let error = json!({"error": {"type": "invalid_prompt",
-        "message": "Cannot execute because node NoSuchNode does not exist.", "details": "Node ID '#1'"}});
-    assert_eq!(
-        refusal(&error).unwrap(),
-        "Cannot execute because node NoSuchNode does not exist. (Node ID '#1')"
-    );
-    assert_eq!(refusal(&json!({"error": "no prompt"})).unwrap(), "no prompt");
-    assert_eq!(refusal(&json!({})), None);
 }
 
 #[test]
