@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::http::{Bound, CallError, Fault, Http, Target};
 use crate::options::ServerUrl;
-use crate::text::clean;
+use crate::text::{clean, shortened};
 
 pub use health::{HealthCheck, Status, check};
 pub use unload::{Unload, unload};
@@ -75,7 +75,7 @@ fn models(body: &[u8]) -> Result<Vec<Value>, String> {
 fn said(value: &Value) -> Option<String> {
     let error = value.get("error").filter(|error| !error.is_null())?;
     let text = error.as_str().or(error["message"].as_str()).unwrap_or("an error without words");
-    Some(clean(text).chars().take(LONGEST).collect())
+    Some(shortened(&clean(text), LONGEST))
 }
 
 #[cfg(test)]

@@ -97,6 +97,8 @@ pub(super) fn full() -> String {
         let option = Spelling::Gnu.write(row.name);
         lines.extend(row.env.iter().map(|variable| format!("  {variable:<38}{option}")));
     }
+    // No option has it, as in the script.
+    lines.push(format!("  {:<38}what a generated story is about", "CUSTOM_STORY_IDEA"));
     lines.push("\nExit codes:".to_owned());
     lines.extend(Exit::ALL.map(|exit| format!("  {:<5}{}", exit.code(), exit.sentence())));
     lines.push("\nExamples:".to_owned());

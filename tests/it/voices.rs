@@ -57,6 +57,7 @@ fn the_full_help_has_every_option_and_every_exit_code() {
     for option in OPTIONS {
         assert!(ran.stdout.contains(&format!("  --{option}")), "--{option} is missing\n{ran}");
     }
+    let ran = ran.says("\n  CUSTOM_STORY_IDEA ");
     let codes = ran.stdout.split_once("\nExit codes:").expect("a list of exit codes").1;
     for code in [0, 1, 2, 3, 4, 5, 6, 130] {
         assert!(codes.contains(&format!("\n  {code:<5}")), "{code} is missing\n{codes}");
