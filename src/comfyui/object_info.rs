@@ -67,6 +67,12 @@ impl Classes {
         self.known.values().any(|known| matches!(known, Known::Missing))
     }
 
+    /// Whether the server did not describe a class that was asked for.
+    #[must_use]
+    pub fn are_untold(&self) -> bool {
+        self.known.values().any(|known| matches!(known, Known::Untold(_)))
+    }
+
     /// Asks for the names of all classes, to name the nearest of one that is missing:
     /// `GET /object_info`, some megabytes on a server with many nodes.
     ///

@@ -32,7 +32,7 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Exit {
             Err(why) => return refuse(&format!("{}: {why}", template.name), Exit::Usage),
         },
     };
-    let mut dry = Dry { options, scenes, template_only, server: None };
+    let mut dry = Dry { options, scenes, template_only, server: None, has_untold: false };
     dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
         scene.workflow.mark_keyframe();
     });
@@ -50,6 +50,8 @@ struct Dry<'a> {
     template_only: bool,
     /// The server's first answer.
     server: Option<Stats>,
+    /// The server did not say what some class of node takes.
+    has_untold: bool,
 }
 
 /// What each scene lacks, in their order.
@@ -138,6 +140,7 @@ impl Dry<'_> {
             let _ = classes.ask_names(&client);
         }
         wait.check()?;
+        self.has_untold = classes.are_untold();
         Ok(self.scenes.iter().map(|scene| scene.workflow.lacking(&classes)).collect())
     }
 
@@ -172,9 +175,10 @@ impl Dry<'_> {
             }
         };
         let bad = lacking.iter().filter(|lines| !lines.is_empty()).count();
+        let or = if self.has_untold { " or could not be checked" } else { "" };
         let mut lines = vec![match bad {
             0 => format!("OK: the server lacks nothing of {all}, exit 0"),
-            bad => format!("FAILED: {bad} of {all} would be rejected, {ended}"),
+            bad => format!("FAILED: {bad} of {all} would be rejected{or}, {ended}"),
         }];
         for (scene, lacking) in self.scenes.iter().zip(lacking) {
             let id = &scene.id;

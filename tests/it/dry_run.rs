@@ -93,7 +93,10 @@ fn a_class_that_the_server_cannot_describe_is_not_called_good() {
         "✗ flow  node 1 EmptyImage: not checked: GET /object_info/EmptyImage at {}: HTTP 500",
         server.url()
     );
-    dry(&server, &folder, &["flow.json"]).exits(1).says(&line);
+    dry(&server, &folder, &["flow.json"])
+        .exits(1)
+        .says("FAILED: 1 of 1 scene would be rejected or could not be checked, exit 1 (failed)\n")
+        .says(&line);
 }
 
 #[test]
