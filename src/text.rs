@@ -1,4 +1,5 @@
-//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder.
+//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder. And the two
+//! outputs, for who has no journal.
 
 use std::io::{self, ErrorKind, Write};
 
