@@ -47,7 +47,8 @@ fn crates() -> Option<usize> {
         .output()
         .ok()?;
     let text = String::from_utf8(tree.stdout).ok()?;
-    let names: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    let lines = text.lines().map(|line| line.trim_end_matches(" (*)"));
+    let names: BTreeSet<&str> = lines.filter(|line| !line.is_empty()).collect();
     tree.status.success().then_some(names.len())
 }
 
