@@ -13,6 +13,10 @@ pub(super) fn text(text: &str) -> String {
     let number = text.len() - digits.len();
     for (at, c) in text.char_indices() {
         let after = &text[at + c.len_utf8()..];
+        let is_behind = |word: &str| {
+            let start = at.checked_sub(word.len()).and_then(|start| text.get(start..at));
+            start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -21,16 +25,28 @@ pub(super) fn text(text: &str) -> String {
             // Between two words that such a character joins, GitHub sees nobody and no issue.
             '@' => out.push_str("@\u{200b}"),
             '#' => out.push_str("\\#\u{200b}"),
+            // And GitLab no merge request.
+            '!' if begins_number(after) => out.push_str("!\u{200b}"),
+            '-' if begins_number(after) && is_behind("gh") => out.push_str("-\u{200b}"),
             ':' if after.starts_with("//") => escaped(&mut out, c),
-            '.' if at >= 3 && text[..at].to_ascii_lowercase().ends_with("www") => {
-                escaped(&mut out, c);
-            }
+            // These are looked for in what is left when the escapes are gone.
+            ':' if after.starts_with(is_of_emoji) => out.push_str(":\u{200b}"),
+            '.' if is_behind("www") => escaped(&mut out, c),
             '-' | '+' | '=' if at == 0 => escaped(&mut out, c),
             '.' | ')' if begins_item(after) && at > 0 && at == number => escaped(&mut out, c),
             c => out.push(c),
         }
     }
     out
+}
+
+fn begins_number(after: &str) -> bool {
+    after.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// What a name between colons begins with, which would become a picture; not a time.
+fn is_of_emoji(c: char) -> bool {
+    c.is_ascii_lowercase() || "+-".contains(c)
 }
 
 fn begins_item(after: &str) -> bool {
@@ -74,6 +90,11 @@ mod tests {
             ("7.", "7\\."),
             ("# x", "\\#\u{200b} x"),
             ("node #4 of @me", "node \\#\u{200b}4 of @\u{200b}me"),
+            (
+                "GH-4, gh-4, xgh-, !7 of GitLab!",
+                "GH-\u{200b}4, gh-\u{200b}4, xgh-, !\u{200b}7 of GitLab!",
+            ),
+            (":tada: at 23:00:04, cuda:0: x", ":\u{200b}tada: at 23:00:04, cuda:0: x"),
             ("   four\nlines\u{7}", "four lines"),
             ("", ""),
         ] {
