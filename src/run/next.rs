@@ -133,9 +133,11 @@ impl Words {
 /// An assignment without the value of an input that by its name holds a credential: the line goes
 /// into files that are handed on.
 fn without_secret(set: &Assignment) -> String {
+    const SECRET: [&str; 7] =
+        ["key", "token", "secret", "password", "passwd", "credentials", "authorization"];
     let Assignment { node, input, value } = set;
     let name = input.to_lowercase();
-    let secret = ["key", "token", "secret", "password"].iter().any(|end| name.ends_with(end));
+    let secret = SECRET.iter().any(|end| name.ends_with(end));
     format!("{node}.{input}={}", if secret { "***" } else { value })
 }
 
@@ -196,7 +198,16 @@ mod tests {
         let set = |input: &str| {
             without_secret(&Assignment { node: "4".into(), input: input.into(), value: "v".into() })
         };
-        for input in ["api_key", "apiKey", "auth_token", "client_secret", "Password"] {
+        for input in [
+            "api_key",
+            "apiKey",
+            "auth_token",
+            "client_secret",
+            "Password",
+            "passwd",
+            "Authorization",
+            "credentials",
+        ] {
             assert_eq!(set(input), format!("4.{input}=***"));
         }
         for input in ["text", "max_tokens", "keyframe"] {
