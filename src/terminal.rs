@@ -110,12 +110,20 @@ fn known(term: Option<&OsStr>, modern: bool) -> Option<Blocks> {
 #[cfg(unix)]
 fn columns(stream: Stream) -> Option<usize> {
     use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
     let terminal = match stream {
         Stream::Out => Stdio::from(io::stdout()),
         Stream::Err => Stdio::from(io::stderr()),
     };
-    let asked = Command::new("stty").arg("size").stdin(terminal).stderr(Stdio::null()).output();
-    let said = String::from_utf8(asked.ok()?.stdout).ok()?;
+    let mut stty = Command::new("stty");
+    stty.arg("size").stdin(terminal).stderr(Stdio::null());
+    // It takes some milliseconds. Should it hang, nobody waits for it.
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(stty.output()));
+    let asked = receiver.recv_timeout(Duration::from_millis(500)).ok()?.ok()?;
+    let said = String::from_utf8(asked.stdout).ok()?;
     said.split_whitespace().nth(1)?.parse().ok().filter(|columns| *columns > 0)
 }
 
