@@ -16,7 +16,7 @@ fn page(name: &str) -> String {
 const OTHERS: [(&str, &str); 9] = [
     (
         "cargo",
-        "--release --example --features --test --lib --locked --path --prefix --ignored --target --bench",
+        "--release --example --features --test --lib --locked --path --ignored --target --bench",
     ),
     ("a command under monitor", "--steps"),
     ("the story generator", "--output --useMockLLM"),
