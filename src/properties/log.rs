@@ -45,8 +45,9 @@ pub fn log(data: &[u8]) {
     page::is_well_formed(&page.html());
 }
 
-/// The lines that can be read, and how many cannot.
-fn read(log: &[u8]) -> (Vec<Line>, u64) {
+/// The lines that can be read, and how many cannot: the same by both ways of reading, whatever the
+/// buffer holds at a time.
+pub(crate) fn read(log: &[u8]) -> (Vec<Line>, u64) {
     let mut reader = Reader::new(BufReader::with_capacity(1, log)).unwrap();
     let lines = std::iter::from_fn(|| reader.next_line().unwrap()).collect();
     let read = (lines, reader.skipped());

@@ -8,7 +8,7 @@ use super::{are_lines, page};
 use crate::report::html::Page;
 use crate::report::junit::excerpt::Excerpts;
 use crate::report::machines::Told;
-use crate::report::record::{Aftermath, Attempt, Outcome, RunRecord, Server, Settings};
+use crate::report::record::{Attempt, Outcome, RunRecord, Settings};
 use crate::report::script::scene::{ScriptScene, Telling};
 use crate::report::{closing, junit, markdown, metadata, prometheus};
 use crate::vram::curve::Curve;
@@ -21,18 +21,14 @@ pub(super) const BEGUN: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 /// A run without scenes.
 pub(super) fn empty() -> RunRecord {
     RunRecord {
-        id: "20261124-230004".into(),
-        folder: "logs/20261124-230004".into(),
-        started: BEGUN,
         ended: BEGUN + Duration::seconds(1657),
-        settings: Settings::default(),
-        server: Server { url: "http://127.0.0.1:8188".into(), ..Server::default() },
-        scenes: Vec::new(),
-        interrupted: false,
-        failure: None,
-        gates: Vec::new(),
-        aftermath: Aftermath::default(),
-        next: None,
+        ..RunRecord::begun(
+            "20261124-230004".into(),
+            "logs/20261124-230004".into(),
+            BEGUN,
+            Settings::default(),
+            "http://127.0.0.1:8188",
+        )
     }
 }
 

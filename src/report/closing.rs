@@ -3,7 +3,7 @@
 use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
 use crate::clock::{day_and_time, span};
 use crate::exit::Exit;
-use crate::vram::reading::{MB, is_system_ram};
+use crate::vram::reading::MB;
 use crate::vram::statistics::{Meaning, Statistics, quotient, seconds_text};
 
 /// Sizes in GB of cards that are sold.
@@ -180,7 +180,7 @@ fn peak(run: &RunRecord, vram: &Statistics) -> Option<String> {
     let figure = vram.peak_generating_mb()?;
     let meaning = match vram.meaning {
         Meaning::Driver => "driver",
-        Meaning::Used if is_ram(run) => "system RAM",
+        Meaning::Used if run.is_system_ram() => "system RAM",
         Meaning::Used => "used",
     };
     let card = vram.total.filter(|total| *total > 0).map(|total| {
@@ -195,14 +195,9 @@ fn peak(run: &RunRecord, vram: &Statistics) -> Option<String> {
     ))
 }
 
-/// Of `cpu` and `mps` devices the figures are the machine's memory.
-fn is_ram(run: &RunRecord) -> bool {
-    run.server.device_kind.as_deref().is_some_and(is_system_ram)
-}
-
 fn took(run: &RunRecord, vram: &Statistics) -> Option<String> {
     let mb = vram.run_took.as_ref()?.mb();
-    if is_ram(run) {
+    if run.is_system_ram() {
         return Some(format!("The run itself took {mb} MB of system RAM"));
     }
     let gb = |gb: u64| gb * 1024;

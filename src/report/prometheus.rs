@@ -100,7 +100,7 @@ fn of_run(out: &mut Metrics, run: &RunRecord) {
     let after = &run.aftermath;
     let queue = after.queue.map(|queue| queue.to_string());
     out.one("queue_length", "Prompts in the server's queue after the run, anybody's.", queue);
-    let memory = memory(run.known().system_ram);
+    let memory = memory(run.is_system_ram());
     for (name, when, mb) in [
         ("before", "before the run", after.used_before_mb),
         ("after", "after the run", after.used_after_mb),

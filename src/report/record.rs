@@ -159,6 +159,31 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// A run that begins.
+    #[must_use]
+    pub fn begun(
+        id: String,
+        folder: String,
+        started: OffsetDateTime,
+        settings: Settings,
+        url: &str,
+    ) -> Self {
+        RunRecord {
+            id,
+            folder,
+            started,
+            ended: started,
+            settings,
+            server: Server { url: url.to_owned(), ..Server::default() },
+            scenes: Vec::new(),
+            interrupted: false,
+            failure: None,
+            gates: Vec::new(),
+            aftermath: Aftermath::default(),
+            next: None,
+        }
+    }
+
     /// The exit code: the first that applies of interrupted, unreachable, the scenes' own, a gate
     /// that did not hold.
     #[must_use]
@@ -205,13 +230,19 @@ impl RunRecord {
         series
     }
 
+    /// Whether the figures are the machine's own memory, as of `cpu` and `mps` devices.
+    #[must_use]
+    pub fn is_system_ram(&self) -> bool {
+        self.server.device_kind.as_deref().is_some_and(is_system_ram)
+    }
+
     /// What a gate has to know beside the log.
     #[must_use]
     pub fn known(&self) -> Known<'_> {
         let cached = |scene: &SceneRecord| scene.outcome == Outcome::Cached;
         Known {
             device: self.server.device.as_deref(),
-            system_ram: self.server.device_kind.as_deref().is_some_and(is_system_ram),
+            system_ram: self.is_system_ram(),
             scenes: self.scenes.iter().map(|scene| (scene.id.as_str(), cached(scene))).collect(),
         }
     }

@@ -5,7 +5,6 @@ use time::Duration;
 use super::record::RunRecord;
 use crate::vram::curve::{Column, Curve, Extremes};
 use crate::vram::log::time_text;
-use crate::vram::reading::is_system_ram;
 use crate::vram::statistics::{Meaning, Statistics};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -29,10 +28,9 @@ pub fn lines(
     };
     let low = all(meaning).map(|kept| kept.low).min().unwrap_or_default();
     let high = all(meaning).map(|kept| kept.high).max().unwrap_or_default();
-    let kind = run.and_then(|run| run.server.device_kind.as_deref());
     let what = match meaning {
         Meaning::Driver => "driver",
-        Meaning::Used if kind.is_some_and(is_system_ram) => "system RAM",
+        Meaning::Used if run.is_some_and(RunRecord::is_system_ram) => "system RAM",
         Meaning::Used => "used",
     };
     let from = curve.first_at().unwrap_or(time::Time::MIDNIGHT);

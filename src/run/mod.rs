@@ -43,7 +43,7 @@ use crate::exit::Exit;
 use crate::files::try_whole;
 use crate::options::RunOptions;
 use crate::report::past::Past;
-use crate::report::record::{Aftermath, RunRecord, Server, Settings};
+use crate::report::record::{RunRecord, Settings};
 use crate::report::script::{Script, slashes};
 use crate::text::complain;
 use crate::vram::log::names;
@@ -128,29 +128,21 @@ pub fn run(options: &RunOptions) -> Exit {
     let mut run = Run {
         options,
         clock,
-        folder,
         wait,
         ledger,
         scenes: Vec::new(),
-        record: RunRecord {
+        record: RunRecord::begun(
             id,
-            folder: String::new(),
+            slashes(&folder),
             started,
-            ended: started,
-            settings: settings(options),
-            server: Server { url: options.server.url.base().to_owned(), ..Server::default() },
-            scenes: Vec::new(),
-            interrupted: false,
-            failure: None,
-            gates: Vec::new(),
-            aftermath: Aftermath::default(),
-            next: None,
-        },
+            settings(options),
+            options.server.url.base(),
+        ),
         script: Script::default(),
+        folder,
         waiting_helps: false,
         others: Vec::new(),
     };
-    run.record.folder = slashes(&run.folder);
     run.carry_out(plan, previous.as_ref());
     let exit = run.close(&log, &baselines);
     drop(lock);

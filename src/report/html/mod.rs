@@ -150,7 +150,7 @@ impl Page<'_> {
 
     /// Of `cpu` and `mps` devices the figures are the machine's own memory.
     fn is_ram(&self) -> bool {
-        self.record.is_some_and(|record| record.known().system_ram)
+        self.record.is_some_and(RunRecord::is_system_ram)
     }
 
     /// Everything came from the cache: what was sampled says nothing about it.

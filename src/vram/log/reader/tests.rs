@@ -1,26 +1,10 @@
 //! Every form and encoding of a log, whole and torn, by both ways of reading it.
 
-use std::io::BufReader;
-
 use proptest::prelude::*;
 
 use super::super::line::tests::any_line;
 use super::*;
-
-fn read(log: &[u8]) -> (Vec<Line>, u64) {
-    // One byte at a time, so that no mark and no line comes in one piece.
-    let mut reader = Reader::new(BufReader::with_capacity(1, log)).unwrap();
-    let lines = std::iter::from_fn(|| reader.next_line().unwrap()).collect();
-    let read = (lines, reader.skipped());
-    // With a buffer that holds nothing, some lines, all of them.
-    for capacity in [1, 150, 1 << 16] {
-        let mut reader = Reader::new(BufReader::with_capacity(capacity, log)).unwrap();
-        let mut lines = Vec::new();
-        reader.for_each(|line| lines.push(line.into_owned())).unwrap();
-        assert_eq!((lines, reader.skipped()), read);
-    }
-    read
-}
+use crate::properties::read_log as read;
 
 fn wide(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
     "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect()
