@@ -8,8 +8,9 @@ use crate::exit::Exit;
 use crate::files::write_whole;
 use crate::options::{ReportOptions, SummaryOptions};
 use crate::report::html::{Page, link};
-use crate::report::machines::{self, Told};
+use crate::report::machines;
 use crate::report::past::{Past, newest};
+use crate::report::told::Told;
 use crate::report::{closing, devices, gates, sparkline};
 use crate::terminal::{Stream, Terminal};
 use crate::text::{complain, json_text, print};
@@ -56,10 +57,18 @@ fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit
     }
     // With a page or a report there is one of them.
     if let [(past, verdicts)] = judged.as_slice() {
+        let name = past.log.file_name().unwrap_or_default().to_string_lossy();
+        let told = Told {
+            record: past.record(),
+            title: &format!("VRAM of {name}"),
+            note: past.is_unfinished().then_some(UNFINISHED),
+            vram: &past.vram,
+            gates: verdicts,
+        };
         if let Some(path) = &options.html {
-            write_page(path, past, verdicts)?;
+            write_page(path, past, told)?;
         }
-        write_reports(&options.reports, past, verdicts, &baselines)?;
+        write_reports(&options.reports, past, &told, &baselines)?;
     }
     let all_held = judged.iter().flat_map(|(_, verdicts)| verdicts).all(Verdict::held);
     let exit = if all_held || !options.gates.any() { Exit::Success } else { Exit::Gate };
@@ -123,20 +132,12 @@ fn text(past: &Past, gates: &[Verdict], room: Option<usize>) -> String {
 }
 
 /// The page of one log, or of its run.
-fn write_page(path: &Path, past: &Past, gates: &[Verdict]) -> Result<(), String> {
+fn write_page(path: &Path, past: &Past, told: Told) -> Result<(), String> {
     let log = &past.log;
     let curve = Curve::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
-    let page = Page {
-        record: past.record(),
-        title: &title(past),
-        note: past.is_unfinished().then_some(UNFINISHED),
-        vram: &past.vram,
-        curve: &curve,
-        gates,
-        others: &past.others,
-        folder: &link::to_folder(&parent(path), &parent(log)),
-    };
+    let folder = &link::to_folder(&parent(path), &parent(log));
+    let page = Page { told, curve: &curve, others: &past.others, folder };
     write("--html", path, &page.html(), past)
 }
 
@@ -144,24 +145,12 @@ fn write_page(path: &Path, past: &Past, gates: &[Verdict]) -> Result<(), String>
 fn write_reports(
     options: &ReportOptions,
     past: &Past,
-    gates: &[Verdict],
+    told: &Told,
     baselines: &[Past],
 ) -> Result<(), String> {
-    let told = Told {
-        record: past.record(),
-        title: &title(past),
-        note: past.is_unfinished().then_some(UNFINISHED),
-        vram: &past.vram,
-        gates,
-        baselines,
-        summary: &past.log.with_file_name("run-summary.txt"),
-    };
-    let reports = machines::reports(options, &told)?;
+    let summary = past.log.with_file_name("run-summary.txt");
+    let reports = machines::reports(options, told, baselines, &summary)?;
     reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, past))
-}
-
-fn title(past: &Past) -> String {
-    format!("VRAM of {}", past.log.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Writes a file whole, or not at all; never over the log.

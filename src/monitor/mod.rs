@@ -25,6 +25,7 @@ use crate::report::gates;
 use crate::report::html::Page;
 use crate::report::past::Past;
 use crate::report::sparkline;
+use crate::report::told::Told;
 use crate::run::gauge::TIMEOUT;
 use crate::run::interrupt;
 use crate::run::journal::{Journal, Live, Output};
@@ -159,16 +160,9 @@ impl Monitor<'_> {
     /// A page that cannot be written costs the command nothing.
     fn write_page(&mut self, vram: &Statistics, curve: &Curve, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
-        let page = Page {
-            record: None,
-            title: "VRAM recorded by monitor",
-            note: None,
-            vram,
-            curve,
-            gates,
-            others: &[],
-            folder: "",
-        };
+        let title = "VRAM recorded by monitor";
+        let told = Told { record: None, title, note: None, vram, gates };
+        let page = Page { told, curve, others: &[], folder: "" };
         let pause = |time| self.wait.linger(time);
         if let Err(error) = write_whole(path, page.html().as_bytes(), pause) {
             complain(&format!("--html {}: {error}", path.display()));

@@ -4,6 +4,7 @@ use std::io::BufReader;
 
 use super::{are_lines, page};
 use crate::report::html::Page;
+use crate::report::told::Told;
 use crate::vram::curve::Curve;
 use crate::vram::log::{Line, Reader};
 use crate::vram::reading::HIGHEST_MB;
@@ -32,17 +33,9 @@ pub fn log(data: &[u8]) {
     }
     drawn(&curve, &vram);
     let name = String::from_utf8_lossy(&data[..data.len().min(60)]);
-    let page = Page {
-        record: None,
-        title: &format!("VRAM of {name}"),
-        note: None,
-        vram: &vram,
-        curve: &curve,
-        gates: &[],
-        others: &[],
-        folder: "",
-    };
-    page::is_well_formed(&page.html());
+    let title = &format!("VRAM of {name}");
+    let told = Told { record: None, title, note: None, vram: &vram, gates: &[] };
+    page::is_well_formed(&Page { told, curve: &curve, others: &[], folder: "" }.html());
 }
 
 /// The lines that can be read, and how many cannot: the same by both ways of reading, whatever the

@@ -1,15 +1,13 @@
 //! The record of a run, in each of the forms in which it is told.
 
-use std::path::Path;
-
 use time::{Duration, OffsetDateTime};
 
 use super::{are_lines, page};
 use crate::report::html::Page;
 use crate::report::junit::excerpt::Excerpts;
-use crate::report::machines::Told;
 use crate::report::record::{Attempt, Outcome, RunRecord, Settings};
 use crate::report::script::scene::{ScriptScene, Telling};
+use crate::report::told::Told;
 use crate::report::{closing, junit, markdown, metadata, prometheus};
 use crate::vram::curve::Curve;
 use crate::vram::log::{Line, Reader};
@@ -74,29 +72,11 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let document = metadata::document(run, &vram).to_string();
     let document = serde_json::from_str(&document).unwrap();
     assert_eq!(metadata::record(&document), Ok(run.clone()));
-    let page = Page {
-        record: Some(run),
-        title: "",
-        note: None,
-        vram: &vram,
-        curve: &curve,
-        gates: &run.gates,
-        others: &[],
-        folder: "",
-    };
-    page::is_well_formed(&page.html());
-    let told = Told {
-        record: Some(run),
-        title: "",
-        note: None,
-        vram: &vram,
-        gates: &run.gates,
-        baselines: &[],
-        summary: Path::new(""),
-    };
+    let told = Told::of_run(run, &vram);
+    page::is_well_formed(&Page { told, curve: &curve, others: &[], folder: "" }.html());
     let summary = closing::block(run, &vram).join("\n");
     page::is_junit(&junit::document(&told, &Excerpts::of_lines(summary.as_bytes())).unwrap());
-    are_lines(markdown::document(&told).split('\n'));
+    are_lines(markdown::document(&told, &[]).split('\n'));
     let metrics = prometheus::metrics(&told, &run.id);
     are_lines(metrics.split('\n'));
     let ours = |line: &str| line.starts_with("# ") || line.starts_with("comfyui_e2e_");

@@ -6,9 +6,9 @@ pub mod excerpt;
 mod tests;
 
 use super::closing;
-use super::machines::Told;
 use super::markup::Markup;
 use super::record::{Outcome, RunRecord, SceneRecord};
+use super::told::Told;
 use crate::clock::iso;
 use crate::exit::Exit;
 use crate::vram::gates::{State, Verdict};

@@ -5,8 +5,9 @@ mod escape;
 #[cfg(test)]
 mod tests;
 
-use super::machines::Told;
+use super::past::Past;
 use super::record::{Outcome, RunRecord, SceneRecord};
+use super::told::Told;
 use super::{closing, gates};
 use crate::clock::{day_and_time, hms, span};
 use crate::exit::Exit;
@@ -25,13 +26,13 @@ const REASON: usize = 200;
 /// A longer command is not told: a part of it would be no help.
 const COMMAND: usize = 4000;
 
-/// The Markdown.
+/// The Markdown; `baselines` stand beside the figures.
 #[must_use]
-pub fn document(told: &Told) -> String {
+pub fn document(told: &Told, baselines: &[Past]) -> String {
     let block = told.record.map(|run| closing::block(run, told.vram)).unwrap_or_default();
     let mut out = String::new();
     heading(&mut out, told, &block);
-    Table::of(told).write(&mut out, told);
+    Table::of(told, baselines).write(&mut out, told);
     lines(&mut out, told, &block);
     verdicts(&mut out, told.gates);
     let next = block.iter().find_map(|line| line.strip_prefix("Next: "));
@@ -125,9 +126,9 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn of(told: &'a Told) -> Self {
+    fn of(told: &'a Told, baselines: &'a [Past]) -> Self {
         let run = gates::subject(told.vram, told.record);
-        let mut baselines = gates::named(told.baselines);
+        let mut baselines = gates::named(baselines);
         let ram = run.known.as_ref().is_some_and(|known| known.system_ram);
         let used = if ram { "system RAM" } else { "used" };
         let mut figures = vec![("driver", Meaning::Driver), (used, Meaning::Used)];

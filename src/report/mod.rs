@@ -16,6 +16,7 @@ pub mod prometheus;
 pub mod record;
 pub mod script;
 pub mod sparkline;
+pub mod told;
 
 #[cfg(test)]
 mod tests;

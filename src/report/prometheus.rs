@@ -7,8 +7,8 @@ mod tests;
 use time::OffsetDateTime;
 
 use super::gates;
-use super::machines::Told;
 use super::record::{Attempt, Outcome, RunRecord, SceneRecord};
+use super::told::Told;
 use crate::exit::Exit;
 use crate::text::clean;
 use crate::vram::gates::{Measured, Verdict};

@@ -13,9 +13,10 @@ use crate::files::write_whole;
 use crate::project::steps::{HelperFiles, Phase};
 use crate::report::devices::OtherDevice;
 use crate::report::html::Page;
-use crate::report::machines::{self, Report, Told};
+use crate::report::machines::{self, Report};
 use crate::report::past::Past;
 use crate::report::script::scene::Telling;
+use crate::report::told::Told;
 use crate::report::{closing, devices, gates, metadata, script, sparkline};
 use crate::terminal::{Stream, Terminal};
 use crate::text::{complain, json_text, print};
@@ -151,32 +152,16 @@ impl Run<'_> {
     }
 
     fn write_page(&mut self, curve: &Curve, vram: &Statistics, others: &[OtherDevice]) {
-        let page = Page {
-            record: Some(&self.record),
-            title: "",
-            note: None,
-            vram,
-            curve,
-            gates: &self.record.gates,
-            others,
-            folder: "",
-        };
-        let page = page.html();
+        let told = Told::of_run(&self.record, vram);
+        let page = Page { told, curve, others, folder: "" }.html();
         self.write("report.html", &page);
     }
 
     /// What other programs read of it. A report that cannot be written costs the run nothing.
     fn write_reports(&mut self, vram: &Statistics, baselines: &[Past]) {
-        let told = Told {
-            record: Some(&self.record),
-            title: "",
-            note: None,
-            vram,
-            gates: &self.record.gates,
-            baselines,
-            summary: &self.folder.join("run-summary.txt"),
-        };
-        let reports = machines::reports(&self.options.reports, &told);
+        let told = Told::of_run(&self.record, vram);
+        let summary = self.folder.join("run-summary.txt");
+        let reports = machines::reports(&self.options.reports, &told, baselines, &summary);
         let mut lines = Vec::new();
         let reports = reports.unwrap_or_else(|why| {
             lines.push(why);

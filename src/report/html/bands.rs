@@ -60,11 +60,11 @@ fn extent(page: &Page, from_ms: u64, to_ms: u64) -> (u64, u64) {
 
 /// A scene's number in the table, and whether it failed.
 fn standing(page: &Page, scene: &str) -> Option<(usize, bool)> {
-    if let Some(run) = page.record {
+    if let Some(run) = page.told.record {
         let place = run.scenes.iter().position(|known| known.id == scene)?;
         return Some((place + 1, !run.scenes[place].outcome.is_success()));
     }
-    let place = page.vram.scenes.iter().position(|known| known.id == scene)?;
+    let place = page.told.vram.scenes.iter().position(|known| known.id == scene)?;
     Some((place + 1, false))
 }
 

@@ -18,7 +18,7 @@ const MANY: usize = 60;
 pub(super) fn section(out: &mut Markup, page: &Page) {
     out.raw("<section aria-labelledby=\"vram\">\n<h2 id=\"vram\">");
     out.raw(if page.is_ram() { "System RAM over time" } else { "VRAM over time" }).raw("</h2>\n");
-    let vram = page.vram;
+    let vram = page.told.vram;
     if page.is_cached() {
         out.raw("<p>Nothing was executed: everything came from ComfyUI's cache. ");
         out.raw("The memory in use meanwhile says nothing about it.</p>\n");
@@ -47,7 +47,7 @@ fn drawing(out: &mut Markup, page: &Page) {
     bands::draw(out, page);
     axes_of(out, page, &scale);
     curves(out, page, &scale);
-    if let Some(total) = page.vram.total {
+    if let Some(total) = page.told.vram.total {
         out.raw("<line class=\"total\" x2=\"100%\" y1=\"").thousandths(scale.y_of(total));
         out.raw("\" y2=\"").thousandths(scale.y_of(total)).raw("\"/>\n");
         // At the end where the peak is not.
@@ -71,9 +71,9 @@ struct Scale {
 
 impl Scale {
     fn of(page: &Page) -> Scale {
-        let highest = page.curve.highest().max(page.vram.total.unwrap_or_default()).max(1);
+        let highest = page.curve.highest().max(page.told.vram.total.unwrap_or_default()).max(1);
         // Room for what is written above the highest line.
-        Scale { top: highest + highest.div_ceil(9), peak: page.curve.peak(page.vram.meaning) }
+        Scale { top: highest + highest.div_ceil(9), peak: page.curve.peak(page.told.vram.meaning) }
     }
 
     /// In thousandths of the height.
@@ -113,7 +113,7 @@ fn curves(out: &mut Markup, page: &Page, scale: &Scale) {
         out.raw("\"/>\n<path class=\"").raw(class).raw("\" d=\"");
         line(out, columns, scale, meaning);
     }
-    if page.vram.sources.comfyui > 0 {
+    if page.told.vram.sources.comfyui > 0 {
         // So many that they would hide the lines are drawn small.
         let many = columns.iter().filter(|column| column.fallback.is_some()).count() > MANY;
         out.raw("\"/>\n<path class=\"fallback").raw(if many { " many" } else { "" });

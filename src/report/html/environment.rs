@@ -6,7 +6,7 @@ use super::markup::Markup;
 use crate::vram::log::names;
 
 pub(super) fn section(out: &mut Markup, page: &Page) {
-    let Some(run) = page.record else { return };
+    let Some(run) = page.told.record else { return };
     out.raw("<section aria-labelledby=\"environment\">\n");
     out.raw("<h2 id=\"environment\">Environment</h2>\n<dl>\n");
     let server = &run.server;
@@ -15,7 +15,11 @@ pub(super) fn section(out: &mut Markup, page: &Page) {
     term(out, "Python", server.python.as_deref());
     term(out, "Device", server.device.as_deref());
     term(out, "Type", server.device_kind.as_deref());
-    number(out, if page.is_ram() { "System RAM (MB)" } else { "Memory (MB)" }, page.vram.total);
+    number(
+        out,
+        if page.is_ram() { "System RAM (MB)" } else { "Memory (MB)" },
+        page.told.vram.total,
+    );
     term(out, "Server", Some(&server.url));
     let set = &run.settings;
     number(out, "MaxWaitSeconds", Some(set.max_wait_seconds));
@@ -31,7 +35,7 @@ pub(super) fn section(out: &mut Markup, page: &Page) {
     file(out, page, "run-summary.txt");
     out.raw(", ");
     file(out, page, "artifact-metadata.json");
-    if page.vram.ticks > 0 {
+    if page.told.vram.ticks > 0 {
         out.raw(", ");
         file(out, page, names::MAIN);
     }

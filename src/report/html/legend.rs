@@ -7,7 +7,7 @@ use crate::vram::statistics::{Meaning, Sources};
 
 /// The keys to what is in the drawing, each drawn as it is there.
 pub(super) fn list(out: &mut Markup, page: &Page) {
-    let (vram, curve) = (page.vram, page.curve);
+    let (vram, curve) = (page.told.vram, page.curve);
     let has = |meaning| curve.columns().iter().any(|column| column.readings(meaning).is_some());
     out.raw("<ul class=\"legend\">\n");
     if has(Meaning::Used) {
@@ -59,13 +59,13 @@ fn key(out: &mut Markup, swatch: &'static str, words: &'static str) {
 /// What is to be known of the axes.
 pub(super) fn caption(out: &mut Markup, page: &Page) {
     out.raw("<figcaption>Local time");
-    if let Some(run) = page.record {
+    if let Some(run) = page.told.record {
         let (h, m, _) = run.started.offset().as_hms();
         let sign = if run.started.offset().is_negative() { '−' } else { '+' };
         out.text(&format!(", UTC{sign}{:02}:{:02}", h.unsigned_abs(), m.unsigned_abs()));
     }
     out.raw(". 1 MB is 1048576 bytes. All figures are the whole device's.");
-    if page.vram.sources.comfyui == 0 {
+    if page.told.vram.sources.comfyui == 0 {
         out.raw(" All readings are nvidia-smi's.");
     }
     if page.curve.set_back() {
@@ -79,7 +79,7 @@ pub(super) fn caption(out: &mut Markup, page: &Page) {
 
 /// The drawing for who hears it.
 pub(super) fn words(out: &mut Markup, page: &Page) {
-    let vram = page.vram;
+    let vram = page.told.vram;
     let missed: u64 = vram.missed.values().sum();
     out.number(vram.samples).raw(" samples");
     if let (Some(first), Some(last)) = (vram.first_at, vram.last_at) {
@@ -102,6 +102,6 @@ pub(super) fn words(out: &mut Markup, page: &Page) {
 
 /// Whether readings of nvidia-smi stand among `ComfyUI`'s.
 fn is_mixed(page: &Page) -> bool {
-    let Sources { comfyui, nvidia_smi } = page.vram.sources;
+    let Sources { comfyui, nvidia_smi } = page.told.vram.sources;
     comfyui > 0 && nvidia_smi > 0
 }

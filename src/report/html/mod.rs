@@ -17,27 +17,19 @@ use super::closing;
 use super::devices::OtherDevice;
 use super::markup::{self, Markup};
 use super::record::{Outcome, RunRecord};
+use super::told::Told;
 use crate::clock::{day_and_time, hms, span};
 use crate::exit::Exit;
 use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
 use crate::vram::log::time_text;
-use crate::vram::statistics::Statistics;
 
 /// What a page is of.
 pub struct Page<'a> {
-    /// The run. Without it nothing is said that a bare log does not know.
-    pub record: Option<&'a RunRecord>,
-    /// The heading where there is no run to give a verdict on.
-    pub title: &'a str,
-    /// What there is to say in place of a verdict.
-    pub note: Option<&'a str>,
-    /// The figures of the log.
-    pub vram: &'a Statistics,
+    /// The run, or the log.
+    pub told: Told<'a>,
     /// The log over time.
     pub curve: &'a Curve,
-    /// What became of the gates.
-    pub gates: &'a [Verdict],
     /// The devices beside the run's own.
     pub others: &'a [OtherDevice],
     /// What stands before a file of the run folder in a link, of [`link::to_folder`].
@@ -62,18 +54,18 @@ impl Page<'_> {
     pub fn html(&self) -> String {
         let mut out = Markup::default();
         let out = &mut out;
-        let closing = self.record.map(|record| closing::block(record, self.vram));
+        let closing = self.told.record.map(|record| closing::block(record, self.told.vram));
         out.raw(HEAD);
         self.head(out, closing.as_deref());
         folded_closing(out, closing.as_deref().unwrap_or_default());
-        if self.record.is_none() {
+        if self.told.record.is_none() {
             self.figures(out);
         }
         chart::section(out, self);
         self.gates(out);
         scenes::section(out, self);
         outputs::section(out, self);
-        if self.record.is_some() {
+        if self.told.record.is_some() {
             self.figures(out);
         }
         environment::section(out, self);
@@ -90,52 +82,52 @@ impl Page<'_> {
     fn head(&self, out: &mut Markup, closing: Option<&[String]>) {
         // The times stand below it.
         let verdict = closing.and_then(<[String]>::first);
-        let verdict = verdict.map_or(self.title, |line| closing::headline(line));
+        let verdict = verdict.map_or(self.told.title, |line| closing::headline(line));
         out.text(verdict);
-        out.raw(" – ").text(self.record.map_or(env!("CARGO_PKG_NAME"), |record| &record.id));
+        out.raw(" – ").text(self.told.record.map_or(env!("CARGO_PKG_NAME"), |record| &record.id));
         out.raw("</title>\n</head>\n<body>\n<header>\n<h1");
-        out.raw(match self.record.map(RunRecord::exit) {
+        out.raw(match self.told.record.map(RunRecord::exit) {
             None => ">",
             Some(Exit::Success) => " class=\"ok\">",
             Some(_) => " class=\"bad\">",
         });
         out.text(verdict).raw("</h1>\n");
-        if let Some(run) = self.record {
+        if let Some(run) = self.told.record {
             out.raw("<p class=\"quiet\">Run ").text(&run.id).raw(", ");
             out.text(&day_and_time(run.started)).raw(" to ").text(&hms(run.ended));
             out.raw(" (").text(&span(run.ended - run.started)).raw(")</p>\n");
         }
         if let (None, Some(first), Some(last)) =
-            (self.record, self.vram.first_at, self.vram.last_at)
+            (self.told.record, self.told.vram.first_at, self.told.vram.last_at)
         {
             out.raw("<p class=\"quiet\">").text(&time_text(first)).raw(" to ");
             out.text(&time_text(last)).raw("</p>\n");
         }
-        if let Some(note) = self.note {
+        if let Some(note) = self.told.note {
             out.raw("<p>").text(note).raw("</p>\n");
         }
         out.raw("</header>\n<main>\n");
     }
 
     fn gates(&self, out: &mut Markup) {
-        if self.gates.is_empty() {
+        if self.told.gates.is_empty() {
             return;
         }
         out.raw("<section aria-labelledby=\"gates\">\n<h2 id=\"gates\">Gates</h2>\n");
         let marked = |gate: &Verdict| format!("{} {gate}", if gate.held() { '✓' } else { '✗' });
-        let lines: Vec<String> = self.gates.iter().map(marked).collect();
+        let lines: Vec<String> = self.told.gates.iter().map(marked).collect();
         list(out, &lines.iter().collect::<Vec<_>>());
         out.raw("</section>\n");
     }
 
     /// The statistics, but for what the table of scenes tells.
     fn figures(&self, out: &mut Markup) {
-        if self.vram.samples == 0 || self.is_cached() {
+        if self.told.vram.samples == 0 || self.is_cached() {
             return;
         }
         out.raw("<section aria-labelledby=\"figures\">\n<h2 id=\"figures\">");
         out.raw(if self.is_ram() { "System RAM" } else { "VRAM" }).raw(" figures</h2>\n");
-        lines(out, &self.vram.block(None, &[])[1..]);
+        lines(out, &self.told.vram.block(None, &[])[1..]);
         for other in self.others {
             let block = other.block(&[]);
             let Some((header, rest)) = block.get(1..).and_then(<[String]>::split_first) else {
@@ -150,13 +142,13 @@ impl Page<'_> {
 
     /// Of `cpu` and `mps` devices the figures are the machine's own memory.
     fn is_ram(&self) -> bool {
-        self.record.is_some_and(RunRecord::is_system_ram)
+        self.told.record.is_some_and(RunRecord::is_system_ram)
     }
 
     /// Everything came from the cache: what was sampled says nothing about it.
     fn is_cached(&self) -> bool {
         let all = |run: &&RunRecord| run.scenes.iter().all(|s| s.outcome == Outcome::Cached);
-        self.record.filter(|run| !run.scenes.is_empty()).is_some_and(|run| all(&run))
+        self.told.record.filter(|run| !run.scenes.is_empty()).is_some_and(|run| all(&run))
     }
 }
 

@@ -12,7 +12,7 @@ const VIDEOS: [&str; 4] = ["mp4", "webm", "m4v", "mov"];
 const SOUNDS: [&str; 6] = ["mp3", "wav", "flac", "ogg", "opus", "m4a"];
 
 pub(super) fn section(out: &mut Markup, page: &Page) {
-    let scenes = page.record.map(|run| run.scenes.as_slice()).unwrap_or_default();
+    let scenes = page.told.record.map(|run| run.scenes.as_slice()).unwrap_or_default();
     if scenes.iter().all(|scene| scene.outputs.is_empty()) {
         return;
     }

@@ -17,15 +17,15 @@ const AVERAGE: &str = "Average, used\u{a0}(MB)";
 const FLOOR: &str = "Floor, used\u{a0}(MB)";
 
 pub(super) fn section(out: &mut Markup, page: &Page) {
-    let none = match page.record {
+    let none = match page.told.record {
         Some(run) => run.scenes.is_empty(),
-        None => page.vram.scenes.is_empty(),
+        None => page.told.vram.scenes.is_empty(),
     };
     if none {
         return;
     }
     out.raw("<section aria-labelledby=\"scenes\">\n<h2 id=\"scenes\">Scenes</h2>\n");
-    match page.record {
+    match page.told.record {
         Some(run) => of_run(out, page, run),
         None => of_log(out, page),
     }
@@ -48,7 +48,8 @@ fn of_run(out: &mut Markup, page: &Page, run: &RunRecord) {
         table::figure(out, QUEUED, sum(queued).as_deref());
         table::figure(out, EXECUTING, sum(executing).as_deref());
         let executed = scene.outcome != Outcome::Cached;
-        let figures = page.vram.scenes.iter().find(|figures| figures.id == scene.id && executed);
+        let figures =
+            page.told.vram.scenes.iter().find(|figures| figures.id == scene.id && executed);
         of_memory(out, figures, driver, &[(USED, |f| f.peak), (FLOOR, |f| f.floor)]);
         table::end_row(out);
     }
@@ -67,7 +68,7 @@ fn of_log(out: &mut Markup, page: &Page) {
     columns.extend(driver.then_some(DRIVER));
     columns.extend([USED, AVERAGE, FLOOR]);
     table::open(out, "The samples taken while a scene's prompt was running.", &columns);
-    for (place, scene) in page.vram.scenes.iter().enumerate() {
+    for (place, scene) in page.told.vram.scenes.iter().enumerate() {
         table::row(out, place + 1, &scene.id);
         table::figure(out, SAMPLES, Some(&scene.samples.to_string()));
         let used: [Figure; 3] =
@@ -91,7 +92,7 @@ fn of_memory(out: &mut Markup, of: Option<&SceneStatistics>, driver: bool, figur
 }
 
 fn has_driver(page: &Page) -> bool {
-    page.vram.scenes.iter().any(|scene| scene.driver_peak.is_some())
+    page.told.vram.scenes.iter().any(|scene| scene.driver_peak.is_some())
 }
 
 /// The outcome, why, and what else was noticed.

@@ -5,6 +5,7 @@ use time::macros::datetime;
 
 use super::Page;
 use crate::report::record::*;
+use crate::report::told::Told;
 use crate::vram::curve::Curve;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::log::Reader;
@@ -70,17 +71,10 @@ fn page(record: Option<&RunRecord>, log: &str, folder: &str) -> String {
     let reader = || Reader::new(log.as_bytes()).unwrap();
     let mut curve = Curve::default();
     reader().for_each(|line| curve.take(&line)).unwrap();
-    Page {
-        record,
-        title: "VRAM of a.log",
-        note: None,
-        vram: &Statistics::of_lines(reader()).unwrap(),
-        curve: &curve,
-        gates: record.map(|run| run.gates.as_slice()).unwrap_or_default(),
-        others: &[],
-        folder,
-    }
-    .html()
+    let vram = &Statistics::of_lines(reader()).unwrap();
+    let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
+    let told = Told { record, title: "VRAM of a.log", note: None, vram, gates };
+    Page { told, curve: &curve, others: &[], folder }.html()
 }
 
 #[track_caller]

@@ -1,7 +1,5 @@
 //! What is red and what is not, and that nothing from outside gets out of its place.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -14,16 +12,7 @@ fn told(record: &RunRecord) -> String {
 }
 
 fn of(record: &RunRecord, excerpts: &Excerpts) -> String {
-    let told = Told {
-        record: Some(record),
-        title: "",
-        note: None,
-        vram: &vram(),
-        gates: &record.gates,
-        baselines: &[],
-        summary: Path::new(""),
-    };
-    document(&told, excerpts).expect("a run has a document")
+    document(&Told::of_run(record, &vram()), excerpts).expect("a run has a document")
 }
 
 #[test]
@@ -95,8 +84,7 @@ fn an_outcome_is_a_failure_an_error_skipped_or_none_of_them() {
 fn of_a_log_there_are_its_gates_or_nothing() {
     let vram = vram();
     let of = |note, gates: &[Verdict]| {
-        let (record, title, summary) = (None, "VRAM of a.log", Path::new(""));
-        let told = Told { record, title, note, vram: &vram, gates, baselines: &[], summary };
+        let told = Told { record: None, title: "VRAM of a.log", note, vram: &vram, gates };
         document(&told, &Excerpts::default())
     };
     assert_eq!(of(None, &[]), None);

@@ -1,6 +1,6 @@
 //! What the Markdown says, that it fits, and that nothing from outside becomes markup.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 
@@ -22,8 +22,8 @@ fn past(log: &str) -> Past {
 
 fn of(record: Option<&RunRecord>, vram: &Statistics, baselines: &[Past]) -> String {
     let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
-    let (title, note, summary) = ("VRAM of a.log", None, Path::new(""));
-    document(&Told { record, title, note, vram, gates, baselines, summary })
+    let (title, note) = ("VRAM of a.log", None);
+    document(&Told { record, title, note, vram, gates }, baselines)
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What is known has a metric, and only that.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use proptest::prelude::*;
 
@@ -12,8 +11,8 @@ use crate::vram::statistics::Statistics;
 
 fn of(record: Option<&RunRecord>, vram: &Statistics, name: &str) -> String {
     let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
-    let (title, note, baselines, summary) = ("", None, &[][..], Path::new(""));
-    metrics(&Told { record, title, note, vram, gates, baselines, summary }, name)
+    let (title, note) = ("", None);
+    metrics(&Told { record, title, note, vram, gates }, name)
 }
 
 /// The names of what there is, without what all of them begin with.
