@@ -40,7 +40,7 @@ pub use crate::vram::nvidia_smi::CardId;
 pub use gates::GateOptions;
 pub use llm::LlmOptions;
 pub use monitor::MonitorOptions;
-pub use reports::ReportOptions;
+pub use reports::{Format, ReportOptions};
 pub use run::{Assignment, RunOptions, Seed, SummaryOptions};
 pub use sampling::{SamplingOptions, VramSource};
 pub use server::ServerOptions;

@@ -7,6 +7,29 @@ use super::names::Spelling;
 use super::row::Id;
 use super::{UsageError, places};
 
+/// A form in which other programs are told of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For a CI server.
+    JUnit,
+    /// For a pull request.
+    Markdown,
+    /// For `node_exporter`.
+    Prometheus,
+}
+
+impl Format {
+    /// The option that asks for it: `--junit`.
+    #[must_use]
+    pub fn option(self) -> String {
+        gnu(match self {
+            Format::JUnit => Id::JUnit,
+            Format::Markdown => Id::Markdown,
+            Format::Prometheus => Id::PromFile,
+        })
+    }
+}
+
 /// The reports that are asked for; none by default. Every path is absolute, and no two are the
 /// same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,16 +43,15 @@ pub struct ReportOptions {
 }
 
 impl ReportOptions {
-    /// Each file, and before it the option that names it: `--junit`.
+    /// Each file, and before it what goes there.
     #[must_use]
-    pub fn files(&self) -> Vec<(String, &Path)> {
+    pub fn files(&self) -> Vec<(Format, &Path)> {
         let files = [
-            (Id::JUnit, &self.junit),
-            (Id::Markdown, &self.markdown),
-            (Id::PromFile, &self.prom_file),
+            (Format::JUnit, &self.junit),
+            (Format::Markdown, &self.markdown),
+            (Format::Prometheus, &self.prom_file),
         ];
-        let named = files.into_iter().filter_map(|(id, file)| Some((gnu(id), file.as_deref()?)));
-        named.collect()
+        files.into_iter().filter_map(|(format, file)| Some((format, file.as_deref()?))).collect()
     }
 }
 
@@ -45,7 +67,8 @@ pub(super) fn reports(line: &Line) -> Result<ReportOptions, UsageError> {
         prom_file: file(Id::PromFile)?,
     };
     let page = places::html(line)?;
-    let mut files = options.files();
+    let named = |(format, file): (Format, _)| (format.option(), file);
+    let mut files: Vec<(String, &Path)> = options.files().into_iter().map(named).collect();
     files.extend(page.iter().map(|page| (gnu(Id::Html), page.as_path())));
     for (place, (name, file)) in files.iter().enumerate() {
         if let Some((other, _)) = files[..place].iter().find(|(_, other)| other == file) {

@@ -7,7 +7,7 @@ use super::junit::excerpt::Excerpts;
 use super::past::Past;
 use super::told::Told;
 use super::{junit, markdown, prometheus};
-use crate::options::ReportOptions;
+use crate::options::{Format, ReportOptions};
 
 /// A report, ready to be written.
 pub struct Report<'a> {
@@ -17,12 +17,6 @@ pub struct Report<'a> {
     pub path: &'a Path,
     /// What goes there.
     pub text: String,
-}
-
-/// Of a log without gates.
-fn nothing(option: &str, path: &Path) -> String {
-    let path = path.display();
-    format!("{option} {path}: a log knows no outcome: name a run folder, or set a gate")
 }
 
 /// The reports that are asked for. `baselines` stand beside the figures; `summary` is the file of the
@@ -36,18 +30,20 @@ pub fn reports<'a>(
     baselines: &[Past],
     summary: &Path,
 ) -> Result<Vec<Report<'a>>, String> {
-    let text = |option: &str, path: &Path| match option {
-        "--junit" => {
-            junit::document(told, &Excerpts::read(summary)).ok_or_else(|| nothing(option, path))
-        }
-        "--markdown" => Ok(markdown::document(told, baselines)),
-        _ => {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            Ok(prometheus::metrics(told, &name))
-        }
-    };
-    let report = |(option, path): (String, &'a Path)| {
-        Ok(Report { text: text(&option, path)?, option, path })
+    let report = |(format, path): (Format, &'a Path)| {
+        let option = format.option();
+        let text = match format {
+            Format::JUnit => junit::document(told, &Excerpts::read(summary)).ok_or_else(|| {
+                let path = path.display();
+                format!("{option} {path}: a log knows no outcome: name a run folder, or set a gate")
+            })?,
+            Format::Markdown => markdown::document(told, baselines),
+            Format::Prometheus => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                prometheus::metrics(told, &name)
+            }
+        };
+        Ok(Report { option, path, text })
     };
     options.files().into_iter().map(report).collect()
 }

@@ -84,7 +84,8 @@ impl Dry<'_> {
         lines.push(opening::bounds(self.options, count));
         lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
         let reports = self.options.reports.files();
-        lines.extend(reports.iter().map(|(option, _)| {
+        lines.extend(reports.iter().map(|(format, _)| {
+            let option = format.option();
             format!("WARNING: {option}: a dry run has nothing to report, it is not written")
         }));
         if self.template_only {

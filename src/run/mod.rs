@@ -69,9 +69,12 @@ pub fn run(options: &RunOptions) -> Exit {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
     };
-    for (option, path) in options.reports.files() {
+    for (format, path) in options.reports.files() {
         if let Err(error) = try_whole(path) {
-            return refuse(&format!("{option} {}: {error}", path.display()), Exit::Usage);
+            return refuse(
+                &format!("{} {}: {error}", format.option(), path.display()),
+                Exit::Usage,
+            );
         }
     }
     if options.dry_run {

@@ -320,7 +320,8 @@ fn reports_are_files_of_the_current_folder() {
     let line =
         "summary notes.txt -JUnit:a␣b/run.xml --markdown=- --prom-file nightly.prom --html x";
     assert_eq!(desk.summary(line).reports, reports);
-    let options: Vec<String> = reports.files().into_iter().map(|(option, _)| option).collect();
+    let options: Vec<String> =
+        reports.files().into_iter().map(|(format, _)| format.option()).collect();
     assert_eq!(options, ["--junit", "--markdown", "--prom-file"]);
 }
 
