@@ -35,6 +35,7 @@ use std::path::PathBuf;
 use lexer::{Item, asks};
 use line::Line;
 use row::{Id, Verb};
+use table::TABLE;
 
 pub use crate::vram::nvidia_smi::CardId;
 pub use gates::GateOptions;
@@ -81,6 +82,17 @@ impl fmt::Display for UsageError {
 }
 
 impl std::error::Error for UsageError {}
+
+/// The value that an option of a run has where nothing gives one, `name` being as PowerShell writes
+/// it, `-MaxWaitSeconds`. `fast`: under `FastIteration`; `gated`: where a gate is set.
+#[must_use]
+pub fn usual(name: &str, fast: bool, gated: bool) -> &'static str {
+    let Some(row) = TABLE.iter().find(|row| name.strip_prefix('-') == Some(row.name)) else {
+        return "";
+    };
+    let fast = row.fast.filter(|_| fast);
+    fast.or(row.gated.filter(|_| gated)).unwrap_or(row.default)
+}
 
 /// Reads a command line; `args` are its words without the program's own.
 ///

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::plan::Scene;
-use crate::options::{Assignment, RunOptions, Seed, VramSource};
+use crate::options::{Assignment, RunOptions, Seed, VramSource, usual};
 use crate::report::record::{HISTORY_UNREADABLE, Outcome, SceneRecord};
 
 /// The longest deadline that is accepted, in seconds.
@@ -32,29 +32,29 @@ pub fn command(
     let any = |outcome| failed.iter().any(|record| record.outcome == outcome);
     let more = |time: Duration, helps: bool| time.as_secs() * if helps { 2 } else { 1 };
     let fast = options.fast_iteration;
-    let mut words = Words(vec!["run-comfyui-e2e".to_owned()]);
+    let gated = options.gates.any();
+    let mut words = Words { line: vec!["run-comfyui-e2e".to_owned()], fast, gated };
     words.switch("-FastIteration", fast);
     let max_wait = more(options.max_wait, any(Outcome::Deadline)).min(LONGEST);
-    words.unless("-MaxWaitSeconds", max_wait, if fast { 360 } else { 600 });
-    let poll = options.poll_interval.as_secs_f64();
-    words.unless("-PollIntervalSeconds", poll, if fast { 1.0 } else { 2.0 });
+    words.unless_usual("-MaxWaitSeconds", &max_wait);
+    words.unless_usual("-PollIntervalSeconds", &options.poll_interval.as_secs_f64());
     if !failed.iter().any(|record| record.why.starts_with(HISTORY_UNREADABLE)) {
-        words.unless("-HistoryMaxAttempts", options.history_max_attempts, 0);
+        words.unless_usual("-HistoryMaxAttempts", &options.history_max_attempts);
     }
     let transfer = more(options.post_execution_timeout, any(Outcome::DownloadFailed));
-    words.unless("-PostExecutionTimeoutSeconds", transfer, if fast { 15 } else { 30 });
+    words.unless_usual("-PostExecutionTimeoutSeconds", &transfer);
     let absent = any(Outcome::Unreachable) || waiting_helps;
     let wait = options.wait_for_comfyui.as_secs();
-    words.unless("-WaitForComfyUI", if absent { wait.max(120) } else { wait }, 0);
-    words.unless("-ComfyUIUrl", options.server.url.base(), "http://127.0.0.1:8188");
+    words.unless_usual("-WaitForComfyUI", &if absent { wait.max(120) } else { wait });
+    words.unless_usual("-ComfyUIUrl", &options.server.url.base());
     words.path("-HeaderFile", options.server.header_file.as_deref());
     // What leaves the card before the scenes, and what stays on it.
-    words.unless("-LMStudioEndpoint", options.llm.lm_studio.base(), "http://127.0.0.1:1234");
+    words.unless_usual("-LMStudioEndpoint", &options.llm.lm_studio.base());
     words.switch("-SkipLMStudioUnload", options.llm.skip_unload);
     words.path("-ProjectRoot", options.root_given.then_some(&options.project_root));
     let elsewhere = options.logs_dir != options.project_root.join("logs");
     words.path("-LogsDir", elsewhere.then_some(&options.logs_dir));
-    words.unless("-Gpu", options.sampling.gpu, 0);
+    words.unless_usual("-Gpu", &options.sampling.gpu);
     match options.sampling.source {
         VramSource::Auto => {}
         VramSource::ComfyUi => words.add("-VramSource", &"comfyui"),
@@ -63,11 +63,9 @@ pub fn command(
     if let Some(card) = &options.sampling.card {
         words.add("-NvidiaSmiGpu", card);
     }
-    let interval = options.sampling.interval.as_secs_f64();
-    let usual = if options.gates.any() { 1.0 } else { 5.0 };
-    words.unless("-SampleIntervalSeconds", interval, usual);
-    words.unless("-SceneRetryBudget", options.scene_retry_budget, 1);
-    words.unless("-MemoryCleanupInterval", options.memory_cleanup_interval, 10);
+    words.unless_usual("-SampleIntervalSeconds", &options.sampling.interval.as_secs_f64());
+    words.unless_usual("-SceneRetryBudget", &options.scene_retry_budget);
+    words.unless_usual("-MemoryCleanupInterval", &options.memory_cleanup_interval);
     match options.seed {
         Seed::Keep => {}
         Seed::Random => words.add("-Seed", &"random"),
@@ -83,7 +81,7 @@ pub fn command(
         words.path("-Baseline", Some(path));
     }
     // Repetitions are there to be compared: all of them once more.
-    words.unless("-Repeat", options.repeat, 1);
+    words.unless_usual("-Repeat", &options.repeat);
     for set in &options.set {
         words.add("-Set", &without_secret(set));
     }
@@ -102,18 +100,23 @@ pub fn command(
         }
     }
     words.switch("-Fresh", options.fresh || any(Outcome::OutOfMemory));
-    Some(words.0.join(" "))
+    Some(words.line.join(" "))
 }
 
-struct Words(Vec<String>);
+struct Words {
+    line: Vec<String>,
+    /// What decides, beside the table of the options, what a value is where none is given.
+    fast: bool,
+    gated: bool,
+}
 
 impl Words {
     fn add(&mut self, name: &str, value: &dyn Display) {
-        self.0.extend([name.to_owned(), quoted(&value.to_string(), cfg!(windows))]);
+        self.line.extend([name.to_owned(), quoted(&value.to_string(), cfg!(windows))]);
     }
 
     fn switch(&mut self, name: &str, on: bool) {
-        self.0.extend(on.then(|| name.to_owned()));
+        self.line.extend(on.then(|| name.to_owned()));
     }
 
     fn path(&mut self, name: &str, path: Option<impl AsRef<Path>>) {
@@ -123,9 +126,9 @@ impl Words {
     }
 
     /// The option, unless its value is what it has without it.
-    fn unless<T: Copy + PartialEq + Display>(&mut self, name: &str, value: T, usual: T) {
-        if value != usual {
-            self.add(name, &value);
+    fn unless_usual(&mut self, name: &str, value: &dyn Display) {
+        if value.to_string() != usual(name, self.fast, self.gated) {
+            self.add(name, value);
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn submit(
     workflow: &Workflow,
     deadline: Instant,
 ) -> Result<Submitted, Interrupted> {
-    let (mut outage, mut told) = (Outage::default(), false);
+    let mut patience = Patience::default();
     loop {
         stage.wait.check()?;
         let left = deadline.saturating_duration_since(Instant::now());
@@ -57,12 +57,10 @@ pub fn submit(
             // Never sent.
             Fault::Refused => {
                 stage.ledger.forget(&ids);
-                if !std::mem::replace(&mut told, true) {
-                    stage.warn(&scene.id, &format!("{error}: trying again"));
+                if patience.again(stage, scene, &error, deadline)? {
+                    continue;
                 }
-                if outage.lasts(Instant::now(), &error) {
-                    return Ok(Submitted::Unreachable(error));
-                }
+                return Ok(Submitted::Unreachable(error));
             }
             // A gateway's word about a server behind it: as good as no answer.
             Fault::Timeout | Fault::Reset | Fault::BadJson | Fault::Status(408 | 502..=599) => {
@@ -101,20 +99,44 @@ pub fn upload(
     image: &[u8],
     deadline: Instant,
 ) -> Result<Result<String, CallError>, Interrupted> {
-    let (mut outage, mut told) = (Outage::default(), false);
+    let mut patience = Patience::default();
     loop {
         let error = match stage.client.upload(name, image) {
             Err(error) if error.fault == Fault::Refused => error,
             answer => return Ok(answer),
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || outage.lasts(Instant::now(), &error) {
+        if !patience.again(stage, scene, &error, deadline)? {
             return Ok(Err(error));
         }
-        if !std::mem::replace(&mut told, true) {
+    }
+}
+
+/// With a server that refuses connections: said once, and waited for by the deadline, but no longer
+/// than a server that is gone is.
+#[derive(Default)]
+struct Patience {
+    outage: Outage,
+    told: bool,
+}
+
+impl Patience {
+    /// Waits a moment; `false` where it has been long enough.
+    fn again(
+        &mut self,
+        stage: &mut Stage,
+        scene: &Scene,
+        error: &CallError,
+        deadline: Instant,
+    ) -> Result<bool, Interrupted> {
+        if !std::mem::replace(&mut self.told, true) {
             stage.warn(&scene.id, &format!("{error}: trying again"));
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || self.outage.lasts(Instant::now(), error) {
+            return Ok(false);
+        }
         stage.wait.pause(LOOK_AGAIN.min(left))?;
+        Ok(true)
     }
 }
 
