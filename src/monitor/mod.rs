@@ -17,27 +17,27 @@ use std::process::ExitStatus;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::cli::MonitorOptions;
 use crate::clock::Clock;
-use crate::exit::{Code, Exit};
-use crate::files::{try_whole, write_whole};
-use crate::options::MonitorOptions;
+use crate::console::{Console, LiveRow, Output};
+use crate::exit_code::{Code, Exit};
+use crate::fs::{check_writable, write_atomic};
+use crate::interrupt;
 use crate::report::gates;
 use crate::report::html::Page;
-use crate::report::past::Past;
+use crate::report::input::ReportInput;
+use crate::report::saved_run::SavedRun;
 use crate::report::sparkline;
-use crate::report::told::Told;
-use crate::run::gauge::TIMEOUT;
-use crate::run::interrupt;
-use crate::run::journal::{Journal, Live, Output};
+use crate::run::events::{Event, EventLoop};
 use crate::run::recorder::Recorder;
-use crate::run::wait::{Event, Wait};
+use crate::sanitize::print_error;
 use crate::terminal::{Stream, Terminal};
-use crate::text::complain;
-use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
-use crate::vram::sampler::{Sampled, Sampler, tick_of, took_ms};
-use crate::vram::statistics::Statistics;
+use crate::vram::sampler::{Sampler, SamplerEvent, tick_of, took_ms};
+use crate::vram::source::TIMEOUT;
+use crate::vram::stats::VramStats;
+use crate::vram::timeline::Timeline;
 
 use ending::{Ending, GRACE, Step};
 use source::Readings;
@@ -49,14 +49,13 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// Samples beside the command or by itself, prints the statistics, and hands on the command's
 /// code.
-#[must_use]
 pub fn monitor(options: &MonitorOptions) -> Code {
-    let baselines = match Past::load_all(&options.gates.baselines) {
+    let baselines = match SavedRun::load_all(&options.gates.baselines) {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&why, Exit::Usage.into()),
     };
     if let Some(path) = &options.html
-        && let Err(error) = try_whole(path)
+        && let Err(error) = check_writable(path)
     {
         return refuse(&format!("--html {}: {error}", path.display()), Exit::Usage.into());
     }
@@ -67,11 +66,11 @@ pub fn monitor(options: &MonitorOptions) -> Code {
     };
     let clock = Clock::start();
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let journal = Journal::new(clock, None, output).coloured(options.no_color);
+    let journal = Console::new(clock, None, output).coloured(options.no_color);
     let recorder = Recorder::tallying(log, options.sampling.interval);
     let (sender, receiver) = mpsc::channel();
     let heard = interrupt::listen(sender.clone());
-    let mut wait = Wait::new((sender, receiver), recorder, journal);
+    let mut wait = EventLoop::new((sender, receiver), recorder, journal);
     if let Err(error) = heard {
         wait.journal.say(&format!("WARNING: Ctrl-C ends this without the statistics: {error}"));
     }
@@ -100,15 +99,15 @@ fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, Strin
 }
 
 fn refuse(why: &str, code: Code) -> Code {
-    complain(why);
+    print_error(why);
     code
 }
 
 struct Monitor<'a> {
     options: &'a MonitorOptions,
     clock: Clock,
-    wait: Wait,
-    baselines: Vec<Past>,
+    wait: EventLoop,
+    baselines: Vec<SavedRun>,
 }
 
 impl Monitor<'_> {
@@ -158,20 +157,20 @@ impl Monitor<'_> {
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(&mut self, vram: &Statistics, curve: &Curve, gates: &[Verdict]) {
+    fn write_page(&mut self, vram: &VramStats, curve: &Timeline, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
         let title = "VRAM recorded by monitor";
-        let told = Told { record: None, title, note: None, vram, gates };
+        let told = ReportInput { record: None, title, note: None, vram, gates };
         let page = Page { told, curve, others: &[], folder: "" };
-        let pause = |time| self.wait.linger(time);
-        if let Err(error) = write_whole(path, page.html().as_bytes(), pause) {
-            complain(&format!("--html {}: {error}", path.display()));
+        let pause = |time| self.wait.wait_ignoring_interrupt(time);
+        if let Err(error) = write_atomic(path, page.html().as_bytes(), pause) {
+            print_error(&format!("--html {}: {error}", path.display()));
         }
     }
 
     fn sampler(&mut self, readings: &Readings) -> Option<Sampler> {
         let sender = self.wait.sender();
-        let tell = move |sampled| drop(sender.send(Event::Sampled(sampled)));
+        let tell = move |sampled| drop(sender.send(Event::SamplerEvent(sampled)));
         let (read, gauge) = (readings.read(), readings.gauge());
         let instead = move |at| gauge.instead(at);
         Sampler::start(self.options.sampling.interval, self.clock, read, instead, tell)
@@ -185,7 +184,7 @@ impl Monitor<'_> {
     /// command has the terminal to itself.
     fn sample(&mut self) {
         let (since, of) = (Instant::now(), self.options.duration);
-        self.wait.journal.set_live(Some(Live {
+        self.wait.journal.set_live(Some(LiveRow {
             what: "monitor".to_owned(),
             scene: String::new(),
             since,
@@ -214,7 +213,7 @@ impl Monitor<'_> {
                 Some(Step::End) => child::end(&mut command),
                 None => {}
             }
-            self.wait.linger(LOOK);
+            self.wait.wait_ignoring_interrupt(LOOK);
         }
     }
 
@@ -229,6 +228,6 @@ impl Monitor<'_> {
         let answer = readings.read()();
         let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
         let tick = tick_of((at, sent), took_ms, answer, || readings.gauge().instead(sent));
-        self.wait.recorder.record(&Sampled::Tick(tick));
+        self.wait.recorder.record(&SamplerEvent::Tick(tick));
     }
 }

@@ -4,18 +4,18 @@ use std::fs;
 use std::time::Instant;
 
 use super::cancel::Cancelled;
-use super::course::{Course, Tried};
+use super::context::RunContext;
+use super::course::{AttemptResult, AttemptState};
 use super::ending::ended;
-use super::follow::{Follow, Seen, Verdict};
-use super::journal::Live;
+use super::events::Interrupted;
 use super::plan::Scene;
-use super::stage::Stage;
+use super::poll::{Observation, Poller, Verdict};
 use super::submit::{Submitted, submit, upload};
-use super::wait::Interrupted;
 use crate::clock::hms;
-use crate::comfyui::{CallError, End, Entry, Fault, Place};
+use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, PromptOutcome, QueuePosition};
+use crate::console::LiveRow;
 use crate::report::record::{HISTORY_UNREADABLE, Outcome};
-use crate::text::file_name;
+use crate::sanitize::file_name;
 
 /// Prompts of other clients are counted up to here.
 const MOST_OTHERS: usize = 10_000;
@@ -24,16 +24,20 @@ const MOST_OTHERS: usize = 10_000;
 ///
 /// # Errors
 /// [`Interrupted`]; what was posted stays in the ledger.
-pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, Interrupted> {
+pub fn attempt(
+    stage: &mut RunContext,
+    scene: &Scene,
+    what: &str,
+) -> Result<AttemptResult, Interrupted> {
     let options = stage.options;
     let mut workflow = scene.workflow.clone();
     let begun = Instant::now();
-    let mut course = Course {
+    let mut course = AttemptState {
         begun,
         deadline: begun + options.max_wait,
         prompt_id: None,
         broken: Vec::new(),
-        follow: Follow::new(options.poll_interval, options.history_max_attempts),
+        follow: Poller::new(options.poll_interval, options.history_max_attempts),
     };
     if let Some(path) = &scene.keyframe {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -47,11 +51,11 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
         };
         match upload(stage, scene, &name, &image, course.deadline)? {
             Ok(uploaded) => workflow.place_keyframe(&uploaded),
-            Err(error) if error.fault == Fault::Refused => {
+            Err(error) if error.fault == ErrorKind::Refused => {
                 return Ok(course.ended(Outcome::Unreachable, error.to_string()));
             }
             // The same image is refused again.
-            Err(error) if matches!(error.fault, Fault::Status(400..=499)) => {
+            Err(error) if matches!(error.fault, ErrorKind::Status(400..=499)) => {
                 return Ok(course.ended(Outcome::Failed, error.to_string()));
             }
             Err(error) => return Ok(course.ended(Outcome::Failed, error.to_string()).again()),
@@ -86,8 +90,8 @@ pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, In
     }
 }
 
-fn live(stage: &mut Stage, scene: &Scene, what: &str, doing: &str, course: &Course) {
-    stage.wait.journal.set_live(Some(Live {
+fn live(stage: &mut RunContext, scene: &Scene, what: &str, doing: &str, course: &AttemptState) {
+    stage.wait.journal.set_live(Some(LiveRow {
         what: format!("{what} {doing}"),
         scene: scene.id.clone(),
         since: course.begun,
@@ -96,34 +100,34 @@ fn live(stage: &mut Stage, scene: &Scene, what: &str, doing: &str, course: &Cour
 }
 
 fn follow_to_end(
-    stage: &mut Stage,
+    stage: &mut RunContext,
     scene: &Scene,
     id: &str,
-    course: &mut Course,
+    course: &mut AttemptState,
     what: &str,
-) -> Result<Tried, Interrupted> {
-    let mut told: Option<Fault> = None;
+) -> Result<AttemptResult, Interrupted> {
+    let mut told: Option<ErrorKind> = None;
     loop {
         let left = course.deadline.saturating_duration_since(Instant::now());
         stage.wait.pause(course.follow.pause().min(left))?;
         let at_deadline = Instant::now() >= course.deadline;
         let (seen, unread) = look(stage, scene, id)?;
         match &seen {
-            Seen::At(Place::Running) => live(stage, scene, what, "running", course),
-            Seen::At(Place::Pending(before)) => {
+            Observation::At(QueuePosition::Running) => live(stage, scene, what, "running", course),
+            Observation::At(QueuePosition::Pending(before)) => {
                 live(stage, scene, what, &format!("queued, {before} before it"), course);
             }
             _ => {}
         }
         let failed = match &seen {
-            Seen::Failed(error) | Seen::Unread(error) => Some(error),
+            Observation::Failed(error) | Observation::Unread(error) => Some(error),
             _ => unread.as_ref(),
         };
         if let Some(error) = failed
             && told.as_ref() != Some(&error.fault)
         {
             let text = format!("{error}: polling on");
-            if matches!(seen, Seen::Unread(_)) {
+            if matches!(seen, Observation::Unread(_)) {
                 stage.wait.journal.say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
             } else {
                 stage.warn(&scene.id, &text);
@@ -131,7 +135,7 @@ fn follow_to_end(
             told = Some(error.fault.clone());
         }
         let refused = match &seen {
-            Seen::Failed(error) if error.fault == Fault::Refused => Some(error.clone()),
+            Observation::Failed(error) if error.fault == ErrorKind::Refused => Some(error.clone()),
             _ => None,
         };
         match course.follow.observe(Instant::now(), seen) {
@@ -168,21 +172,23 @@ fn follow_to_end(
 /// from one to the other in between. Beside it what kept the history from being read, though the
 /// queue was.
 fn look(
-    stage: &mut Stage,
+    stage: &mut RunContext,
     scene: &Scene,
     id: &str,
-) -> Result<(Seen, Option<CallError>), Interrupted> {
+) -> Result<(Observation, Option<HttpError>), Interrupted> {
     let unread = match stage.client.history(id) {
         Ok(Some(entry)) => return Ok((over(stage, entry), None)),
         Ok(None) => None,
-        Err(error) if error.fault == Fault::Refused => return Ok((Seen::Failed(error), None)),
+        Err(error) if error.fault == ErrorKind::Refused => {
+            return Ok((Observation::Failed(error), None));
+        }
         Err(error) => Some(error),
     };
     stage.wait.check()?;
     let asked = Instant::now();
     let queue = match stage.client.queue() {
         Ok(queue) => queue,
-        Err(error) => return Ok((Seen::Failed(unread.unwrap_or(error)), None)),
+        Err(error) => return Ok((Observation::Failed(unread.unwrap_or(error)), None)),
     };
     // What came meanwhile belongs to what was known before this answer.
     stage.wait.check()?;
@@ -201,38 +207,38 @@ fn look(
         }
     }
     let seen = match queue.place(id) {
-        Place::Running => {
+        QueuePosition::Running => {
             stage.wait.recorder.set_running(Some((&scene.id, asked)));
-            Seen::At(Place::Running)
+            Observation::At(QueuePosition::Running)
         }
-        Place::Absent => {
+        QueuePosition::Absent => {
             stage.wait.recorder.set_running(None);
             match stage.client.history(id) {
                 Ok(Some(entry)) => over(stage, entry),
-                Ok(None) => Seen::At(Place::Absent),
-                Err(error) => Seen::Unread(error),
+                Ok(None) => Observation::At(QueuePosition::Absent),
+                Err(error) => Observation::Unread(error),
             }
         }
-        pending @ Place::Pending(_) => {
+        pending @ QueuePosition::Pending(_) => {
             stage.wait.recorder.set_running(None);
-            Seen::At(pending)
+            Observation::At(pending)
         }
     };
     Ok((seen, unread))
 }
 
-fn over(stage: &mut Stage, entry: Entry) -> Seen {
+fn over(stage: &mut RunContext, entry: HistoryEntry) -> Observation {
     stage.wait.drain();
     stage.wait.recorder.set_running(None);
-    Seen::Ended(Box::new(entry))
+    Observation::Ended(Box::new(entry))
 }
 
 fn deadline(
-    stage: &mut Stage,
+    stage: &mut RunContext,
     scene: &Scene,
     id: &str,
-    course: &Course,
-) -> Result<Tried, Interrupted> {
+    course: &AttemptState,
+) -> Result<AttemptResult, Interrupted> {
     let state = match course.follow.running_since {
         None => "queued all the time".to_owned(),
         Some(since) => match since.saturating_duration_since(course.begun).as_secs() {
@@ -244,7 +250,7 @@ fn deadline(
     let gone = matches!(cancelled, Cancelled::Gone);
     if gone
         && let Ok(Some(entry)) = stage.client.history(id)
-        && entry.end != End::Interrupted
+        && entry.end != PromptOutcome::Interrupted
     {
         // It came to its own end while it was asked to.
         return ended(stage, scene, course, &entry);
@@ -253,7 +259,7 @@ fn deadline(
     Ok(if gone { tried.again() } else { tried })
 }
 
-fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {
+fn lost(stage: &mut RunContext, id: &str, course: &AttemptState) -> AttemptResult {
     stage.ledger.gone(id);
     let refused = stage.wait.recorder.refused_since(course.begun);
     let restarted = course.follow.was_refused

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::ledger::Ledger;
-use super::wait::Wait;
-use crate::comfyui::{CallError, Client, Ids, Place};
+use super::events::EventLoop;
+use super::state_file::StateFile;
+use crate::comfyui::{Client, HttpError, Ids, QueuePosition};
 
 /// How long a cancelled prompt is watched.
 const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -21,12 +21,11 @@ pub enum Cancelled {
     /// It was asked and still runs.
     StillRunning,
     /// The server did not say.
-    Unknown(CallError),
+    Unknown(HttpError),
 }
 
 impl Cancelled {
     /// For the end of a sentence.
-    #[must_use]
     pub fn words(&self) -> String {
         match self {
             Cancelled::Gone => "cancelled and seen gone".to_owned(),
@@ -41,9 +40,9 @@ pub struct Canceller<'a> {
     /// The server.
     pub client: &'a Client,
     /// The one wait.
-    pub wait: &'a mut Wait,
+    pub wait: &'a mut EventLoop,
     /// Every prompt of ours not yet seen gone.
-    pub ledger: &'a mut Ledger,
+    pub ledger: &'a mut StateFile,
 }
 
 impl Canceller<'_> {
@@ -59,7 +58,7 @@ impl Canceller<'_> {
             self.wait.drain();
             let seen = self.client.queue();
             if let (Ok(queue), Ok(())) = (&seen, &asked)
-                && queue.place(id) == Place::Absent
+                && queue.place(id) == QueuePosition::Absent
             {
                 self.ledger.gone(id);
                 return Cancelled::Gone;
@@ -74,7 +73,7 @@ impl Canceller<'_> {
                     (Err(error), _) | (_, Err(error)) => Cancelled::Unknown(error),
                 };
             }
-            self.wait.linger(pause);
+            self.wait.wait_ignoring_interrupt(pause);
             pause = (pause * 2).min(Duration::from_millis(500));
             if asked.is_err() || asked_at.elapsed() >= ASK_AGAIN {
                 asked = self.client.cancel(id);
@@ -115,7 +114,7 @@ impl Canceller<'_> {
 
     /// Looks for a prompt whose POST was not answered, and once more a second later: a stalled
     /// server may read it only then. One that does not answer is asked for up to 5 s.
-    fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, CallError> {
+    fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, HttpError> {
         let until = Instant::now() + SEEN_GONE_WITHIN;
         let mut looked = false;
         loop {
@@ -124,7 +123,7 @@ impl Canceller<'_> {
                 Err(_) if Instant::now() < until => {}
                 found => return found,
             }
-            self.wait.linger(LOOK_AGAIN);
+            self.wait.wait_ignoring_interrupt(LOOK_AGAIN);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::follow::Follow;
+use super::poll::Poller;
 use crate::report::record::{Attempt, Outcome, Output};
 
 /// What an attempt left.
-pub struct Tried {
+pub struct AttemptResult {
     /// Its record.
     pub record: Attempt,
     /// Its files.
@@ -24,7 +24,7 @@ pub struct Tried {
 }
 
 /// The parts of an attempt that are known while it goes on.
-pub struct Course {
+pub struct AttemptState {
     /// When it was submitted.
     pub begun: Instant,
     /// When it has to have ended.
@@ -34,12 +34,12 @@ pub struct Course {
     /// The outputs that the server dropped, one line a node.
     pub broken: Vec<String>,
     /// What the polls have shown.
-    pub follow: Follow,
+    pub follow: Poller,
 }
 
-impl Course {
+impl AttemptState {
     /// It has ended so, now.
-    pub fn ended(&self, outcome: Outcome, why: String) -> Tried {
+    pub fn ended(&self, outcome: Outcome, why: String) -> AttemptResult {
         let now = Instant::now();
         let queued_until = match (outcome, self.follow.running_since) {
             (_, Some(since)) => since,
@@ -47,7 +47,7 @@ impl Course {
             (Outcome::Deadline | Outcome::Lost | Outcome::Unreachable, None) => now,
             (_, None) => self.begun,
         };
-        Tried {
+        AttemptResult {
             record: Attempt {
                 outcome,
                 why,
@@ -69,7 +69,7 @@ impl Course {
     }
 }
 
-impl Tried {
+impl AttemptResult {
     /// Another attempt may help.
     pub fn again(mut self) -> Self {
         self.again = true;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::course::{Course, Tried, seconds};
-use super::outputs::{Trouble, fetch};
+use super::context::RunContext;
+use super::course::{AttemptResult, AttemptState, seconds};
+use super::download::{DownloadError, fetch};
+use super::events::Interrupted;
 use super::plan::Scene;
-use super::stage::Stage;
-use super::wait::Interrupted;
-use crate::comfyui::{End, Entry};
+use crate::comfyui::{HistoryEntry, PromptOutcome};
 use crate::report::record::{Outcome, Output};
 
 /// The attempt of a prompt that has ended.
@@ -15,12 +15,12 @@ use crate::report::record::{Outcome, Output};
 /// # Errors
 /// [`Interrupted`] while its files are brought home.
 pub(super) fn ended(
-    stage: &mut Stage,
+    stage: &mut RunContext,
     scene: &Scene,
-    course: &Course,
-    entry: &Entry,
-) -> Result<Tried, Interrupted> {
-    let with = |mut tried: Tried| {
+    course: &AttemptState,
+    entry: &HistoryEntry,
+) -> Result<AttemptResult, Interrupted> {
+    let with = |mut tried: AttemptResult| {
         tried.record.server_seconds = server_time(course, entry).map(seconds);
         tried.record.cached_nodes.clone_from(&entry.cached);
         tried.history = Some(entry.raw.clone());
@@ -29,15 +29,15 @@ pub(super) fn ended(
         tried
     };
     match &entry.end {
-        End::Interrupted => {
+        PromptOutcome::Interrupted => {
             let why = "somebody interrupted it on the server".to_owned();
             return Ok(with(course.ended(Outcome::Interrupted, why)));
         }
-        End::Failed { why, out_of_memory } => {
+        PromptOutcome::Failed { why, out_of_memory } => {
             let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
             return Ok(with(course.ended(outcome, why.clone()).again()));
         }
-        End::Success => {}
+        PromptOutcome::Success => {}
     }
     let execution = server_time(course, entry).unwrap_or(course.begun.elapsed());
     stage.wait.journal.say(&format!(
@@ -66,17 +66,17 @@ pub(super) fn ended(
 
 /// What the server says the execution took; unknown where that is more than the whole attempt did,
 /// as after its clock was set.
-fn server_time(course: &Course, entry: &Entry) -> Option<Duration> {
+fn server_time(course: &AttemptState, entry: &HistoryEntry) -> Option<Duration> {
     let most = course.begun.elapsed() + Duration::from_secs(1);
     entry.server_ms.map(Duration::from_millis).filter(|time| *time <= most)
 }
 
 /// The download, repeated within the scene's budget.
 fn bring_home(
-    stage: &mut Stage,
+    stage: &mut RunContext,
     scene: &Scene,
-    entry: &Entry,
-) -> Result<(Vec<Output>, Option<Trouble>), Interrupted> {
+    entry: &HistoryEntry,
+) -> Result<(Vec<Output>, Option<DownloadError>), Interrupted> {
     let mut left = stage.options.scene_retry_budget;
     loop {
         match fetch(stage, &scene.id, entry)? {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::Run;
+use super::context::RunContext;
 use super::measuring::Measured;
 use super::scene;
-use super::stage::Stage;
 
 impl Run<'_> {
     /// The scenes, one after the other.
@@ -17,7 +17,7 @@ impl Run<'_> {
         // What the scenes tell of the run does not change any more.
         let run = self.record.clone();
         let every = self.options.memory_cleanup_interval as usize;
-        let mut stage = Stage {
+        let mut stage = RunContext {
             options: self.options,
             clock: self.clock,
             client: &measured.client,

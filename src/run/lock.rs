@@ -5,10 +5,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::ledger::Left;
-use super::wait::{Interrupted, Wait};
+use super::events::{EventLoop, Interrupted};
+use super::state_file::RunState;
 use crate::clock::day_and_time;
-use crate::options::ServerUrl;
+use crate::http::ServerUrl;
 
 /// How long another run is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,6 @@ pub struct Files {
 
 impl Files {
     /// Those of this server.
-    #[must_use]
     pub fn of(root: &Path, server: &ServerUrl) -> Self {
         let host = match server.host().to_ascii_lowercase().as_str() {
             "localhost" => "127.0.0.1".to_owned(),
@@ -53,7 +52,11 @@ pub enum Locked {
 ///
 /// # Errors
 /// [`Interrupted`].
-pub fn take(files: &Files, patience: Duration, wait: &mut Wait) -> Result<Locked, Interrupted> {
+pub fn take(
+    files: &Files,
+    patience: Duration,
+    wait: &mut EventLoop,
+) -> Result<Locked, Interrupted> {
     let name = files.lock.display();
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&files.lock);
     let file = match opened {
@@ -90,7 +93,7 @@ fn without(name: &dyn std::fmt::Display, error: &std::io::Error) -> String {
 
 /// Whose lock it is, as far as the state tells.
 fn holder(files: &Files) -> String {
-    match Left::read(&files.state) {
+    match RunState::read(&files.state) {
         Some(left) => format!(
             "the run of {} (process {}, {})",
             day_and_time(left.started),
@@ -105,13 +108,13 @@ fn holder(files: &Files) -> String {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::run::journal::{Journal, Output};
+    use crate::console::{Console, Output};
     use crate::run::recorder::Recorder;
     use std::sync::mpsc;
 
-    fn wait() -> Wait {
-        let journal = Journal::new(Clock::start(), None, Output::Quiet);
-        Wait::new(mpsc::channel(), Recorder::default(), journal)
+    fn wait() -> EventLoop {
+        let journal = Console::new(Clock::start(), None, Output::Quiet);
+        EventLoop::new(mpsc::channel(), Recorder::default(), journal)
     }
 
     fn folder(name: &str) -> PathBuf {

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Run;
-use super::gauge::{self, Gauge};
-use super::opening;
+use super::banner;
 use super::stop::Stop;
-use crate::comfyui::{Client, Stats, Target};
+use crate::comfyui::{Client, SystemStats, Target};
 use crate::report::devices::OtherDevice;
 use crate::vram::log::names;
-use crate::vram::sampler::{self, Sampled, Sampler};
+use crate::vram::sampler::{self, Sampler, SamplerEvent};
+use crate::vram::source::{self, ReadingSource};
 
 /// The server while its memory is sampled; with it the sampling ends.
 pub(super) struct Measured {
     /// The server.
     pub(super) client: Client,
     /// Who gives the readings.
-    pub(super) gauge: Arc<Gauge>,
+    pub(super) gauge: Arc<ReadingSource>,
     sampler: Option<Sampler>,
 }
 
@@ -27,13 +27,13 @@ impl Run<'_> {
     pub(super) fn measure(
         &mut self,
         target: Target,
-        stats: &Stats,
+        stats: &SystemStats,
         scenes: usize,
     ) -> Result<Measured, Stop> {
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
         self.meet(&client, stats, scenes);
         let (sampling, local) = (&self.options.sampling, self.options.server.url.is_loopback());
-        let gauge = Arc::new(Gauge::new(sampling, local, Some(stats), self.wait.sender()));
+        let gauge = Arc::new(ReadingSource::new(sampling, local, Some(stats), self.wait.sender()));
         gauge.settle(&mut self.wait)?;
         let sampler = gauge
             .sampler(sampling.interval, self.clock, target)
@@ -42,15 +42,15 @@ impl Run<'_> {
                 self.wait.journal.say(&why);
             })
             .ok();
-        self.wait.first_tick(gauge::TIMEOUT * 2)?;
+        self.wait.first_tick(source::TIMEOUT * 2)?;
         if let Some(first) = self.wait.recorder.first() {
-            self.wait.journal.say(&opening::initial(&first));
+            self.wait.journal.say(&banner::initial(&first));
         }
         Ok(Measured { client, gauge, sampler })
     }
 
     /// Notes who the server is.
-    fn meet(&mut self, client: &Client, stats: &Stats, scenes: usize) {
+    fn meet(&mut self, client: &Client, stats: &SystemStats, scenes: usize) {
         let device = stats.devices.get(self.options.sampling.gpu);
         let server = &mut self.record.server;
         server.comfyui.clone_from(&stats.comfyui);
@@ -60,7 +60,7 @@ impl Run<'_> {
         server.device_kind = device.map(|device| device.kind.clone());
         server.device_index = device.and_then(|device| device.index);
         let queue = client.queue().ok().map(|queue| queue.len());
-        let line = opening::plan(self.options, stats, queue, scenes);
+        let line = banner::plan(self.options, stats, queue, scenes);
         self.wait.journal.say(&line);
         // Where the device that was asked for is not there, nothing is recorded.
         if device.is_some() {
@@ -68,7 +68,7 @@ impl Run<'_> {
         }
     }
 
-    fn record_others(&mut self, stats: &Stats) {
+    fn record_others(&mut self, stats: &SystemStats) {
         let sampling = &self.options.sampling;
         let known = stats.devices.iter().enumerate().filter(|(_, device)| device.memory.is_some());
         for (gpu, device) in known.filter(|(gpu, _)| *gpu != sampling.gpu) {
@@ -102,7 +102,7 @@ impl Run<'_> {
         let took_ms = sampler::took_ms(sent.elapsed(), self.options.sampling.interval);
         let tick = sampler::tick_of((at, sent), took_ms, answer, || gauge.instead(sent));
         let after = tick.result.ok().map(|(reading, _)| reading);
-        if let Some(problem) = self.wait.recorder.record(&Sampled::Tick(tick)) {
+        if let Some(problem) = self.wait.recorder.record(&SamplerEvent::Tick(tick)) {
             self.wait.journal.say(&format!("WARNING: {problem}"));
         }
         let before = self.wait.recorder.first();

@@ -4,73 +4,69 @@
 //! between is the one in `wait`, where the sampler's readings reach the log.
 
 mod attempt;
+mod banner;
 mod cancel;
-mod close;
+pub(crate) mod connect;
+mod context;
 mod course;
-mod dry;
+mod download;
+mod dry_run;
 mod ending;
+pub(crate) mod events;
+mod finish;
 mod folder;
-mod follow;
-pub(crate) mod gauge;
 mod generation;
-pub(crate) mod interrupt;
-pub(crate) mod journal;
-mod ledger;
 mod lock;
 mod measuring;
-mod next;
-mod opening;
-mod outputs;
 mod plan;
-mod project;
+mod poll;
+mod project_steps;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
-pub(crate) mod reach;
 pub(crate) mod recorder;
 mod recovery;
+mod rerun;
 mod scene;
-mod stage;
+mod state_file;
 mod stop;
 mod submit;
-pub(crate) mod wait;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
 
+use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::comfyui::Client;
-use crate::exit::Exit;
-use crate::files::try_whole;
-use crate::options::RunOptions;
-use crate::report::past::Past;
+use crate::exit_code::Exit;
+use crate::fs::check_writable;
+use crate::report::legacy::{LegacyRun, slashes};
 use crate::report::record::{RunRecord, Settings};
-use crate::report::script::{Script, slashes};
-use crate::text::complain;
+use crate::report::saved_run::SavedRun;
+use crate::sanitize::print_error;
 use crate::vram::log::names;
 
-use journal::{Journal, Output};
-use ledger::{Ledger, Left};
+use crate::console::{Console, Output};
+use events::{EventLoop, Interrupted};
 use lock::Locked;
 use measuring::Measured;
 use plan::{Plan, Scene};
 use recorder::Recorder;
+use state_file::{RunState, StateFile};
 use stop::Stop;
-use wait::{Interrupted, Wait};
 
 /// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
 /// what keeps a run from having a folder is told on standard error alone.
-#[must_use]
 pub fn run(options: &RunOptions) -> Exit {
     let plan = match Plan::make(options) {
         Ok(plan) => plan,
         Err(why) => return refuse(&why, Exit::Usage),
     };
-    let baselines = match Past::load_all(&options.gates.baselines) {
+    let baselines = match SavedRun::load_all(&options.gates.baselines) {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
     };
     for (format, path) in options.reports.files() {
-        if let Err(error) = try_whole(path) {
+        if let Err(error) = check_writable(path) {
             return refuse(
                 &format!("{} {}: {error}", format.option(), path.display()),
                 Exit::Usage,
@@ -78,14 +74,14 @@ pub fn run(options: &RunOptions) -> Exit {
         }
     }
     if options.dry_run {
-        return dry::run(options, plan);
+        return dry_run::run(options, plan);
     }
     let clock = Clock::start();
     let (sender, receiver) = mpsc::channel();
-    let heard = interrupt::listen(sender.clone());
+    let heard = crate::interrupt::listen(sender.clone());
     let before = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let before = Journal::new(clock, None, before).coloured(options.no_color);
-    let mut wait = Wait::new((sender, receiver), Recorder::default(), before);
+    let before = Console::new(clock, None, before).coloured(options.no_color);
+    let mut wait = EventLoop::new((sender, receiver), Recorder::default(), before);
     let files = lock::Files::of(&options.project_root, &options.server.url);
     let (lock, no_lock) = match lock::take(&files, lock::PATIENCE, &mut wait) {
         Ok(Locked::Ours(lock)) => (Some(lock), None),
@@ -104,19 +100,19 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, false) => Output::Stdout,
     };
     let summary = folder.join("run-summary.txt");
-    wait.journal = Journal::new(clock, Some(summary), output).coloured(options.no_color);
+    wait.journal = Console::new(clock, Some(summary), output).coloured(options.no_color);
     let log = folder.join(names::MAIN);
     let (recorder, no_log) = Recorder::new(&log, options.sampling.interval);
     wait.recorder = recorder;
-    wait.journal.block(&opening::lines(options, &id, &folder, clock.local));
+    wait.journal.block(&banner::lines(options, &id, &folder, clock.local));
     let deaf =
         heard.err().map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
     // Without the lock the state may be another run's that is at work.
     let state = lock.as_ref().map(|_| files.state);
-    let previous = state.as_deref().and_then(Left::read);
-    let mut ledger = Ledger::begin(
+    let previous = state.as_deref().and_then(RunState::read);
+    let mut ledger = StateFile::begin(
         state,
-        Left {
+        RunState {
             pid: std::process::id(),
             started,
             url: options.server.url.base().to_owned(),
@@ -141,7 +137,7 @@ pub fn run(options: &RunOptions) -> Exit {
             settings(options),
             options.server.url.base(),
         ),
-        script: Script::default(),
+        script: LegacyRun::default(),
         folder,
         waiting_helps: false,
         others: Vec::new(),
@@ -153,7 +149,7 @@ pub fn run(options: &RunOptions) -> Exit {
 }
 
 fn refuse(why: &str, exit: Exit) -> Exit {
-    complain(why);
+    print_error(why);
     exit
 }
 
@@ -172,11 +168,11 @@ struct Run<'a> {
     options: &'a RunOptions,
     clock: Clock,
     folder: PathBuf,
-    wait: Wait,
-    ledger: Ledger,
+    wait: EventLoop,
+    ledger: StateFile,
     scenes: Vec<Scene>,
     record: RunRecord,
-    script: Script,
+    script: LegacyRun,
     /// Nobody listened at the server's address yet.
     waiting_helps: bool,
     /// The other devices that are recorded, by position and name.
@@ -185,7 +181,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Reaches the server, and goes through the steps while its memory is sampled.
-    fn carry_out(&mut self, plan: Plan, previous: Option<&Left>) {
+    fn carry_out(&mut self, plan: Plan, previous: Option<&RunState>) {
         let count = plan.count(self.options);
         if let Plan::Scenes(scenes, story) = &plan {
             // Should nothing come of them, they are told as skipped.
@@ -202,8 +198,8 @@ impl Run<'_> {
         self.last_reading(measured);
     }
 
-    fn reach(&mut self, scenes: usize, previous: Option<&Left>) -> Result<Measured, Stop> {
-        let reached = reach::reach(self.options, &mut self.wait);
+    fn reach(&mut self, scenes: usize, previous: Option<&RunState>) -> Result<Measured, Stop> {
+        let reached = connect::connect(self.options, &mut self.wait);
         if let Some(previous) = previous {
             let target = reached.as_ref().ok().and_then(|reached| reached.as_ref().ok());
             let transfer = self.options.post_execution_timeout;
@@ -219,7 +215,7 @@ impl Run<'_> {
                 Err(Stop::Failed { exit, why: none.why, skipped: "no ComfyUI" })
             }
         };
-        self.wait.journal.block(&opening::rules(self.options));
+        self.wait.journal.block(&banner::rules(self.options));
         measured
     }
 

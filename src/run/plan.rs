@@ -5,13 +5,13 @@ mod sources;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::comfyui::{Texts, Workflow, ids};
-use crate::nearest::nearest;
-use crate::options::{Assignment, RunOptions, Seed};
+use crate::cli::{Assignment, RunOptions, Seed};
+use crate::comfyui::{ScenePrompts, Workflow, ids};
 use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
-use crate::project::template::Template;
-use crate::text::{clean, scene_id};
+use crate::project::workflow_source::WorkflowSource;
+use crate::sanitize::{sanitize_line, scene_id};
+use crate::suggest::nearest;
 
 /// One scene, ready to be sent.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub enum Plan {
     /// The scenes are known, and the story that they are of.
     Scenes(Vec<Scene>, Option<Story>),
     /// They are those of a story that the project's generator has to write first.
-    Generate(Template),
+    Generate(WorkflowSource),
 }
 
 impl Plan {
@@ -55,9 +55,9 @@ impl Plan {
             (Some(path), files) => {
                 let story = Story::load(path)?;
                 let template = match files {
-                    [] => Template::of_project(&options.project_root)
+                    [] => WorkflowSource::of_project(&options.project_root)
                         .map_err(|why| format!("--story needs a template: {why}"))?,
-                    [file] => Template::of_file(file)?,
+                    [file] => WorkflowSource::of_file(file)?,
                     many => {
                         return Err(format!(
                             "--story takes one workflow as the template of all its scenes, not {}",
@@ -68,10 +68,10 @@ impl Plan {
                 Ok(Plan::Scenes(scenes_of(options, &story, &template)?, Some(story)))
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
-                let template = Template::of_project(&options.project_root)?;
+                let template = WorkflowSource::of_project(&options.project_root)?;
                 let mut workflow = sources::parse(&template)?;
                 // What no story could make up for is told before half an hour is spent on one.
-                let texts = Texts { scene: "scene-001", prompt: "", negative: "" };
+                let texts = ScenePrompts { scene: "scene-001", prompt: "", negative: "" };
                 let named = |why| format!("{}: {why}", template.name);
                 workflow.place(texts).map_err(named)?;
                 set(&mut workflow, options)?;
@@ -81,7 +81,7 @@ impl Plan {
             (None, files) => {
                 let mut scenes = Vec::new();
                 for file in files {
-                    let flow = Template::of_file(file)?;
+                    let flow = WorkflowSource::of_file(file)?;
                     scenes.extend(sources::from_workflow(&flow, options.repeat)?);
                 }
                 Ok(Plan::Scenes(finished(scenes, options)?, None))
@@ -90,7 +90,6 @@ impl Plan {
     }
 
     /// How many scenes there will be, as far as it is known.
-    #[must_use]
     pub fn count(&self, options: &RunOptions) -> usize {
         match self {
             Plan::Scenes(scenes, _) => scenes.len(),
@@ -104,7 +103,7 @@ impl Plan {
 ///
 /// # Errors
 /// As of [`Plan::make`]; one line.
-pub fn unwritten(options: &RunOptions, template: &Template) -> Result<Scene, String> {
+pub fn unwritten(options: &RunOptions, template: &WorkflowSource) -> Result<Scene, String> {
     let mut workflow = sources::parse(template)?;
     let mut warnings = Vec::new();
     let seed = seed(&mut workflow, options.seed, &mut warnings);
@@ -129,7 +128,7 @@ pub fn unwritten(options: &RunOptions, template: &Template) -> Result<Scene, Str
 pub fn scenes_of(
     options: &RunOptions,
     story: &Story,
-    template: &Template,
+    template: &WorkflowSource,
 ) -> Result<Vec<Scene>, String> {
     finished(sources::from_story(story, template, options.repeat)?, options)
 }
@@ -138,7 +137,7 @@ pub fn scenes_of(
 #[cfg(any(test, fuzzing))]
 pub(super) fn scenes_of_workflow(
     options: &RunOptions,
-    flow: &Template,
+    flow: &WorkflowSource,
 ) -> Result<Vec<Scene>, String> {
     finished(sources::from_workflow(flow, options.repeat)?, options)
 }
@@ -200,7 +199,7 @@ fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Stri
                 .unwrap_or_default();
             return Err(format!(
                 "--scene-filter: no scene '{}'{near}; there are {}",
-                clean(wanted),
+                sanitize_line(wanted),
                 ids.join(", ")
             ));
         }

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use super::Run;
 use super::cancel::{Cancelled, Canceller};
-use super::journal::{Journal, Output};
-use super::ledger::Left;
+use super::state_file::RunState;
 use crate::clock::{Clock, day_and_time};
 use crate::comfyui::Client;
+use crate::console::{Console, Output};
 use crate::vram::log::names;
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
 
 /// So much of a summary's end is searched for its last header.
 const TAIL: u64 = 64 << 10;
@@ -20,7 +20,7 @@ const TAIL: u64 = 64 << 10;
 impl Run<'_> {
     /// Cancels what an earlier run left on this server, adds the missing end to its summary, and
     /// says so. Without a server its prompts stay for the next run.
-    pub(super) fn recover(&mut self, previous: &Left, client: Option<&Client>) {
+    pub(super) fn recover(&mut self, previous: &RunState, client: Option<&Client>) {
         let fate = match (self.ledger.prompts().first().cloned(), client) {
             (None, _) => "nothing of it was left on the server".to_owned(),
             (Some(prompt), None) => format!("{} may still run on the server", prompt.scene),
@@ -65,12 +65,12 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         let opened = OpenOptions::new().append(true).open(&path);
         opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
     }
-    let mut journal = Journal::new(clock, Some(path.clone()), Output::Quiet);
+    let mut journal = Console::new(clock, Some(path.clone()), Output::Quiet);
     journal.header("RUN INTERRUPTED");
     journal.say(said);
     journal.say("");
     let log = folder.join(names::MAIN);
-    match Statistics::of_log(&log) {
+    match VramStats::of_log(&log) {
         Ok(vram) => journal.block(&vram.block(Some(&log), &[])),
         Err(error) => journal.say(&format!("{}: {error}", log.display())),
     }

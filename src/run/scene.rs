@@ -5,22 +5,22 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::attempt::attempt;
-use super::course::{Tried, seconds};
+use super::context::RunContext;
+use super::course::{AttemptResult, seconds};
+use super::events::{EventLoop, Interrupted};
 use super::plan::Scene;
-use super::stage::Stage;
-use super::wait::{Interrupted, Wait};
-use crate::files::{is_video, write_whole};
+use crate::fs::{is_video, write_atomic};
+use crate::report::legacy::scene::{LegacyFields, LegacyScene};
 use crate::report::record::{Attempt, Outcome, RunRecord, SceneRecord};
-use crate::report::script::scene::{ScriptScene, Telling};
 use crate::vram::reading::Reading;
 
 /// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
-pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, ScriptScene) {
+pub fn run(stage: &mut RunContext, scene: &Scene, what: &str) -> (SceneRecord, LegacyScene) {
     let (begun, start) = (Instant::now(), stage.clock.now());
     stage.wait.journal.say(&format!("[Scene {}] Starting video generation...", scene.id));
-    let mut life = Life {
+    let mut life = SceneRunner {
         record: SceneRecord::skipped(&scene.id, ""),
-        script: ScriptScene { story: scene.story.clone(), ..ScriptScene::default() },
+        script: LegacyScene { story: scene.story.clone(), ..LegacyScene::default() },
         executed: false,
     };
     life.record.seed = scene.seed;
@@ -35,22 +35,27 @@ pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, Script
         life.script.after = life.reading(stage, "after");
     }
     stage.wait.journal.set_live(None);
-    let Life { mut record, mut script, .. } = life;
+    let SceneRunner { mut record, mut script, .. } = life;
     record.seconds = seconds(begun.elapsed());
     script.span = Some((start, stage.clock.now()));
     (record, script)
 }
 
 /// A scene that is not run.
-pub fn skip(scene: &Scene, why: &str) -> (SceneRecord, ScriptScene) {
-    let script = ScriptScene { story: scene.story.clone(), ..ScriptScene::default() };
+pub fn skip(scene: &Scene, why: &str) -> (SceneRecord, LegacyScene) {
+    let script = LegacyScene { story: scene.story.clone(), ..LegacyScene::default() };
     (SceneRecord::skipped(&scene.id, why), script)
 }
 
 /// How a scene ended, run or not: its verdict, and what the script's readers look for below it.
-pub fn tell(wait: &mut Wait, folder: &Path, run: &RunRecord, told: &(SceneRecord, ScriptScene)) {
+pub fn tell(
+    wait: &mut EventLoop,
+    folder: &Path,
+    run: &RunRecord,
+    told: &(SceneRecord, LegacyScene),
+) {
     let (scene, script) = told;
-    let telling = Telling { scene, script, settings: &run.settings, server: &run.server };
+    let telling = LegacyFields { scene, script, settings: &run.settings, server: &run.server };
     for line in verdict(scene, folder).into_iter().chain(telling.lines()) {
         wait.journal.say(&format!("[Scene {}] {line}", scene.id));
     }
@@ -79,17 +84,17 @@ fn verdict(record: &SceneRecord, folder: &Path) -> Vec<String> {
     found.into_iter().chain([verdict]).collect()
 }
 
-struct Life {
+struct SceneRunner {
     record: SceneRecord,
-    script: ScriptScene,
+    script: LegacyScene,
     /// Something was executed in one of the attempts: then the scene is not a cached one.
     executed: bool,
 }
 
-impl Life {
+impl SceneRunner {
     fn attempts(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut RunContext,
         scene: &Scene,
         what: &str,
     ) -> Result<(), Interrupted> {
@@ -158,7 +163,7 @@ impl Life {
     }
 
     /// The attempt that was under way is kept with what is known of it.
-    fn interrupted(&mut self, stage: &mut Stage, begun: Instant) {
+    fn interrupted(&mut self, stage: &mut RunContext, begun: Instant) {
         let posted = stage.ledger.prompts().last().cloned();
         let cancelled = stage.canceller().all();
         let words = match (&cancelled, &posted) {
@@ -189,7 +194,7 @@ impl Life {
     }
 
     /// The device's memory at this moment; that it is not known is noted.
-    fn reading(&mut self, stage: &mut Stage, when: &str) -> Option<Reading> {
+    fn reading(&mut self, stage: &mut RunContext, when: &str) -> Option<Reading> {
         let reading = stage.reading();
         let why = match &reading {
             Ok(Reading { free: Some(_), .. }) => return reading.ok(),
@@ -207,12 +212,12 @@ impl Life {
         why.clone_into(&mut self.record.why);
     }
 
-    fn warn(&mut self, stage: &mut Stage, text: &str) {
+    fn warn(&mut self, stage: &mut RunContext, text: &str) {
         stage.warn(&self.record.id, text);
         self.record.warnings.push(text.to_owned());
     }
 
-    fn keep(&mut self, stage: &mut Stage, tried: Tried) {
+    fn keep(&mut self, stage: &mut RunContext, tried: AttemptResult) {
         let attempt = tried.record;
         self.executed |= attempt.server_seconds.is_some() && !tried.all_cached;
         if !tried.all_cached && attempt.outcome.is_success() && !attempt.cached_nodes.is_empty() {
@@ -231,10 +236,9 @@ impl Life {
         self.script.success_at = tried.success_ms.and_then(|ms| stage.clock.at_unix_ms(ms));
         let Some(history) = tried.history else { return };
         let path = stage.folder.join("history").join(format!("{}.json", self.record.id));
-        let written = path
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| write_whole(&path, history.as_bytes(), |time| stage.wait.linger(time)));
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
+            write_atomic(&path, history.as_bytes(), |time| stage.wait.wait_ignoring_interrupt(time))
+        });
         match written {
             Ok(()) => self.script.history_kept = true,
             Err(error) => self.warn(stage, &format!("{}: {error}", path.display())),

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::cancel::LOOK_AGAIN;
-use super::follow::Outage;
+use super::context::RunContext;
+use super::events::Interrupted;
 use super::plan::Scene;
-use super::stage::Stage;
-use super::wait::Interrupted;
-use crate::comfyui::{CallError, Fault, Ids, Submission, Workflow};
+use super::poll::Outage;
+use crate::comfyui::{ErrorKind, HttpError, Ids, Submission, Workflow};
 
 /// What came of it.
 pub enum Submitted {
@@ -21,9 +21,9 @@ pub enum Submitted {
     /// The server refused it.
     Rejected(String),
     /// The deadline passed first.
-    Deadline(CallError),
+    Deadline(HttpError),
     /// The server is gone.
-    Unreachable(CallError),
+    Unreachable(HttpError),
 }
 
 /// Posts until the server has it, by the deadline.
@@ -31,7 +31,7 @@ pub enum Submitted {
 /// # Errors
 /// [`Interrupted`]; what was posted stays in the ledger.
 pub fn submit(
-    stage: &mut Stage,
+    stage: &mut RunContext,
     scene: &Scene,
     workflow: &Workflow,
     deadline: Instant,
@@ -55,7 +55,7 @@ pub fn submit(
         };
         match error.fault {
             // Never sent.
-            Fault::Refused => {
+            ErrorKind::Refused => {
                 stage.ledger.forget(&ids);
                 if patience.again(stage, scene, &error, deadline)? {
                     continue;
@@ -63,7 +63,10 @@ pub fn submit(
                 return Ok(Submitted::Unreachable(error));
             }
             // A gateway's word about a server behind it: as good as no answer.
-            Fault::Timeout | Fault::Reset | Fault::BadJson | Fault::Status(408 | 502..=599) => {
+            ErrorKind::Timeout
+            | ErrorKind::Reset
+            | ErrorKind::BadJson
+            | ErrorKind::Status(408 | 502..=599) => {
                 stage.warn(&scene.id, &format!("{error}: looking whether the prompt arrived"));
                 match look(stage, &ids, deadline)? {
                     Look::Found(id) => {
@@ -74,7 +77,7 @@ pub fn submit(
                     Look::NoAnswer(last) => return Ok(gone(last.unwrap_or(error))),
                 }
             }
-            Fault::Status(_) => {
+            ErrorKind::Status(_) => {
                 stage.ledger.forget(&ids);
                 return Ok(Submitted::Rejected(error.to_string()));
             }
@@ -93,16 +96,16 @@ pub fn submit(
 /// # Errors
 /// [`Interrupted`]; the inner one is why it is not there.
 pub fn upload(
-    stage: &mut Stage,
+    stage: &mut RunContext,
     scene: &Scene,
     name: &str,
     image: &[u8],
     deadline: Instant,
-) -> Result<Result<String, CallError>, Interrupted> {
+) -> Result<Result<String, HttpError>, Interrupted> {
     let mut patience = Patience::default();
     loop {
         let error = match stage.client.upload(name, image) {
-            Err(error) if error.fault == Fault::Refused => error,
+            Err(error) if error.fault == ErrorKind::Refused => error,
             answer => return Ok(answer),
         };
         if !patience.again(stage, scene, &error, deadline)? {
@@ -123,9 +126,9 @@ impl Patience {
     /// Waits a moment; `false` where it has been long enough.
     fn again(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut RunContext,
         scene: &Scene,
-        error: &CallError,
+        error: &HttpError,
         deadline: Instant,
     ) -> Result<bool, Interrupted> {
         if !std::mem::replace(&mut self.told, true) {
@@ -140,8 +143,8 @@ impl Patience {
     }
 }
 
-fn gone(error: CallError) -> Submitted {
-    if error.fault == Fault::Refused {
+fn gone(error: HttpError) -> Submitted {
+    if error.fault == ErrorKind::Refused {
         Submitted::Unreachable(error)
     } else {
         Submitted::Deadline(error)
@@ -152,12 +155,12 @@ enum Look {
     Found(String),
     NotThere,
     /// The server did not say by the deadline; whether it refused at the end.
-    NoAnswer(Option<CallError>),
+    NoAnswer(Option<HttpError>),
 }
 
 /// Looks for both ids as soon as the server answers, and once more a second later: a stalled
 /// server may read the POST only then.
-fn look(stage: &mut Stage, ids: &Ids, deadline: Instant) -> Result<Look, Interrupted> {
+fn look(stage: &mut RunContext, ids: &Ids, deadline: Instant) -> Result<Look, Interrupted> {
     let (mut looks, mut refused) = (0, None);
     loop {
         stage.wait.check()?;
@@ -165,7 +168,7 @@ fn look(stage: &mut Stage, ids: &Ids, deadline: Instant) -> Result<Look, Interru
             Ok(Some(id)) => return Ok(Look::Found(id)),
             Ok(None) if looks == 1 => return Ok(Look::NotThere),
             Ok(None) => looks += 1,
-            Err(error) => refused = Some(error).filter(|error| error.fault == Fault::Refused),
+            Err(error) => refused = Some(error).filter(|error| error.fault == ErrorKind::Refused),
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::Scene;
-use crate::comfyui::{Texts, Workflow};
-use crate::files::names_in;
-use crate::options::RunOptions;
+use crate::cli::RunOptions;
+use crate::comfyui::{ScenePrompts, Workflow};
+use crate::fs::names_in;
 use crate::project::story::Story;
-use crate::project::template::Template;
-use crate::text::{clean, scene_id};
+use crate::project::workflow_source::WorkflowSource;
+use crate::sanitize::{sanitize_line, scene_id};
 
 pub(super) fn nothing_to_run(options: &RunOptions) -> String {
     let root = &options.project_root;
@@ -62,7 +62,7 @@ pub(super) fn workflow_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> 
 }
 
 /// The graph of a template, or of a file.
-pub(super) fn parse(template: &Template) -> Result<Workflow, String> {
+pub(super) fn parse(template: &WorkflowSource) -> Result<Workflow, String> {
     let name = &template.name;
     Workflow::parse(&template.text).map_err(|why| {
         // A sentence of its own, since most people meet it once.
@@ -82,7 +82,7 @@ fn repeated(base: &str, times: u32) -> Vec<String> {
     }
 }
 
-pub(super) fn from_workflow(flow: &Template, times: u32) -> Result<Vec<Scene>, String> {
+pub(super) fn from_workflow(flow: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
     let (graph, file) = (parse(flow)?, &flow.file);
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let base = scene_id(&stem);
@@ -105,7 +105,7 @@ pub(super) fn from_workflow(flow: &Template, times: u32) -> Result<Vec<Scene>, S
 
 pub(super) fn from_story(
     story: &Story,
-    template: &Template,
+    template: &WorkflowSource,
     times: u32,
 ) -> Result<Vec<Scene>, String> {
     let template_graph = parse(template)?;
@@ -116,14 +116,14 @@ pub(super) fn from_story(
     });
     for (scene, base, id) in each {
         let mut workflow = template_graph.clone();
-        let texts = Texts { scene: &id, prompt: &scene.prompt, negative: &scene.negative };
+        let texts = ScenePrompts { scene: &id, prompt: &scene.prompt, negative: &scene.negative };
         let mut warnings =
             workflow.place(texts).map_err(|why| format!("{}: {why}", template.name))?;
         if scene.keyframe.is_none() && workflow.demands_keyframe() {
             return Err(format!(
                 "{}: it holds __KEYFRAME_IMAGE__, and scene '{}' of the story has no keyframePath",
                 template.name,
-                clean(&scene.id)
+                sanitize_line(&scene.id)
             ));
         }
         let keyframe = scene.keyframe.clone().filter(|_| workflow.takes_keyframe());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use run_comfyui_e2e::report::record::Outcome;
-use run_comfyui_e2e::vram::reading::Miss;
+use run_comfyui_e2e::vram::reading::MissReason;
 use serde_json::Value;
 
 use crate::project::bench::Project;
@@ -206,7 +206,7 @@ fn the_page_and_the_document_of_a_dry_run_have_the_same_keys() {
 fn the_page_has_every_word_that_a_key_may_hold() {
     let page = page();
     let outcomes = Outcome::ALL.map(Outcome::name);
-    for word in outcomes.iter().chain(&Miss::ALL.map(Miss::name)) {
+    for word in outcomes.iter().chain(&MissReason::ALL.map(MissReason::name)) {
         assert!(page.contains(&format!("`{word}`")), "{word}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use run_comfyui_e2e::project::child::{self, Ended};
+use run_comfyui_e2e::process::{self, Ended};
 
 use super::bench::Project;
 use crate::scenes::SOON;
@@ -35,7 +35,7 @@ fn past_its_limit_it_is_ended_with_what_it_started() {
         Ok::<(), ()>(())
     };
     let limit = Duration::from_secs(1);
-    let ended = child::run(npx(&project, "started"), &log(&project), limit, &mut pause);
+    let ended = process::run(npx(&project, "started"), &log(&project), limit, &mut pause);
     assert_eq!(ended, Ok(Ended::TimedOut));
     project.nothing_is_left();
 }
@@ -48,7 +48,7 @@ fn an_end_that_is_asked_for_ends_what_it_started_too() {
         std::thread::sleep(time);
         Err("interrupted")
     };
-    let ended = child::run(npx(&project, "started"), &log(&project), SOON, &mut pause);
+    let ended = process::run(npx(&project, "started"), &log(&project), SOON, &mut pause);
     assert_eq!(ended, Err("interrupted"));
     project.nothing_is_left();
 }
@@ -61,7 +61,7 @@ fn whatever_it_prints_reaches_its_log() {
         std::thread::sleep(time);
         Ok::<(), ()>(())
     };
-    let ended = child::run(npx(&project, "flood"), &log(&project), SOON, &mut pause);
+    let ended = process::run(npx(&project, "flood"), &log(&project), SOON, &mut pause);
     assert_eq!(ended, Ok(Ended::Code(0)), "{:?}", begun.elapsed());
     assert!(fs::metadata(log(&project)).unwrap().len() > 2 * 1024 * 1024);
 }
@@ -72,7 +72,7 @@ fn an_argument_that_a_program_cannot_be_given_is_named() {
     let project = Project::new();
     let mut command = npx(&project, "");
     command.arg("a \"fox\" & 100%").arg("two\nlines");
-    let ended = child::run(command, &log(&project), SOON, &mut |_| Ok::<(), ()>(()));
+    let ended = process::run(command, &log(&project), SOON, &mut |_| Ok::<(), ()>(()));
     let Ok(Ended::NotStarted(why)) = ended else { panic!("{ended:?}") };
     assert!(why.starts_with("npx.cmd cannot be given the argument 'two lines': "), "{why}");
     assert!(project.notes().is_empty());
@@ -82,7 +82,7 @@ fn an_argument_that_a_program_cannot_be_given_is_named() {
 fn a_log_that_cannot_be_made_is_named() {
     let project = Project::new();
     let blocked = project.folder.write("steps", "in the way");
-    let ended = child::run(npx(&project, ""), &log(&project), SOON, &mut |_| Ok::<(), ()>(()));
+    let ended = process::run(npx(&project, ""), &log(&project), SOON, &mut |_| Ok::<(), ()>(()));
     let Ok(Ended::NotStarted(why)) = ended else { panic!("{ended:?}") };
     assert!(why.starts_with(&blocked.join("a.log").display().to_string()), "{why}");
     assert!(project.notes().is_empty());
