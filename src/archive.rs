@@ -74,13 +74,8 @@ pub fn write<E>(
     let absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let made: Vec<&Path> = target.ancestors().skip(1).take_while(absent).collect();
     let result = fill(folder, top, target, offset, wait).and_then(|written| {
-        let mut stopped = None;
-        let pause = |time| stopped = wait(time).err();
-        match (rename(&part, target, pause), stopped) {
-            (Ok(()), _) => Ok(written),
-            (Err(_), Some(stopped)) => Err(Stop::Asked(stopped)),
-            (Err(error), None) => Err(trouble(target.display(), error)),
-        }
+        rename(&part, target).map_err(|error| trouble(target.display(), error))?;
+        Ok(written)
     });
     result.map(Ok).or_else(|stop| {
         // It may never have been made, and the folders may have other things in them by now.

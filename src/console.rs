@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, hms};
-use crate::run::recorder::{Recorder, figure};
 use crate::sanitize::sanitize_line;
 use crate::terminal::{Stream, Terminal};
 
@@ -53,7 +52,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// A journal over this file. Without one its lines may stand among those of a command: each says
+    /// A console over this file. Without one its lines may stand among those of a command: each says
     /// whose it is.
     pub fn new(clock: Clock, file: Option<PathBuf>, output: Output) -> Self {
         // The live line is for a person before a terminal; in a pipe there are whole lines only.
@@ -96,7 +95,7 @@ impl Console {
     }
 
     /// One line, `[HH:mm:ss] text`.
-    pub fn say(&mut self, text: &str) {
+    pub fn log(&mut self, text: &str) {
         let Some(file) = self.file.clone() else {
             return self.print(&format!("run-comfyui-e2e: {}\n", sanitize_line(text)));
         };
@@ -115,17 +114,22 @@ impl Console {
         }
     }
 
+    /// A warning.
+    pub fn warn(&mut self, text: &str) {
+        self.log(&format!("WARNING: {text}"));
+    }
+
     /// A title between blank lines.
     pub fn header(&mut self, title: &str) {
-        self.say("");
-        self.say(&format!("=== {title} ==="));
-        self.say("");
+        self.log("");
+        self.log(&format!("=== {title} ==="));
+        self.log("");
     }
 
     /// Several lines.
-    pub fn block(&mut self, lines: &[String]) {
+    pub fn log_all(&mut self, lines: &[String]) {
         for line in lines {
-            self.say(line);
+            self.log(line);
         }
     }
 
@@ -143,9 +147,9 @@ impl Console {
     }
 
     /// Draws the live line.
-    pub fn draw(&mut self, recorder: &Recorder) {
+    pub fn draw(&mut self, memory: Option<(u64, u64)>) {
         let Some(live) = self.live.as_ref().filter(|_| self.has_live) else { return };
-        let line = live_line(live, Instant::now(), recorder);
+        let line = live_line(live, Instant::now(), memory);
         let width = line.chars().count();
         let rest = " ".repeat(self.drawn.saturating_sub(width));
         let mut err = io::stderr().lock();
@@ -175,11 +179,11 @@ impl Console {
 }
 
 /// At most 79 columns.
-fn live_line(live: &LiveRow, now: Instant, recorder: &Recorder) -> String {
+fn live_line(live: &LiveRow, now: Instant, memory: Option<(u64, u64)>) -> String {
     let mut line = format!("{}  {}", live.what, minutes(now.saturating_duration_since(live.since)));
     line.extend(live.of.map(|of| format!(" of {}", minutes(of))));
-    if let (Some(latest), Some(peak)) = (recorder.latest(), recorder.peak()) {
-        line.push_str(&format!("  {} MB, peak {peak}", figure(&latest)));
+    if let Some((latest, peak)) = memory {
+        line.push_str(&format!("  {latest} MB, peak {peak}"));
     }
     line.push_str(&format!("  {}", live.scene));
     line.trim_end().chars().take(79).collect()
@@ -198,7 +202,7 @@ mod tests {
         let since = Instant::now();
         let line = |of| {
             let live = LiveRow { what: "monitor".into(), scene: String::new(), since, of };
-            live_line(&live, since + Duration::from_secs(65), &Recorder::default())
+            live_line(&live, since + Duration::from_secs(65), None)
         };
         assert_eq!(line(None), "monitor  1:05");
         assert_eq!(line(Some(Duration::from_secs(600))), "monitor  1:05 of 10:00");

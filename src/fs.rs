@@ -4,27 +4,28 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 /// Writes a file by way of a temporary one in the same folder: sync, then rename, so that
-/// readers see the old text or the new one. A link stays one. `pause` is how the caller waits.
+/// readers see the old text or the new one. A link stays one.
 ///
 /// # Errors
 /// What the system said, without the path; something that is no file is there.
-pub fn write_atomic(path: &Path, bytes: &[u8], pause: impl FnMut(Duration)) -> io::Result<()> {
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = replaceable(path)?;
     let part = temp_path(&path);
     let written = File::create(&part).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written.and_then(|()| rename(&part, &path, pause)).inspect_err(|_| drop(fs::remove_file(&part)))
+    written.and_then(|()| rename(&part, &path)).inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
 /// Whether a file can be written whole, before hours are spent on what is to stand in it.
 ///
 /// # Errors
-/// As of [`write_atomic`].
+/// Same as [`write_atomic`].
 pub fn check_writable(path: &Path) -> io::Result<()> {
     let part = temp_path(&replaceable(path)?);
     File::create(&part).and_then(|_| fs::remove_file(&part))
@@ -52,16 +53,17 @@ pub fn temp_path(path: &Path) -> PathBuf {
 }
 
 /// Renames over an existing file. On Windows a reader or a virus scanner may hold it open for a
-/// moment, so that is tried for up to a quarter of a second.
+/// moment: it is tried again for up to a quarter of a second, during which the calling thread
+/// sleeps.
 ///
 /// # Errors
 /// What the system said.
-pub fn rename(from: &Path, to: &Path, mut pause: impl FnMut(Duration)) -> io::Result<()> {
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let mut result = fs::rename(from, to);
     for _ in 0..25 {
         match &result {
             Err(error) if is_held(error) => {
-                pause(Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(10));
                 result = fs::rename(from, to);
             }
             _ => break,
@@ -149,14 +151,14 @@ mod tests {
         fs::write(path("file"), "old").unwrap();
         symlink("file", path("link")).unwrap();
         for name in ["socket", "stdout"] {
-            for tried in [check_writable(&path(name)), write_atomic(&path(name), b"new", |_| {})] {
+            for tried in [check_writable(&path(name)), write_atomic(&path(name), b"new")] {
                 assert!(tried.unwrap_err().to_string().ends_with("name a file"), "{name}");
             }
         }
         assert!(fs::symlink_metadata(path("socket")).unwrap().file_type().is_socket());
         assert!(path("stdout").is_symlink());
         check_writable(&path("link")).unwrap();
-        write_atomic(&path("link"), b"new", |_| {}).unwrap();
+        write_atomic(&path("link"), b"new").unwrap();
         assert_eq!(
             (path("link").is_symlink(), fs::read(path("file")).unwrap()),
             (true, b"new".to_vec())
@@ -169,15 +171,15 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("whole-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("a.json");
-        write_atomic(&path, b"one", |_| {}).unwrap();
-        write_atomic(&path, b"two", |_| {}).unwrap();
+        write_atomic(&path, b"one").unwrap();
+        write_atomic(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         // A folder of that name cannot be replaced; the temporary file goes all the same.
         fs::create_dir(folder.join("taken")).unwrap();
-        assert!(write_atomic(&folder.join("taken"), b"x", |_| {}).is_err());
+        assert!(write_atomic(&folder.join("taken"), b"x").is_err());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
-        assert!(write_atomic(&folder.join("no/such"), b"x", |_| {}).is_err());
+        assert!(write_atomic(&folder.join("no/such"), b"x").is_err());
         fs::remove_dir_all(&folder).unwrap();
     }
 }

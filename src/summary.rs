@@ -163,7 +163,7 @@ fn write(option: &str, path: &Path, text: &str, past: &SavedRun) -> Result<(), S
         return Err(format!("{option} {}: that is the log itself", path.display()));
     }
     // Nothing else is going on that could be kept waiting.
-    write_atomic(path, text.as_bytes(), |_| {})
+    write_atomic(path, text.as_bytes())
         .map_err(|error| format!("{option} {}: {error}", path.display()))
 }
 

@@ -14,7 +14,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::cli::MonitorOptions;
@@ -22,7 +21,6 @@ use crate::clock::Clock;
 use crate::console::{Console, LiveRow, Output};
 use crate::exit_code::{Code, Exit};
 use crate::fs::{check_writable, write_atomic};
-use crate::interrupt;
 use crate::report::gates;
 use crate::report::html::Page;
 use crate::report::input::ReportInput;
@@ -66,18 +64,16 @@ pub fn monitor(options: &MonitorOptions) -> Code {
     };
     let clock = Clock::start();
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let journal = Console::new(clock, None, output).coloured(options.no_color);
+    let console = Console::new(clock, None, output).coloured(options.no_color);
     let recorder = Recorder::tallying(log, options.sampling.interval);
-    let (sender, receiver) = mpsc::channel();
-    let heard = interrupt::listen(sender.clone());
-    let mut wait = EventLoop::new((sender, receiver), recorder, journal);
-    if let Err(error) = heard {
-        wait.journal.say(&format!("WARNING: Ctrl-C ends this without the statistics: {error}"));
+    let mut events = EventLoop::new(recorder, console);
+    if let Err(error) = events.listen_for_interrupt() {
+        events.console.warn(&format!("Ctrl-C ends this without the statistics: {error}"));
     }
     if !clock.local {
-        wait.journal.say("WARNING: the system does not tell its time zone: times are UTC");
+        events.console.log("WARNING: the system does not tell its time zone: times are UTC");
     }
-    Monitor { options, clock, wait, baselines }.run()
+    Monitor { options, clock, events, baselines }.run()
 }
 
 /// A log of our own, before anything is started.
@@ -106,20 +102,20 @@ fn refuse(why: &str, code: Code) -> Code {
 struct Monitor<'a> {
     options: &'a MonitorOptions,
     clock: Clock,
-    wait: EventLoop,
+    events: EventLoop,
     baselines: Vec<SavedRun>,
 }
 
 impl Monitor<'_> {
     fn run(mut self) -> Code {
-        let readings = Readings::new(self.options, &self.wait);
+        let readings = Readings::new(self.options, &self.events);
         // Before the command is started: what was in use without it.
-        let settled = readings.gauge().settle(&mut self.wait);
+        let settled = readings.gauge().settle(&mut self.events);
         let sampler = self.sampler(&readings);
-        let before = settled.and_then(|()| self.wait.first_tick(TIMEOUT * 2));
-        let missed = self.wait.recorder.missed();
+        let before = settled.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
+        let missed = self.events.recorder.missed();
         if let Some(line) = missed.and_then(|miss| readings.nothing(self.options, miss)) {
-            self.wait.journal.say(&line);
+            self.events.console.log(&line);
         }
         let code = match (&self.options.command, before) {
             (None, _) => {
@@ -133,11 +129,11 @@ impl Monitor<'_> {
             },
         };
         drop(sampler);
-        self.wait.drain();
+        self.events.drain();
         self.last_reading(&readings);
-        self.wait.journal.set_live(None);
+        self.events.console.set_live(None);
         let log = self.options.log.as_deref();
-        let (vram, curve) = self.wait.recorder.tallied();
+        let (vram, curve) = self.events.recorder.tallied();
         let verdicts = gates::verdicts_on(&self.options.gates, None, &vram, &self.baselines);
         let code = if code == Exit::Success.into() && !verdicts.iter().all(Verdict::held) {
             Exit::Gate.into()
@@ -162,20 +158,19 @@ impl Monitor<'_> {
         let title = "VRAM recorded by monitor";
         let told = ReportInput { record: None, title, note: None, vram, gates };
         let page = Page { told, curve, others: &[], folder: "" };
-        let pause = |time| self.wait.wait_ignoring_interrupt(time);
-        if let Err(error) = write_atomic(path, page.html().as_bytes(), pause) {
+        if let Err(error) = write_atomic(path, page.html().as_bytes()) {
             print_error(&format!("--html {}: {error}", path.display()));
         }
     }
 
     fn sampler(&mut self, readings: &Readings) -> Option<Sampler> {
-        let sender = self.wait.sender();
+        let sender = self.events.sender();
         let tell = move |sampled| drop(sender.send(Event::SamplerEvent(sampled)));
         let (read, gauge) = (readings.read(), readings.gauge());
         let instead = move |at| gauge.instead(at);
         Sampler::start(self.options.sampling.interval, self.clock, read, instead, tell)
             .inspect_err(|error| {
-                self.wait.journal.say(&format!("WARNING: nothing is sampled: no thread: {error}"));
+                self.events.console.warn(&format!("nothing is sampled: no thread: {error}"));
             })
             .ok()
     }
@@ -184,7 +179,7 @@ impl Monitor<'_> {
     /// command has the terminal to itself.
     fn sample(&mut self) {
         let (since, of) = (Instant::now(), self.options.duration);
-        self.wait.journal.set_live(Some(LiveRow {
+        self.events.console.set_live(Some(LiveRow {
             what: "monitor".to_owned(),
             scene: String::new(),
             since,
@@ -192,7 +187,7 @@ impl Monitor<'_> {
         }));
         loop {
             let left = of.map_or(LONG, |of| of.saturating_sub(since.elapsed()));
-            if left.is_zero() || self.wait.pause(left).is_err() {
+            if left.is_zero() || self.events.wait(left).is_err() {
                 return;
             }
         }
@@ -208,19 +203,19 @@ impl Monitor<'_> {
                 Ok(None) => {}
                 Err(error) => return Err((Exit::Failed.into(), format!("the command: {error}"))),
             }
-            match ending.observe(Instant::now(), self.wait.interrupted()) {
+            match ending.observe(Instant::now(), self.events.interrupted()) {
                 Some(Step::Ask) => child::ask(&mut command),
                 Some(Step::End) => child::end(&mut command),
                 None => {}
             }
-            self.wait.wait_ignoring_interrupt(LOOK);
+            self.events.wait_ignoring_interrupt(LOOK);
         }
     }
 
     /// One more, so that the time since the last tick is a gap that is told. Where nobody ever
     /// answered there is nothing to bound.
     fn last_reading(&mut self, readings: &Readings) {
-        if self.wait.recorder.first().is_none() {
+        if self.events.recorder.first().is_none() {
             return;
         }
         let at = self.clock.now();
@@ -228,6 +223,6 @@ impl Monitor<'_> {
         let answer = readings.read()();
         let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
         let tick = tick_of((at, sent), took_ms, answer, || readings.gauge().instead(sent));
-        self.wait.recorder.record(&SamplerEvent::Tick(tick));
+        self.events.recorder.record(&SamplerEvent::Tick(tick));
     }
 }

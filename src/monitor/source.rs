@@ -19,7 +19,7 @@ pub struct Readings {
 impl Readings {
     /// Asks the server once who it is. One that is not there yet is asked again at every tick:
     /// the command may be what starts it.
-    pub fn new(options: &MonitorOptions, wait: &EventLoop) -> Self {
+    pub fn new(options: &MonitorOptions, events: &EventLoop) -> Self {
         let target = connect::target(&options.server);
         let any = target.ipv4_only.then(|| Target { ipv4_only: false, ..target.clone() });
         let clients: Vec<Client> = [Some(target), any]
@@ -29,7 +29,7 @@ impl Readings {
             .collect();
         let stats = clients.iter().find_map(|client| client.system_stats().ok());
         let local = options.server.url.is_loopback();
-        let gauge = ReadingSource::new(&options.sampling, local, stats.as_ref(), wait.sender());
+        let gauge = ReadingSource::new(&options.sampling, local, stats.as_ref(), events.sender());
         let gauge = Arc::new(gauge);
         Readings { gauge, clients: Arc::new(clients) }
     }

@@ -7,13 +7,13 @@ use super::cancel::Cancelled;
 use super::context::RunContext;
 use super::course::{AttemptResult, AttemptState};
 use super::ending::ended;
-use super::events::Interrupted;
 use super::plan::Scene;
 use super::poll::{Observation, Poller, Verdict};
 use super::submit::{Submitted, submit, upload};
 use crate::clock::hms;
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, PromptOutcome, QueuePosition};
 use crate::console::LiveRow;
+use crate::interrupt::Interrupted;
 use crate::report::record::{HISTORY_UNREADABLE, Outcome};
 use crate::sanitize::file_name;
 
@@ -60,14 +60,14 @@ pub fn attempt(
             }
             Err(error) => return Ok(course.ended(Outcome::Failed, error.to_string()).again()),
         }
-        stage.wait.check()?;
+        stage.events.check()?;
     }
     course.begun = Instant::now();
     course.deadline = course.begun + options.max_wait;
     live(stage, scene, what, "posting", &course);
     match submit(stage, scene, &workflow, course.deadline)? {
         Submitted::Accepted { id, broken } => {
-            stage.wait.journal.say(&format!(
+            stage.events.console.log(&format!(
                 "[Scene {}] Wan2 prompt queued: prompt_id={id} duration={:.1}s",
                 scene.id,
                 course.begun.elapsed().as_secs_f64()
@@ -75,7 +75,7 @@ pub fn attempt(
             course.prompt_id = Some(id.clone());
             course.broken = broken;
             let end = follow_to_end(stage, scene, &id, &mut course, what);
-            stage.wait.recorder.set_running(None);
+            stage.events.recorder.set_running(None);
             end
         }
         Submitted::Rejected(why) => Ok(course.ended(Outcome::Rejected, why)),
@@ -91,7 +91,7 @@ pub fn attempt(
 }
 
 fn live(stage: &mut RunContext, scene: &Scene, what: &str, doing: &str, course: &AttemptState) {
-    stage.wait.journal.set_live(Some(LiveRow {
+    stage.events.console.set_live(Some(LiveRow {
         what: format!("{what} {doing}"),
         scene: scene.id.clone(),
         since: course.begun,
@@ -109,7 +109,7 @@ fn follow_to_end(
     let mut told: Option<ErrorKind> = None;
     loop {
         let left = course.deadline.saturating_duration_since(Instant::now());
-        stage.wait.pause(course.follow.pause().min(left))?;
+        stage.events.wait(course.follow.pause().min(left))?;
         let at_deadline = Instant::now() >= course.deadline;
         let (seen, unread) = look(stage, scene, id)?;
         match &seen {
@@ -128,7 +128,7 @@ fn follow_to_end(
         {
             let text = format!("{error}: polling on");
             if matches!(seen, Observation::Unread(_)) {
-                stage.wait.journal.say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
+                stage.events.console.log(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
             } else {
                 stage.warn(&scene.id, &text);
             }
@@ -184,14 +184,14 @@ fn look(
         }
         Err(error) => Some(error),
     };
-    stage.wait.check()?;
+    stage.events.check()?;
     let asked = Instant::now();
     let queue = match stage.client.queue() {
         Ok(queue) => queue,
         Err(error) => return Ok((Observation::Failed(unread.unwrap_or(error)), None)),
     };
     // What came meanwhile belongs to what was known before this answer.
-    stage.wait.check()?;
+    stage.events.check()?;
     let ours = |id: &String| {
         stage.ledger.prompts().iter().any(|prompt| prompt.accepted.as_ref() == Some(id))
     };
@@ -201,18 +201,18 @@ fn look(
         let first = stage.others.is_empty();
         if stage.others.len() < MOST_OTHERS && stage.others.insert(stranger) && first {
             stage
-                .wait
-                .journal
-                .say("Another client's prompt is running: its memory is in the figures");
+                .events
+                .console
+                .log("Another client's prompt is running: its memory is in the figures");
         }
     }
     let seen = match queue.place(id) {
         QueuePosition::Running => {
-            stage.wait.recorder.set_running(Some((&scene.id, asked)));
+            stage.events.recorder.set_running(Some((&scene.id, asked)));
             Observation::At(QueuePosition::Running)
         }
         QueuePosition::Absent => {
-            stage.wait.recorder.set_running(None);
+            stage.events.recorder.set_running(None);
             match stage.client.history(id) {
                 Ok(Some(entry)) => over(stage, entry),
                 Ok(None) => Observation::At(QueuePosition::Absent),
@@ -220,7 +220,7 @@ fn look(
             }
         }
         pending @ QueuePosition::Pending(_) => {
-            stage.wait.recorder.set_running(None);
+            stage.events.recorder.set_running(None);
             Observation::At(pending)
         }
     };
@@ -228,8 +228,8 @@ fn look(
 }
 
 fn over(stage: &mut RunContext, entry: HistoryEntry) -> Observation {
-    stage.wait.drain();
-    stage.wait.recorder.set_running(None);
+    stage.events.drain();
+    stage.events.recorder.set_running(None);
     Observation::Ended(Box::new(entry))
 }
 
@@ -261,7 +261,7 @@ fn deadline(
 
 fn lost(stage: &mut RunContext, id: &str, course: &AttemptState) -> AttemptResult {
     stage.ledger.gone(id);
-    let refused = stage.wait.recorder.refused_since(course.begun);
+    let refused = stage.events.recorder.refused_since(course.begun);
     let restarted = course.follow.was_refused
         || refused.is_some()
         || (stage.history_seen && stage.client.history_is_empty().unwrap_or(false));

@@ -40,7 +40,7 @@ pub struct Canceller<'a> {
     /// The server.
     pub client: &'a Client,
     /// The one wait.
-    pub wait: &'a mut EventLoop,
+    pub events: &'a mut EventLoop,
     /// Every prompt of ours not yet seen gone.
     pub ledger: &'a mut StateFile,
 }
@@ -55,7 +55,7 @@ impl Canceller<'_> {
         let mut asked_at = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
-            self.wait.drain();
+            self.events.drain();
             let seen = self.client.queue();
             if let (Ok(queue), Ok(())) = (&seen, &asked)
                 && queue.place(id) == QueuePosition::Absent
@@ -73,7 +73,7 @@ impl Canceller<'_> {
                     (Err(error), _) | (_, Err(error)) => Cancelled::Unknown(error),
                 };
             }
-            self.wait.wait_ignoring_interrupt(pause);
+            self.events.wait_ignoring_interrupt(pause);
             pause = (pause * 2).min(Duration::from_millis(500));
             if asked.is_err() || asked_at.elapsed() >= ASK_AGAIN {
                 asked = self.client.cancel(id);
@@ -123,7 +123,7 @@ impl Canceller<'_> {
                 Err(_) if Instant::now() < until => {}
                 found => return found,
             }
-            self.wait.wait_ignoring_interrupt(LOOK_AGAIN);
+            self.events.wait_ignoring_interrupt(LOOK_AGAIN);
         }
     }
 }

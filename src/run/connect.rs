@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::events::{EventLoop, Interrupted};
+use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
 use crate::comfyui::{Client, ErrorKind, HttpError, SystemStats, Target};
+use crate::interrupt::Interrupted;
 
 /// Between two knocks at a server that is waited for.
 const KNOCK_AGAIN: Duration = Duration::from_secs(1);
@@ -23,7 +24,7 @@ pub struct ConnectError {
 /// [`Interrupted`].
 pub fn connect(
     options: &RunOptions,
-    wait: &mut EventLoop,
+    events: &mut EventLoop,
 ) -> Result<Result<(Target, SystemStats), ConnectError>, Interrupted> {
     let mut target = target(&options.server);
     let until = Instant::now() + options.wait_for_comfyui;
@@ -46,14 +47,14 @@ pub fn connect(
             return Ok(Err(no_server(&target.base, &error)));
         }
         if !std::mem::replace(&mut told, true) {
-            wait.journal.say(&format!(
+            events.console.log(&format!(
                 "Waiting up to {} s for ComfyUI at {} ({})",
                 options.wait_for_comfyui.as_secs(),
                 target.base,
                 error.detail()
             ));
         }
-        wait.pause(KNOCK_AGAIN.min(left))?;
+        events.wait(KNOCK_AGAIN.min(left))?;
     }
 }
 

@@ -1,15 +1,16 @@
-//! What the scenes of a run share: the server, the one wait, and the prompts that may still run.
+//! What the scenes of a run share: the server, the one events, and the prompts that may still run.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::cancel::Canceller;
-use super::events::{EventLoop, Interrupted};
+use super::events::EventLoop;
 use super::state_file::StateFile;
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::comfyui::Client;
+use crate::interrupt::Interrupted;
 use crate::vram::reading::{MissReason, Reading};
 use crate::vram::settle::{STILL, Settling};
 use crate::vram::source::ReadingSource;
@@ -28,7 +29,7 @@ pub struct RunContext<'a> {
     /// Who gives the readings of its memory.
     pub gauge: &'a ReadingSource,
     /// The one wait.
-    pub wait: &'a mut EventLoop,
+    pub events: &'a mut EventLoop,
     /// The run folder.
     pub folder: &'a Path,
     /// Every prompt of ours not yet seen gone.
@@ -47,12 +48,12 @@ pub struct RunContext<'a> {
 impl RunContext<'_> {
     /// Who ends what of ours still runs.
     pub fn canceller(&mut self) -> Canceller<'_> {
-        Canceller { client: self.client, wait: self.wait, ledger: self.ledger }
+        Canceller { client: self.client, events: self.events, ledger: self.ledger }
     }
 
-    /// The scene's warning, in the journal.
+    /// The scene's warning, in the console.
     pub fn warn(&mut self, scene: &str, text: &str) {
-        self.wait.journal.say(&format!("[Scene {scene}] WARNING: {text}"));
+        self.events.console.log(&format!("[Scene {scene}] WARNING: {text}"));
     }
 
     /// Before anything is posted: while a prompt of ours still runs, it is cancelled again every
@@ -75,11 +76,11 @@ impl RunContext<'_> {
                 return Ok(false);
             }
             if !std::mem::replace(&mut told, true) {
-                self.wait.journal.say(&format!(
+                self.events.console.log(&format!(
                     "[Scene {scene}] still running after its cancel: asking again every 10 s, nothing is posted before it is gone"
                 ));
             }
-            self.wait.pause(CANCEL_AGAIN.min(left))?;
+            self.events.wait(CANCEL_AGAIN.min(left))?;
         }
         Ok(true)
     }
@@ -91,10 +92,10 @@ impl RunContext<'_> {
     /// # Errors
     /// [`Interrupted`]; that it was refused is told and nothing more.
     pub fn free(&mut self) -> Result<Option<(u64, u64)>, Interrupted> {
-        self.wait.check()?;
+        self.events.check()?;
         let before = self.memory();
         if let Err(error) = self.client.free() {
-            self.wait.journal.say(&format!("WARNING: nothing was freed: {error}"));
+            self.events.console.warn(&format!("nothing was freed: {error}"));
             return Ok(None);
         }
         self.freed = true;
@@ -104,7 +105,7 @@ impl RunContext<'_> {
             let now = self.memory();
             last = now.or(last);
             match settling.observe(begun.elapsed(), now.and_then(|memory| memory.free)) {
-                Some(time) => self.wait.pause(time)?,
+                Some(time) => self.events.wait(time)?,
                 None => break,
             }
         }
@@ -121,7 +122,7 @@ impl RunContext<'_> {
                 freed if freed <= STILL => "freed nothing".to_owned(),
                 freed => format!("freed {freed} MB (used {before} to {after} MB)"),
             };
-            self.wait.journal.say(&format!("Memory cleanup after {scene}: {freed}"));
+            self.events.console.log(&format!("Memory cleanup after {scene}: {freed}"));
         }
         Ok(())
     }

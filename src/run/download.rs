@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use super::context::RunContext;
-use super::events::Interrupted;
 use crate::comfyui::{ErrorKind, HistoryEntry, OutputFile};
 use crate::fs::{extension, is_video, rename, temp_path};
+use crate::interrupt::Interrupted;
 use crate::report::record::Output;
 use crate::sanitize::file_name;
 
@@ -78,7 +78,7 @@ fn fetch_one(
     file: &OutputFile,
     path: &str,
 ) -> Result<Result<u64, DownloadError>, Interrupted> {
-    stage.wait.check()?;
+    stage.events.check()?;
     let target: PathBuf = stage.folder.join(path);
     let part = temp_path(&target);
     let trouble =
@@ -103,7 +103,7 @@ fn fetch_one(
         let mut chunk = vec![0; 64 << 10];
         loop {
             // Readings and an interrupt are not kept waiting by a long transfer.
-            stage.wait.check()?;
+            stage.events.check()?;
             let count = match body.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => count,
@@ -122,8 +122,7 @@ fn fetch_one(
             return Ok(Err(broken(&short)));
         }
         drop(out);
-        let pause = |time| stage.wait.wait_ignoring_interrupt(time);
-        Ok(rename(&part, &target, pause).map(|()| bytes).map_err(|error| broken(&error)))
+        Ok(rename(&part, &target).map(|()| bytes).map_err(|error| broken(&error)))
     })();
     if !matches!(result, Ok(Ok(_))) {
         // It may never have been made.

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::mpsc;
 
 use serde_json::{Value, json};
 
-use super::events::{EventLoop, Interrupted};
+use super::events::EventLoop;
 use super::plan::{self, Plan, Scene};
 use super::recorder::Recorder;
 use super::{banner, connect, refuse};
@@ -16,7 +15,7 @@ use crate::clock::Clock;
 use crate::comfyui::{Classes, Client, HttpError, SystemStats};
 use crate::console::{Console, Output};
 use crate::exit_code::Exit;
-use crate::interrupt;
+use crate::interrupt::Interrupted;
 use crate::report::legacy::slashes;
 use crate::sanitize::{json_text, print, sanitize_line};
 use crate::terminal::{Stream, Terminal};
@@ -115,15 +114,14 @@ impl Dry<'_> {
     /// Asks the server for each class of the graphs, once.
     fn check(&mut self) -> Result<Lacking, Unchecked> {
         let clock = Clock::start();
-        let (sender, receiver) = mpsc::channel();
-        if let Err(error) = interrupt::listen(sender.clone()) {
+        let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
+        let console = Console::new(clock, None, output).coloured(self.options.no_color);
+        let mut events = EventLoop::new(Recorder::default(), console);
+        if let Err(error) = events.listen_for_interrupt() {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
         }
-        let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
-        let journal = Console::new(clock, None, output).coloured(self.options.no_color);
-        let mut wait = EventLoop::new((sender, receiver), Recorder::default(), journal);
-        let reached = connect::connect(self.options, &mut wait)?;
-        wait.check()?;
+        let reached = connect::connect(self.options, &mut events)?;
+        events.check()?;
         let (target, stats) = reached.map_err(|none| Unchecked::Unreachable(none.why))?;
         let line = banner::server(self.options, &stats);
         self.say(&[format!("{}: {line}", target.base)]);
@@ -133,15 +131,15 @@ impl Dry<'_> {
         let mut wanted = BTreeSet::new();
         wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
-            wait.check()?;
+            events.check()?;
             classes.ask(&client, class)?;
         }
-        wait.check()?;
+        events.check()?;
         if classes.are_missing() {
             // Without the names there is no nearest one.
             let _ = classes.ask_names(&client);
         }
-        wait.check()?;
+        events.check()?;
         self.has_untold = classes.are_untold();
         Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&classes)).collect())
     }

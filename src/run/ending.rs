@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::context::RunContext;
 use super::course::{AttemptResult, AttemptState, seconds};
 use super::download::{DownloadError, fetch};
-use super::events::Interrupted;
 use super::plan::Scene;
 use crate::comfyui::{HistoryEntry, PromptOutcome};
+use crate::interrupt::Interrupted;
 use crate::report::record::{Outcome, Output};
 
 /// The attempt of a prompt that has ended.
@@ -40,7 +40,7 @@ pub(super) fn ended(
         PromptOutcome::Success => {}
     }
     let execution = server_time(course, entry).unwrap_or(course.begun.elapsed());
-    stage.wait.journal.say(&format!(
+    stage.events.console.log(&format!(
         "[Scene {}] Wan2 execution completed ({:.1}s)",
         scene.id,
         seconds(execution)
@@ -85,7 +85,7 @@ fn bring_home(
             Err(trouble) => {
                 left -= 1;
                 stage.warn(&scene.id, &format!("{}: downloading again", trouble.why));
-                stage.wait.pause(Duration::from_secs(1))?;
+                stage.events.wait(Duration::from_secs(1))?;
             }
         }
     }

@@ -1,31 +1,30 @@
-//! The one place where the main thread blocks, besides its short HTTP calls.
+//! The event loop: the one place where the main thread blocks, besides its short HTTP calls.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::recorder::Recorder;
 use crate::console::Console;
+use crate::interrupt::{self, Interrupted};
 use crate::vram::reading::Reading;
 use crate::vram::sampler::SamplerEvent;
 
 /// What other threads send to the main thread.
 pub enum Event {
-    /// From the sampler.
+    /// From the sampler's thread.
     SamplerEvent(SamplerEvent),
-    /// From the sampler's thread too: what a person should know, said once.
+    /// From the sampler's thread: what a person should know, logged once.
     Warning(String),
-    /// From the sampler's thread, before the tick: what the answer said of every device.
+    /// From the sampler's thread, before the tick: the readings of every device.
     AllDevices(Vec<Option<Reading>>),
     /// From the signal's thread: end the run.
     Interrupt,
 }
 
-/// Somebody asked for the end of the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interrupted;
+/// Between two draws of the live row.
+const REDRAW: Duration = Duration::from_millis(500);
 
-/// The receiving end of the channel, and what becomes of what arrives: readings go to the log,
-/// an interrupt is remembered.
+/// The receiving end of the channel. Readings go to the recorder, an interrupt is remembered.
 pub struct EventLoop {
     events: Receiver<Event>,
     /// Held so that the channel has a sender as long as it has this receiver.
@@ -34,27 +33,32 @@ pub struct EventLoop {
     /// Where readings go.
     pub recorder: Recorder,
     /// Where lines go.
-    pub journal: Console,
+    pub console: Console,
 }
 
-/// How often the live line is drawn anew.
-const REDRAW: Duration = Duration::from_millis(500);
-
 impl EventLoop {
-    pub(crate) fn new(
-        (sender, events): (Sender<Event>, Receiver<Event>),
-        recorder: Recorder,
-        journal: Console,
-    ) -> Self {
-        EventLoop { events, sender, interrupted: false, recorder, journal }
+    /// An event loop with a channel of its own.
+    pub fn new(recorder: Recorder, console: Console) -> Self {
+        let (sender, events) = mpsc::channel();
+        EventLoop { events, sender, interrupted: false, recorder, console }
     }
 
-    /// Waits that long, readings reaching the log meanwhile.
+    /// From now on the first signal arrives as an event, and the second one ends the process.
     ///
     /// # Errors
-    /// [`Interrupted`] as soon as somebody asks for the end, or has.
-    pub fn pause(&mut self, time: Duration) -> Result<(), Interrupted> {
-        self.receive(Instant::now() + time, |wait| wait.interrupted);
+    /// The system refuses the handler.
+    pub fn listen_for_interrupt(&self) -> Result<(), ctrlc::Error> {
+        let sender = self.sender();
+        // Nobody receives when the program is about to end.
+        interrupt::listen(move || drop(sender.send(Event::Interrupt)))
+    }
+
+    /// Waits that long; readings reach the log meanwhile.
+    ///
+    /// # Errors
+    /// [`Interrupted`] as soon as an interrupt arrives, or has arrived.
+    pub fn wait(&mut self, time: Duration) -> Result<(), Interrupted> {
+        self.receive(Instant::now() + time, |this| this.interrupted);
         self.check()
     }
 
@@ -62,19 +66,19 @@ impl EventLoop {
     ///
     /// # Errors
     /// [`Interrupted`].
-    pub fn first_tick(&mut self, at_most: Duration) -> Result<(), Interrupted> {
-        let done = |wait: &Self| wait.interrupted || wait.recorder.ticks() > 0;
+    pub fn wait_for_first_tick(&mut self, at_most: Duration) -> Result<(), Interrupted> {
+        let done = |this: &Self| this.interrupted || this.recorder.ticks() > 0;
         self.receive(Instant::now() + at_most, done);
         self.check()
     }
 
-    /// Waits that long whoever asks for the end: for what has to be seen through after it.
+    /// Waits that long whether or not an interrupt arrives: for what has to be done after one.
     pub fn wait_ignoring_interrupt(&mut self, time: Duration) {
         self.receive(Instant::now() + time, |_| false);
     }
 
-    /// The same, and says then whether somebody has asked for the end: for what has to be ended
-    /// itself, which takes its time.
+    /// Waits that long, and reports an interrupt only then: for children, which need the time to
+    /// be ended.
     ///
     /// # Errors
     /// [`Interrupted`], after the time.
@@ -86,7 +90,7 @@ impl EventLoop {
     /// Takes what has arrived, without waiting: between calls, and between chunks of a transfer.
     ///
     /// # Errors
-    /// [`Interrupted`] if somebody has asked for the end.
+    /// [`Interrupted`] if an interrupt has arrived.
     pub fn check(&mut self) -> Result<(), Interrupted> {
         self.drain();
         if self.interrupted { Err(Interrupted) } else { Ok(()) }
@@ -99,12 +103,12 @@ impl EventLoop {
         }
     }
 
-    /// For a thread that has something to tell.
+    /// For a thread that sends events.
     pub fn sender(&self) -> Sender<Event> {
         self.sender.clone()
     }
 
-    /// Whether somebody has asked for the end.
+    /// Whether an interrupt has arrived.
     pub fn interrupted(&self) -> bool {
         self.interrupted
     }
@@ -112,10 +116,9 @@ impl EventLoop {
     /// The only blocking receive of the program.
     fn receive(&mut self, until: Instant, done: impl Fn(&Self) -> bool) {
         while !done(self) {
-            self.journal.draw(&self.recorder);
-            let now = Instant::now();
-            let left = until.saturating_duration_since(now);
-            let slice = if self.journal.is_live() { left.min(REDRAW) } else { left };
+            self.console.draw(self.recorder.latest_and_peak());
+            let left = until.saturating_duration_since(Instant::now());
+            let slice = if self.console.is_live() { left.min(REDRAW) } else { left };
             match self.events.recv_timeout(slice) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -132,10 +135,10 @@ impl EventLoop {
         match event {
             Event::Interrupt => self.interrupted = true,
             Event::AllDevices(readings) => self.recorder.all_devices(&readings),
-            Event::Warning(text) => self.journal.say(&format!("WARNING: {text}")),
-            Event::SamplerEvent(sampled) => {
-                if let Some(problem) = self.recorder.record(&sampled) {
-                    self.journal.say(&format!("WARNING: {problem}"));
+            Event::Warning(text) => self.console.warn(&text),
+            Event::SamplerEvent(event) => {
+                if let Some(problem) = self.recorder.record(&event) {
+                    self.console.warn(&problem);
                 }
             }
         }

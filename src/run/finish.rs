@@ -5,11 +5,11 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use super::events::Interrupted;
 use super::{Run, rerun};
 use crate::archive;
 use crate::exit_code::Exit;
 use crate::fs::write_atomic;
+use crate::interrupt::Interrupted;
 use crate::project::helpers::{HelperFiles, Phase};
 use crate::report::devices::OtherDevice;
 use crate::report::export::Report;
@@ -27,7 +27,7 @@ impl Run<'_> {
     /// Says and writes what is left to say, and gives the code.
     pub(super) fn close(mut self, log: &Path, baselines: &[SavedRun]) -> Exit {
         // What counts is whether it was asked for before the end.
-        self.wait.drain();
+        self.events.drain();
         self.record.ended = self.clock.now();
         let generated = self.script.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
@@ -38,29 +38,29 @@ impl Run<'_> {
             self.script.archive = Some(self.options.project_root.join("artifacts").join(name));
         }
         self.look_for_interrupt();
-        self.wait.journal.header("STEP 3: Validate Results");
-        self.wait.journal.block(&legacy::results(&self.record.scenes));
+        self.events.console.header("STEP 3: Validate Results");
+        self.events.console.log_all(&legacy::results(&self.record.scenes));
         let vram = self.statistics(log, baselines);
         let others = self.other_devices();
         let without = self.record.without_figures();
         for device in &others {
-            self.wait.journal.block(&device.block(&without));
+            self.events.console.log_all(&device.block(&without));
         }
         let text = self.with_helpers(&vram, &others);
         // What keeps the log from being read was told with the figures.
         let curve = Timeline::of_log(log).unwrap_or_default();
         self.write_page(&curve, &vram, &others);
         self.write_reports(&vram, baselines);
-        self.wait.journal.header("RUN COMPLETE");
-        self.wait.journal.say(&format!("Run directory: {}", self.folder.display()));
+        self.events.console.header("RUN COMPLETE");
+        self.events.console.log(&format!("Run directory: {}", self.folder.display()));
         if let Some(archive) = &self.script.archive {
-            self.wait.journal.say(&format!("Archive: {}", archive.display()));
+            self.events.console.log(&format!("Archive: {}", archive.display()));
         }
-        self.wait.journal.say(&legacy::tally(&self.record.scenes));
+        self.events.console.log(&legacy::tally(&self.record.scenes));
         let block = text::block(&self.record, &vram);
-        self.wait.journal.block(&block);
+        self.events.console.log_all(&block);
         let record = Some(&self.record);
-        self.wait.journal.show(|room| sparkline::lines(&curve, &vram, record, room));
+        self.events.console.show(|room| sparkline::lines(&curve, &vram, record, room));
         if self.options.json {
             // It lies in the folder too, and the code is that of the run.
             let _ = print(&text);
@@ -78,16 +78,16 @@ impl Run<'_> {
     /// The statistics of the log, and the gates.
     fn statistics(&mut self, log: &Path, baselines: &[SavedRun]) -> VramStats {
         let mut vram = VramStats::of_log(log).unwrap_or_else(|error| {
-            self.wait.journal.say(&format!("WARNING: {}: {error}", log.display()));
+            self.events.console.warn(&format!("{}: {error}", log.display()));
             VramStats::default()
         });
         vram.grow_by(&self.record.series());
         self.record.gates =
             gates::verdicts_on(&self.options.gates, Some(&self.record), &vram, baselines);
-        self.wait.journal.say("");
-        self.wait.journal.block(&vram.block(Some(log), &self.record.without_figures()));
+        self.events.console.log("");
+        self.events.console.log_all(&vram.block(Some(log), &self.record.without_figures()));
         for verdict in &self.record.gates {
-            self.wait.journal.say(&verdict.to_string());
+            self.events.console.log(&verdict.to_string());
         }
         vram
     }
@@ -104,9 +104,9 @@ impl Run<'_> {
         self.look_for_interrupt();
         let mut text = self.write_metadata(vram, others);
         if is_project || self.script.story.is_some() {
-            self.wait.journal.header("STEP 7: Artifact Metadata + UI Snapshot");
+            self.events.console.header("STEP 7: Artifact Metadata + UI Snapshot");
             let files = HelperFiles::of(&self.folder);
-            self.wait.journal.block(&self.script.index(&self.record.scenes, &files));
+            self.events.console.log_all(&self.script.index(&self.record.scenes, &files));
         }
         if helped && !self.record.interrupted {
             let _ = self.behind_metadata();
@@ -121,7 +121,7 @@ impl Run<'_> {
 
     /// After an interrupt no archive comes, and none is told of.
     fn look_for_interrupt(&mut self) {
-        self.record.interrupted = self.wait.interrupted();
+        self.record.interrupted = self.events.interrupted();
         self.script.archive.take_if(|_| self.record.interrupted);
     }
 
@@ -168,13 +168,12 @@ impl Run<'_> {
             Vec::new()
         });
         for Report { option, path, text } in reports {
-            let pause = |time| self.wait.wait_ignoring_interrupt(time);
-            if let Err(error) = write_atomic(path, text.as_bytes(), pause) {
+            if let Err(error) = write_atomic(path, text.as_bytes()) {
                 lines.push(format!("{option} {}: {error}", path.display()));
             }
         }
         for line in lines {
-            self.wait.journal.say(&format!("WARNING: {line}"));
+            self.events.console.warn(&line);
             if self.options.quiet {
                 print_error(&line);
             }
@@ -183,10 +182,8 @@ impl Run<'_> {
 
     fn write(&mut self, name: &str, text: &str) {
         let path = self.folder.join(name);
-        if let Err(error) =
-            write_atomic(&path, text.as_bytes(), |time| self.wait.wait_ignoring_interrupt(time))
-        {
-            self.wait.journal.say(&format!("WARNING: {}: {error}", path.display()));
+        if let Err(error) = write_atomic(&path, text.as_bytes()) {
+            self.events.console.warn(&format!("{}: {error}", path.display()));
         }
     }
 
@@ -203,10 +200,10 @@ impl Run<'_> {
         ] {
             let written = fs::read(&from).and_then(|bytes| {
                 fs::create_dir_all(to.parent().unwrap_or(&public))?;
-                write_atomic(&to, &bytes, |time| self.wait.wait_ignoring_interrupt(time))
+                write_atomic(&to, &bytes)
             });
             if let Err(error) = written {
-                self.wait.journal.say(&format!("WARNING: {}: {error}", to.display()));
+                self.events.console.warn(&format!("{}: {error}", to.display()));
             }
         }
     }
@@ -215,20 +212,20 @@ impl Run<'_> {
     /// meanwhile.
     fn archive(&mut self) -> Option<Exit> {
         let target = self.script.archive.take()?;
-        let (wait, offset) = (&mut self.wait, self.clock.now().offset());
+        let (events, offset) = (&mut self.events, self.clock.now().offset());
         let id = &self.record.id;
         let written =
-            archive::write(&self.folder, id, &target, offset, &mut |time| wait.pause(time));
+            archive::write(&self.folder, id, &target, offset, &mut |time| events.wait(time));
         let lines = match written {
             Ok(Ok(written)) => written.left_out,
             Ok(Err(why)) => vec![format!("no archive: {why}")],
             Err(Interrupted) => {
-                self.wait.journal.say("WARNING: no archive: interrupted");
+                self.events.console.log("WARNING: no archive: interrupted");
                 return Some(Exit::Interrupted);
             }
         };
         for line in lines {
-            self.wait.journal.say(&format!("WARNING: {line}"));
+            self.events.console.warn(&line);
         }
         None
     }

@@ -12,8 +12,8 @@ impl Run<'_> {
     pub(super) fn generate(&mut self, measured: &Measured) {
         let scenes = std::mem::take(&mut self.scenes);
         let ids: Vec<_> = scenes.iter().map(|scene| scene.id.as_str()).collect();
-        self.wait.journal.say(&format!("Scenes to process: {}", ids.join(", ")));
-        self.wait.journal.header("STEP 2: Generate Videos (WAN I2V)");
+        self.events.console.log(&format!("Scenes to process: {}", ids.join(", ")));
+        self.events.console.header("STEP 2: Generate Videos (WAN I2V)");
         // What the scenes tell of the run does not change any more.
         let run = self.record.clone();
         let every = self.options.memory_cleanup_interval as usize;
@@ -22,7 +22,7 @@ impl Run<'_> {
             clock: self.clock,
             client: &measured.client,
             gauge: &measured.gauge,
-            wait: &mut self.wait,
+            events: &mut self.events,
             folder: &self.folder,
             ledger: &mut self.ledger,
             history_seen: false,
@@ -32,7 +32,7 @@ impl Run<'_> {
         };
         let mut told = Vec::new();
         for (index, scene) in scenes.iter().enumerate() {
-            let why = if stage.wait.interrupted() {
+            let why = if stage.events.interrupted() {
                 Some("interrupted".into())
             } else {
                 stage.over.clone()
@@ -41,19 +41,19 @@ impl Run<'_> {
                 Some(why) => scene::skip(scene, &why),
                 None => scene::run(&mut stage, scene, &format!("{}/{}", index + 1, scenes.len())),
             };
-            scene::tell(stage.wait, stage.folder, &run, &scene_told);
+            scene::tell(stage.events, stage.folder, &run, &scene_told);
             told.push(scene_told);
             if let Some(problem) = stage.ledger.problem() {
-                stage.wait.journal.say(&format!("WARNING: {problem}"));
+                stage.events.console.warn(&problem);
             }
             let is_due = every > 0 && (index + 1) % every == 0;
-            if is_due && stage.over.is_none() && stage.wait.check().is_ok() {
+            if is_due && stage.over.is_none() && stage.events.check().is_ok() {
                 // An interrupt is seen by the next scene.
                 let _ = stage.clean_up(&scene.id);
             }
         }
         // A prompt that outlived its cancel, or a server that came back: asked once more.
-        if !stage.ledger.prompts().is_empty() && !stage.wait.interrupted() {
+        if !stage.ledger.prompts().is_empty() && !stage.events.interrupted() {
             stage.canceller().all();
         }
         self.record.aftermath.other_prompts = stage.others.len() as u64;
@@ -63,9 +63,9 @@ impl Run<'_> {
         (self.record.scenes, self.script.scenes) = told.into_iter().unzip();
         let good = self.record.succeeded();
         let bad = self.record.scenes.len() - good;
-        let journal = &mut self.wait.journal;
-        journal.say(&format!("WAN I2V generation summary: {good} succeeded, {bad} failed"));
-        journal.say(match (good, bad) {
+        let console = &mut self.events.console;
+        console.log(&format!("WAN I2V generation summary: {good} succeeded, {bad} failed"));
+        console.log(match (good, bad) {
             (_, 0) => "✓ WAN I2V generation completed successfully",
             (0, _) => "✗ WAN I2V generation failed completely",
             _ => "⚠ WAN I2V generation partially completed",

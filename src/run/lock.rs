@@ -5,10 +5,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::events::{EventLoop, Interrupted};
+use super::events::EventLoop;
 use super::state_file::RunState;
 use crate::clock::day_and_time;
 use crate::http::ServerUrl;
+use crate::interrupt::Interrupted;
 
 /// How long another run is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,7 +56,7 @@ pub enum Locked {
 pub fn take(
     files: &Files,
     patience: Duration,
-    wait: &mut EventLoop,
+    events: &mut EventLoop,
 ) -> Result<Locked, Interrupted> {
     let name = files.lock.display();
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&files.lock);
@@ -81,9 +82,9 @@ pub fn take(
         }
         if !std::mem::replace(&mut told, true) {
             let who = holder(files);
-            wait.journal.say(&format!("waiting up to {} s for {who}", patience.as_secs()));
+            events.console.log(&format!("waiting up to {} s for {who}", patience.as_secs()));
         }
-        wait.pause(KNOCK.min(left))?;
+        events.wait(KNOCK.min(left))?;
     }
 }
 
@@ -110,11 +111,10 @@ mod tests {
     use crate::clock::Clock;
     use crate::console::{Console, Output};
     use crate::run::recorder::Recorder;
-    use std::sync::mpsc;
 
-    fn wait() -> EventLoop {
-        let journal = Console::new(Clock::start(), None, Output::Quiet);
-        EventLoop::new(mpsc::channel(), Recorder::default(), journal)
+    fn event_loop() -> EventLoop {
+        let console = Console::new(Clock::start(), None, Output::Quiet);
+        EventLoop::new(Recorder::default(), console)
     }
 
     fn folder(name: &str) -> PathBuf {
@@ -139,7 +139,7 @@ mod tests {
     fn the_second_waits_and_gives_up_and_a_dead_one_does_not_block() {
         let root = folder("two");
         let files = Files::of(&root, &ServerUrl::parse("127.0.0.1:8188").unwrap());
-        let take = || take(&files, Duration::from_millis(1), &mut wait()).unwrap();
+        let take = || take(&files, Duration::from_millis(1), &mut event_loop()).unwrap();
         let first = take();
         assert!(matches!(first, Locked::Ours(_)), "{first:?}");
         match take() {
@@ -156,7 +156,7 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_no_reason_to_stop() {
         let root = folder("none").join("no/such");
         let files = Files::of(&root, &ServerUrl::parse("127.0.0.1:8188").unwrap());
-        let locked = take(&files, Duration::ZERO, &mut wait()).unwrap();
+        let locked = take(&files, Duration::ZERO, &mut event_loop()).unwrap();
         assert!(matches!(locked, Locked::Without(_)), "{locked:?}");
     }
 }

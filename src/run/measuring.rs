@@ -33,18 +33,19 @@ impl Run<'_> {
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
         self.meet(&client, stats, scenes);
         let (sampling, local) = (&self.options.sampling, self.options.server.url.is_loopback());
-        let gauge = Arc::new(ReadingSource::new(sampling, local, Some(stats), self.wait.sender()));
-        gauge.settle(&mut self.wait)?;
+        let gauge =
+            Arc::new(ReadingSource::new(sampling, local, Some(stats), self.events.sender()));
+        gauge.settle(&mut self.events)?;
         let sampler = gauge
             .sampler(sampling.interval, self.clock, target)
             .inspect_err(|error| {
                 let why = format!("WARNING: no VRAM is recorded: no thread: {error}");
-                self.wait.journal.say(&why);
+                self.events.console.log(&why);
             })
             .ok();
-        self.wait.first_tick(source::TIMEOUT * 2)?;
-        if let Some(first) = self.wait.recorder.first() {
-            self.wait.journal.say(&banner::initial(&first));
+        self.events.wait_for_first_tick(source::TIMEOUT * 2)?;
+        if let Some(first) = self.events.recorder.first() {
+            self.events.console.log(&banner::initial(&first));
         }
         Ok(Measured { client, gauge, sampler })
     }
@@ -61,7 +62,7 @@ impl Run<'_> {
         server.device_index = device.and_then(|device| device.index);
         let queue = client.queue().ok().map(|queue| queue.len());
         let line = banner::plan(self.options, stats, queue, scenes);
-        self.wait.journal.say(&line);
+        self.events.console.log(&line);
         // Where the device that was asked for is not there, nothing is recorded.
         if device.is_some() {
             self.record_others(stats);
@@ -73,17 +74,17 @@ impl Run<'_> {
         let known = stats.devices.iter().enumerate().filter(|(_, device)| device.memory.is_some());
         for (gpu, device) in known.filter(|(gpu, _)| *gpu != sampling.gpu) {
             let path = self.folder.join(names::of_device(gpu));
-            match self.wait.recorder.also(gpu, &path, sampling.interval) {
+            match self.events.recorder.also(gpu, &path, sampling.interval) {
                 Ok(()) => self.others.push((gpu, device.name.clone())),
-                Err(why) => self.wait.journal.say(&format!("WARNING: {why}")),
+                Err(why) => self.events.console.warn(&why),
             }
         }
     }
 
     /// The devices beside the run's own, from their logs.
     pub(super) fn other_devices(&mut self) -> Vec<OtherDevice> {
-        let Run { folder, others, wait, .. } = self;
-        let mut told = |why: &String| wait.journal.say(&format!("WARNING: {why}"));
+        let Run { folder, others, events, .. } = self;
+        let mut told = |why: &String| events.console.warn(why);
         let load = |(gpu, name): &(usize, String)| {
             OtherDevice::load(folder, *gpu, name).inspect_err(&mut told).ok()
         };
@@ -94,18 +95,18 @@ impl Run<'_> {
     pub(super) fn last_reading(&mut self, measured: Measured) {
         let Measured { client, gauge, sampler } = measured;
         drop(sampler);
-        self.wait.drain();
+        self.events.drain();
         let (at, sent) = (self.clock.now(), Instant::now());
         let answer = gauge.read(&client);
         // What it said of the other devices comes by the channel.
-        self.wait.drain();
+        self.events.drain();
         let took_ms = sampler::took_ms(sent.elapsed(), self.options.sampling.interval);
         let tick = sampler::tick_of((at, sent), took_ms, answer, || gauge.instead(sent));
         let after = tick.result.ok().map(|(reading, _)| reading);
-        if let Some(problem) = self.wait.recorder.record(&SamplerEvent::Tick(tick)) {
-            self.wait.journal.say(&format!("WARNING: {problem}"));
+        if let Some(problem) = self.events.recorder.record(&SamplerEvent::Tick(tick)) {
+            self.events.console.warn(&problem);
         }
-        let before = self.wait.recorder.first();
+        let before = self.events.recorder.first();
         let both = before.zip(after).and_then(|both| match (both.0.driver, both.1.driver) {
             (Some(before), Some(after)) => Some((before, after)),
             (None, None) => Some((both.0.used, both.1.used)),

@@ -32,7 +32,6 @@ mod stop;
 mod submit;
 
 use std::path::PathBuf;
-use std::sync::mpsc;
 
 use crate::cli::RunOptions;
 use crate::clock::Clock;
@@ -46,7 +45,9 @@ use crate::sanitize::print_error;
 use crate::vram::log::names;
 
 use crate::console::{Console, Output};
-use events::{EventLoop, Interrupted};
+use events::EventLoop;
+
+use crate::interrupt::Interrupted;
 use lock::Locked;
 use measuring::Measured;
 use plan::{Plan, Scene};
@@ -77,13 +78,12 @@ pub fn run(options: &RunOptions) -> Exit {
         return dry_run::run(options, plan);
     }
     let clock = Clock::start();
-    let (sender, receiver) = mpsc::channel();
-    let heard = crate::interrupt::listen(sender.clone());
     let before = if options.quiet { Output::Quiet } else { Output::Stderr };
     let before = Console::new(clock, None, before).coloured(options.no_color);
-    let mut wait = EventLoop::new((sender, receiver), Recorder::default(), before);
+    let mut events = EventLoop::new(Recorder::default(), before);
+    let heard = events.listen_for_interrupt();
     let files = lock::Files::of(&options.project_root, &options.server.url);
-    let (lock, no_lock) = match lock::take(&files, lock::PATIENCE, &mut wait) {
+    let (lock, no_lock) = match lock::take(&files, lock::PATIENCE, &mut events) {
         Ok(Locked::Ours(lock)) => (Some(lock), None),
         Ok(Locked::Without(why)) => (None, Some(why)),
         Ok(Locked::Taken(why)) => return refuse(&why, Exit::Locked),
@@ -100,11 +100,11 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, false) => Output::Stdout,
     };
     let summary = folder.join("run-summary.txt");
-    wait.journal = Console::new(clock, Some(summary), output).coloured(options.no_color);
+    events.console = Console::new(clock, Some(summary), output).coloured(options.no_color);
     let log = folder.join(names::MAIN);
     let (recorder, no_log) = Recorder::new(&log, options.sampling.interval);
-    wait.recorder = recorder;
-    wait.journal.block(&banner::lines(options, &id, &folder, clock.local));
+    events.recorder = recorder;
+    events.console.log_all(&banner::lines(options, &id, &folder, clock.local));
     let deaf =
         heard.err().map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
     // Without the lock the state may be another run's that is at work.
@@ -122,12 +122,12 @@ pub fn run(options: &RunOptions) -> Exit {
         },
     );
     for problem in [no_lock, no_log, deaf, ledger.problem()].into_iter().flatten() {
-        wait.journal.say(&format!("WARNING: {problem}"));
+        events.console.warn(&problem);
     }
     let mut run = Run {
         options,
         clock,
-        wait,
+        events,
         ledger,
         scenes: Vec::new(),
         record: RunRecord::begun(
@@ -168,7 +168,7 @@ struct Run<'a> {
     options: &'a RunOptions,
     clock: Clock,
     folder: PathBuf,
-    wait: EventLoop,
+    events: EventLoop,
     ledger: StateFile,
     scenes: Vec<Scene>,
     record: RunRecord,
@@ -199,7 +199,7 @@ impl Run<'_> {
     }
 
     fn reach(&mut self, scenes: usize, previous: Option<&RunState>) -> Result<Measured, Stop> {
-        let reached = connect::connect(self.options, &mut self.wait);
+        let reached = connect::connect(self.options, &mut self.events);
         if let Some(previous) = previous {
             let target = reached.as_ref().ok().and_then(|reached| reached.as_ref().ok());
             let transfer = self.options.post_execution_timeout;
@@ -215,7 +215,7 @@ impl Run<'_> {
                 Err(Stop::Failed { exit, why: none.why, skipped: "no ComfyUI" })
             }
         };
-        self.wait.journal.block(&banner::rules(self.options));
+        self.events.console.log_all(&banner::rules(self.options));
         measured
     }
 
@@ -231,14 +231,14 @@ impl Run<'_> {
         let skipped = match stop {
             Stop::Interrupted => "interrupted",
             Stop::Failed { exit, why, skipped } => {
-                self.wait.journal.say(&format!("ERROR: {why}"));
+                self.events.console.log(&format!("ERROR: {why}"));
                 self.record.failure = Some((exit, why));
                 skipped
             }
         };
         for scene in self.scenes.iter().skip(self.record.scenes.len()) {
             let told = scene::skip(scene, skipped);
-            scene::tell(&mut self.wait, &self.folder, &self.record, &told);
+            scene::tell(&mut self.events, &self.folder, &self.record, &told);
             let (record, script) = told;
             self.record.scenes.push(record);
             self.script.scenes.push(script);

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Run;
-use super::events::Interrupted;
 use super::plan::{self, Plan};
 use super::stop::Stop;
 use crate::comfyui::Client;
 use crate::console::LiveRow;
 use crate::exit_code::Exit;
+use crate::interrupt::Interrupted;
 use crate::process::{self, Ended};
 use crate::project::generator::{self, Generator};
 use crate::project::helpers::{HelperFiles, Phase, Places, STEPS, Step, scripts};
@@ -28,26 +28,26 @@ impl Run<'_> {
     /// What comes before the story.
     pub(super) fn preflight(&mut self) -> Result<(), Interrupted> {
         if self.has_scripts() {
-            self.wait.journal.header("STEP 0: Preflight (Mappings + ComfyUI Status)");
+            self.events.console.header("STEP 0: Preflight (Mappings + ComfyUI Status)");
             let files = HelperFiles::of(&self.folder);
             let told =
                 [("Step 0: Mapping preflight", files.preflight), ("ComfyUI status", files.status)];
             let steps = STEPS.iter().filter(|step| step.phase == Phase::Preflight);
             for (step, (name, (summary, log))) in steps.zip(told) {
                 if self.step(step)?.is_some() {
-                    self.wait.journal.say(&format!("{name} summary: {}", summary.display()));
-                    self.wait.journal.say(&format!("{name} log: {}", log.display()));
+                    self.events.console.log(&format!("{name} summary: {}", summary.display()));
+                    self.events.console.log(&format!("{name} log: {}", log.display()));
                 }
             }
         }
         let base = self.options.server.url.base();
-        self.wait.journal.say(&format!("Using ComfyUI URL: {base}"));
+        self.events.console.log(&format!("Using ComfyUI URL: {base}"));
         Ok(())
     }
 
     /// The helpers of a phase, under its header.
     pub(super) fn helpers(&mut self, phase: Phase, header: &str) -> Result<(), Interrupted> {
-        self.wait.journal.header(header);
+        self.events.console.header(header);
         self.helpers_of(phase)
     }
 
@@ -56,7 +56,7 @@ impl Run<'_> {
         for step in STEPS.iter().filter(|step| step.phase == phase) {
             let ended = self.step(step)?;
             if let (Phase::Validation, Some(Ended::Code(code))) = (phase, ended) {
-                self.wait.journal.say(&format!("{} exitCode={code}", step.what));
+                self.events.console.log(&format!("{} exitCode={code}", step.what));
             }
         }
         Ok(())
@@ -64,32 +64,33 @@ impl Run<'_> {
 
     /// Runs a helper: how it ended; none where it is not there, or nothing runs it.
     fn step(&mut self, step: &Step) -> Result<Option<Ended>, Interrupted> {
-        let Run { options, wait, folder, .. } = self;
+        let Run { options, events, folder, .. } = self;
         let (root, what) = (&options.project_root, step.what);
         let script = step.file(root);
         let name = format!("scripts/{}", step.script);
         if !script.is_file() {
-            wait.journal.say(&format!("{what} skipped: {name} is not there"));
+            events.console.log(&format!("{what} skipped: {name} is not there"));
             return Ok(None);
         }
         let mut command = match step.runner.command(root, &script) {
             Ok(command) => command,
             Err(why) => {
-                wait.journal.say(&format!("WARNING: {what} skipped: {why}"));
+                events.console.warn(&format!("{what} skipped: {why}"));
                 return Ok(None);
             }
         };
         command.args(step.words(Places { root, run: folder, fast: options.fast_iteration }));
         command.env("LOCAL_COMFY_URL", options.server.url.base());
-        wait.journal.set_live(Some(LiveRow {
+        events.console.set_live(Some(LiveRow {
             what: what.to_owned(),
             scene: name.clone(),
             since: Instant::now(),
             of: Some(step.limit),
         }));
         let log = step.log(folder);
-        let ended = process::run(command, &log, step.limit, &mut |time| wait.wait_then_check(time));
-        wait.journal.set_live(None);
+        let ended =
+            process::run(command, &log, step.limit, &mut |time| events.wait_then_check(time));
+        events.console.set_live(None);
         let ended = ended?;
         let trouble = match &ended {
             Ended::Code(0) => None,
@@ -101,7 +102,7 @@ impl Run<'_> {
         };
         if let Some(trouble) = trouble {
             let log = log.display();
-            wait.journal.say(&format!("WARNING: {what}: {name}: {trouble}; its output: {log}"));
+            events.console.warn(&format!("{what}: {name}: {trouble}; its output: {log}"));
         }
         Ok(Some(ended))
     }
@@ -125,7 +126,7 @@ impl Run<'_> {
             }
         };
         let lines = lines(&story);
-        self.wait.journal.block(&lines);
+        self.events.console.log_all(&lines);
         self.scenes = scenes;
         self.script.story = Some(story);
         Ok(())
@@ -133,10 +134,10 @@ impl Run<'_> {
 
     /// The header, and whether the story's language model answers.
     fn begin_story(&mut self) -> Result<(), Stop> {
-        self.wait.journal.header("STEP 1: Generate Story");
-        self.wait.check()?;
+        self.events.console.header("STEP 1: Generate Story");
+        self.events.check()?;
         let check = llm::check(&self.options.llm, self.clock.now());
-        self.wait.journal.say(&check.to_string());
+        self.events.console.log(&check.to_string());
         let failure = check.failure();
         self.script.health_check = Some(check);
         match failure {
@@ -149,12 +150,12 @@ impl Run<'_> {
     }
 
     fn generate_story(&mut self) -> Result<Result<Story, String>, Interrupted> {
-        let Run { options, wait, folder, .. } = self;
+        let Run { options, events, folder, .. } = self;
         let mut idea = std::env::var_os("CUSTOM_STORY_IDEA").filter(|idea| !idea.is_empty());
         if let Some(text) = idea.as_mut().filter(|_| cfg!(windows)) {
             let line = sanitize_line(&text.to_string_lossy());
             if *text != *line {
-                wait.journal.say(
+                events.console.log(
                     "WARNING: CUSTOM_STORY_IDEA has line breaks, which npx.cmd cannot take: spaces instead",
                 );
                 *text = line.into();
@@ -167,7 +168,7 @@ impl Run<'_> {
             idea,
         };
         if options.llm.local && options.llm.provider.is_none() {
-            wait.journal.say(
+            events.console.log(
                 "WARNING: -UseLocalLLM without a provider: --local-llm-provider-url URL; the generator decides",
             );
         }
@@ -176,15 +177,15 @@ impl Run<'_> {
             Ok(command) => command,
             Err(why) => return Ok(Err(why)),
         };
-        wait.journal.set_live(Some(LiveRow {
+        events.console.set_live(Some(LiveRow {
             what: "story".to_owned(),
             scene: String::new(),
             since: Instant::now(),
             of: Some(generator::LIMIT),
         }));
-        let mut pause = |time| wait.wait_then_check(time);
+        let mut pause = |time| events.wait_then_check(time);
         let ended = process::run(command, &log, generator::LIMIT, &mut pause);
-        wait.journal.set_live(None);
+        events.console.set_live(None);
         Ok(match Generator::trouble(&ended?, &output, &log) {
             Some(why) => Err(why),
             None => Story::load(&output),
@@ -201,7 +202,7 @@ impl Run<'_> {
             let plural = if made == 1 { "" } else { "s" };
             let line =
                 format!("WARNING: the story has {made} scene{plural}, {asked} were asked for");
-            self.wait.journal.say(&line);
+            self.events.console.log(&line);
         }
         plan::scenes_of(self.options, story, template)
     }
@@ -211,13 +212,13 @@ impl Run<'_> {
         if !self.has_scripts() {
             return Ok(());
         }
-        self.wait.journal.header("STEP 1.5: Unload LM Studio Model");
+        self.events.console.header("STEP 1.5: Unload LM Studio Model");
         let log: PathBuf = self.folder.join("steps").join("lms-unload.log");
-        let (gpu, wait) = (self.options.sampling.gpu, &mut self.wait);
+        let (gpu, events) = (self.options.sampling.gpu, &mut self.events);
         let free = || client.system_stats().ok()?.devices.get(gpu)?.memory?.free;
-        let mut pause = |time| wait.wait_then_check(time);
+        let mut pause = |time| events.wait_then_check(time);
         let unload = lm_studio::unload(&self.options.llm, &log, free, &mut pause)?;
-        self.wait.journal.block(&unload.lines());
+        self.events.console.log_all(&unload.lines());
         Ok(())
     }
 }

@@ -117,9 +117,9 @@ impl Recorder {
         self.missed
     }
 
-    /// The highest so far, in MB: the driver's figure where it is known.
-    pub fn peak(&self) -> Option<u64> {
-        self.peak
+    /// The last reading and the highest so far, in MB: the driver's figure where it is known.
+    pub fn latest_and_peak(&self) -> Option<(u64, u64)> {
+        self.latest.as_ref().map(figure).zip(self.peak)
     }
 
     /// The last time that the sampler found nobody listening, if that was at or after a moment.

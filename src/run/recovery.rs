@@ -25,8 +25,8 @@ impl Run<'_> {
             (None, _) => "nothing of it was left on the server".to_owned(),
             (Some(prompt), None) => format!("{} may still run on the server", prompt.scene),
             (Some(prompt), Some(client)) => {
-                let (wait, ledger) = (&mut self.wait, &mut self.ledger);
-                let cancelled = Canceller { client, wait, ledger }.all();
+                let (events, ledger) = (&mut self.events, &mut self.ledger);
+                let cancelled = Canceller { client, events, ledger }.all();
                 let words =
                     cancelled.as_ref().map_or("no longer on the server".into(), Cancelled::words);
                 format!("{}: {words}", prompt.scene)
@@ -35,16 +35,16 @@ impl Run<'_> {
         let when = day_and_time(previous.started);
         let folder = previous.folder.display();
         if previous.ended {
-            self.wait.journal.say(&format!("Left by the run of {when} ({folder}): {fate}"));
+            self.events.console.log(&format!("Left by the run of {when} ({folder}): {fate}"));
             return;
         }
         let pid = previous.pid;
-        self.wait
-            .journal
-            .say(&format!("The run of {when} was killed (process {pid}, {folder}): {fate}"));
+        self.events
+            .console
+            .log(&format!("The run of {when} was killed (process {pid}, {folder}): {fate}"));
         let said = format!("the process {pid} was killed; {fate} (told by run {})", self.record.id);
         if let Err(why) = finish(&previous.folder, self.clock, &said) {
-            self.wait.journal.say(&format!("WARNING: {why}"));
+            self.events.console.warn(&why);
         }
     }
 }
@@ -65,14 +65,14 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         let opened = OpenOptions::new().append(true).open(&path);
         opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
     }
-    let mut journal = Console::new(clock, Some(path.clone()), Output::Quiet);
-    journal.header("RUN INTERRUPTED");
-    journal.say(said);
-    journal.say("");
+    let mut console = Console::new(clock, Some(path.clone()), Output::Quiet);
+    console.header("RUN INTERRUPTED");
+    console.log(said);
+    console.log("");
     let log = folder.join(names::MAIN);
     match VramStats::of_log(&log) {
-        Ok(vram) => journal.block(&vram.block(Some(&log), &[])),
-        Err(error) => journal.say(&format!("{}: {error}", log.display())),
+        Ok(vram) => console.log_all(&vram.block(Some(&log), &[])),
+        Err(error) => console.log(&format!("{}: {error}", log.display())),
     }
     Ok(())
 }

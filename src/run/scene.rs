@@ -7,9 +7,10 @@ use std::time::Instant;
 use super::attempt::attempt;
 use super::context::RunContext;
 use super::course::{AttemptResult, seconds};
-use super::events::{EventLoop, Interrupted};
+use super::events::EventLoop;
 use super::plan::Scene;
 use crate::fs::{is_video, write_atomic};
+use crate::interrupt::Interrupted;
 use crate::report::legacy::scene::{LegacyFields, LegacyScene};
 use crate::report::record::{Attempt, Outcome, RunRecord, SceneRecord};
 use crate::vram::reading::Reading;
@@ -17,7 +18,7 @@ use crate::vram::reading::Reading;
 /// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
 pub fn run(stage: &mut RunContext, scene: &Scene, what: &str) -> (SceneRecord, LegacyScene) {
     let (begun, start) = (Instant::now(), stage.clock.now());
-    stage.wait.journal.say(&format!("[Scene {}] Starting video generation...", scene.id));
+    stage.events.console.log(&format!("[Scene {}] Starting video generation...", scene.id));
     let mut life = SceneRunner {
         record: SceneRecord::skipped(&scene.id, ""),
         script: LegacyScene { story: scene.story.clone(), ..LegacyScene::default() },
@@ -29,12 +30,12 @@ pub fn run(stage: &mut RunContext, scene: &Scene, what: &str) -> (SceneRecord, L
     }
     life.script.before = life.reading(stage, "before");
     if life.attempts(stage, scene, what).is_err() {
-        stage.wait.recorder.set_running(None);
+        stage.events.recorder.set_running(None);
         life.interrupted(stage, begun);
     } else {
         life.script.after = life.reading(stage, "after");
     }
-    stage.wait.journal.set_live(None);
+    stage.events.console.set_live(None);
     let SceneRunner { mut record, mut script, .. } = life;
     record.seconds = seconds(begun.elapsed());
     script.span = Some((start, stage.clock.now()));
@@ -49,7 +50,7 @@ pub fn skip(scene: &Scene, why: &str) -> (SceneRecord, LegacyScene) {
 
 /// How a scene ended, run or not: its verdict, and what the script's readers look for below it.
 pub fn tell(
-    wait: &mut EventLoop,
+    events: &mut EventLoop,
     folder: &Path,
     run: &RunRecord,
     told: &(SceneRecord, LegacyScene),
@@ -57,7 +58,7 @@ pub fn tell(
     let (scene, script) = told;
     let telling = LegacyFields { scene, script, settings: &run.settings, server: &run.server };
     for line in verdict(scene, folder).into_iter().chain(telling.lines()) {
-        wait.journal.say(&format!("[Scene {}] {line}", scene.id));
+        events.console.log(&format!("[Scene {}] {line}", scene.id));
     }
 }
 
@@ -143,7 +144,7 @@ impl SceneRunner {
             if again && budget > 0 {
                 budget -= 1;
                 free_first = stage.options.fresh || outcome == Outcome::OutOfMemory;
-                stage.wait.journal.say(&format!(
+                stage.events.console.log(&format!(
                     "[Scene {}] ERROR: {}: {why}: trying again ({} of {})",
                     scene.id,
                     outcome.name(),
@@ -236,9 +237,10 @@ impl SceneRunner {
         self.script.success_at = tried.success_ms.and_then(|ms| stage.clock.at_unix_ms(ms));
         let Some(history) = tried.history else { return };
         let path = stage.folder.join("history").join(format!("{}.json", self.record.id));
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-            write_atomic(&path, history.as_bytes(), |time| stage.wait.wait_ignoring_interrupt(time))
-        });
+        let written = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| write_atomic(&path, history.as_bytes()));
         match written {
             Ok(()) => self.script.history_kept = true,
             Err(error) => self.warn(stage, &format!("{}: {error}", path.display())),

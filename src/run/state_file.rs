@@ -162,7 +162,7 @@ impl StateFile {
         let Some(file) = &self.file else { return };
         let part = temp_path(file);
         let text = format!("{:#}\n", self.left.json());
-        let written = fs::write(&part, text).and_then(|()| rename(&part, file, |_| {}));
+        let written = fs::write(&part, text).and_then(|()| rename(&part, file));
         if let Err(error) = written {
             self.problem = Some(format!(
                 "{}: {error}: should this run be killed, the next one cannot clear up",

@@ -1,7 +1,7 @@
 //! What ends a run before its last scene.
 
-use super::events::Interrupted;
 use crate::exit_code::Exit;
+use crate::interrupt::Interrupted;
 
 /// Why the run goes no further.
 pub(super) enum Stop {

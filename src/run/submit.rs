@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::cancel::LOOK_AGAIN;
 use super::context::RunContext;
-use super::events::Interrupted;
 use super::plan::Scene;
 use super::poll::Outage;
 use crate::comfyui::{ErrorKind, HttpError, Ids, Submission, Workflow};
+use crate::interrupt::Interrupted;
 
 /// What came of it.
 pub enum Submitted {
@@ -38,7 +38,7 @@ pub fn submit(
 ) -> Result<Submitted, Interrupted> {
     let mut patience = Patience::default();
     loop {
-        stage.wait.check()?;
+        stage.events.check()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let ids = Ids::new();
         stage.ledger.post(&scene.id, &ids);
@@ -86,7 +86,7 @@ pub fn submit(
         if left.is_zero() {
             return Ok(gone(error));
         }
-        stage.wait.pause(LOOK_AGAIN.min(left))?;
+        stage.events.wait(LOOK_AGAIN.min(left))?;
     }
 }
 
@@ -138,7 +138,7 @@ impl Patience {
         if left.is_zero() || self.outage.lasts(Instant::now(), error) {
             return Ok(false);
         }
-        stage.wait.pause(LOOK_AGAIN.min(left))?;
+        stage.events.wait(LOOK_AGAIN.min(left))?;
         Ok(true)
     }
 }
@@ -163,7 +163,7 @@ enum Look {
 fn look(stage: &mut RunContext, ids: &Ids, deadline: Instant) -> Result<Look, Interrupted> {
     let (mut looks, mut refused) = (0, None);
     loop {
-        stage.wait.check()?;
+        stage.events.check()?;
         match stage.client.find(ids) {
             Ok(Some(id)) => return Ok(Look::Found(id)),
             Ok(None) if looks == 1 => return Ok(Look::NotThere),
@@ -174,6 +174,6 @@ fn look(stage: &mut RunContext, ids: &Ids, deadline: Instant) -> Result<Look, In
         if left.is_zero() {
             return Ok(Look::NoAnswer(refused));
         }
-        stage.wait.pause(LOOK_AGAIN.min(left))?;
+        stage.events.wait(LOOK_AGAIN.min(left))?;
     }
 }

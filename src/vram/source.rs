@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::cli::{SamplingOptions, VramSource};
 use crate::clock::Clock;
 use crate::comfyui::{Client, SystemStats, Target};
-use crate::run::events::{Event, EventLoop, Interrupted};
+use crate::interrupt::Interrupted;
+use crate::run::events::{Event, EventLoop};
 use crate::vram::nvidia_smi::{CardReader, NoReading, NvidiaSmi, Wanted};
 use crate::vram::reading::{MissReason, Reading, Source};
 use crate::vram::sampler::{Answer, Sampler};
@@ -78,11 +79,11 @@ impl ReadingSource {
     ///
     /// # Errors
     /// [`Interrupted`].
-    pub fn settle(&self, wait: &mut EventLoop) -> Result<(), Interrupted> {
+    pub fn settle(&self, events: &mut EventLoop) -> Result<(), Interrupted> {
         let until = Instant::now() + TIMEOUT;
         if let Some(watch) = self.watch.as_ref().filter(|_| self.alone || self.no_server) {
             while !watch.is_settled() && Instant::now() < until {
-                wait.pause(LOOK)?;
+                events.wait(LOOK)?;
             }
         }
         Ok(())
