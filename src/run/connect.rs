@@ -2,33 +2,58 @@
 
 use std::time::{Duration, Instant};
 
+use super::context::RunError;
 use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
 use crate::comfyui::{Client, ErrorKind, HttpError, SystemStats, Target};
+use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 
-/// Between two knocks at a server that is waited for.
-const KNOCK_AGAIN: Duration = Duration::from_secs(1);
+/// Between two tries at a server that is waited for.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a run has no server.
-pub struct ConnectError {
-    /// One line: where, what came back, what to do.
-    pub why: String,
-    /// Nobody listens there yet: waiting may help.
-    pub waiting_helps: bool,
+pub enum ConnectError {
+    /// An interrupt arrived while the server was waited for.
+    Interrupted,
+    /// It does not answer as a server of `ComfyUI` does.
+    NoServer {
+        /// One line: where, what came back, what to do.
+        why: String,
+        /// Nobody listens there yet: waiting may help.
+        may_come: bool,
+    },
 }
 
-/// The server's first answer, waited for as long as was asked. The inner error says why there is none.
+impl From<Interrupted> for ConnectError {
+    fn from(_: Interrupted) -> Self {
+        ConnectError::Interrupted
+    }
+}
+
+impl From<ConnectError> for RunError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Interrupted => RunError::Interrupted,
+            ConnectError::NoServer { why, .. } => {
+                RunError::Failed { exit: Exit::Unreachable, why, skipped: "no ComfyUI" }
+            }
+        }
+    }
+}
+
+/// Asks the server for its `/system_stats`, again for as long as `WaitForComfyUI` says. Returns how
+/// it is spoken to, and the answer.
 ///
 /// # Errors
-/// [`Interrupted`].
+/// There is no server, or an interrupt came first.
 pub fn connect(
     options: &RunOptions,
     events: &mut EventLoop,
-) -> Result<Result<(Target, SystemStats), ConnectError>, Interrupted> {
+) -> Result<(Target, SystemStats), ConnectError> {
     let mut target = target(&options.server);
     let until = Instant::now() + options.wait_for_comfyui;
-    let mut told = false;
+    let mut logged = false;
     loop {
         let mut answer = probe(options, &target);
         if target.ipv4_only && matches!(&answer, Err(error) if error.fault == ErrorKind::Refused) {
@@ -39,14 +64,14 @@ pub fn connect(
             }
         }
         let error = match answer {
-            Ok(stats) => return Ok(Ok((target, stats))),
+            Ok(stats) => return Ok((target, stats)),
             Err(error) => error,
         };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || matches!(error.fault, ErrorKind::Status(401 | 403)) {
-            return Ok(Err(no_server(&target.base, &error)));
+            return Err(no_server(&target.base, &error));
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut logged, true) {
             events.console.log(&format!(
                 "Waiting up to {} s for ComfyUI at {} ({})",
                 options.wait_for_comfyui.as_secs(),
@@ -54,7 +79,7 @@ pub fn connect(
                 error.detail()
             ));
         }
-        events.wait(KNOCK_AGAIN.min(left))?;
+        events.wait(TRY_AGAIN.min(left))?;
     }
 }
 
@@ -72,20 +97,14 @@ fn probe(options: &RunOptions, target: &Target) -> Result<SystemStats, HttpError
 
 fn no_server(base: &str, error: &HttpError) -> ConnectError {
     let detail = error.detail();
-    let waiting_helps =
-        matches!(error.fault, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset)
-            && !error.is_unknown_host();
+    let silent = matches!(error.fault, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset);
+    let may_come = silent && !error.is_unknown_host();
     let why = match error.fault {
-        _ if error.is_unknown_host() => {
-            format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?")
-        }
-        ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset => format!(
+        _ if may_come => format!(
             "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
         ),
         ErrorKind::Status(401 | 403) => format!("ComfyUI at {base} does not let us in: {detail}"),
-        ErrorKind::Status(_) | ErrorKind::BadJson => {
-            format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?")
-        }
+        _ => format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?"),
     };
-    ConnectError { why, waiting_helps }
+    ConnectError::NoServer { why, may_come }
 }

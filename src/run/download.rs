@@ -1,43 +1,132 @@
-//! Bringing a prompt's files home: streamed under a temporary name, then renamed.
+//! Downloading a prompt's files: streamed under a temporary name, then renamed.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::Duration;
 
 use super::context::RunContext;
-use crate::comfyui::{ErrorKind, HistoryEntry, OutputFile};
+use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, OutputFile};
 use crate::fs::{extension, is_video, rename, temp_path};
 use crate::interrupt::Interrupted;
 use crate::report::record::Output;
 use crate::sanitize::file_name;
 
-/// Why a file is not home.
+/// Why a file could not be downloaded.
 #[derive(Debug)]
-pub struct DownloadError {
-    /// 404: somebody emptied the server's output folder. Asking again is of no use.
-    pub gone: bool,
-    /// One line that names the file.
-    pub why: String,
+pub enum DownloadError {
+    /// An interrupt arrived.
+    Interrupted,
+    /// The server or the disk failed.
+    Failed {
+        /// 404: the server's output folder has it no longer. Asking again is of no use.
+        gone: bool,
+        /// One line that names the file.
+        why: String,
+    },
 }
 
-/// Brings every file of the entry home.
-///
-/// # Errors
-/// [`Interrupted`]; the inner one is the first file that could not be had.
-pub fn fetch(
-    stage: &mut RunContext,
-    scene: &str,
-    entry: &HistoryEntry,
-) -> Result<Result<Vec<Output>, DownloadError>, Interrupted> {
-    let mut outputs = Vec::new();
-    for (file, path) in destinations(scene, &entry.files) {
-        match fetch_one(stage, &file, &path)? {
-            Ok(bytes) => outputs.push(Output { path, bytes }),
-            Err(trouble) => return Ok(Err(trouble)),
+impl From<Interrupted> for DownloadError {
+    fn from(_: Interrupted) -> Self {
+        DownloadError::Interrupted
+    }
+}
+
+impl From<HttpError> for DownloadError {
+    fn from(error: HttpError) -> Self {
+        let gone = error.fault == ErrorKind::Status(404);
+        DownloadError::Failed { gone, why: error.to_string() }
+    }
+}
+
+impl From<io::Error> for DownloadError {
+    fn from(error: io::Error) -> Self {
+        DownloadError::Failed { gone: false, why: error.to_string() }
+    }
+}
+
+impl RunContext<'_> {
+    /// Downloads every file of the entry, again within the scene's budget of retries.
+    ///
+    /// # Errors
+    /// The first file that could not be had.
+    pub fn download_within_budget(
+        &mut self,
+        scene: &str,
+        entry: &HistoryEntry,
+    ) -> Result<Vec<Output>, DownloadError> {
+        let mut left = self.options.scene_retry_budget;
+        loop {
+            match self.download(scene, entry) {
+                Err(DownloadError::Failed { gone: false, why }) if left > 0 => {
+                    left -= 1;
+                    self.warn(scene, &format!("{why}: downloading again"));
+                    self.events.wait(Duration::from_secs(1))?;
+                }
+                result => return result,
+            }
         }
     }
-    Ok(Ok(outputs))
+
+    fn download(
+        &mut self,
+        scene: &str,
+        entry: &HistoryEntry,
+    ) -> Result<Vec<Output>, DownloadError> {
+        let files = destinations(scene, &entry.files).into_iter();
+        files
+            .map(|(file, path)| {
+                let bytes = self.download_file(&file, &path).map_err(|error| match error {
+                    DownloadError::Failed { gone, why } => {
+                        DownloadError::Failed { gone, why: format!("{path}: {why}") }
+                    }
+                    DownloadError::Interrupted => DownloadError::Interrupted,
+                })?;
+                Ok(Output { path, bytes })
+            })
+            .collect()
+    }
+
+    fn download_file(&mut self, file: &OutputFile, path: &str) -> Result<u64, DownloadError> {
+        self.events.check()?;
+        let target = self.folder.join(path);
+        let part = temp_path(&target);
+        let written = self.transfer(file, &part);
+        let renamed = written.and_then(|bytes| Ok(rename(&part, &target).map(|()| bytes)?));
+        if renamed.is_err() {
+            // It may never have been made.
+            let _ = fs::remove_file(&part);
+        }
+        renamed
+    }
+
+    /// Streams a file to the disk. Readings and an interrupt are taken between its chunks.
+    fn transfer(&mut self, file: &OutputFile, to: &Path) -> Result<u64, DownloadError> {
+        let (length, mut body) = self.client.view(file)?;
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut out = File::create(to)?;
+        let mut bytes = 0;
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            self.events.check()?;
+            let count = body.read(&mut chunk).map_err(|error| self.client.broken_view(&error))?;
+            if count == 0 {
+                break;
+            }
+            out.write_all(&chunk[..count])?;
+            bytes += count as u64;
+        }
+        match length {
+            Some(length) if length != bytes => {
+                let why = format!("{bytes} bytes came, {length} were announced");
+                Err(DownloadError::Failed { gone: false, why })
+            }
+            _ => Ok(bytes),
+        }
+    }
 }
 
 /// Where each file goes in the run folder, with forward slashes: the first mp4 becomes
@@ -71,64 +160,6 @@ pub(super) fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile
         (file.clone(), path)
     };
     files.iter().enumerate().map(place).collect()
-}
-
-fn fetch_one(
-    stage: &mut RunContext,
-    file: &OutputFile,
-    path: &str,
-) -> Result<Result<u64, DownloadError>, Interrupted> {
-    stage.events.check()?;
-    let target: PathBuf = stage.folder.join(path);
-    let part = temp_path(&target);
-    let trouble =
-        |what: &dyn std::fmt::Display, gone| DownloadError { gone, why: format!("{path}: {what}") };
-    let broken = |what: &dyn std::fmt::Display| trouble(what, false);
-    let result = (|| {
-        let (length, mut body) = match stage.client.view(file) {
-            Ok(opened) => opened,
-            Err(error) => {
-                let gone = error.fault == ErrorKind::Status(404);
-                return Ok(Err(trouble(&error, gone)));
-            }
-        };
-        if let Some(Err(error)) = target.parent().map(fs::create_dir_all) {
-            return Ok(Err(broken(&error)));
-        }
-        let mut out = match File::create(&part) {
-            Ok(out) => out,
-            Err(error) => return Ok(Err(broken(&error))),
-        };
-        let mut bytes = 0;
-        let mut chunk = vec![0; 64 << 10];
-        loop {
-            // Readings and an interrupt are not kept waiting by a long transfer.
-            stage.events.check()?;
-            let count = match body.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) => {
-                    return Ok(Err(broken(&stage.client.broken_view(&error))));
-                }
-            };
-            if let Err(error) = out.write_all(&chunk[..count]) {
-                return Ok(Err(broken(&error)));
-            }
-            bytes += count as u64;
-        }
-        if length.is_some_and(|length| length != bytes) {
-            let short =
-                format!("{bytes} bytes came, {} were announced", length.unwrap_or_default());
-            return Ok(Err(broken(&short)));
-        }
-        drop(out);
-        Ok(rename(&part, &target).map(|()| bytes).map_err(|error| broken(&error)))
-    })();
-    if !matches!(result, Ok(Ok(_))) {
-        // It may never have been made.
-        let _ = fs::remove_file(&part);
-    }
-    result
 }
 
 #[cfg(test)]

@@ -6,16 +6,17 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use super::banner;
+use super::connect::connect;
+use super::context::RunError;
 use super::events::EventLoop;
 use super::plan::{self, Plan, Scene};
 use super::recorder::Recorder;
-use super::{banner, connect, refuse};
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
 use crate::comfyui::{Classes, Client, HttpError, SystemStats};
 use crate::console::{Console, Output};
 use crate::exit_code::Exit;
-use crate::interrupt::Interrupted;
 use crate::report::legacy::slashes;
 use crate::sanitize::{json_text, print, sanitize_line};
 use crate::terminal::{Stream, Terminal};
@@ -23,14 +24,14 @@ use crate::terminal::{Stream, Terminal};
 /// Shows the scenes of the plan and what the server lacks of each. The code is a run's own for what
 /// would come of it: 0 if nothing is lacking, 1 if a scene would be rejected at least in part, 3
 /// without a server, 130 after an interrupt.
-pub(super) fn run(options: &RunOptions, plan: Plan) -> Exit {
+pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
     let count = plan.count(options);
     let (scenes, template_only) = match plan {
         Plan::Scenes(scenes, _) => (scenes, false),
-        Plan::Generate(template) => match plan::unwritten(options, &template) {
-            Ok(scene) => (vec![scene], true),
-            Err(why) => return refuse(&format!("{}: {why}", template.name), Exit::Usage),
-        },
+        Plan::Generate(template) => {
+            let named = |why| RunError::refused(Exit::Usage, format!("{}: {why}", template.name));
+            (vec![plan::unwritten(options, &template).map_err(named)?], true)
+        }
     };
     let mut dry = Dry { options, scenes, template_only, server: None, has_untold: false };
     dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
@@ -40,7 +41,7 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Exit {
     let checked = dry.check();
     let exit = code(&checked);
     dry.close(&checked, exit);
-    exit
+    Ok(exit)
 }
 
 struct Dry<'a> {
@@ -56,25 +57,6 @@ struct Dry<'a> {
 
 /// What each scene lacks, in their order.
 type Lacking = Vec<Vec<String>>;
-
-/// Why not everything was checked.
-enum Unchecked {
-    Interrupted,
-    /// One line.
-    Unreachable(String),
-}
-
-impl From<Interrupted> for Unchecked {
-    fn from(_: Interrupted) -> Self {
-        Unchecked::Interrupted
-    }
-}
-
-impl From<HttpError> for Unchecked {
-    fn from(error: HttpError) -> Self {
-        Unchecked::Unreachable(error.to_string())
-    }
-}
 
 impl Dry<'_> {
     /// What needs no server: the plan, and every graph as it would be posted.
@@ -112,7 +94,7 @@ impl Dry<'_> {
     }
 
     /// Asks the server for each class of the graphs, once.
-    fn check(&mut self) -> Result<Lacking, Unchecked> {
+    fn check(&mut self) -> Result<Lacking, RunError> {
         let clock = Clock::start();
         let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
         let console = Console::new(clock, None, output).coloured(self.options.no_color);
@@ -120,9 +102,9 @@ impl Dry<'_> {
         if let Err(error) = events.listen_for_interrupt() {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
         }
-        let reached = connect::connect(self.options, &mut events)?;
+        let connected = connect(self.options, &mut events);
         events.check()?;
-        let (target, stats) = reached.map_err(|none| Unchecked::Unreachable(none.why))?;
+        let (target, stats) = connected?;
         let line = banner::server(self.options, &stats);
         self.say(&[format!("{}: {line}", target.base)]);
         self.server = Some(stats);
@@ -132,7 +114,7 @@ impl Dry<'_> {
         wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
             events.check()?;
-            classes.ask(&client, class)?;
+            classes.ask(&client, class).map_err(|error| unreachable(&error))?;
         }
         events.check()?;
         if classes.are_missing() {
@@ -145,7 +127,7 @@ impl Dry<'_> {
     }
 
     /// The verdict, and the document where one was asked for.
-    fn close(&self, checked: &Result<Lacking, Unchecked>, exit: Exit) {
+    fn close(&self, checked: &Result<Lacking, RunError>, exit: Exit) {
         let lines = self.verdict(checked, exit);
         if !self.options.quiet {
             self.say(&lines);
@@ -158,7 +140,7 @@ impl Dry<'_> {
         }
     }
 
-    fn verdict(&self, checked: &Result<Lacking, Unchecked>, exit: Exit) -> Vec<String> {
+    fn verdict(&self, checked: &Result<Lacking, RunError>, exit: Exit) -> Vec<String> {
         let ended = format!("exit {} ({})", exit.code(), exit.reason());
         let what = if self.template_only { "template" } else { "scene" };
         let all = match self.scenes.len() {
@@ -167,10 +149,10 @@ impl Dry<'_> {
         };
         let lacking = match checked {
             Ok(lacking) => lacking,
-            Err(Unchecked::Interrupted) => {
+            Err(RunError::Interrupted) => {
                 return vec![format!("INTERRUPTED: {all} not checked, {ended}")];
             }
-            Err(Unchecked::Unreachable(why)) => {
+            Err(RunError::Failed { why, .. }) => {
                 return vec![format!("FAILED: {all} not checked, {ended}"), why.clone()];
             }
         };
@@ -191,11 +173,11 @@ impl Dry<'_> {
     }
 
     /// An unknown is null; `Lacking` is null where it was not checked.
-    fn document(&self, checked: &Result<Lacking, Unchecked>, exit: Exit) -> Value {
+    fn document(&self, checked: &Result<Lacking, RunError>, exit: Exit) -> Value {
         let (lacking, why) = match checked {
             Ok(lacking) => (Some(lacking), None),
-            Err(Unchecked::Interrupted) => (None, None),
-            Err(Unchecked::Unreachable(why)) => (None, Some(why)),
+            Err(RunError::Interrupted) => (None, None),
+            Err(RunError::Failed { why, .. }) => (None, Some(why)),
         };
         let server = self.server.as_ref();
         let scenes = self.scenes.iter().enumerate().map(|(index, scene)| {
@@ -243,12 +225,16 @@ impl Dry<'_> {
     }
 }
 
-fn code(checked: &Result<Lacking, Unchecked>) -> Exit {
+fn unreachable(error: &HttpError) -> RunError {
+    RunError::Failed { exit: Exit::Unreachable, why: error.to_string(), skipped: "" }
+}
+
+fn code(checked: &Result<Lacking, RunError>) -> Exit {
     match checked {
         Ok(lacking) if lacking.iter().all(Vec::is_empty) => Exit::Success,
         Ok(_) => Exit::Failed,
-        Err(Unchecked::Interrupted) => Exit::Interrupted,
-        Err(Unchecked::Unreachable(_)) => Exit::Unreachable,
+        Err(RunError::Interrupted) => Exit::Interrupted,
+        Err(RunError::Failed { exit, .. }) => *exit,
     }
 }
 

@@ -1,11 +1,12 @@
-//! How a run closes: the results, the statistics, the gates, the project's own helpers, the
+//! How a run ends: the results, the statistics, the gates, the project's own helpers, the
 //! metadata, the page, the closing block, and last the archive.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use super::{Run, rerun};
+use super::context::RunContext;
+use super::rerun;
 use crate::archive;
 use crate::exit_code::Exit;
 use crate::fs::write_atomic;
@@ -23,25 +24,27 @@ use crate::terminal::{Stream, Terminal};
 use crate::vram::stats::VramStats;
 use crate::vram::timeline::Timeline;
 
-impl Run<'_> {
+impl RunContext<'_> {
     /// Says and writes what is left to say, and gives the code.
-    pub(super) fn close(mut self, log: &Path, baselines: &[SavedRun]) -> Exit {
+    pub(super) fn finish(mut self, baselines: &[SavedRun]) -> Exit {
+        let log = &self.vram_log();
         // What counts is whether it was asked for before the end.
         self.events.drain();
         self.record.ended = self.clock.now();
-        let generated = self.script.story.as_ref().and_then(|story| story.file.parent());
+        let generated = self.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
         let (scenes, records) = (&self.scenes, &self.record.scenes);
-        self.record.next = rerun::command(self.options, story, scenes, records, self.waiting_helps);
+        self.record.next =
+            rerun::command(self.options, story, scenes, records, self.server_may_come);
         if self.options.archive {
             let name = format!("comfyui-e2e-{}.zip", self.record.id);
-            self.script.archive = Some(self.options.project_root.join("artifacts").join(name));
+            self.legacy.archive = Some(self.options.project_root.join("artifacts").join(name));
         }
         self.look_for_interrupt();
         self.events.console.header("STEP 3: Validate Results");
         self.events.console.log_all(&legacy::results(&self.record.scenes));
         let vram = self.statistics(log, baselines);
-        let others = self.other_devices();
+        let others = self.load_other_devices();
         let without = self.record.without_figures();
         for device in &others {
             self.events.console.log_all(&device.block(&without));
@@ -53,7 +56,7 @@ impl Run<'_> {
         self.write_reports(&vram, baselines);
         self.events.console.header("RUN COMPLETE");
         self.events.console.log(&format!("Run directory: {}", self.folder.display()));
-        if let Some(archive) = &self.script.archive {
+        if let Some(archive) = &self.legacy.archive {
             self.events.console.log(&format!("Archive: {}", archive.display()));
         }
         self.events.console.log(&legacy::tally(&self.record.scenes));
@@ -71,7 +74,7 @@ impl Run<'_> {
             let _ = writeln!(std::io::stderr(), "{}", terminal.paint(&block.join("\n")));
         }
         let exit = self.archive().unwrap_or(exit);
-        self.ledger.end();
+        self.state.end();
         exit
     }
 
@@ -103,10 +106,10 @@ impl Run<'_> {
         }
         self.look_for_interrupt();
         let mut text = self.write_metadata(vram, others);
-        if is_project || self.script.story.is_some() {
+        if is_project || self.legacy.story.is_some() {
             self.events.console.header("STEP 7: Artifact Metadata + UI Snapshot");
             let files = HelperFiles::of(&self.folder);
-            self.events.console.log_all(&self.script.index(&self.record.scenes, &files));
+            self.events.console.log_all(&self.legacy.index(&self.record.scenes, &files));
         }
         if helped && !self.record.interrupted {
             let _ = self.behind_metadata();
@@ -122,26 +125,32 @@ impl Run<'_> {
     /// After an interrupt no archive comes, and none is told of.
     fn look_for_interrupt(&mut self) {
         self.record.interrupted = self.events.interrupted();
-        self.script.archive.take_if(|_| self.record.interrupted);
+        self.legacy.archive.take_if(|_| self.record.interrupted);
     }
 
     fn before_metadata(&mut self) -> Result<(), Interrupted> {
-        self.helpers(Phase::Metrics, "STEP 4: Validation Metrics")?;
-        self.helpers(Phase::Quality, "STEP 4.5: Video Quality Validation")?;
-        self.helpers(Phase::Vitest, "STEP 6: Vitest Suites")
+        for (phase, header) in [
+            (Phase::Metrics, "STEP 4: Validation Metrics"),
+            (Phase::Quality, "STEP 4.5: Video Quality Validation"),
+            (Phase::Vitest, "STEP 6: Vitest Suites"),
+        ] {
+            self.events.console.header(header);
+            self.helpers(phase)?;
+        }
+        Ok(())
     }
 
     fn behind_metadata(&mut self) -> Result<(), Interrupted> {
-        self.helpers_of(Phase::Metadata)?;
-        self.helpers_of(Phase::Validation)
+        self.helpers(Phase::Metadata)?;
+        self.helpers(Phase::Validation)
     }
 
     fn write_metadata(&mut self, vram: &VramStats, others: &[OtherDevice]) -> String {
         let mut document = metadata::document(&self.record, vram);
         devices::add(&mut document, others);
-        self.script.add_to(&mut document, &HelperFiles::of(&self.folder));
+        self.legacy.add_to(&mut document, &HelperFiles::of(&self.folder));
         let (settings, server) = (&self.record.settings, &self.record.server);
-        let both = self.record.scenes.iter().zip(&self.script.scenes);
+        let both = self.record.scenes.iter().zip(&self.legacy.scenes);
         let scenes = document["Scenes"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
         for (object, (scene, script)) in scenes.iter_mut().zip(both) {
             LegacyFields { scene, script, settings, server }.add_to(object);
@@ -211,7 +220,7 @@ impl Run<'_> {
     /// The archive of the finished folder; none after an interrupt. The code where one came
     /// meanwhile.
     fn archive(&mut self) -> Option<Exit> {
-        let target = self.script.archive.take()?;
+        let target = self.legacy.archive.take()?;
         let (events, offset) = (&mut self.events, self.clock.now().offset());
         let id = &self.record.id;
         let written =

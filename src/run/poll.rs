@@ -1,5 +1,4 @@
-//! What the polls of one prompt mean: a judgement over what was seen and when. Time is a value
-//! passed in, so nothing here waits.
+//! What the polls of one prompt mean. Time is a value passed in, so nothing here waits.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub enum Observation {
     /// The history has an entry for it.
     Ended(Box<HistoryEntry>),
-    /// It stands there in the queue; absent also from the history, asked again after the queue.
+    /// Its place in the queue; `Absent`: the history, asked again after the queue, has none either.
     At(QueuePosition),
     /// It has left the queue, and its history could not be read.
     Unread(HttpError),
@@ -25,7 +24,7 @@ pub enum Observation {
 
 /// What to do about it.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Decision {
     /// Poll again after [`Poller::pause`].
     Continue,
     /// It has ended.
@@ -38,7 +37,7 @@ pub enum Verdict {
     Unreachable(HttpError),
 }
 
-/// The state of following one prompt.
+/// The polls of one prompt so far.
 #[derive(Debug)]
 pub struct Poller {
     longest_pause: Duration,
@@ -72,23 +71,23 @@ impl Poller {
         }
     }
 
-    /// Judges one poll.
-    pub fn observe(&mut self, now: Instant, seen: Observation) -> Verdict {
+    /// Takes one poll, and says what to do next.
+    pub fn observe(&mut self, now: Instant, observation: Observation) -> Decision {
         self.polls += 1;
-        if let Observation::Failed(error) | Observation::Unread(error) = &seen {
+        if let Observation::Failed(error) | Observation::Unread(error) = &observation {
             self.was_refused |= error.fault == ErrorKind::Refused;
             if self.outage.lasts(now, error) {
-                return Verdict::Unreachable(error.clone());
+                return Decision::Unreachable(error.clone());
             }
         } else {
             self.outage = Outage::default();
         }
-        match seen {
-            Observation::Ended(entry) => return Verdict::Ended(entry),
+        match observation {
+            Observation::Ended(entry) => return Decision::Ended(entry),
             Observation::At(QueuePosition::Absent) => {
                 self.absent += 1;
                 if self.absent >= 2 {
-                    return Verdict::Lost;
+                    return Decision::Lost;
                 }
             }
             Observation::At(place) => {
@@ -100,12 +99,12 @@ impl Poller {
             Observation::Unread(error) => {
                 self.unread += 1;
                 if self.most_unread > 0 && self.unread >= self.most_unread {
-                    return Verdict::Unreadable(error);
+                    return Decision::Unreadable(error);
                 }
             }
             Observation::Failed(_) => {}
         }
-        Verdict::Continue
+        Decision::Continue
     }
 
     /// The pause before the next poll: from 0.1 s, half as much again each time, up to the
@@ -148,19 +147,19 @@ mod tests {
     #[test]
     fn lost_is_absent_on_two_polls_in_a_row() {
         let now = Instant::now();
-        let mut follow = Poller::new(Duration::from_secs(2), 0);
-        for seen in [
+        let mut poller = Poller::new(Duration::from_secs(2), 0);
+        for observation in [
             Observation::At(QueuePosition::Pending(1)),
             Observation::At(QueuePosition::Absent),
             Observation::At(QueuePosition::Running),
             Observation::At(QueuePosition::Absent),
             Observation::Failed(error(ErrorKind::Timeout)),
         ] {
-            assert!(matches!(follow.observe(now, seen), Verdict::Continue));
+            assert!(matches!(poller.observe(now, observation), Decision::Continue));
         }
         assert!(matches!(
-            follow.observe(now, Observation::At(QueuePosition::Absent)),
-            Verdict::Lost
+            poller.observe(now, Observation::At(QueuePosition::Absent)),
+            Decision::Lost
         ));
     }
 
@@ -168,41 +167,44 @@ mod tests {
     fn only_a_minute_of_refusals_on_end_is_the_end() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut follow = Poller::new(Duration::from_secs(2), 0);
-        for (seconds, seen) in [
+        let mut poller = Poller::new(Duration::from_secs(2), 0);
+        for (seconds, observation) in [
             (0, refused()),
             (59, refused()),
             (61, Observation::Failed(error(ErrorKind::Timeout))),
             (62, refused()),
             (121, refused()),
         ] {
-            assert!(matches!(follow.observe(at(seconds), seen), Verdict::Continue), "{seconds}");
+            assert!(
+                matches!(poller.observe(at(seconds), observation), Decision::Continue),
+                "{seconds}"
+            );
         }
-        assert!(matches!(follow.observe(at(122), refused()), Verdict::Unreachable(_)));
-        assert!(follow.was_refused);
+        assert!(matches!(poller.observe(at(122), refused()), Decision::Unreachable(_)));
+        assert!(poller.was_refused);
     }
 
     #[test]
     fn asks_for_the_history_are_counted_only_after_the_queue() {
         let now = Instant::now();
-        let mut follow = Poller::new(Duration::from_secs(2), 2);
+        let mut poller = Poller::new(Duration::from_secs(2), 2);
         for _ in 0..5 {
             assert!(matches!(
-                follow.observe(now, Observation::At(QueuePosition::Running)),
-                Verdict::Continue
+                poller.observe(now, Observation::At(QueuePosition::Running)),
+                Decision::Continue
             ));
             let failed = Observation::Failed(error(ErrorKind::BadJson));
-            assert!(matches!(follow.observe(now, failed), Verdict::Continue));
+            assert!(matches!(poller.observe(now, failed), Decision::Continue));
         }
         let unread = || Observation::Unread(error(ErrorKind::BadJson));
-        assert!(matches!(follow.observe(now, unread()), Verdict::Continue));
-        assert!(matches!(follow.observe(now, unread()), Verdict::Unreadable(_)));
+        assert!(matches!(poller.observe(now, unread()), Decision::Continue));
+        assert!(matches!(poller.observe(now, unread()), Decision::Unreadable(_)));
     }
 
     #[test]
     fn pauses_grow_to_the_poll_interval() {
-        let mut follow = Poller::new(Duration::from_secs(1), 0);
-        let pauses: Vec<_> = (0..8).map(|_| follow.pause().as_millis()).collect();
+        let mut poller = Poller::new(Duration::from_secs(1), 0);
+        let pauses: Vec<_> = (0..8).map(|_| poller.pause().as_millis()).collect();
         assert_eq!(pauses, [100, 150, 225, 337, 506, 759, 1000, 1000]);
         assert_eq!(Poller::new(Duration::from_millis(50), 0).pause().as_millis(), 50);
     }

@@ -1,13 +1,13 @@
-//! The project's side of a run: its helper scripts, its story, and the language models that have
-//! to leave the card. What fails here costs a warning; a story that cannot be had ends the run.
+//! The script's side of a run: the project's helper scripts, its story, and the language models
+//! that leave the card. What fails here is a warning; without a story the run ends.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use super::Run;
-use super::plan::{self, Plan};
-use super::stop::Stop;
-use crate::comfyui::Client;
+use super::context::{RunContext, RunError};
+use super::plan::{self, Plan, Scene};
 use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -19,22 +19,22 @@ use crate::project::workflow_source::WorkflowSource;
 use crate::project::{llm, lm_studio};
 use crate::sanitize::sanitize_line;
 
-impl Run<'_> {
-    /// Whether the project's folder is that of a project with scripts.
+impl RunContext<'_> {
+    /// Whether `ProjectRoot` has a `scripts` folder.
     pub(super) fn has_scripts(&self) -> bool {
         scripts(&self.options.project_root).is_dir()
     }
 
-    /// What comes before the story.
+    /// The helpers that come before the story.
     pub(super) fn preflight(&mut self) -> Result<(), Interrupted> {
         if self.has_scripts() {
             self.events.console.header("STEP 0: Preflight (Mappings + ComfyUI Status)");
             let files = HelperFiles::of(&self.folder);
-            let told =
+            let outputs =
                 [("Step 0: Mapping preflight", files.preflight), ("ComfyUI status", files.status)];
             let steps = STEPS.iter().filter(|step| step.phase == Phase::Preflight);
-            for (step, (name, (summary, log))) in steps.zip(told) {
-                if self.step(step)?.is_some() {
+            for (step, (name, (summary, log))) in steps.zip(outputs) {
+                if self.helper(step)?.is_some() {
                     self.events.console.log(&format!("{name} summary: {}", summary.display()));
                     self.events.console.log(&format!("{name} log: {}", log.display()));
                 }
@@ -45,16 +45,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The helpers of a phase, under its header.
-    pub(super) fn helpers(&mut self, phase: Phase, header: &str) -> Result<(), Interrupted> {
-        self.events.console.header(header);
-        self.helpers_of(phase)
-    }
-
-    /// The helpers of a phase.
-    pub(super) fn helpers_of(&mut self, phase: Phase) -> Result<(), Interrupted> {
+    /// The helpers of a phase, in order.
+    pub(super) fn helpers(&mut self, phase: Phase) -> Result<(), Interrupted> {
         for step in STEPS.iter().filter(|step| step.phase == phase) {
-            let ended = self.step(step)?;
+            let ended = self.helper(step)?;
             if let (Phase::Validation, Some(Ended::Code(code))) = (phase, ended) {
                 self.events.console.log(&format!("{} exitCode={code}", step.what));
             }
@@ -62,54 +56,63 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Runs a helper: how it ended; none where it is not there, or nothing runs it.
-    fn step(&mut self, step: &Step) -> Result<Option<Ended>, Interrupted> {
-        let Run { options, events, folder, .. } = self;
-        let (root, what) = (&options.project_root, step.what);
+    /// Runs a helper, and returns how it ended; none where it is not there, or nothing runs it.
+    fn helper(&mut self, step: &Step) -> Result<Option<Ended>, Interrupted> {
+        let (root, what) = (&self.options.project_root, step.what);
         let script = step.file(root);
         let name = format!("scripts/{}", step.script);
         if !script.is_file() {
-            events.console.log(&format!("{what} skipped: {name} is not there"));
+            self.events.console.log(&format!("{what} skipped: {name} is not there"));
             return Ok(None);
         }
         let mut command = match step.runner.command(root, &script) {
             Ok(command) => command,
             Err(why) => {
-                events.console.warn(&format!("{what} skipped: {why}"));
+                self.events.console.warn(&format!("{what} skipped: {why}"));
                 return Ok(None);
             }
         };
-        command.args(step.words(Places { root, run: folder, fast: options.fast_iteration }));
-        command.env("LOCAL_COMFY_URL", options.server.url.base());
-        events.console.set_live(Some(LiveRow {
-            what: what.to_owned(),
-            scene: name.clone(),
-            since: Instant::now(),
-            of: Some(step.limit),
-        }));
-        let log = step.log(folder);
-        let ended =
-            process::run(command, &log, step.limit, &mut |time| events.wait_then_check(time));
-        events.console.set_live(None);
-        let ended = ended?;
-        let trouble = match &ended {
-            Ended::Code(0) => None,
-            Ended::Code(code) => Some(format!("exit code {code}")),
+        let fast = self.options.fast_iteration;
+        command.args(step.words(Places { root, run: &self.folder, fast }));
+        command.env("LOCAL_COMFY_URL", self.options.server.url.base());
+        let log = step.log(&self.folder);
+        let ended = self.run_child(command, &log, step.limit, what, &name)?;
+        let problem = match &ended {
+            Ended::Code(0) => return Ok(Some(ended)),
+            Ended::Code(code) => format!("exit code {code}"),
             Ended::TimedOut => {
-                Some(format!("ended after {} min, with all it started", step.limit.as_secs() / 60))
+                format!("ended after {} min, with all it started", step.limit.as_secs() / 60)
             }
-            Ended::NotStarted(error) => Some(format!("it does not start: {error}")),
+            Ended::NotStarted(error) => format!("it does not start: {error}"),
         };
-        if let Some(trouble) = trouble {
-            let log = log.display();
-            events.console.warn(&format!("{what}: {name}: {trouble}; its output: {log}"));
-        }
+        let log = log.display();
+        self.events.console.warn(&format!("{what}: {name}: {problem}; its output: {log}"));
         Ok(Some(ended))
     }
 
-    /// The story, generated where there is none yet, and the scenes of it.
-    pub(super) fn story(&mut self, plan: Plan) -> Result<(), Stop> {
-        let failed = |why| Stop::Failed { exit: Exit::Failed, why, skipped: "no story" };
+    /// Runs a program to its end, its output in a log, while the live row says what it is.
+    fn run_child(
+        &mut self,
+        command: Command,
+        log: &Path,
+        limit: Duration,
+        what: &str,
+        name: &str,
+    ) -> Result<Ended, Interrupted> {
+        let (what, scene, since) = (what.to_owned(), name.to_owned(), Instant::now());
+        self.events.console.set_live(Some(LiveRow { what, scene, since, of: Some(limit) }));
+        let mut wait = |time| self.events.wait_then_check(time);
+        let ended = process::run(command, log, limit, &mut wait);
+        self.events.console.set_live(None);
+        ended
+    }
+
+    /// The story, generated where there is none yet, and its scenes.
+    ///
+    /// # Errors
+    /// The story's language model does not answer, or the generator gave no story.
+    pub(super) fn story(&mut self, plan: Plan) -> Result<(), RunError> {
+        let failed = |why| RunError::Failed { exit: Exit::Failed, why, skipped: "no story" };
         let (scenes, story) = match plan {
             Plan::Scenes(scenes, None) => {
                 self.scenes = scenes;
@@ -121,45 +124,36 @@ impl Run<'_> {
             }
             Plan::Generate(template) => {
                 self.begin_story()?;
-                let story = self.generate_story()?.map_err(failed)?;
+                let story = self.generate_story()?;
                 (self.scenes_of(&story, &template).map_err(failed)?, story)
             }
         };
-        let lines = lines(&story);
-        self.events.console.log_all(&lines);
+        self.events.console.log_all(&story_lines(&story));
         self.scenes = scenes;
-        self.script.story = Some(story);
+        self.legacy.story = Some(story);
         Ok(())
     }
 
-    /// The header, and whether the story's language model answers.
-    fn begin_story(&mut self) -> Result<(), Stop> {
+    /// Logs the header, and asks the story's language model whether it answers.
+    fn begin_story(&mut self) -> Result<(), RunError> {
         self.events.console.header("STEP 1: Generate Story");
         self.events.check()?;
         let check = llm::check(&self.options.llm, self.clock.now());
         self.events.console.log(&check.to_string());
         let failure = check.failure();
-        self.script.health_check = Some(check);
-        match failure {
-            Some(why) => {
-                let (exit, skipped) = (Exit::Failed, "no language model");
-                Err(Stop::Failed { exit, why, skipped })
-            }
-            None => Ok(()),
-        }
+        self.legacy.health_check = Some(check);
+        let (exit, skipped) = (Exit::Failed, "no language model");
+        failure.map_or(Ok(()), |why| Err(RunError::Failed { exit, why, skipped }))
     }
 
-    fn generate_story(&mut self) -> Result<Result<Story, String>, Interrupted> {
-        let Run { options, events, folder, .. } = self;
-        let mut idea = std::env::var_os("CUSTOM_STORY_IDEA").filter(|idea| !idea.is_empty());
-        if let Some(text) = idea.as_mut().filter(|_| cfg!(windows)) {
-            let line = sanitize_line(&text.to_string_lossy());
-            if *text != *line {
-                events.console.log(
-                    "WARNING: CUSTOM_STORY_IDEA has line breaks, which npx.cmd cannot take: spaces instead",
-                );
-                *text = line.into();
-            }
+    fn generate_story(&mut self) -> Result<Story, RunError> {
+        let failed = |why| RunError::Failed { exit: Exit::Failed, why, skipped: "no story" };
+        let options = self.options;
+        let idea = self.story_idea();
+        if options.llm.local && options.llm.provider.is_none() {
+            self.events.console.warn(
+                "-UseLocalLLM without a provider: --local-llm-provider-url URL; the generator decides",
+            );
         }
         let generator = Generator {
             root: &options.project_root,
@@ -167,64 +161,61 @@ impl Run<'_> {
             llm: &options.llm,
             idea,
         };
-        if options.llm.local && options.llm.provider.is_none() {
-            events.console.log(
-                "WARNING: -UseLocalLLM without a provider: --local-llm-provider-url URL; the generator decides",
-            );
+        let output = self.folder.join("story");
+        let log = self.folder.join("steps").join("generate-story.log");
+        let command = generator.command(&output).map_err(failed)?;
+        let ended = self.run_child(command, &log, generator::LIMIT, "story", "")?;
+        match Generator::trouble(&ended, &output, &log) {
+            Some(why) => Err(failed(why)),
+            None => Story::load(&output).map_err(failed),
         }
-        let (output, log) = (folder.join("story"), folder.join("steps").join("generate-story.log"));
-        let command = match generator.command(&output) {
-            Ok(command) => command,
-            Err(why) => return Ok(Err(why)),
-        };
-        events.console.set_live(Some(LiveRow {
-            what: "story".to_owned(),
-            scene: String::new(),
-            since: Instant::now(),
-            of: Some(generator::LIMIT),
-        }));
-        let mut pause = |time| events.wait_then_check(time);
-        let ended = process::run(command, &log, generator::LIMIT, &mut pause);
-        events.console.set_live(None);
-        Ok(match Generator::trouble(&ended?, &output, &log) {
-            Some(why) => Err(why),
-            None => Story::load(&output),
-        })
+    }
+
+    /// What a generated story is about, from `CUSTOM_STORY_IDEA`.
+    fn story_idea(&mut self) -> Option<OsString> {
+        let idea = std::env::var_os("CUSTOM_STORY_IDEA").filter(|idea| !idea.is_empty())?;
+        let line = OsString::from(sanitize_line(&idea.to_string_lossy()));
+        if cfg!(windows) && line != idea {
+            self.events.console.warn(
+                "CUSTOM_STORY_IDEA has line breaks, which npx.cmd cannot take: spaces instead",
+            );
+            return Some(line);
+        }
+        Some(idea)
     }
 
     fn scenes_of(
         &mut self,
         story: &Story,
         template: &WorkflowSource,
-    ) -> Result<Vec<plan::Scene>, String> {
+    ) -> Result<Vec<Scene>, String> {
         let (made, asked) = (story.scenes.len(), self.options.scenes as usize);
         if made < asked {
             let plural = if made == 1 { "" } else { "s" };
-            let line =
-                format!("WARNING: the story has {made} scene{plural}, {asked} were asked for");
-            self.events.console.log(&line);
+            let line = format!("the story has {made} scene{plural}, {asked} were asked for");
+            self.events.console.warn(&line);
         }
         plan::scenes_of(self.options, story, template)
     }
 
-    /// LM Studio's models leave the card.
-    pub(super) fn unload(&mut self, client: &Client) -> Result<(), Interrupted> {
+    /// Unloads LM Studio's models, so that they leave the card.
+    pub(super) fn unload_lm_studio(&mut self) -> Result<(), Interrupted> {
         if !self.has_scripts() {
             return Ok(());
         }
         self.events.console.header("STEP 1.5: Unload LM Studio Model");
-        let log: PathBuf = self.folder.join("steps").join("lms-unload.log");
-        let (gpu, events) = (self.options.sampling.gpu, &mut self.events);
+        let log = self.folder.join("steps").join("lms-unload.log");
+        let RunContext { client, events, options, .. } = self;
+        let gpu = options.sampling.gpu;
         let free = || client.system_stats().ok()?.devices.get(gpu)?.memory?.free;
-        let mut pause = |time| events.wait_then_check(time);
-        let unload = lm_studio::unload(&self.options.llm, &log, free, &mut pause)?;
+        let mut wait = |time| events.wait_then_check(time);
+        let unload = lm_studio::unload(&options.llm, &log, free, &mut wait)?;
         self.events.console.log_all(&unload.lines());
         Ok(())
     }
 }
 
-/// What is told of a story.
-fn lines(story: &Story) -> Vec<String> {
+fn story_lines(story: &Story) -> Vec<String> {
     let mut lines = vec![format!("Story ready: {} (scenes={})", story.id, story.scenes.len())];
     let vision = story.directors_vision.as_ref();
     lines.extend(vision.map(|vision| format!("Director's vision: {vision}")));

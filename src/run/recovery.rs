@@ -5,45 +5,43 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::Run;
-use super::cancel::{Cancelled, Canceller};
-use super::state_file::RunState;
+use super::context::RunContext;
 use crate::clock::{Clock, day_and_time};
-use crate::comfyui::Client;
 use crate::console::{Console, Output};
 use crate::vram::log::names;
 use crate::vram::stats::VramStats;
 
-/// So much of a summary's end is searched for its last header.
+/// How many bytes at a summary's end are searched for its last header.
 const TAIL: u64 = 64 << 10;
 
-impl Run<'_> {
+impl RunContext<'_> {
     /// Cancels what an earlier run left on this server, adds the missing end to its summary, and
-    /// says so. Without a server its prompts stay for the next run.
-    pub(super) fn recover(&mut self, previous: &RunState, client: Option<&Client>) {
-        let fate = match (self.ledger.prompts().first().cloned(), client) {
-            (None, _) => "nothing of it was left on the server".to_owned(),
-            (Some(prompt), None) => format!("{} may still run on the server", prompt.scene),
-            (Some(prompt), Some(client)) => {
-                let (events, ledger) = (&mut self.events, &mut self.ledger);
-                let cancelled = Canceller { client, events, ledger }.all();
-                let words =
-                    cancelled.as_ref().map_or("no longer on the server".into(), Cancelled::words);
-                format!("{}: {words}", prompt.scene)
+    /// logs that. Without a server its prompts stay for the next run.
+    pub(super) fn recover(&mut self, connected: bool) {
+        let Some(previous) = self.previous_run.take() else { return };
+        let prompt = self.state.prompts().first().map(|prompt| prompt.scene.clone());
+        let fate = match prompt {
+            None => "nothing of it was left on the server".to_owned(),
+            Some(scene) if !connected => format!("{scene} may still run on the server"),
+            Some(scene) => {
+                let cancelled = self.cancel_all();
+                let cancelled =
+                    cancelled.map_or("no longer on the server".into(), |it| it.to_string());
+                format!("{scene}: {cancelled}")
             }
         };
         let when = day_and_time(previous.started);
         let folder = previous.folder.display();
         if previous.ended {
-            self.events.console.log(&format!("Left by the run of {when} ({folder}): {fate}"));
-            return;
+            let line = format!("Left by the run of {when} ({folder}): {fate}");
+            return self.events.console.log(&line);
         }
         let pid = previous.pid;
         self.events
             .console
             .log(&format!("The run of {when} was killed (process {pid}, {folder}): {fate}"));
-        let said = format!("the process {pid} was killed; {fate} (told by run {})", self.record.id);
-        if let Err(why) = finish(&previous.folder, self.clock, &said) {
+        let line = format!("the process {pid} was killed; {fate} (told by run {})", self.record.id);
+        if let Err(why) = finish(&previous.folder, self.clock, &line) {
             self.events.console.warn(&why);
         }
     }
