@@ -24,12 +24,8 @@ const MOST_FOREIGN_PROMPTS: usize = 10_000;
 pub struct AttemptResult {
     pub record: Attempt,
     pub outputs: Vec<Output>,
-    /// Its history entry, as the server sent it.
-    pub history: Option<String>,
-    /// When it succeeded: milliseconds since 1970, by the server's clock.
-    pub success_ms: Option<u64>,
-    /// Every output came from the cache.
-    pub all_cached: bool,
+    /// Its history entry, where one was read.
+    pub entry: Option<Box<HistoryEntry>>,
     /// Another attempt may help, and nothing of this one is left on the server.
     pub retry: bool,
     /// A file of a cached scene is gone from the server: it has to be made anew.
@@ -185,7 +181,7 @@ impl AttemptState<'_, '_> {
                 Decision::Ended(entry) => {
                     self.run.state.gone(&id);
                     self.run.history_seen = true;
-                    return self.complete(&entry);
+                    return self.complete(entry);
                 }
                 Decision::Lost => return Ok(self.end_lost(&id)),
                 Decision::Unreadable(error) => {
@@ -254,7 +250,7 @@ impl AttemptState<'_, '_> {
             && entry.end != PromptOutcome::Interrupted
         {
             // It came to its own end while it was cancelled.
-            return self.complete(&entry);
+            return self.complete(Box::new(entry));
         }
         Ok(self.end(Outcome::Deadline, format!("{state}; {cancelled}")).with_retry(gone))
     }
@@ -276,14 +272,12 @@ impl AttemptState<'_, '_> {
     }
 
     /// The attempt of a prompt with a history entry: its outcome, its files downloaded.
-    fn complete(&mut self, entry: &HistoryEntry) -> Result<AttemptResult, Interrupted> {
-        let server_time = self.server_time(entry);
-        let mut result = self.outcome_of(entry, server_time)?;
+    fn complete(&mut self, entry: Box<HistoryEntry>) -> Result<AttemptResult, Interrupted> {
+        let server_time = self.server_time(&entry);
+        let mut result = self.outcome_of(&entry, server_time)?;
         result.record.server_seconds = server_time.map(seconds);
         result.record.cached_nodes.clone_from(&entry.cached);
-        result.history = Some(entry.raw.clone());
-        result.success_ms = entry.success_ms;
-        result.all_cached = entry.all_cached;
+        result.entry = Some(entry);
         Ok(result)
     }
 
@@ -358,9 +352,7 @@ impl AttemptState<'_, '_> {
                 freed: false,
             },
             outputs: Vec::new(),
-            history: None,
-            success_ms: None,
-            all_cached: false,
+            entry: None,
             retry: false,
             files_gone: false,
         }

@@ -30,7 +30,7 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
         Plan::Scenes(scenes, _) => (scenes, false),
         Plan::Generate(template) => {
             let named = |why| RunError::refused(Exit::Usage, format!("{}: {why}", template.name));
-            (vec![plan::unwritten(options, &template).map_err(named)?], true)
+            (vec![plan::template_scene(options, &template).map_err(named)?], true)
         }
     };
     let mut dry = Dry { options, scenes, template_only, server: None, has_untold: false };

@@ -195,7 +195,7 @@ impl RunContext<'_> {
             let line = format!("the story has {made} scene{plural}, {asked} were asked for");
             self.events.console.warn(&line);
         }
-        plan::scenes_of(self.options, story, template)
+        plan::story_scenes(self.options, story, template)
     }
 
     /// Unloads LM Studio's models, so that they leave the card.

@@ -34,7 +34,7 @@ pub(crate) fn scenes(
     template: &WorkflowSource,
 ) -> Result<Vec<Scene>, String> {
     match story {
-        Some(story) => plan::scenes_of(options, story, template),
-        None => plan::scenes_of_workflow(options, template),
+        Some(story) => plan::story_scenes(options, story, template),
+        None => plan::workflow_scenes(options, template),
     }
 }

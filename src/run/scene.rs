@@ -285,21 +285,22 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
 
     fn keep(&mut self, result: AttemptResult) {
         let attempt = result.record;
-        self.executed |= attempt.server_seconds.is_some() && !result.all_cached;
+        let all_cached = result.entry.as_ref().is_some_and(|entry| entry.all_cached);
+        self.executed |= attempt.server_seconds.is_some() && !all_cached;
         let cached = attempt.cached_nodes.len();
-        if !result.all_cached && attempt.outcome.is_success() && cached > 0 {
+        if !all_cached && attempt.outcome.is_success() && cached > 0 {
             self.warn(&format!("partly cached: {cached} of its nodes were not executed"));
         }
         self.record.outputs = result.outputs;
         self.record.attempts.push(attempt);
         self.legacy.forget_history();
-        self.legacy.history_retrieved = result.history.is_some();
-        self.legacy.success_at = result.success_ms.and_then(|ms| self.run.clock.at_unix_ms(ms));
-        let Some(history) = result.history else { return };
+        let Some(entry) = result.entry else { return };
+        self.legacy.history_retrieved = true;
+        self.legacy.success_at = entry.success_ms.and_then(|ms| self.run.clock.at_unix_ms(ms));
         let folder = self.run.folder.join("history");
         let path = folder.join(format!("{}.json", self.scene.id));
         let written =
-            fs::create_dir_all(&folder).and_then(|()| write_atomic(&path, history.as_bytes()));
+            fs::create_dir_all(&folder).and_then(|()| write_atomic(&path, entry.raw.as_bytes()));
         match written {
             Ok(()) => self.legacy.history_kept = true,
             Err(error) => self.warn(&format!("{}: {error}", path.display())),
