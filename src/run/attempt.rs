@@ -179,14 +179,14 @@ impl AttemptState<'_, '_> {
                     None => return self.end_at_deadline(&id),
                 },
                 Decision::Ended(entry) => {
-                    self.run.state.gone(&id);
+                    self.run.state.remove_server_id(&id);
                     self.run.history_seen = true;
                     return self.complete(entry);
                 }
                 Decision::Lost => return Ok(self.end_lost(&id)),
                 Decision::Unreadable(error) => {
                     // It has left the queue: nothing of it runs.
-                    self.run.state.gone(&id);
+                    self.run.state.remove_server_id(&id);
                     (Outcome::Lost, format!("{HISTORY_UNREADABLE} ({error})"))
                 }
                 Decision::Unreachable(error) => {
@@ -256,7 +256,7 @@ impl AttemptState<'_, '_> {
     }
 
     fn end_lost(&mut self, id: &str) -> AttemptResult {
-        self.run.state.gone(id);
+        self.run.state.remove_server_id(id);
         let refused = self.run.events.recorder.refused_since(self.submitted);
         let restarted = self.poller.was_refused
             || refused.is_some()
@@ -364,7 +364,7 @@ impl RunContext<'_> {
     fn count_foreign<'i>(&mut self, running: impl Iterator<Item = &'i str>) {
         for id in running {
             let ours = |id: &str| {
-                self.state.prompts().iter().any(|prompt| prompt.accepted.as_deref() == Some(id))
+                self.state.prompts().iter().any(|prompt| prompt.server_id.as_deref() == Some(id))
             };
             if ours(id) || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
                 continue;

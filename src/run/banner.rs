@@ -1,4 +1,4 @@
-//! How a run opens: what it will do, with what, under which rules.
+//! The first lines of a run: what it will do, with which server, under which rules.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub fn lines(options: &RunOptions, id: &str, folder: &Path, local_time: bool) ->
     lines
 }
 
-/// The rules of the run.
+/// The lines about deadlines and retries.
 pub fn rules(options: &RunOptions) -> Vec<String> {
     let mut lines = Vec::new();
     let attempts = match options.history_max_attempts {
@@ -42,7 +42,7 @@ pub fn rules(options: &RunOptions) -> Vec<String> {
     lines
 }
 
-/// What will be done and with what, in one line. `queue`: prompts in the server's queue.
+/// What will be done and with which server, in one line. `queue`: prompts in the server's queue.
 pub fn plan(
     options: &RunOptions,
     stats: &SystemStats,

@@ -49,7 +49,7 @@ impl RunContext<'_> {
             if let (Ok(queue), Ok(())) = (&queue, &asked)
                 && queue.place(id) == QueuePosition::Absent
             {
-                self.state.gone(id);
+                self.state.remove_server_id(id);
                 return Cancelled::Gone;
             }
             // One silence may have taken all of the time from a server that answers again.
@@ -76,17 +76,17 @@ impl RunContext<'_> {
     pub fn cancel_all(&mut self) -> Option<Cancelled> {
         let mut last = None;
         for prompt in self.state.prompts().to_vec() {
-            let id = match prompt.accepted {
+            let id = match prompt.server_id {
                 Some(id) => Ok(Some(id)),
                 None => self.find_twice(&prompt.ids),
             };
             let cancelled = match id {
                 Ok(Some(id)) => {
-                    self.state.accepted(&prompt.ids, &id);
+                    self.state.set_server_id(&prompt.ids, &id);
                     self.cancel(&id)
                 }
                 Ok(None) => {
-                    self.state.forget(&prompt.ids);
+                    self.state.remove(&prompt.ids);
                     continue;
                 }
                 Err(error) => Cancelled::Unknown(error),

@@ -132,7 +132,7 @@ impl<'a> RunContext<'a> {
         // Without the lock the state may be that of a run at work.
         let file = lock.is_held().then(|| lock.files.state.clone());
         let previous_run = file.as_deref().and_then(RunState::read);
-        let mut state = StateFile::begin(
+        let mut state = StateFile::create(
             file,
             RunState {
                 pid: std::process::id(),
@@ -143,7 +143,7 @@ impl<'a> RunContext<'a> {
                 prompts: previous_run.iter().flat_map(|run| run.prompts.clone()).collect(),
             },
         );
-        let problems = [lock.problem.clone(), no_log, warning, state.problem()];
+        let problems = [lock.problem.clone(), no_log, warning, state.take_problem()];
         for problem in problems.into_iter().flatten() {
             events.console.warn(&problem);
         }

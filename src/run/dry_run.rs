@@ -1,5 +1,5 @@
-//! A dry run: what would be run is loaded, patched and shown, and the server is asked what it lacks
-//! of it. Nothing is uploaded or posted; no folder, no lock and no state file is made.
+//! A dry run: graphs are loaded, patched, printed and checked against the server's `/object_info`.
+//! Nothing is uploaded or posted; no folder, no lock and no state file is made.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -21,9 +21,8 @@ use crate::report::legacy::slashes;
 use crate::sanitize::{json_text, print, sanitize_line};
 use crate::terminal::{Stream, Terminal};
 
-/// Shows the scenes of the plan and what the server lacks of each. The code is a run's own for what
-/// would come of it: 0 if nothing is lacking, 1 if a scene would be rejected at least in part, 3
-/// without a server, 130 after an interrupt.
+/// Prints the scenes of the plan and what the server lacks of each. Returns 0 if nothing is lacking,
+/// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
 pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
     let count = plan.count(options);
     let (scenes, template_only) = match plan {
@@ -33,7 +32,7 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
             (vec![plan::template_scene(options, &template).map_err(named)?], true)
         }
     };
-    let mut dry = Dry { options, scenes, template_only, server: None, has_untold: false };
+    let mut dry = Dry { options, scenes, template_only, server: None, is_incomplete: false };
     dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
         scene.workflow.mark_keyframe();
     });
@@ -47,19 +46,19 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
 struct Dry<'a> {
     options: &'a RunOptions,
     scenes: Vec<Scene>,
-    /// They are those of a story that is not written: only their template is there.
+    /// The story is not written yet: its template stands for its scenes.
     template_only: bool,
     /// The server's first answer.
     server: Option<SystemStats>,
-    /// The server did not say what some class of node takes.
-    has_untold: bool,
+    /// Of some class the server gave no inputs.
+    is_incomplete: bool,
 }
 
 /// What each scene lacks, in their order.
 type Lacking = Vec<Vec<String>>;
 
 impl Dry<'_> {
-    /// What needs no server: the plan, and every graph as it would be posted.
+    /// The lines that need no server: the plan, and every graph as it would be posted.
     fn opening(&self, count: usize) -> Vec<String> {
         let mut lines =
             vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
@@ -76,7 +75,7 @@ impl Dry<'_> {
         for scene in &self.scenes {
             let seed = scene.seed.map(|seed| match self.options.seed {
                 Seed::Fixed(_) => format!(", seed {seed}"),
-                // A run draws its own.
+                // A run gets another one.
                 Seed::Random | Seed::Keep => format!(", a random seed, here {seed}"),
             });
             let (id, file) = (&scene.id, scene.source.display());
@@ -122,7 +121,7 @@ impl Dry<'_> {
             let _ = classes.ask_names(&client);
         }
         events.check()?;
-        self.has_untold = classes.are_untold();
+        self.is_incomplete = classes.are_untold();
         Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&classes)).collect())
     }
 
@@ -157,7 +156,7 @@ impl Dry<'_> {
             }
         };
         let bad = lacking.iter().filter(|lines| !lines.is_empty()).count();
-        let or = if self.has_untold { " or could not be checked" } else { "" };
+        let or = if self.is_incomplete { " or could not be checked" } else { "" };
         let mut lines = vec![match bad {
             0 => format!("OK: the server lacks nothing of {all}, exit 0"),
             bad => format!("FAILED: {bad} of {all} would be rejected{or}, {ended}"),

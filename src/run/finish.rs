@@ -25,10 +25,10 @@ use crate::vram::stats::VramStats;
 use crate::vram::timeline::Timeline;
 
 impl RunContext<'_> {
-    /// Says and writes what is left to say, and gives the code.
+    /// Logs and writes the rest of the run, and returns its exit code.
     pub(super) fn finish(mut self, baselines: &[SavedRun]) -> Exit {
         let log = &self.vram_log();
-        // What counts is whether it was asked for before the end.
+        // An interrupt counts if it arrived before the end.
         self.events.drain();
         self.record.ended = self.clock.now();
         let generated = self.legacy.story.as_ref().and_then(|story| story.file.parent());
@@ -50,7 +50,7 @@ impl RunContext<'_> {
             self.events.console.log_all(&device.block(&without));
         }
         let text = self.with_helpers(&vram, &others);
-        // What keeps the log from being read was told with the figures.
+        // Why the log cannot be read was logged with the statistics.
         let curve = Timeline::of_log(log).unwrap_or_default();
         self.write_page(&curve, &vram, &others);
         self.write_reports(&vram, baselines);
@@ -74,7 +74,7 @@ impl RunContext<'_> {
             let _ = writeln!(std::io::stderr(), "{}", terminal.paint(&block.join("\n")));
         }
         let exit = self.archive().unwrap_or(exit);
-        self.state.end();
+        self.state.close();
         exit
     }
 
@@ -122,7 +122,7 @@ impl RunContext<'_> {
         text
     }
 
-    /// After an interrupt no archive comes, and none is told of.
+    /// After an interrupt no archive is written, and none is mentioned.
     fn look_for_interrupt(&mut self) {
         self.record.interrupted = self.events.interrupted();
         self.legacy.archive.take_if(|_| self.record.interrupted);
@@ -166,7 +166,7 @@ impl RunContext<'_> {
         self.write("report.html", &page);
     }
 
-    /// What other programs read of it. A report that cannot be written costs the run nothing.
+    /// The reports for other programs. One that cannot be written is a warning.
     fn write_reports(&mut self, vram: &VramStats, baselines: &[SavedRun]) {
         let told = ReportInput::of_run(&self.record, vram);
         let summary = self.folder.join("run-summary.txt");

@@ -18,7 +18,7 @@ pub enum Observation {
     At(QueuePosition),
     /// It has left the queue, and its history could not be read.
     Unread(HttpError),
-    /// Nothing could be seen.
+    /// Neither history nor queue could be read.
     Failed(HttpError),
 }
 
@@ -33,7 +33,7 @@ pub enum Decision {
     Lost,
     /// The history could not be read as often as was allowed.
     Unreadable(HttpError),
-    /// Nobody has listened for a minute.
+    /// Connections have been refused for a minute.
     Unreachable(HttpError),
 }
 
@@ -50,7 +50,7 @@ pub struct Poller {
     pub polls: u32,
     /// When a poll first showed it running.
     pub running_since: Option<Instant>,
-    /// Whether a poll was refused: the server was not there for a while.
+    /// A poll was refused: the server may have restarted.
     pub was_refused: bool,
 }
 

@@ -1,5 +1,4 @@
-//! What a run that was killed has left undone: its prompts on the server, and the end of its
-//! summary.
+//! Finishing a run that was killed: its prompts are cancelled, its summary gets an end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -12,17 +12,17 @@ use crate::report::record::{HISTORY_UNREADABLE, Outcome, SceneRecord};
 const LONGEST: u64 = 604_800;
 
 /// One command line, or none where all is well; it can be pasted into PowerShell and into bash.
-/// `story`: the folder or file of the story, its own where the run generated it. `waiting_helps`: no
+/// `story`: the folder or file of the story, its own where the run generated it. `server_may_come`: no
 /// server was there at the start. Credentials are never in it.
 ///
-/// What would help: twice the time where time ran out, an emptied card where memory did, waiting
-/// for a server that is not there, and no bound on the asks for a history that could not be read.
+/// Changed are: twice the time where time ran out, `-Fresh` where memory did, a wait for a server
+/// that is not there, no limit on the asks for a history that could not be read.
 pub fn command(
     options: &RunOptions,
     story: Option<&Path>,
     scenes: &[Scene],
     records: &[SceneRecord],
-    waiting_helps: bool,
+    server_may_come: bool,
 ) -> Option<String> {
     let failed: Vec<&SceneRecord> =
         records.iter().filter(|record| !record.outcome.is_success()).collect();
@@ -36,25 +36,25 @@ pub fn command(
     let mut words = Words { line: vec!["run-comfyui-e2e".to_owned()], fast, gated };
     words.switch("-FastIteration", fast);
     let max_wait = more(options.max_wait, any(Outcome::Deadline)).min(LONGEST);
-    words.unless_usual("-MaxWaitSeconds", &max_wait);
-    words.unless_usual("-PollIntervalSeconds", &options.poll_interval.as_secs_f64());
+    words.unless_default("-MaxWaitSeconds", &max_wait);
+    words.unless_default("-PollIntervalSeconds", &options.poll_interval.as_secs_f64());
     if !failed.iter().any(|record| record.why.starts_with(HISTORY_UNREADABLE)) {
-        words.unless_usual("-HistoryMaxAttempts", &options.history_max_attempts);
+        words.unless_default("-HistoryMaxAttempts", &options.history_max_attempts);
     }
     let transfer = more(options.post_execution_timeout, any(Outcome::DownloadFailed));
-    words.unless_usual("-PostExecutionTimeoutSeconds", &transfer);
-    let absent = any(Outcome::Unreachable) || waiting_helps;
+    words.unless_default("-PostExecutionTimeoutSeconds", &transfer);
+    let absent = any(Outcome::Unreachable) || server_may_come;
     let wait = options.wait_for_comfyui.as_secs();
-    words.unless_usual("-WaitForComfyUI", &if absent { wait.max(120) } else { wait });
-    words.unless_usual("-ComfyUIUrl", &options.server.url.base());
+    words.unless_default("-WaitForComfyUI", &if absent { wait.max(120) } else { wait });
+    words.unless_default("-ComfyUIUrl", &options.server.url.base());
     words.path("-HeaderFile", options.server.header_file.as_deref());
-    // What leaves the card before the scenes, and what stays on it.
-    words.unless_usual("-LMStudioEndpoint", &options.llm.lm_studio.base());
+    // These decide how much of the card is free.
+    words.unless_default("-LMStudioEndpoint", &options.llm.lm_studio.base());
     words.switch("-SkipLMStudioUnload", options.llm.skip_unload);
     words.path("-ProjectRoot", options.root_given.then_some(&options.project_root));
     let elsewhere = options.logs_dir != options.project_root.join("logs");
     words.path("-LogsDir", elsewhere.then_some(&options.logs_dir));
-    words.unless_usual("-Gpu", &options.sampling.gpu);
+    words.unless_default("-Gpu", &options.sampling.gpu);
     match options.sampling.source {
         VramSource::Auto => {}
         VramSource::ComfyUi => words.add("-VramSource", &"comfyui"),
@@ -63,9 +63,9 @@ pub fn command(
     if let Some(card) = &options.sampling.card {
         words.add("-NvidiaSmiGpu", card);
     }
-    words.unless_usual("-SampleIntervalSeconds", &options.sampling.interval.as_secs_f64());
-    words.unless_usual("-SceneRetryBudget", &options.scene_retry_budget);
-    words.unless_usual("-MemoryCleanupInterval", &options.memory_cleanup_interval);
+    words.unless_default("-SampleIntervalSeconds", &options.sampling.interval.as_secs_f64());
+    words.unless_default("-SceneRetryBudget", &options.scene_retry_budget);
+    words.unless_default("-MemoryCleanupInterval", &options.memory_cleanup_interval);
     match options.seed {
         Seed::Keep => {}
         Seed::Random => words.add("-Seed", &"random"),
@@ -81,7 +81,7 @@ pub fn command(
         words.path("-Baseline", Some(path));
     }
     // Repetitions are there to be compared: all of them once more.
-    words.unless_usual("-Repeat", &options.repeat);
+    words.unless_default("-Repeat", &options.repeat);
     for set in &options.set {
         words.add("-Set", &without_secret(set));
     }
@@ -105,7 +105,7 @@ pub fn command(
 
 struct Words {
     line: Vec<String>,
-    /// What decides, beside the table of the options, what a value is where none is given.
+    /// On these the default values depend.
     fast: bool,
     gated: bool,
 }
@@ -125,16 +125,16 @@ impl Words {
         }
     }
 
-    /// The option, unless its value is what it has without it.
-    fn unless_usual(&mut self, name: &str, value: &dyn Display) {
+    /// Adds the option, unless this is its default value.
+    fn unless_default(&mut self, name: &str, value: &dyn Display) {
         if value.to_string() != default_value(name, self.fast, self.gated) {
             self.add(name, value);
         }
     }
 }
 
-/// An assignment without the value of an input that by its name holds a credential: the line goes
-/// into files that are handed on.
+/// An assignment, its value hidden if the input's name says that it is a credential: the command
+/// stands in files that are handed on.
 fn without_secret(set: &Assignment) -> String {
     const SECRET: [&str; 7] =
         ["key", "token", "secret", "password", "passwd", "credentials", "authorization"];

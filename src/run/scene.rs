@@ -38,7 +38,7 @@ impl RunContext<'_> {
                 None => SceneRunner::run(self, scene, &format!("{}/{}", index + 1, scenes.len())),
             };
             self.log_result(result);
-            if let Some(problem) = self.state.problem() {
+            if let Some(problem) = self.state.take_problem() {
                 self.events.console.warn(&problem);
             }
             let is_due = cleanup_interval > 0 && (index + 1) % cleanup_interval == 0;
@@ -247,7 +247,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
             self.record.attempts.push(Attempt {
                 outcome: Outcome::Interrupted,
                 why: why.clone(),
-                prompt_id: Some(prompt.accepted.unwrap_or(prompt.ids.prompt)),
+                prompt_id: Some(prompt.server_id.unwrap_or(prompt.ids.prompt)),
                 seconds: (seconds(begun.elapsed()) - before).max(0.0),
                 queued_seconds: 0.0,
                 server_seconds: None,

@@ -1,5 +1,5 @@
-//! The prompts of ours that have not been seen gone, on disk too: should this process be killed,
-//! the next run knows them.
+//! The state file: prompts of ours that may still be on the server. After a kill the next run reads
+//! it and cancels them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,36 +12,33 @@ use crate::comfyui::Ids;
 use crate::fs::{rename, temp_path};
 use crate::sanitize::sanitize_line;
 
-/// A prompt of ours that has not been seen gone.
+/// A prompt of ours that may still be on the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingPrompt {
-    /// Its scene.
     pub scene: String,
-    /// The ids we gave it.
+    /// The ids it was posted with.
     pub ids: Ids,
-    /// The server's id for it, once it said so.
-    pub accepted: Option<String>,
+    /// The server's id for it, once its answer has come.
+    pub server_id: Option<String>,
 }
 
-/// What a run left in the state file.
+/// The content of the state file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
-    /// Its process.
     pub pid: u32,
-    /// When it began.
     pub started: OffsetDateTime,
-    /// The server's URL without credentials.
+    /// Without credentials.
     pub url: String,
-    /// Its run folder.
+    /// The run folder.
     pub folder: PathBuf,
-    /// Whether it came to its own end: then its summary has one.
+    /// The run was not killed: its summary has an end.
     pub ended: bool,
-    /// Its prompts that it has not seen gone.
+    /// Prompts of this run and of earlier ones.
     pub prompts: Vec<PendingPrompt>,
 }
 
 impl RunState {
-    /// What the file tells; none where it is not there or is no such file.
+    /// Reads the file; none where there is none, or it is no state file.
     pub fn read(file: &Path) -> Option<Self> {
         let value: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
         let text = |key: &str| value[key].as_str().map(str::to_owned);
@@ -62,7 +59,7 @@ impl RunState {
                 "Scene": prompt.scene,
                 "PromptId": prompt.ids.prompt,
                 "ClientId": prompt.ids.client,
-                "ServerId": prompt.accepted,
+                "ServerId": prompt.server_id,
             })
         });
         json!({
@@ -81,68 +78,67 @@ fn prompt(value: &Value) -> Option<PendingPrompt> {
     Some(PendingPrompt {
         scene: sanitize_line(&text("Scene")?),
         ids: Ids { prompt: text("PromptId")?, client: text("ClientId")? },
-        accepted: text("ServerId"),
+        server_id: text("ServerId"),
     })
 }
 
-/// The prompts of this run and of those before it. Every change is on disk before it returns.
+/// The state of the run at work. Every change is on disk before the call returns.
 #[derive(Debug)]
 pub struct StateFile {
     file: Option<PathBuf>,
-    left: RunState,
+    state: RunState,
     problem: Option<String>,
 }
 
 impl StateFile {
-    /// Begins with what earlier runs left on that server. Without a file nothing is kept on disk.
-    pub fn begin(file: Option<PathBuf>, left: RunState) -> Self {
-        let mut ledger = StateFile { file, left, problem: None };
-        ledger.write();
-        ledger
+    /// Writes the state of a run that begins. Without a file nothing is kept on disk.
+    pub fn create(file: Option<PathBuf>, state: RunState) -> Self {
+        let mut file = StateFile { file, state, problem: None };
+        file.write();
+        file
     }
 
-    /// Every prompt not yet seen gone, the oldest first.
+    /// The prompts that may still be on the server, the oldest first.
     pub fn prompts(&self) -> &[PendingPrompt] {
-        &self.left.prompts
+        &self.state.prompts
     }
 
-    /// Before a prompt is posted.
-    pub fn post(&mut self, scene: &str, ids: &Ids) {
-        let prompt = PendingPrompt { scene: scene.to_owned(), ids: ids.clone(), accepted: None };
-        self.left.prompts.push(prompt);
+    /// Adds a prompt, before it is posted.
+    pub fn add(&mut self, scene: &str, ids: &Ids) {
+        let prompt = PendingPrompt { scene: scene.to_owned(), ids: ids.clone(), server_id: None };
+        self.state.prompts.push(prompt);
         self.write();
     }
 
-    /// The server has named the prompt of a POST.
-    pub fn accepted(&mut self, ids: &Ids, id: &str) {
-        if let Some(prompt) = self.left.prompts.iter_mut().find(|prompt| prompt.ids == *ids) {
-            prompt.accepted = Some(id.to_owned());
-            // Where the server took our name there is nothing that the file does not know.
+    /// Notes the id that the server gave a prompt.
+    pub fn set_server_id(&mut self, ids: &Ids, id: &str) {
+        if let Some(prompt) = self.state.prompts.iter_mut().find(|prompt| prompt.ids == *ids) {
+            prompt.server_id = Some(id.to_owned());
+            // A server that took our id adds nothing to the file.
             if ids.prompt != id {
                 self.write();
             }
         }
     }
 
-    /// The prompt of that POST never arrived, or is gone.
-    pub fn forget(&mut self, ids: &Ids) {
-        self.left.prompts.retain(|prompt| prompt.ids != *ids);
+    /// Removes the prompt with these ids: it never arrived.
+    pub fn remove(&mut self, ids: &Ids) {
+        self.state.prompts.retain(|prompt| prompt.ids != *ids);
         self.write();
     }
 
-    /// The prompt of that server's id has ended or was seen gone.
-    pub fn gone(&mut self, id: &str) {
-        self.left.prompts.retain(|prompt| prompt.accepted.as_deref() != Some(id));
+    /// Removes the prompt with this server's id: it has ended, or the queue holds it no longer.
+    pub fn remove_server_id(&mut self, id: &str) {
+        self.state.prompts.retain(|prompt| prompt.server_id.as_deref() != Some(id));
         self.write();
     }
 
-    /// The run has come to its own end: the file goes, unless a prompt is left that the next run
-    /// has to see to.
-    pub fn end(mut self) {
-        self.left.ended = true;
+    /// Deletes the file at the end of the run, unless a prompt is left for the next run to cancel.
+    pub fn close(mut self) {
+        self.state.ended = true;
         match &self.file {
-            Some(file) if self.left.prompts.is_empty() => {
-                // Then the next run finds one that has ended and left nothing.
+            Some(file) if self.state.prompts.is_empty() => {
+                // Else the next run reads that this one ended and left nothing.
                 if fs::remove_file(file).is_err() {
                     self.write();
                 }
@@ -151,17 +147,17 @@ impl StateFile {
         }
     }
 
-    /// Why the file could not be written, once.
-    pub fn problem(&mut self) -> Option<String> {
+    /// Why the file could not be written; given once.
+    pub fn take_problem(&mut self) -> Option<String> {
         self.problem.take()
     }
 
-    /// By rename, so that a reader sees one state or the other. It is not synced: what a power
-    /// failure takes, it takes on the server too.
+    /// Replaces the file by rename, so that a reader sees the old state or the new one. It is not
+    /// synced: a power failure ends the server's prompts too.
     fn write(&mut self) {
         let Some(file) = &self.file else { return };
         let part = temp_path(file);
-        let text = format!("{:#}\n", self.left.json());
+        let text = format!("{:#}\n", self.state.json());
         let written = fs::write(&part, text).and_then(|()| rename(&part, file));
         if let Err(error) = written {
             self.problem = Some(format!(
@@ -179,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
     use time::macros::datetime;
 
-    fn left(prompts: Vec<PendingPrompt>) -> RunState {
+    fn state_with(prompts: Vec<PendingPrompt>) -> RunState {
         RunState {
             pid: 7,
             started: datetime!(2026-11-24 23:00:04 -5),
@@ -192,33 +188,33 @@ mod tests {
 
     #[test]
     fn the_file_follows_every_change_and_goes_when_nothing_is_left() {
-        let file = std::env::temp_dir().join(format!("ledger-{}.json", std::process::id()));
-        let read = || RunState::read(&file).map(|left| (left.ended, left.prompts));
-        let mut ledger = StateFile::begin(Some(file.clone()), left(Vec::new()));
+        let file = std::env::temp_dir().join(format!("state_file-{}.json", std::process::id()));
+        let read = || RunState::read(&file).map(|state| (state.ended, state.prompts));
+        let mut state = StateFile::create(Some(file.clone()), state_with(Vec::new()));
         assert_eq!(read(), Some((false, Vec::new())));
         let (one, two) = (Ids::new(), Ids::new());
-        ledger.post("a", &one);
+        state.add("a", &one);
         assert_eq!(read().unwrap().1[0].ids, one);
-        ledger.accepted(&one, "another");
-        assert_eq!(read().unwrap().1[0].accepted.as_deref(), Some("another"));
-        ledger.post("b", &two);
-        ledger.gone("another");
+        state.set_server_id(&one, "another");
+        assert_eq!(read().unwrap().1[0].server_id.as_deref(), Some("another"));
+        state.add("b", &two);
+        state.remove_server_id("another");
         assert_eq!(read().unwrap().1.len(), 1);
-        ledger.end();
+        state.close();
         assert_eq!(read().map(|(ended, prompts)| (ended, prompts.len())), Some((true, 1)));
-        let mut ledger = StateFile::begin(Some(file.clone()), RunState::read(&file).unwrap());
-        ledger.forget(&two);
-        ledger.end();
+        let mut state = StateFile::create(Some(file.clone()), RunState::read(&file).unwrap());
+        state.remove(&two);
+        state.close();
         assert!(!file.exists());
     }
 
     #[test]
     fn a_file_that_cannot_be_written_is_told_once() {
-        let file = std::env::temp_dir().join("no/such/folder/ledger.json");
-        let mut ledger = StateFile::begin(Some(file), left(Vec::new()));
-        assert!(ledger.problem().is_some());
-        ledger.post("a", &Ids::new());
-        assert_eq!((ledger.problem(), ledger.prompts().len()), (None, 1));
+        let file = std::env::temp_dir().join("no/such/folder/state_file.json");
+        let mut state = StateFile::create(Some(file), state_with(Vec::new()));
+        assert!(state.take_problem().is_some());
+        state.add("a", &Ids::new());
+        assert_eq!((state.take_problem(), state.prompts().len()), (None, 1));
     }
 
     #[test]
@@ -238,13 +234,13 @@ mod tests {
         ) {
             let prompts = scenes
                 .into_iter()
-                .map(|(scene, accepted)| PendingPrompt { scene, ids: Ids::new(), accepted })
+                .map(|(scene, server_id)| PendingPrompt { scene, ids: Ids::new(), server_id })
                 .collect();
-            let left = left(prompts);
-            let value: Value = serde_json::from_str(&left.json().to_string()).unwrap();
+            let state = state_with(prompts);
+            let value: Value = serde_json::from_str(&state.json().to_string()).unwrap();
             let prompts: Vec<_> =
                 value["Prompts"].as_array().unwrap().iter().filter_map(prompt).collect();
-            prop_assert_eq!(prompts, left.prompts);
+            prop_assert_eq!(prompts, state.prompts);
         }
     }
 }

@@ -81,14 +81,14 @@ impl RunContext<'_> {
         loop {
             self.events.check()?;
             let ids = Ids::new();
-            self.state.post(scene, &ids);
+            self.state.add(scene, &ids);
             let error = match self.client.submit(workflow, &ids, time_left(deadline)) {
                 Ok(Submission::Accepted { id, broken }) => {
-                    self.state.accepted(&ids, &id);
+                    self.state.set_server_id(&ids, &id);
                     return Ok(Accepted { id, broken });
                 }
                 Ok(Submission::Rejected(why)) => {
-                    self.state.forget(&ids);
+                    self.state.remove(&ids);
                     return Err(SubmitError::Rejected(why));
                 }
                 Err(error) => error,
@@ -96,7 +96,7 @@ impl RunContext<'_> {
             match error.fault {
                 // Never sent.
                 ErrorKind::Refused => {
-                    self.state.forget(&ids);
+                    self.state.remove(&ids);
                     if patience.wait(self, scene, &error, deadline)? {
                         continue;
                     }
@@ -109,13 +109,13 @@ impl RunContext<'_> {
                 | ErrorKind::Status(408 | 502..=599) => {
                     self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
                     if let Some(id) = self.find_posted(&ids, deadline, &error)? {
-                        self.state.accepted(&ids, &id);
+                        self.state.set_server_id(&ids, &id);
                         return Ok(Accepted { id, broken: Vec::new() });
                     }
-                    self.state.forget(&ids);
+                    self.state.remove(&ids);
                 }
                 ErrorKind::Status(_) => {
-                    self.state.forget(&ids);
+                    self.state.remove(&ids);
                     return Err(SubmitError::Rejected(error.to_string()));
                 }
             }
