@@ -50,12 +50,12 @@ pub fn attempt(
             }
         };
         match upload(stage, scene, &name, &image, course.deadline)? {
-            Ok(uploaded) => workflow.place_keyframe(&uploaded),
-            Err(error) if error.fault == ErrorKind::Refused => {
+            Ok(uploaded) => workflow.set_keyframe(&uploaded),
+            Err(error) if error.kind == ErrorKind::Refused => {
                 return Ok(course.ended(Outcome::Unreachable, error.to_string()));
             }
             // The same image is refused again.
-            Err(error) if matches!(error.fault, ErrorKind::Status(400..=499)) => {
+            Err(error) if matches!(error.kind, ErrorKind::Status(400..=499)) => {
                 return Ok(course.ended(Outcome::Failed, error.to_string()));
             }
             Err(error) => return Ok(course.ended(Outcome::Failed, error.to_string()).again()),
@@ -124,7 +124,7 @@ fn follow_to_end(
             _ => unread.as_ref(),
         };
         if let Some(error) = failed
-            && told.as_ref() != Some(&error.fault)
+            && told.as_ref() != Some(&error.kind)
         {
             let text = format!("{error}: polling on");
             if matches!(seen, Observation::Unread(_)) {
@@ -132,10 +132,10 @@ fn follow_to_end(
             } else {
                 stage.warn(&scene.id, &text);
             }
-            told = Some(error.fault.clone());
+            told = Some(error.kind.clone());
         }
         let refused = match &seen {
-            Observation::Failed(error) if error.fault == ErrorKind::Refused => Some(error.clone()),
+            Observation::Failed(error) if error.kind == ErrorKind::Refused => Some(error.clone()),
             _ => None,
         };
         match course.follow.observe(Instant::now(), seen) {
@@ -179,7 +179,7 @@ fn look(
     let unread = match stage.client.history(id) {
         Ok(Some(entry)) => return Ok((over(stage, entry), None)),
         Ok(None) => None,
-        Err(error) if error.fault == ErrorKind::Refused => {
+        Err(error) if error.kind == ErrorKind::Refused => {
             return Ok((Observation::Failed(error), None));
         }
         Err(error) => Some(error),
@@ -206,7 +206,7 @@ fn look(
                 .log("Another client's prompt is running: its memory is in the figures");
         }
     }
-    let seen = match queue.place(id) {
+    let seen = match queue.position(id) {
         QueuePosition::Running => {
             stage.events.recorder.set_running(Some((&scene.id, asked)));
             Observation::At(QueuePosition::Running)
@@ -250,7 +250,7 @@ fn deadline(
     let gone = matches!(cancelled, Cancelled::Gone);
     if gone
         && let Ok(Some(entry)) = stage.client.history(id)
-        && entry.end != PromptOutcome::Interrupted
+        && entry.outcome != PromptOutcome::Interrupted
     {
         // It came to its own end while it was asked to.
         return ended(stage, scene, course, &entry);

@@ -58,7 +58,7 @@ impl Canceller<'_> {
             self.events.drain();
             let seen = self.client.queue();
             if let (Ok(queue), Ok(())) = (&seen, &asked)
-                && queue.place(id) == QueuePosition::Absent
+                && queue.position(id) == QueuePosition::Absent
             {
                 self.ledger.gone(id);
                 return Cancelled::Gone;
@@ -118,7 +118,7 @@ impl Canceller<'_> {
         let until = Instant::now() + SEEN_GONE_WITHIN;
         let mut looked = false;
         loop {
-            match self.client.find(ids) {
+            match self.client.find_prompt(ids) {
                 Ok(None) if !looked => looked = true,
                 Err(_) if Instant::now() < until => {}
                 found => return found,

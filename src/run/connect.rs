@@ -31,7 +31,7 @@ pub fn connect(
     let mut told = false;
     loop {
         let mut answer = probe(options, &target);
-        if target.ipv4_only && matches!(&answer, Err(error) if error.fault == ErrorKind::Refused) {
+        if target.ipv4_only && matches!(&answer, Err(error) if error.kind == ErrorKind::Refused) {
             let any = Target { ipv4_only: false, ..target.clone() };
             if let Ok(stats) = probe(options, &any) {
                 target = any;
@@ -43,7 +43,7 @@ pub fn connect(
             Err(error) => error,
         };
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || matches!(error.fault, ErrorKind::Status(401 | 403)) {
+        if left.is_zero() || matches!(error.kind, ErrorKind::Status(401 | 403)) {
             return Ok(Err(no_server(&target.base, &error)));
         }
         if !std::mem::replace(&mut told, true) {
@@ -73,9 +73,9 @@ fn probe(options: &RunOptions, target: &Target) -> Result<SystemStats, HttpError
 fn no_server(base: &str, error: &HttpError) -> ConnectError {
     let detail = error.detail();
     let waiting_helps =
-        matches!(error.fault, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset)
+        matches!(error.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset)
             && !error.is_unknown_host();
-    let why = match error.fault {
+    let why = match error.kind {
         _ if error.is_unknown_host() => {
             format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?")
         }

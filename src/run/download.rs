@@ -88,7 +88,7 @@ fn fetch_one(
         let (length, mut body) = match stage.client.view(file) {
             Ok(opened) => opened,
             Err(error) => {
-                let gone = error.fault == ErrorKind::Status(404);
+                let gone = error.kind == ErrorKind::Status(404);
                 return Ok(Err(trouble(&error, gone)));
             }
         };
@@ -108,7 +108,7 @@ fn fetch_one(
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {
-                    return Ok(Err(broken(&stage.client.broken_view(&error))));
+                    return Ok(Err(broken(&stage.client.view_error(error))));
                 }
             };
             if let Err(error) = out.write_all(&chunk[..count]) {

@@ -28,7 +28,7 @@ pub(super) fn ended(
         tried.all_cached = entry.all_cached;
         tried
     };
-    match &entry.end {
+    match &entry.outcome {
         PromptOutcome::Interrupted => {
             let why = "somebody interrupted it on the server".to_owned();
             return Ok(with(course.ended(Outcome::Interrupted, why)));

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::cli::{Assignment, RunOptions, Seed};
-use crate::comfyui::{ScenePrompts, Workflow, ids};
+use crate::comfyui::{ScenePrompts, Workflow, random_seed};
 use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
 use crate::project::workflow_source::WorkflowSource;
@@ -73,7 +73,7 @@ impl Plan {
                 // What no story could make up for is told before half an hour is spent on one.
                 let texts = ScenePrompts { scene: "scene-001", prompt: "", negative: "" };
                 let named = |why| format!("{}: {why}", template.name);
-                workflow.place(texts).map_err(named)?;
+                workflow.insert_prompts(texts).map_err(named)?;
                 set(&mut workflow, options)?;
                 Ok(Plan::Generate(template))
             }
@@ -158,7 +158,7 @@ fn finished(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, 
 fn set(workflow: &mut Workflow, options: &RunOptions) -> Result<(), String> {
     options.set.iter().try_for_each(|set| {
         let Assignment { node, input, value } = set;
-        workflow.set(node, input, value).map_err(|why| format!("--set {node}.{input}: {why}"))
+        workflow.set_input(node, input, value).map_err(|why| format!("--set {node}.{input}: {why}"))
     })
 }
 
@@ -211,16 +211,15 @@ fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Stri
 /// One seed a scene, kept over its retries. A placeholder has no seed to keep: it gets a random
 /// one.
 fn seed(workflow: &mut Workflow, wanted: Seed, warnings: &mut Vec<String>) -> Option<u64> {
-    let placeholder = workflow.wants_seed();
+    let placeholder = workflow.has_seed_placeholder();
     let value = match wanted {
         Seed::Fixed(value) => value,
-        // 48 bits: exact wherever a node or a browser reads it as a double.
-        Seed::Random => ids::random() >> 16,
-        Seed::Keep if placeholder => ids::random() >> 16,
+        Seed::Random => random_seed(),
+        Seed::Keep if placeholder => random_seed(),
         Seed::Keep => return None,
     };
-    workflow.fill_seed(value);
-    if wanted != Seed::Keep && workflow.seed(value) == 0 && !placeholder {
+    workflow.replace_seed_placeholder(value);
+    if wanted != Seed::Keep && workflow.set_seeds(value) == 0 && !placeholder {
         warnings
             .push("the seed finds no place: no node has a seed or noise_seed of its own".into());
         return None;

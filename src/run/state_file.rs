@@ -196,7 +196,7 @@ mod tests {
         let read = || RunState::read(&file).map(|left| (left.ended, left.prompts));
         let mut ledger = StateFile::begin(Some(file.clone()), left(Vec::new()));
         assert_eq!(read(), Some((false, Vec::new())));
-        let (one, two) = (Ids::new(), Ids::new());
+        let (one, two) = (Ids::random(), Ids::random());
         ledger.post("a", &one);
         assert_eq!(read().unwrap().1[0].ids, one);
         ledger.accepted(&one, "another");
@@ -217,7 +217,7 @@ mod tests {
         let file = std::env::temp_dir().join("no/such/folder/ledger.json");
         let mut ledger = StateFile::begin(Some(file), left(Vec::new()));
         assert!(ledger.problem().is_some());
-        ledger.post("a", &Ids::new());
+        ledger.post("a", &Ids::random());
         assert_eq!((ledger.problem(), ledger.prompts().len()), (None, 1));
     }
 
@@ -238,7 +238,7 @@ mod tests {
         ) {
             let prompts = scenes
                 .into_iter()
-                .map(|(scene, accepted)| PendingPrompt { scene, ids: Ids::new(), accepted })
+                .map(|(scene, accepted)| PendingPrompt { scene, ids: Ids::random(), accepted })
                 .collect();
             let left = left(prompts);
             let value: Value = serde_json::from_str(&left.json().to_string()).unwrap();

@@ -40,10 +40,10 @@ pub fn submit(
     loop {
         stage.events.check()?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let ids = Ids::new();
+        let ids = Ids::random();
         stage.ledger.post(&scene.id, &ids);
         let error = match stage.client.submit(workflow, &ids, left) {
-            Ok(Submission::Accepted { id, broken }) => {
+            Ok(Submission::Accepted { id, node_errors: broken }) => {
                 stage.ledger.accepted(&ids, &id);
                 return Ok(Submitted::Accepted { id, broken });
             }
@@ -53,7 +53,7 @@ pub fn submit(
             }
             Err(error) => error,
         };
-        match error.fault {
+        match error.kind {
             // Never sent.
             ErrorKind::Refused => {
                 stage.ledger.forget(&ids);
@@ -105,7 +105,7 @@ pub fn upload(
     let mut patience = Patience::default();
     loop {
         let error = match stage.client.upload(name, image) {
-            Err(error) if error.fault == ErrorKind::Refused => error,
+            Err(error) if error.kind == ErrorKind::Refused => error,
             answer => return Ok(answer),
         };
         if !patience.again(stage, scene, &error, deadline)? {
@@ -144,7 +144,7 @@ impl Patience {
 }
 
 fn gone(error: HttpError) -> Submitted {
-    if error.fault == ErrorKind::Refused {
+    if error.kind == ErrorKind::Refused {
         Submitted::Unreachable(error)
     } else {
         Submitted::Deadline(error)
@@ -164,11 +164,11 @@ fn look(stage: &mut RunContext, ids: &Ids, deadline: Instant) -> Result<Look, In
     let (mut looks, mut refused) = (0, None);
     loop {
         stage.events.check()?;
-        match stage.client.find(ids) {
+        match stage.client.find_prompt(ids) {
             Ok(Some(id)) => return Ok(Look::Found(id)),
             Ok(None) if looks == 1 => return Ok(Look::NotThere),
             Ok(None) => looks += 1,
-            Err(error) => refused = Some(error).filter(|error| error.fault == ErrorKind::Refused),
+            Err(error) => refused = Some(error).filter(|error| error.kind == ErrorKind::Refused),
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

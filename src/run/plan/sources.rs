@@ -88,7 +88,7 @@ pub(super) fn from_workflow(flow: &WorkflowSource, times: u32) -> Result<Vec<Sce
     let base = scene_id(&stem);
     let scene = |id: String| {
         let mut workflow = graph.clone();
-        workflow.place_without_story(&id).map_err(|why| format!("{}: {why}", file.display()))?;
+        workflow.insert_scene_id(&id).map_err(|why| format!("{}: {why}", file.display()))?;
         Ok(Scene {
             id,
             base: base.clone(),
@@ -118,15 +118,15 @@ pub(super) fn from_story(
         let mut workflow = template_graph.clone();
         let texts = ScenePrompts { scene: &id, prompt: &scene.prompt, negative: &scene.negative };
         let mut warnings =
-            workflow.place(texts).map_err(|why| format!("{}: {why}", template.name))?;
-        if scene.keyframe.is_none() && workflow.demands_keyframe() {
+            workflow.insert_prompts(texts).map_err(|why| format!("{}: {why}", template.name))?;
+        if scene.keyframe.is_none() && workflow.needs_keyframe() {
             return Err(format!(
                 "{}: it holds __KEYFRAME_IMAGE__, and scene '{}' of the story has no keyframePath",
                 template.name,
                 sanitize_line(&scene.id)
             ));
         }
-        let keyframe = scene.keyframe.clone().filter(|_| workflow.takes_keyframe());
+        let keyframe = scene.keyframe.clone().filter(|_| workflow.has_keyframe_input());
         if keyframe.is_none() && scene.keyframe.is_some() {
             warnings.push(
                 "the keyframe finds no place in the workflow: it has no LoadImage and no __KEYFRAME_IMAGE__"
