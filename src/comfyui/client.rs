@@ -12,7 +12,8 @@ use super::prompt::{Ids, Submission, uuid};
 use super::queue::{Queue, QueuePosition};
 use super::system_stats::SystemStats;
 use super::workflow::Workflow;
-use crate::http::{ErrorKind, Http, HttpError, Target, Timeout};
+use crate::http::{Answer, ErrorKind, Http, HttpError, Target, Timeout};
+use crate::sanitize::sanitize_line;
 
 /// Time limit of making a connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
@@ -44,11 +45,6 @@ impl Client {
     pub fn with_timeout(target: Target, call: Duration) -> Self {
         // Less for the connection than for the whole, so that the two can be told apart.
         Client { http: Http::new(target, CONNECT.min(call * 3 / 4)), call, transfer: call }
-    }
-
-    /// The URL without credentials.
-    pub fn base(&self) -> &str {
-        self.http.base()
     }
 
     /// `GET /system_stats`: versions and the memory of every device.
@@ -161,11 +157,8 @@ impl Client {
         let body = multipart(&boundary, name, image);
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let timeout = Timeout::WholeAndIdle(SUBMIT.max(self.transfer), self.transfer);
-        let (status, answer) = self.http.post("/upload/image", &content_type, &body, timeout)?;
-        if status != 200 {
-            return Err(self.http.status_error(CALL, status, &answer));
-        }
-        json::parse(&answer)
+        let answer = self.http.post("/upload/image", &content_type, &body, timeout)?;
+        json::parse(&self.http.require_200(CALL, answer)?)
             .and_then(|answer| uploaded_name(&answer))
             .ok_or_else(|| self.bad_answer(CALL, "an answer without the image's name"))
     }
@@ -196,9 +189,15 @@ impl Client {
         self.get(&format!("/object_info/{}", percent_encoded(class)), Ok)
     }
 
-    /// `GET /object_info`, all node classes: some megabytes on a server with many nodes.
-    pub(super) fn all_object_info(&self) -> Result<Value, HttpError> {
-        self.get("/object_info", Ok)
+    /// `GET /object_info`: the names of all node classes, some megabytes on a server with many nodes.
+    ///
+    /// # Errors
+    /// No answer in time, another status than 200, or no JSON object.
+    pub fn class_names(&self) -> Result<Vec<String>, HttpError> {
+        self.get("/object_info", |answer| {
+            let classes = answer.as_object().into_iter().flatten();
+            Ok(classes.map(|(name, _)| sanitize_line(name)).collect())
+        })
     }
 
     /// What `parse` makes of the JSON object that a GET answered.
@@ -216,24 +215,15 @@ impl Client {
         .map_err(|why| self.bad_answer(&format!("GET {path}"), why))
     }
 
-    fn post(
-        &self,
-        path: &str,
-        body: &Value,
-        timeout: Duration,
-    ) -> Result<(u16, Vec<u8>), HttpError> {
+    fn post(&self, path: &str, body: &Value, timeout: Duration) -> Result<Answer, HttpError> {
         let body = body.to_string();
         self.http.post(path, "application/json", body.as_bytes(), Timeout::Whole(timeout))
     }
 
     /// A POST whose answer is its status alone.
     fn command(&self, path: &str, body: &Value) -> Result<(), HttpError> {
-        match self.post(path, body, self.call)? {
-            (200, _) => Ok(()),
-            (status, answer) => {
-                Err(self.http.status_error(&format!("POST {path}"), status, &answer))
-            }
-        }
+        let answer = self.post(path, body, self.call)?;
+        self.http.require_200(&format!("POST {path}"), answer).map(drop)
     }
 
     fn bad_answer(&self, call: &str, why: &str) -> HttpError {
@@ -247,30 +237,20 @@ fn percent_encoded(text: &str) -> String {
 
 /// The form of an upload: the image, our folder, and leave to replace what an earlier run sent.
 fn multipart(boundary: &str, name: &str, image: &[u8]) -> Vec<u8> {
+    let head = |field: &str, more: &str| {
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"{more}\r\n\r\n")
+    };
     let name = name.replace(['"', '\r', '\n'], "_");
-    let mut body = format!(
-        "--{boundary}\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\n\
-         Content-Type: application/octet-stream\r\n\r\n"
-    )
-    .into_bytes();
-    body.extend(image);
-    for (field, value) in [("subfolder", UPLOADS), ("overwrite", "true"), ("type", "input")] {
-        body.extend(
-            format!(
-                "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}"
-            )
-            .bytes(),
-        );
-    }
-    body.extend(format!("\r\n--{boundary}--\r\n").bytes());
-    body
+    let file = format!("; filename=\"{name}\"\r\nContent-Type: application/octet-stream");
+    let fields = [("subfolder", UPLOADS), ("overwrite", "true"), ("type", "input")]
+        .map(|(field, value)| format!("\r\n{}{value}", head(field, "")));
+    let end = format!("{}\r\n--{boundary}--\r\n", fields.concat());
+    [head("image", &file).as_bytes(), image, end.as_bytes()].concat()
 }
 
 /// The name that an uploaded image has for a `LoadImage` node.
 pub(super) fn uploaded_name(answer: &Value) -> Option<String> {
     let name = answer["name"].as_str()?;
-    Some(match answer["subfolder"].as_str() {
-        None | Some("") => name.to_owned(),
-        Some(folder) => format!("{folder}/{name}"),
-    })
+    let folder = answer["subfolder"].as_str().filter(|folder| !folder.is_empty());
+    Some(folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}")))
 }

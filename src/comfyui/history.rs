@@ -136,10 +136,9 @@ fn output_files(outputs: &Value) -> Vec<OutputFile> {
     for (_, node) in nodes_in_order(outputs) {
         collect_files(node, &mut found);
     }
-    let mut seen = HashSet::new();
-    found.retain(|file| seen.insert(file.clone()));
     let wanted = if found.iter().any(|file| file.kind == "output") { "output" } else { "temp" };
-    found.retain(|file| file.kind == wanted);
+    let mut seen = HashSet::new();
+    found.retain(|file| file.kind == wanted && seen.insert(file.clone()));
     found
 }
 

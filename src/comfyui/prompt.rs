@@ -29,14 +29,8 @@ impl Ids {
 pub(super) fn uuid() -> String {
     let high = (random() & !0xf000) | 0x4000;
     let low = (random() & !(0xc0 << 56)) | (0x80 << 56);
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xffff,
-        low >> 48,
-        low & 0xffff_ffff_ffff
-    )
+    let hex = format!("{high:016x}{low:016x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// A seed of 48 random bits: exact wherever a node or a browser reads it as a double.

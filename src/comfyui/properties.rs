@@ -83,7 +83,7 @@ fn queue(value: &Value) {
         is_line(&prompt.id);
         match queue.position(&prompt.id) {
             QueuePosition::Running => {}
-            QueuePosition::Pending(before) => assert!(before < queue.len()),
+            QueuePosition::Pending(before) => assert!(before < queue.count()),
             QueuePosition::Absent => panic!("{} is not in its own queue", prompt.id),
         }
     }

@@ -69,13 +69,8 @@ impl Queue {
     }
 
     /// How many prompts are running or waiting.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.running.len() + self.pending.len()
-    }
-
-    /// Whether nothing runs and nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -114,7 +109,7 @@ mod tests {
     fn an_id_that_controls_the_terminal_is_no_prompt() {
         let queue = json!({"queue_running": [[0, "\u{1b}[31m", {}, {}, []], [1, "", {}, {}, []]],
             "queue_pending": []});
-        assert!(Queue::parse(&queue).unwrap().is_empty());
+        assert_eq!(Queue::parse(&queue).unwrap().count(), 0);
     }
 
     #[test]

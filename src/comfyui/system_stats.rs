@@ -40,11 +40,11 @@ impl SystemStats {
             .map(|(total, free)| total.saturating_sub(free));
         let devices = answer["devices"].as_array().into_iter().flatten();
         let version = |key: &str| system[key].as_str();
+        let first_word = |text| str::split_whitespace(text).next();
         SystemStats {
             comfyui: version("comfyui_version").map(sanitize_line),
             pytorch: version("pytorch_version").map(sanitize_line),
-            python: version("python_version")
-                .and_then(|version| version.split_whitespace().next().map(sanitize_line)),
+            python: version("python_version").and_then(first_word).map(sanitize_line),
             devices: devices.map(|device| Device::parse(device, ram)).collect(),
         }
     }

@@ -1,10 +1,8 @@
 //! Patching a template with a story's prompts: at its placeholders, else where the graph takes them.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
-use super::workflow::{Workflow, is_link, link_source};
+use super::workflow::{Workflow, is_link, link_source, reachable};
 use crate::sanitize::sanitize_line;
 
 const PROMPT: &str = "__PROMPT__";
@@ -33,7 +31,7 @@ pub struct ScenePrompts<'a> {
 }
 
 /// A node's id and the name of one of its inputs.
-type Input = (String, String);
+type Input = (String, &'static str);
 
 impl Workflow {
     /// Inserts a scene's prompts, id and filename prefix. Returns a warning for a negative prompt
@@ -55,19 +53,18 @@ impl Workflow {
             (PREFIX, &prefix),
         ]);
         let mut warnings = Vec::new();
-        if let Some(inputs) = negative {
-            // A negative side made of the positive text (ConditioningZeroOut) takes no prompt.
-            match inputs.first() {
-                Some(input) if inputs.len() == 1 && Some(input) != positive.as_ref() => {
-                    self.set_text(input, prompts.negative);
-                }
-                _ => warnings.push(format!(
-                    "the negative prompt finds no place in the workflow: put {NEGATIVE} where it belongs"
-                )),
+        match negative.as_deref() {
+            None => {}
+            Some([input]) if Some(input) != positive.as_ref() => {
+                self.set_value(&input.0, input.1, prompts.negative.into());
             }
+            // One made of the positive text (ConditioningZeroOut) takes no prompt of its own.
+            Some(_) => warnings.push(format!(
+                "the negative prompt finds no place in the workflow: put {NEGATIVE} where it belongs"
+            )),
         }
-        if let Some(input) = &positive {
-            self.set_text(input, prompts.prompt);
+        if let Some((id, input)) = &positive {
+            self.set_value(id, input, prompts.prompt.into());
         }
         if !has_prefix {
             self.set_filename_prefixes(&prefix);
@@ -119,21 +116,16 @@ impl Workflow {
     pub fn set_keyframe(&mut self, image: &str) {
         if self.needs_keyframe() {
             self.replace(&[(KEYFRAME_PLACEHOLDER, image)]);
-        } else if let Some(input) = self.first_load_image() {
-            self.set_text(&input, image);
+        } else if let Some(id) = self.first_load_image() {
+            self.set_value(&id, "image", image.into());
         }
     }
 
-    fn first_load_image(&self) -> Option<Input> {
+    /// The first `LoadImage` whose image is not a link.
+    fn first_load_image(&self) -> Option<String> {
         let is_free = |id: &&str| self.input(id, "image").is_some_and(|value| !is_link(value));
         let mut nodes = self.ids().into_iter().filter(|id| self.class(id) == "LoadImage");
-        nodes.find(is_free).map(|id| (id.to_owned(), "image".to_owned()))
-    }
-
-    fn set_text(&mut self, (id, input): &Input, text: &str) {
-        if let Some(value) = self.input_mut(id, input) {
-            *value = text.into();
-        }
+        nodes.find(is_free).map(str::to_owned)
     }
 
     fn set_filename_prefixes(&mut self, prefix: &str) {
@@ -160,66 +152,55 @@ impl Workflow {
         }
     }
 
-    /// The string inputs upstream of a sampler's or guider's input of this role: `positive` or
+    /// The string inputs upstream of the samplers' and guiders' inputs of this role: `positive` or
     /// `negative`.
-    fn prompt_inputs(&self, role: &str) -> BTreeSet<Input> {
-        // A guider with one conditioning has only a positive side.
-        let names = [Some(role), (role == "positive").then_some("conditioning")];
-        let linked = |id: &str| {
-            let mut names = names.into_iter().flatten();
-            names.find_map(|name| self.input(id, name).and_then(link_source))
-        };
+    fn prompt_inputs(&self, role: &str) -> Vec<Input> {
         let is_sampler = |id: &&str| {
             let class = self.class(id).to_lowercase();
             class.contains("sampler") || class.contains("guider")
         };
-        let mut open: Vec<&str> =
-            self.ids().into_iter().filter(is_sampler).filter_map(linked).collect();
-        let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
-        // Not recursive: a chain may be longer than a stack is deep.
-        while let Some(id) = open.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            if let Some(name) = self.text_input(id) {
-                found.insert((id.to_owned(), name.to_owned()));
-            } else if let Some(source) = self.input(id, role).and_then(link_source) {
-                open.push(source);
-            } else {
+        // A guider with one conditioning has only a positive side.
+        let conditioning = |id| self.source(id, "conditioning").filter(|_| role == "positive");
+        let start = |id| self.source(id, role).or_else(|| conditioning(id));
+        let starts = self.ids().into_iter().filter(is_sampler).filter_map(start).collect();
+        let next = |id| match (self.text_input(id), self.source(id, role)) {
+            (Some(_), _) => Vec::new(),
+            (None, Some(source)) => vec![source],
+            (None, None) => {
                 let inputs = self.inputs(id).filter(|(name, _)| name.starts_with("conditioning"));
-                open.extend(inputs.filter_map(|(_, value)| link_source(value)));
+                inputs.filter_map(|(_, value)| link_source(value)).collect()
             }
-        }
-        found
+        };
+        reachable(starts, next).into_iter().filter_map(|id| self.text_input(id)).collect()
     }
 
     fn positive_input(&self) -> Result<Input, String> {
         let name =
-            |id: &str, input: &str| format!("node {id} {} {input}", sanitize_line(self.class(id)));
-        let inputs = self.prompt_inputs("positive");
-        let mut candidates: Vec<String> =
-            inputs.iter().map(|(id, input)| name(id, input)).collect();
-        let (places, candidates) = match inputs.len() {
-            1 => return Ok(inputs.into_iter().next().unwrap_or_default()),
-            0 => {
-                let ids = self.ids().into_iter();
-                candidates.extend(ids.filter_map(|id| Some(name(id, self.text_input(id)?))));
-                let none = "no node has a string input 'text' or 'prompt'".to_owned();
-                let listed = format!("candidates: {}", candidates.join(", "));
-                ("no place".to_owned(), if candidates.is_empty() { none } else { listed })
+            |(id, input): &Input| format!("node {id} {} {input}", sanitize_line(self.class(id)));
+        let listed = |inputs: &[Input]| inputs.iter().map(name).collect::<Vec<_>>().join(", ");
+        let (places, candidates) = match self.prompt_inputs("positive").as_slice() {
+            [input] => return Ok(input.clone()),
+            [] => {
+                let all = self.ids().into_iter().filter_map(|id| self.text_input(id));
+                let candidates = match all.collect::<Vec<_>>().as_slice() {
+                    [] => "no node has a string input 'text' or 'prompt'".to_owned(),
+                    inputs => format!("candidates: {}", listed(inputs)),
+                };
+                ("no place".to_owned(), candidates)
             }
-            many => (format!("{many} places"), candidates.join(", ")),
+            inputs => (format!("{} places", inputs.len()), listed(inputs)),
         };
         Err(format!(
             "the scene's prompt finds {places} ({candidates}): put {PROMPT} where it belongs"
         ))
     }
 
-    /// The name of the node's input that holds a prompt.
-    fn text_input(&self, id: &str) -> Option<&'static str> {
-        ["text", "prompt"]
-            .into_iter()
+    /// The node's input that holds a prompt.
+    fn text_input(&self, id: &str) -> Option<Input> {
+        let mut names = ["text", "prompt"].into_iter();
+        names
             .find(|name| self.input(id, name).is_some_and(Value::is_string))
+            .map(|name| (id.to_owned(), name))
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Client;
 use super::prompt::not_in_list;
 use super::template::has_placeholder;
-use super::workflow::{Workflow, parse_integer};
+use super::workflow::{Workflow, parse_integer, reachable};
 use crate::http::{ErrorKind, HttpError};
 use crate::sanitize::sanitize_line;
 use crate::suggest::nearest;
@@ -20,8 +20,8 @@ use crate::suggest::nearest;
 #[derive(Debug, Default)]
 pub struct ObjectInfo {
     classes: BTreeMap<String, ClassInfo>,
-    /// The names of all classes, if they were fetched.
-    names: Vec<String>,
+    /// The names of all classes, to suggest one for a missing class.
+    pub names: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -63,18 +63,6 @@ impl ObjectInfo {
         self.classes.insert(class.to_owned(), info);
     }
 
-    /// Asks for the names of all classes, to suggest one for a missing class: `GET /object_info`,
-    /// some megabytes on a server with many nodes.
-    ///
-    /// # Errors
-    /// No answer in time, another status than 200, or no JSON object.
-    pub fn fetch_names(&mut self, client: &Client) -> Result<(), HttpError> {
-        let answer = client.all_object_info()?;
-        self.names =
-            answer.as_object().into_iter().flatten().map(|(n, _)| sanitize_line(n)).collect();
-        Ok(())
-    }
-
     /// Whether the server lacks a class that was asked for.
     pub fn has_missing(&self) -> bool {
         self.classes.values().any(|info| matches!(info, ClassInfo::Missing))
@@ -83,10 +71,6 @@ impl ObjectInfo {
     /// Whether the server did not describe a class that was asked for.
     pub fn has_unavailable(&self) -> bool {
         self.classes.values().any(|info| matches!(info, ClassInfo::Unavailable(_)))
-    }
-
-    fn is_output(&self, class: &str) -> bool {
-        matches!(self.classes.get(class), Some(ClassInfo::Described(info)) if info["output_node"] == true)
     }
 }
 
@@ -99,78 +83,72 @@ impl Workflow {
     /// What the server lacks for the graph, or would refuse in it: one line a node, in the order of
     /// their numbers. As on the server, the inputs of a node that no output needs are not checked.
     pub fn validate(&self, object_info: &ObjectInfo) -> Vec<String> {
+        let is_output = |id: &str| match object_info.classes.get(self.class(id)) {
+            Some(ClassInfo::Described(info)) => info["output_node"] == true,
+            _ => false,
+        };
         let mut outputs = self.ids();
-        outputs.retain(|id| object_info.is_output(self.class(id)));
-        let mut needed = BTreeSet::new();
-        for output in &outputs {
-            self.add_upstream(output, &mut needed);
-        }
-        let mut lines = Vec::new();
-        for id in self.ids() {
-            let class = self.class(id);
-            let problem = match object_info.classes.get(class) {
-                Some(ClassInfo::Described(info)) if needed.contains(id) => {
-                    let mut errors = self.input_errors(id, info);
-                    errors.sort_unstable();
-                    Some(errors.join(", "))
-                        .filter(|errors| !errors.is_empty())
-                        .map(|e| format!(" {e}"))
-                }
-                Some(ClassInfo::Described(_)) | None => None,
-                Some(ClassInfo::Unavailable(why)) => Some(format!(": not checked: {why}")),
-                Some(ClassInfo::Missing) => {
-                    let near = nearest(class, object_info.names.iter().map(String::as_str));
-                    let near = near.map(|near| format!(" (nearest: '{near}')")).unwrap_or_default();
-                    Some(format!(
-                        ": the server has no node of this class{near}: is a custom node not installed?"
-                    ))
-                }
-            };
-            lines.extend(problem.map(|why| sanitize_line(&format!("node {id} {class}{why}"))));
-        }
+        outputs.retain(|id| is_output(id));
+        let has_output = !outputs.is_empty();
+        let links = |id| self.inputs(id).filter_map(|(_, value)| value.get(0)?.as_str()).collect();
+        let needed = reachable(outputs, links);
+        let line = |id: &str| {
+            let error = self.node_error(id, object_info, needed.contains(id))?;
+            Some(sanitize_line(&format!("node {id} {}{error}", self.class(id))))
+        };
+        let mut lines: Vec<String> = self.ids().into_iter().filter_map(line).collect();
         // A class that is not known may have been the one that saves.
-        if outputs.is_empty() && lines.is_empty() {
+        if !has_output && lines.is_empty() {
             lines.push("no output: it has no node that saves or shows something".to_owned());
         }
         lines
     }
 
-    /// Adds the node and all nodes that it gets its inputs from.
-    fn add_upstream<'a>(&'a self, id: &'a str, found: &mut BTreeSet<&'a str>) {
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            if found.insert(id) {
-                let links = self.inputs(id).filter_map(|(_, value)| value.get(0)?.as_str());
-                open.extend(links.filter(|id| self.nodes().contains_key(*id)));
+    /// What follows the class of a node in the line about it.
+    fn node_error(&self, id: &str, object_info: &ObjectInfo, needed: bool) -> Option<String> {
+        let class = self.class(id);
+        match object_info.classes.get(class)? {
+            ClassInfo::Described(_) if !needed => None,
+            ClassInfo::Described(info) => Some(format!(" {}", self.input_errors(id, info)?)),
+            ClassInfo::Unavailable(why) => Some(format!(": not checked: {why}")),
+            ClassInfo::Missing => {
+                let near = nearest(class, object_info.names.iter().map(String::as_str));
+                let near = near.map(|near| format!(" (nearest: '{near}')")).unwrap_or_default();
+                Some(format!(
+                    ": the server has no node of this class{near}: is a custom node not installed?"
+                ))
             }
         }
     }
 
-    fn input_errors(&self, id: &str, info: &Value) -> Vec<String> {
+    /// What the server would say of the inputs of a node.
+    fn input_errors(&self, id: &str, info: &Value) -> Option<String> {
         let group = |name: &str| info["input"][name].as_object().into_iter().flatten();
         let required = group("required").map(|input| (input, true));
         let optional = group("optional").map(|input| (input, false));
         let error = |((name, config), required): ((&String, &Value), bool)| {
-            let why = match self.input(id, name) {
+            match self.input(id, name) {
                 // Inputs of a `COMFY_…` type have names of their own: `images.image0`.
                 None if config[0].as_str().is_some_and(|kind| kind.starts_with("COMFY_")) => None,
-                None => required.then(|| "Required input is missing".to_owned()),
-                Some(Value::Array(link)) => self.link_error(link),
-                Some(value) => return value_error(name, value, config),
-            };
-            why.map(|why| format!("{name}: {why}"))
+                None => required.then(|| format!("{name}: Required input is missing")),
+                Some(Value::Array(link)) => self.link_error(name, link),
+                Some(value) => value_error(name, value, config),
+            }
         };
-        required.chain(optional).filter_map(error).collect()
+        let mut errors: Vec<String> = required.chain(optional).filter_map(error).collect();
+        errors.sort_unstable();
+        (!errors.is_empty()).then(|| errors.join(", "))
     }
 
-    fn link_error(&self, link: &[Value]) -> Option<String> {
+    fn link_error(&self, name: &str, link: &[Value]) -> Option<String> {
         let [source, _] = link else {
-            return Some(
-                "Bad linked input, must be a length-2 list of [node_id, slot_index]".into(),
-            );
+            return Some(format!(
+                "{name}: Bad linked input, must be a length-2 list of [node_id, slot_index]"
+            ));
         };
-        let there = source.as_str().is_some_and(|source| self.nodes().contains_key(source));
-        (!there).then(|| format!("it is linked to node {source}, which is not in the graph"))
+        let exists = source.as_str().is_some_and(|source| self.nodes().contains_key(source));
+        (!exists)
+            .then(|| format!("{name}: it is linked to node {source}, which is not in the graph"))
     }
 }
 
@@ -181,15 +159,24 @@ fn value_error(name: &str, value: &Value, config: &Value) -> Option<String> {
     if value.as_str().is_some_and(has_placeholder) {
         return None;
     }
-    match (&config[0], &config[1]) {
-        (Value::Array(options), details) => list_error(name, value, options, details),
-        (Value::String(kind), details) => match kind.as_str() {
-            "COMBO" => list_error(name, value, details["options"].as_array()?, details),
-            "INT" => number_error(name, value, to_int(value), "an INT", details),
-            "FLOAT" => number_error(name, value, to_float(value), "a FLOAT", details),
-            _ => None,
-        },
-        _ => None,
+    let details = &config[1];
+    if let Some(options) = config[0].as_array() {
+        return list_error(name, value, options, details);
+    }
+    let (number, kind) = match config[0].as_str()? {
+        "COMBO" => return list_error(name, value, details["options"].as_array()?, details),
+        "INT" => (to_int(value), "an INT"),
+        "FLOAT" => (to_float(value), "a FLOAT"),
+        _ => return None,
+    };
+    let Some(number) = number else {
+        return Some(format!("{name}: {value} is not {kind} value"));
+    };
+    let (min, max) = (&details["min"], &details["max"]);
+    if is_less(&number, min) {
+        Some(format!("{name}: Value {number} smaller than min of {min}"))
+    } else {
+        is_less(max, &number).then(|| format!("{name}: Value {number} bigger than max of {max}"))
     }
 }
 
@@ -202,26 +189,6 @@ fn list_error(name: &str, value: &Value, options: &[Value], details: &Value) -> 
     let several = value.is_array() || value.is_object();
     let accepted = several || elsewhere || options.iter().any(|option| is_equal(option, value));
     (!accepted).then(|| not_in_list(name, &text, options))
-}
-
-fn number_error(
-    name: &str,
-    value: &Value,
-    number: Option<Value>,
-    kind: &str,
-    details: &Value,
-) -> Option<String> {
-    let Some(number) = number else {
-        return Some(format!("{name}: {value} is not {kind} value"));
-    };
-    let (min, max) = (&details["min"], &details["max"]);
-    if is_less(&number, min) {
-        Some(format!("{name}: Value {number} smaller than min of {min}"))
-    } else if is_less(max, &number) {
-        Some(format!("{name}: Value {number} bigger than max of {max}"))
-    } else {
-        None
-    }
 }
 
 /// Python's `==`: `1`, `1.0` and `True` are equal.

@@ -1,5 +1,7 @@
 //! An API-format workflow: loading it, and changing its inputs by name.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Number, Value};
 
 use super::json::in_node_order;
@@ -79,19 +81,19 @@ impl Workflow {
     /// type; one line.
     pub fn set_input(&mut self, node: &str, input: &str, value: &str) -> Result<(), String> {
         let id = self.find(node)?;
-        let names: Vec<String> = self.inputs(&id).map(|(name, _)| name.clone()).collect();
-        let class = self.class(&id).to_owned();
-        let Some(old) = self.input_mut(&id, input) else {
-            let near = nearest(input, names.iter().map(String::as_str))
+        let place = format!("node {id} {}", self.class(&id));
+        let Some(old) = self.input(&id, input) else {
+            let names: Vec<&str> = self.inputs(&id).map(|(name, _)| name.as_str()).collect();
+            let near = nearest(input, names.iter().copied())
                 .map_or_else(|| format!("it has {}", names.join(", ")), did_you_mean);
-            return Err(format!("node {id} {class} has no input '{input}': {near}"));
+            return Err(format!("{place} has no input '{input}': {near}"));
         };
         if is_link(old) {
-            return Err(format!("input {input} of node {id} {class} is a link from another node"));
+            return Err(format!("input {input} of {place} is a link from another node"));
         }
-        *old = parse_like(old, value).ok_or_else(|| {
-            format!("input {input} of node {id} {class} takes {}, not '{value}'", type_name(old))
-        })?;
+        let new = parse_like(old, value)
+            .map_err(|kind| format!("input {input} of {place} takes {kind}, not '{value}'"))?;
+        self.set_value(&id, input, new);
         Ok(())
     }
 
@@ -124,8 +126,17 @@ impl Workflow {
         self.nodes.get(id)?.get("inputs")?.get(name)
     }
 
-    pub(super) fn input_mut(&mut self, id: &str, name: &str) -> Option<&mut Value> {
-        self.nodes.get_mut(id)?.get_mut("inputs")?.get_mut(name)
+    /// Sets an input that the node has.
+    pub(super) fn set_value(&mut self, id: &str, input: &str, value: Value) {
+        let inputs = self.nodes.get_mut(id).and_then(|node| node.get_mut("inputs"));
+        if let Some(old) = inputs.and_then(|inputs| inputs.get_mut(input)) {
+            *old = value;
+        }
+    }
+
+    /// The node that an input is linked to.
+    pub(super) fn source(&self, id: &str, input: &str) -> Option<&str> {
+        self.input(id, input).and_then(link_source)
     }
 
     /// The inputs of all nodes.
@@ -165,8 +176,7 @@ impl Workflow {
             [one] => Ok((*one).to_owned()),
             [] => {
                 let names = |id| [Some(id), self.title(id), Some(self.class(id))];
-                let names = ids.iter().flat_map(|id| names(id)).flatten();
-                let near = nearest(name, names)
+                let near = nearest(name, ids.iter().flat_map(|id| names(id)).flatten())
                     .map_or_else(|| format!("there are {}", self.listed()), did_you_mean);
                 Err(format!("no node '{name}': {near}"))
             }
@@ -177,6 +187,21 @@ impl Workflow {
             )),
         }
     }
+}
+
+/// These nodes and all that are reached from them, step by step, through `next`. Not recursive: a
+/// chain may be longer than a stack is deep.
+pub(super) fn reachable<'a>(
+    mut open: Vec<&'a str>,
+    next: impl Fn(&'a str) -> Vec<&'a str>,
+) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if found.insert(id) {
+            open.extend(next(id));
+        }
+    }
+    found
 }
 
 fn did_you_mean(name: &str) -> String {
@@ -193,20 +218,21 @@ pub(super) fn link_source(value: &Value) -> Option<&str> {
     if is_link(value) { value[0].as_str() } else { None }
 }
 
-/// The text as a value of the type that `old` has.
-fn parse_like(old: &Value, text: &str) -> Option<Value> {
+/// The text as a value of the type that `old` has. The error names the type.
+fn parse_like(old: &Value, text: &str) -> Result<Value, &'static str> {
     match old {
-        Value::String(_) => Some(text.into()),
+        Value::String(_) => Ok(text.into()),
         Value::Bool(_) => match text.to_ascii_lowercase().as_str() {
-            "true" | "$true" => Some(true.into()),
-            "false" | "$false" => Some(false.into()),
-            _ => None,
+            "true" | "$true" => Ok(true.into()),
+            "false" | "$false" => Ok(false.into()),
+            _ => Err("true or false"),
         },
         Value::Number(number) if number.is_f64() => {
-            Number::from_f64(text.trim().parse().ok()?).map(Value::Number)
+            let number = text.trim().parse().ok().and_then(Number::from_f64);
+            number.map(Value::Number).ok_or("a number")
         }
-        Value::Number(_) => parse_integer(text),
-        _ => serde_json::from_str(text).ok(),
+        Value::Number(_) => parse_integer(text).ok_or("a whole number"),
+        _ => serde_json::from_str(text).map_err(|_| "JSON"),
     }
 }
 
@@ -215,15 +241,6 @@ pub(super) fn parse_integer(text: &str) -> Option<Value> {
     let text = text.trim();
     let unsigned = || text.parse::<u64>().map(Value::from);
     text.parse::<i64>().map(Value::from).or_else(|_| unsigned()).ok()
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Bool(_) => "true or false",
-        Value::Number(number) if number.is_f64() => "a number",
-        Value::Number(_) => "a whole number",
-        _ => "JSON",
-    }
 }
 
 #[cfg(test)]

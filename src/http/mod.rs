@@ -129,6 +129,9 @@ pub(crate) enum Timeout {
     WholeAndIdle(Duration, Duration),
 }
 
+/// The status and the body of an answer.
+pub(crate) type Answer = (u16, Vec<u8>);
+
 /// A client of one server with its own connection pool. One per thread, so that no thread waits for
 /// another's transfer.
 pub(crate) struct Http {
@@ -155,15 +158,10 @@ impl Http {
         Http { agent: config.build().new_agent(), target }
     }
 
-    pub(crate) fn base(&self) -> &str {
-        &self.target.base
-    }
-
     /// The body of a GET that answered 200.
     pub(crate) fn get(&self, path: &str, timeout: Timeout) -> Result<Vec<u8>, HttpError> {
         let call = format!("GET {path}");
-        let (status, body) = self.read_body(&call, self.send_get(path, timeout))?;
-        if status == 200 { Ok(body) } else { Err(self.status_error(&call, status, &body)) }
+        self.require_200(&call, self.read_body(&call, self.send_get(path, timeout))?)
     }
 
     /// The body of a GET that answered 200 as a stream, and its `Content-Length`. A failed read is
@@ -190,7 +188,7 @@ impl Http {
         content_type: &str,
         body: &[u8],
         timeout: Timeout,
-    ) -> Result<(u16, Vec<u8>), HttpError> {
+    ) -> Result<Answer, HttpError> {
         let request = self.prepare(self.agent.post(self.url(path)), timeout);
         let response = request.content_type(content_type).send(body);
         self.read_body(&format!("POST {path}"), response)
@@ -227,13 +225,19 @@ impl Http {
         &self,
         call: &str,
         response: Result<Response<Body>, ureq::Error>,
-    ) -> Result<(u16, Vec<u8>), HttpError> {
+    ) -> Result<Answer, HttpError> {
         let read = |response: Response<Body>| {
             let status = response.status().as_u16();
             let body = response.into_body().into_with_config().limit(MAX_BODY).read_to_vec()?;
             Ok((status, body))
         };
         response.and_then(read).map_err(|error| self.transport_error(call, error))
+    }
+
+    /// The body of an answer; its status has to be 200.
+    pub(crate) fn require_200(&self, call: &str, answer: Answer) -> Result<Vec<u8>, HttpError> {
+        let (status, body) = answer;
+        if status == 200 { Ok(body) } else { Err(self.status_error(call, status, &body)) }
     }
 
     /// The error of an answer whose status the caller cannot use.

@@ -137,7 +137,7 @@ impl Dry<'_> {
         events.check()?;
         if object_info.has_missing() {
             // Without the names there is no nearest one.
-            let _ = object_info.fetch_names(&client);
+            object_info.names = client.class_names().unwrap_or_default();
         }
         events.check()?;
         self.has_untold = object_info.has_unavailable();

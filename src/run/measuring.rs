@@ -60,7 +60,7 @@ impl Run<'_> {
         server.device = device.map(|device| device.name.clone());
         server.device_kind = device.map(|device| device.kind.clone());
         server.device_index = device.and_then(|device| device.index);
-        let queue = client.queue().ok().map(|queue| queue.len());
+        let queue = client.queue().ok().map(|queue| queue.count());
         let line = banner::plan(self.options, stats, queue, scenes);
         self.events.console.log(&line);
         // Where the device that was asked for is not there, nothing is recorded.
@@ -115,6 +115,6 @@ impl Run<'_> {
         });
         self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
         self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
-        self.record.aftermath.queue = client.queue().ok().map(|queue| queue.len() as u64);
+        self.record.aftermath.queue = client.queue().ok().map(|queue| queue.count() as u64);
     }
 }
