@@ -14,6 +14,7 @@ mod names;
 mod parser;
 mod paths;
 #[cfg(any(test, fuzzing))]
+#[path = "../../tests/properties/cli.rs"]
 pub(crate) mod properties;
 mod quote;
 mod reports;

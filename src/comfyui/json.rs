@@ -1,21 +1,21 @@
-//! `ComfyUI`'s JSON as it really comes: Python writes bare `NaN` and `Infinity`, which are no JSON.
+//! Reading `ComfyUI`'s JSON, in which Python writes bare `NaN` and `Infinity`.
 
 use serde_json::Value;
 
-/// More objects and arrays than any answer has: a small object takes a hundred times the memory of
-/// its text.
-const MOST_PARTS: usize = 1 << 20;
+/// Most objects and arrays in a body, more than any answer has: a small object takes a hundred times
+/// the memory of its text.
+const MAX_CONTAINERS: usize = 1 << 20;
 
-/// The value of a body; none if it is no JSON, or one that is made to fill the memory. `NaN`,
+/// The value of a body; none if it is not JSON or has more than [`MAX_CONTAINERS`]. `NaN`,
 /// `Infinity` and `-Infinity` outside strings are read as null.
 pub(super) fn parse(body: &[u8]) -> Option<Value> {
-    // Brackets in texts are counted too: they do not come near.
-    if body.iter().filter(|byte| b"[{".contains(byte)).count() > MOST_PARTS {
+    // Brackets in strings are counted too: real answers stay far below.
+    if body.iter().filter(|byte| b"[{".contains(byte)).count() > MAX_CONTAINERS {
         return None;
     }
     serde_json::from_slice(body).ok().or_else(|| {
-        let mended = null_for_nan(body);
-        if mended.len() == body.len() { None } else { serde_json::from_slice(&mended).ok() }
+        let strict = null_for_nan(body);
+        if strict.len() == body.len() { None } else { serde_json::from_slice(&strict).ok() }
     })
 }
 
@@ -43,14 +43,14 @@ fn null_for_nan(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A string field, with anything but a string read as absent.
+/// A string field; anything but a string is read as absent.
 pub(super) fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key)?.as_str().map(str::to_owned)
 }
 
-/// Node ids in their order. They are strings, ordered as the numbers they mostly are; ids of
-/// subgraphs (`12:3`) follow their parts.
-pub(super) fn in_order(mut ids: Vec<&str>) -> Vec<&str> {
+/// Node ids in the order of the numbers that they mostly are; those of subgraphs (`12:3`) are ordered
+/// part by part.
+pub(super) fn in_node_order(mut ids: Vec<&str>) -> Vec<&str> {
     ids.sort_by_cached_key(|id| {
         let parts = id.split(':').map(|part| part.parse().unwrap_or(u64::MAX));
         (parts.collect::<Vec<_>>(), (*id).to_owned())
@@ -58,10 +58,10 @@ pub(super) fn in_order(mut ids: Vec<&str>) -> Vec<&str> {
     ids
 }
 
-/// The fields of an object of nodes, in the order of their ids; none of anything else.
-pub(super) fn nodes(value: &Value) -> Vec<(&str, &Value)> {
+/// The fields of an object that has node ids as keys, in their order; none of another value.
+pub(super) fn nodes_in_order(value: &Value) -> Vec<(&str, &Value)> {
     let Some(nodes) = value.as_object() else { return Vec::new() };
-    let ids = in_order(nodes.keys().map(String::as_str).collect());
+    let ids = in_node_order(nodes.keys().map(String::as_str).collect());
     ids.into_iter().map(|id| (id, &nodes[id])).collect()
 }
 
@@ -89,15 +89,15 @@ mod tests {
     #[test]
     fn what_is_made_to_fill_the_memory_is_not_read() {
         let body = |parts: usize| format!("[{}0]", "[],".repeat(parts - 1));
-        assert!(parse(body(MOST_PARTS).as_bytes()).is_some());
-        assert!(parse(body(MOST_PARTS + 1).as_bytes()).is_none());
+        assert!(parse(body(MAX_CONTAINERS).as_bytes()).is_some());
+        assert!(parse(body(MAX_CONTAINERS + 1).as_bytes()).is_none());
         // Much else is no reason.
-        assert!(parse(format!("[{}0]", "1,".repeat(MOST_PARTS)).as_bytes()).is_some());
+        assert!(parse(format!("[{}0]", "1,".repeat(MAX_CONTAINERS)).as_bytes()).is_some());
     }
 
     #[test]
     fn ids_are_ordered_as_numbers() {
-        let ids = in_order(vec!["10", "9", "12:3", "12:10", "x", "2"]);
+        let ids = in_node_order(vec!["10", "9", "12:3", "12:10", "x", "2"]);
         assert_eq!(ids, ["2", "9", "10", "12:3", "12:10", "x"]);
     }
 }

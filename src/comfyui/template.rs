@@ -1,274 +1,222 @@
-//! Where a story's texts go in a template: its placeholders first, else by the graph.
-
-use std::collections::BTreeSet;
+//! Patching a template with a story's prompts: at its placeholders, else where the graph takes them.
 
 use serde_json::Value;
 
-use super::workflow::{Workflow, is_link};
+use super::workflow::{Workflow, is_link, link_source, reachable};
 use crate::sanitize::sanitize_line;
 
 const PROMPT: &str = "__PROMPT__";
 const NEGATIVE: &str = "__NEGATIVE_PROMPT__";
-const KEYFRAME: &str = "__KEYFRAME_IMAGE__";
 const SCENE_ID: &str = "__SCENE_ID__";
 const PREFIX: &str = "__SCENE_PREFIX__";
 const SEED: &str = "__SEED__";
+/// Stands for the name that an uploaded keyframe has on the server.
+pub const KEYFRAME_PLACEHOLDER: &str = "__KEYFRAME_IMAGE__";
 
-/// Whether a text waits for what only a story, a seed or an upload can give.
-pub(super) fn is_placeholder(text: &str) -> bool {
-    [PROMPT, NEGATIVE, KEYFRAME, SCENE_ID, PREFIX, SEED].iter().any(|name| text.contains(name))
+/// Whether a text holds a placeholder that is not replaced yet.
+pub(super) fn has_placeholder(text: &str) -> bool {
+    let all = [PROMPT, NEGATIVE, KEYFRAME_PLACEHOLDER, SCENE_ID, PREFIX, SEED];
+    all.iter().any(|placeholder| text.contains(placeholder))
 }
 
 /// What a scene of a story puts into its template.
 #[derive(Clone, Copy, Debug)]
 pub struct ScenePrompts<'a> {
-    /// The scene's id; its files are asked for under `video/<id>`.
+    /// The scene's id; its files get the prefix `video/<id>`.
     pub scene: &'a str,
     /// The positive prompt.
     pub prompt: &'a str,
-    /// The negative one; empty is none.
+    /// The negative prompt; empty is none.
     pub negative: &'a str,
 }
 
+/// A node's id and the name of one of its inputs.
+type Input = (String, &'static str);
+
 impl Workflow {
-    /// Puts a scene's prompts, id and file prefix where they belong. Returns what found no place
-    /// and can be done without.
+    /// Inserts a scene's prompts, id and filename prefix. Returns a warning for a negative prompt
+    /// that no input takes.
     ///
     /// # Errors
-    /// A positive prompt without a place, or with two; one line naming the candidates.
-    pub fn place(&mut self, texts: ScenePrompts) -> Result<Vec<String>, String> {
-        let mut warnings = Vec::new();
-        let positive = (!self.holds(PROMPT)).then(|| self.role("positive"));
-        let negative = (!self.holds(NEGATIVE)).then(|| self.role("negative"));
-        let place = positive.as_ref().map(|places| self.only(places)).transpose()?;
-        let prefix = format!("video/{}", texts.scene);
-        let by_graph = !self.holds(PREFIX);
-        // Before anything is written, so that a prompt stays as it is, whatever it holds.
-        self.fill(&[
-            (PROMPT, texts.prompt),
-            (NEGATIVE, texts.negative),
-            (SCENE_ID, texts.scene),
+    /// No input takes the positive prompt, or more than one does; one line naming the candidates.
+    pub fn insert_prompts(&mut self, prompts: ScenePrompts) -> Result<Vec<String>, String> {
+        let positive = if self.contains(PROMPT) { None } else { Some(self.positive_input()?) };
+        let has_place = prompts.negative.is_empty() || self.contains(NEGATIVE);
+        let negative = if has_place { None } else { Some(self.prompt_inputs("negative")) };
+        let prefix = format!("video/{}", prompts.scene);
+        let has_prefix = self.contains(PREFIX);
+        // Before the prompts are set, so that placeholders in them stay as they are.
+        self.replace(&[
+            (PROMPT, prompts.prompt),
+            (NEGATIVE, prompts.negative),
+            (SCENE_ID, prompts.scene),
             (PREFIX, &prefix),
         ]);
-        if let Some(place) = &place {
-            self.write(place, texts.prompt);
-        }
-        if let Some(places) = &negative
-            && !texts.negative.is_empty()
-        {
-            // A negative side that hangs on the positive text (ConditioningZeroOut) has no place.
-            match places.iter().collect::<Vec<_>>().as_slice() {
-                [place] if positive.as_ref().is_none_or(|taken| !taken.contains(*place)) => {
-                    self.write(place, texts.negative);
-                }
-                _ => warnings.push(format!(
-                    "the negative prompt finds no place in the workflow: put {NEGATIVE} where it belongs"
-                )),
+        let mut warnings = Vec::new();
+        match negative.as_deref() {
+            None => {}
+            Some([input]) if Some(input) != positive.as_ref() => {
+                self.set_value(&input.0, input.1, prompts.negative.into());
             }
+            // One made of the positive text (ConditioningZeroOut) takes no prompt of its own.
+            Some(_) => warnings.push(format!(
+                "the negative prompt finds no place in the workflow: put {NEGATIVE} where it belongs"
+            )),
         }
-        if by_graph {
-            self.write_prefixes(&prefix);
+        if let Some((id, input)) = &positive {
+            self.set_value(id, input, prompts.prompt.into());
+        }
+        if !has_prefix {
+            self.set_filename_prefixes(&prefix);
         }
         Ok(warnings)
     }
 
-    /// Fills the placeholders that need no story: `__SCENE_ID__`, `__SCENE_PREFIX__`.
+    /// Replaces the placeholders that need no story: `__SCENE_ID__`, `__SCENE_PREFIX__`.
     ///
     /// # Errors
     /// A placeholder that only a story can fill; one line.
-    pub fn place_without_story(&mut self, scene: &str) -> Result<(), String> {
-        for placeholder in [PROMPT, NEGATIVE, KEYFRAME] {
-            if self.holds(placeholder) {
-                return Err(format!(
-                    "it holds {placeholder}, which only a story can fill: --story PATH"
-                ));
-            }
+    pub fn insert_scene_id(&mut self, scene: &str) -> Result<(), String> {
+        let of_story = [PROMPT, NEGATIVE, KEYFRAME_PLACEHOLDER];
+        if let Some(placeholder) = of_story.iter().find(|placeholder| self.contains(placeholder)) {
+            return Err(format!(
+                "it holds {placeholder}, which only a story can fill: --story PATH"
+            ));
         }
-        self.fill(&[(SCENE_ID, scene), (PREFIX, &format!("video/{scene}"))]);
+        self.replace(&[(SCENE_ID, scene), (PREFIX, &format!("video/{scene}"))]);
         Ok(())
     }
 
-    /// Whether there is a `__SEED__` to fill.
-    pub fn wants_seed(&self) -> bool {
-        self.holds(SEED)
+    /// Whether `__SEED__` stands in an input.
+    pub fn has_seed_placeholder(&self) -> bool {
+        self.contains(SEED)
     }
 
-    /// Fills `__SEED__`: as a number where it is the whole input.
-    pub fn fill_seed(&mut self, seed: u64) {
-        for value in self.all_inputs_mut() {
+    /// Replaces `__SEED__`: by a number where it is the whole input.
+    pub fn replace_seed_placeholder(&mut self, seed: u64) {
+        for (_, value) in self.inputs_mut() {
             if value.as_str().is_some_and(|text| text.trim() == SEED) {
                 *value = seed.into();
             }
         }
-        self.fill(&[(SEED, &seed.to_string())]);
+        self.replace(&[(SEED, &seed.to_string())]);
     }
 
-    /// Whether nothing but a keyframe will do: `__KEYFRAME_IMAGE__` stands somewhere.
-    pub fn demands_keyframe(&self) -> bool {
-        self.holds(KEYFRAME)
+    /// Whether the workflow cannot run without a keyframe: `__KEYFRAME_IMAGE__` stands in an input.
+    pub fn needs_keyframe(&self) -> bool {
+        self.contains(KEYFRAME_PLACEHOLDER)
     }
 
-    /// Whether a keyframe has a place: `__KEYFRAME_IMAGE__`, or a `LoadImage`.
-    pub fn takes_keyframe(&self) -> bool {
-        self.holds(KEYFRAME) || self.first_load_image().is_some()
+    /// Whether a keyframe can be set: at `__KEYFRAME_IMAGE__`, or in a `LoadImage`.
+    pub fn has_keyframe_input(&self) -> bool {
+        self.needs_keyframe() || self.first_load_image().is_some()
     }
 
-    /// Puts an uploaded image's name into `__KEYFRAME_IMAGE__`, else into the first `LoadImage`.
-    pub fn place_keyframe(&mut self, image: &str) {
-        if self.holds(KEYFRAME) {
-            self.fill(&[(KEYFRAME, image)]);
+    /// Sets an uploaded image's name at `__KEYFRAME_IMAGE__`, else in the first `LoadImage`.
+    pub fn set_keyframe(&mut self, image: &str) {
+        if self.needs_keyframe() {
+            self.replace(&[(KEYFRAME_PLACEHOLDER, image)]);
         } else if let Some(id) = self.first_load_image() {
-            self.write(&(id, "image".to_owned()), image);
+            self.set_value(&id, "image", image.into());
         }
     }
 
-    /// Puts `__KEYFRAME_IMAGE__` itself where the uploaded image's name will stand, for a graph that
-    /// is only shown.
-    pub fn mark_keyframe(&mut self) {
-        self.place_keyframe(KEYFRAME);
-    }
-
+    /// The first `LoadImage` whose image is not a link.
     fn first_load_image(&self) -> Option<String> {
-        let ids = self.ids();
-        ids.into_iter()
-            .find(|id| {
-                self.class(id) == "LoadImage"
-                    && self.input(id, "image").is_some_and(|value| !is_link(value))
-            })
-            .map(str::to_owned)
+        let is_free = |id: &&str| self.input(id, "image").is_some_and(|value| !is_link(value));
+        let mut nodes = self.ids().into_iter().filter(|id| self.class(id) == "LoadImage");
+        nodes.find(is_free).map(str::to_owned)
     }
 
-    fn write(&mut self, (id, input): &(String, String), text: &str) {
-        if let Some(value) = self.input_mut(id, input) {
-            *value = text.into();
-        }
-    }
-
-    fn write_prefixes(&mut self, prefix: &str) {
-        let ids: Vec<String> = self.ids().into_iter().map(str::to_owned).collect();
-        for id in ids {
-            if let Some(value) = self.input_mut(&id, "filename_prefix")
-                && value.is_string()
-            {
+    fn set_filename_prefixes(&mut self, prefix: &str) {
+        for (name, value) in self.inputs_mut() {
+            if name == "filename_prefix" && value.is_string() {
                 *value = prefix.into();
             }
         }
     }
 
-    fn holds(&self, placeholder: &str) -> bool {
-        self.ids().into_iter().any(|id| {
-            self.inputs(id)
-                .any(|(_, value)| value.as_str().is_some_and(|text| text.contains(placeholder)))
-        })
+    fn contains(&self, placeholder: &str) -> bool {
+        let mut inputs = self.nodes().keys().flat_map(|id| self.inputs(id));
+        inputs.any(|(_, value)| value.as_str().is_some_and(|text| text.contains(placeholder)))
     }
 
-    /// Puts texts in the place of their placeholders.
-    fn fill(&mut self, texts: &[(&str, &str)]) {
-        for value in self.all_inputs_mut() {
+    /// Replaces placeholders by texts.
+    fn replace(&mut self, texts: &[(&str, &str)]) {
+        for (_, value) in self.inputs_mut() {
             if let Value::String(text) = value
                 && texts.iter().any(|(placeholder, _)| text.contains(placeholder))
             {
-                *text = filled(text, texts);
+                *text = replaced(text, texts);
             }
         }
     }
 
-    /// The texts that reach a sampler or a guider by the input of this name.
-    fn role(&self, role: &str) -> BTreeSet<(String, String)> {
-        let mut found = BTreeSet::new();
-        for id in self.ids() {
+    /// The string inputs upstream of the samplers' and guiders' inputs of this role: `positive` or
+    /// `negative`.
+    fn prompt_inputs(&self, role: &str) -> Vec<Input> {
+        let is_sampler = |id: &&str| {
             let class = self.class(id).to_lowercase();
-            if !class.contains("sampler") && !class.contains("guider") {
-                continue;
-            }
-            let single = (role == "positive").then_some("conditioning");
-            let start = [Some(role), single]
-                .into_iter()
-                .flatten()
-                .find_map(|name| self.input(id, name).and_then(source));
-            if let Some(start) = start {
-                self.upstream(start, role, &mut found);
-            }
-        }
-        found
-    }
-
-    /// A chain may be longer than a stack is deep.
-    fn upstream<'a>(&'a self, start: &'a str, role: &str, found: &mut BTreeSet<(String, String)>) {
-        let (mut seen, mut next) = (BTreeSet::new(), vec![start]);
-        while let Some(id) = next.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            if let Some(name) = text_input(self, id) {
-                found.insert((id.to_owned(), name.to_owned()));
-            } else if let Some(of_role) = self.input(id, role).and_then(source) {
-                next.push(of_role);
-            } else {
-                let inputs = self.inputs(id);
-                let conditionings = inputs.filter(|(name, _)| name.starts_with("conditioning"));
-                next.extend(conditionings.filter_map(|(_, value)| source(value)));
-            }
-        }
-    }
-
-    fn only(&self, places: &BTreeSet<(String, String)>) -> Result<(String, String), String> {
-        let named = |(id, input): (&str, &str)| {
-            format!("node {id} {} {input}", sanitize_line(self.class(id)))
+            class.contains("sampler") || class.contains("guider")
         };
-        let mut places_in_order = places.iter();
-        match (places_in_order.next(), places_in_order.next()) {
-            (Some(place), None) => Ok(place.clone()),
-            (None, _) => {
-                let ids = self.ids();
-                let texts: Vec<String> = ids
-                    .into_iter()
-                    .filter_map(|id| Some(named((id, text_input(self, id)?))))
-                    .collect();
-                let candidates = if texts.is_empty() {
-                    "no node has a string input 'text' or 'prompt'".to_owned()
-                } else {
-                    format!("candidates: {}", texts.join(", "))
+        // A guider with one conditioning has only a positive side.
+        let conditioning = |id| self.source(id, "conditioning").filter(|_| role == "positive");
+        let start = |id| self.source(id, role).or_else(|| conditioning(id));
+        let starts = self.ids().into_iter().filter(is_sampler).filter_map(start).collect();
+        let next = |id| match (self.text_input(id), self.source(id, role)) {
+            (Some(_), _) => Vec::new(),
+            (None, Some(source)) => vec![source],
+            (None, None) => {
+                let inputs = self.inputs(id).filter(|(name, _)| name.starts_with("conditioning"));
+                inputs.filter_map(|(_, value)| link_source(value)).collect()
+            }
+        };
+        reachable(starts, next).into_iter().filter_map(|id| self.text_input(id)).collect()
+    }
+
+    fn positive_input(&self) -> Result<Input, String> {
+        let name =
+            |(id, input): &Input| format!("node {id} {} {input}", sanitize_line(self.class(id)));
+        let listed = |inputs: &[Input]| inputs.iter().map(name).collect::<Vec<_>>().join(", ");
+        let (places, candidates) = match self.prompt_inputs("positive").as_slice() {
+            [input] => return Ok(input.clone()),
+            [] => {
+                let all = self.ids().into_iter().filter_map(|id| self.text_input(id));
+                let candidates = match all.collect::<Vec<_>>().as_slice() {
+                    [] => "no node has a string input 'text' or 'prompt'".to_owned(),
+                    inputs => format!("candidates: {}", listed(inputs)),
                 };
-                Err(format!(
-                    "the scene's prompt finds no place ({candidates}): put {PROMPT} where it belongs"
-                ))
+                ("no place".to_owned(), candidates)
             }
-            _ => {
-                let candidates: Vec<_> =
-                    places.iter().map(|(id, input)| named((id, input))).collect();
-                Err(format!(
-                    "the scene's prompt finds {} places ({}): put {PROMPT} where it belongs",
-                    candidates.len(),
-                    candidates.join(", ")
-                ))
-            }
-        }
+            inputs => (format!("{} places", inputs.len()), listed(inputs)),
+        };
+        Err(format!(
+            "the scene's prompt finds {places} ({candidates}): put {PROMPT} where it belongs"
+        ))
+    }
+
+    /// The node's input that holds a prompt.
+    fn text_input(&self, id: &str) -> Option<Input> {
+        let mut names = ["text", "prompt"].into_iter();
+        names
+            .find(|name| self.input(id, name).is_some_and(Value::is_string))
+            .map(|name| (id.to_owned(), name))
     }
 }
 
-/// The text with others in the place of their placeholders; those are not looked through again,
-/// else two texts that hold each other's would make a third of any size.
-fn filled(text: &str, texts: &[(&str, &str)]) -> String {
+/// The text with its placeholders replaced. What is put in is not searched again: two texts that
+/// hold each other's placeholders would grow to any size.
+fn replaced(text: &str, texts: &[(&str, &str)]) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find("__") {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let here = texts.iter().find(|(placeholder, _)| rest.starts_with(placeholder));
-        let (placeholder, text) = here.copied().unwrap_or(("_", "_"));
+        let found = texts.iter().find(|(placeholder, _)| rest.starts_with(placeholder));
+        let (placeholder, text) = found.copied().unwrap_or(("_", "_"));
         out.push_str(text);
         rest = &rest[placeholder.len()..];
     }
     out + rest
-}
-
-/// The node at the other end of a link.
-fn source(value: &Value) -> Option<&str> {
-    if is_link(value) { value[0].as_str() } else { None }
-}
-
-fn text_input(graph: &Workflow, id: &str) -> Option<&'static str> {
-    ["text", "prompt"].into_iter().find(|name| graph.input(id, name).is_some_and(Value::is_string))
 }
 
 #[cfg(test)]

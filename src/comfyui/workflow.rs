@@ -1,8 +1,10 @@
 //! An API-format workflow: loading it, and changing its inputs by name.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-use super::json::in_order;
+use serde_json::{Map, Number, Value};
+
+use super::json::in_node_order;
 use crate::sanitize::{escaped, sanitize_line};
 use crate::suggest::nearest;
 
@@ -13,7 +15,7 @@ pub struct Workflow {
 }
 
 impl Workflow {
-    /// The graph in a file's text. A `{"prompt": {…}}` wrapper is unwrapped.
+    /// Reads the graph from a file's text. A `{"prompt": {…}}` wrapper is unwrapped.
     ///
     /// # Errors
     /// Not JSON (with line and column), the editor's format, or no graph; one line without the
@@ -40,27 +42,25 @@ impl Workflow {
             return Err("no workflow: it has no nodes".into());
         }
         for (id, node) in &nodes {
+            let id = sanitize_line(id);
             if !node["class_type"].is_string() {
-                return Err(format!("no workflow: node {} has no class_type", sanitize_line(id)));
+                return Err(format!("no workflow: node {id} has no class_type"));
             }
             if !node.get("inputs").is_none_or(Value::is_object) {
-                return Err(format!(
-                    "no workflow: the inputs of node {} are no object",
-                    sanitize_line(id)
-                ));
+                return Err(format!("no workflow: the inputs of node {id} are no object"));
             }
         }
         Ok(Workflow { nodes })
     }
 
-    /// The graph, for a document that carries it unread.
+    /// The graph as JSON.
     pub fn to_json(&self) -> Value {
         self.nodes.clone().into()
     }
 
-    /// The graph as a person reads it: indented, its nodes in the order of their numbers. It is
-    /// JSON, with escapes for what a terminal would act on.
-    pub fn text(&self) -> String {
+    /// The graph as indented JSON, its nodes in the order of their numbers, with `\u` escapes for
+    /// control characters.
+    pub fn to_pretty_json(&self) -> String {
         let node = |id: &str| {
             let node = format!("{:#}", self.nodes[id]).replace('\n', "\n  ");
             format!("  {}: {node}", Value::from(id))
@@ -73,50 +73,45 @@ impl Workflow {
         &self.nodes
     }
 
-    /// Gives an input a value of the type that it has. `node` is an id, or a title or a
+    /// Sets an input to a value of the type that it has. `node` is an id, or a title or a
     /// `class_type` that only one node has.
     ///
     /// # Errors
     /// No such node or input (with near names), more than one, a link, or a value of another
     /// type; one line.
-    pub fn set(&mut self, node: &str, input: &str, value: &str) -> Result<(), String> {
+    pub fn set_input(&mut self, node: &str, input: &str, value: &str) -> Result<(), String> {
         let id = self.find(node)?;
-        let names: Vec<String> = self.inputs(&id).map(|(name, _)| name.clone()).collect();
-        let class = self.class(&id).to_owned();
-        let Some(old) = self.input_mut(&id, input) else {
-            let near = nearest(input, names.iter().map(String::as_str))
+        let place = format!("node {id} {}", self.class(&id));
+        let Some(old) = self.input(&id, input) else {
+            let names: Vec<&str> = self.inputs(&id).map(|(name, _)| name.as_str()).collect();
+            let near = nearest(input, names.iter().copied())
                 .map_or_else(|| format!("it has {}", names.join(", ")), did_you_mean);
-            return Err(format!("node {id} {class} has no input '{input}': {near}"));
+            return Err(format!("{place} has no input '{input}': {near}"));
         };
         if is_link(old) {
-            return Err(format!("input {input} of node {id} {class} is a link from another node"));
+            return Err(format!("input {input} of {place} is a link from another node"));
         }
-        *old = like(old, value).ok_or_else(|| {
-            format!("input {input} of node {id} {class} takes {}, not '{value}'", kind(old))
-        })?;
+        let new = parse_like(old, value)
+            .map_err(|kind| format!("input {input} of {place} takes {kind}, not '{value}'"))?;
+        self.set_value(&id, input, new);
         Ok(())
     }
 
-    /// Puts the seed into every `seed` and `noise_seed` that is not a link, and says into how
-    /// many.
-    pub fn seed(&mut self, seed: u64) -> usize {
+    /// Sets every `seed` and `noise_seed` that is not a link, and returns how many there are.
+    pub fn set_seeds(&mut self, seed: u64) -> usize {
+        let is_seed = |name: &str| ["seed", "noise_seed"].contains(&name);
         let mut count = 0;
-        for node in self.nodes.values_mut() {
-            for name in ["seed", "noise_seed"] {
-                if let Some(value) = node.get_mut("inputs").and_then(|inputs| inputs.get_mut(name))
-                    && !is_link(value)
-                {
-                    *value = seed.into();
-                    count += 1;
-                }
-            }
+        for (_, value) in self.inputs_mut().filter(|(name, value)| is_seed(name) && !is_link(value))
+        {
+            *value = seed.into();
+            count += 1;
         }
         count
     }
 
     /// The ids in the order of their numbers.
     pub(super) fn ids(&self) -> Vec<&str> {
-        in_order(self.nodes.keys().map(String::as_str).collect())
+        in_node_order(self.nodes.keys().map(String::as_str).collect())
     }
 
     pub(super) fn class(&self, id: &str) -> &str {
@@ -131,26 +126,33 @@ impl Workflow {
         self.nodes.get(id)?.get("inputs")?.get(name)
     }
 
-    pub(super) fn input_mut(&mut self, id: &str, name: &str) -> Option<&mut Value> {
-        self.nodes.get_mut(id)?.get_mut("inputs")?.get_mut(name)
+    /// Sets an input that the node has.
+    pub(super) fn set_value(&mut self, id: &str, input: &str, value: Value) {
+        let inputs = self.nodes.get_mut(id).and_then(|node| node.get_mut("inputs"));
+        if let Some(old) = inputs.and_then(|inputs| inputs.get_mut(input)) {
+            *old = value;
+        }
     }
 
-    pub(super) fn all_inputs_mut(&mut self) -> impl Iterator<Item = &mut Value> {
-        self.nodes
-            .values_mut()
-            .filter_map(|node| node.get_mut("inputs")?.as_object_mut())
-            .flat_map(|inputs| inputs.iter_mut().map(|(_, value)| value))
+    /// The node that an input is linked to.
+    pub(super) fn source(&self, id: &str, input: &str) -> Option<&str> {
+        self.input(id, input).and_then(link_source)
     }
 
-    /// What its nodes are called, as far as a line has room for it.
+    /// The inputs of all nodes.
+    pub(super) fn inputs_mut(&mut self) -> impl Iterator<Item = (&String, &mut Value)> {
+        self.nodes.values_mut().filter_map(|node| node.get_mut("inputs")?.as_object_mut()).flatten()
+    }
+
+    /// The first 20 nodes with their classes and titles in one line.
     fn listed(&self) -> String {
         const SHOWN: usize = 20;
         let ids = self.ids();
-        let called = |id: &&str| {
+        let name = |id: &&str| {
             let title = self.title(id).map(|title| format!(" '{title}'"));
             sanitize_line(&format!("{id} {}{}", self.class(id), title.unwrap_or_default()))
         };
-        let mut names: Vec<String> = ids.iter().take(SHOWN).map(called).collect();
+        let mut names: Vec<String> = ids.iter().take(SHOWN).map(name).collect();
         names.extend(ids.len().checked_sub(SHOWN + 1).map(|more| format!("{} more", more + 1)));
         names.join(", ")
     }
@@ -159,25 +161,22 @@ impl Workflow {
         self.nodes.get(id)?["_meta"]["title"].as_str()
     }
 
+    /// The id of the node with this id, title or class.
     fn find(&self, name: &str) -> Result<String, String> {
         if self.nodes.contains_key(name) {
             return Ok(name.to_owned());
         }
-        let named = |get: &dyn Fn(&str) -> bool| -> Vec<&str> {
-            self.ids().into_iter().filter(|id| get(id)).collect()
-        };
-        let mut found = named(&|id| self.title(id) == Some(name));
+        let ids = self.ids();
+        let titled = ids.iter().filter(|id| self.title(id) == Some(name));
+        let mut found: Vec<&str> = titled.copied().collect();
         if found.is_empty() {
-            found = named(&|id| self.class(id) == name);
+            found = ids.iter().filter(|id| self.class(id) == name).copied().collect();
         }
         match found.as_slice() {
             [one] => Ok((*one).to_owned()),
             [] => {
-                let ids = self.ids();
-                let names = ids.iter().flat_map(|id| {
-                    [Some(*id), self.title(id), Some(self.class(id))].into_iter().flatten()
-                });
-                let near = nearest(name, names)
+                let names = |id| [Some(id), self.title(id), Some(self.class(id))];
+                let near = nearest(name, ids.iter().flat_map(|id| names(id)).flatten())
                     .map_or_else(|| format!("there are {}", self.listed()), did_you_mean);
                 Err(format!("no node '{name}': {near}"))
             }
@@ -190,6 +189,21 @@ impl Workflow {
     }
 }
 
+/// These nodes and all that are reached from them, step by step, through `next`. Not recursive: a
+/// chain may be longer than a stack is deep.
+pub(super) fn reachable<'a>(
+    mut open: Vec<&'a str>,
+    next: impl Fn(&'a str) -> Vec<&'a str>,
+) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if found.insert(id) {
+            open.extend(next(id));
+        }
+    }
+    found
+}
+
 fn did_you_mean(name: &str) -> String {
     format!("did you mean '{}'?", sanitize_line(name))
 }
@@ -199,39 +213,34 @@ pub(super) fn is_link(value: &Value) -> bool {
     matches!(value.as_array().map(Vec::as_slice), Some([Value::String(_), Value::Number(_)]))
 }
 
-/// The text as a value of the type that `old` has.
-fn like(old: &Value, text: &str) -> Option<Value> {
+/// The node at the other end of a link.
+pub(super) fn link_source(value: &Value) -> Option<&str> {
+    if is_link(value) { value[0].as_str() } else { None }
+}
+
+/// The text as a value of the type that `old` has. The error names the type.
+fn parse_like(old: &Value, text: &str) -> Result<Value, &'static str> {
     match old {
-        Value::String(_) => Some(text.into()),
+        Value::String(_) => Ok(text.into()),
         Value::Bool(_) => match text.to_ascii_lowercase().as_str() {
-            "true" | "$true" => Some(true.into()),
-            "false" | "$false" => Some(false.into()),
-            _ => None,
+            "true" | "$true" => Ok(true.into()),
+            "false" | "$false" => Ok(false.into()),
+            _ => Err("true or false"),
         },
-        Value::Number(number) if number.is_f64() => text
-            .trim()
-            .parse::<f64>()
-            .ok()
-            .and_then(serde_json::Number::from_f64)
-            .map(Value::Number),
-        Value::Number(_) => {
-            let text = text.trim();
-            text.parse::<i64>()
-                .map(Into::into)
-                .or_else(|_| text.parse::<u64>().map(Into::into))
-                .ok()
+        Value::Number(number) if number.is_f64() => {
+            let number = text.trim().parse().ok().and_then(Number::from_f64);
+            number.map(Value::Number).ok_or("a number")
         }
-        _ => serde_json::from_str(text).ok(),
+        Value::Number(_) => parse_integer(text).ok_or("a whole number"),
+        _ => serde_json::from_str(text).map_err(|_| "JSON"),
     }
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Bool(_) => "true or false",
-        Value::Number(number) if number.is_f64() => "a number",
-        Value::Number(_) => "a whole number",
-        _ => "JSON",
-    }
+/// An integer from `i64::MIN` to `u64::MAX`.
+pub(super) fn parse_integer(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let unsigned = || text.parse::<u64>().map(Value::from);
+    text.parse::<i64>().map(Value::from).or_else(|_| unsigned()).ok()
 }
 
 #[cfg(test)]
@@ -282,7 +291,7 @@ mod tests {
             ("6", "text", "12", Value::from("12")),
             ("6", "on", "$false", Value::from(false)),
         ] {
-            graph.set(node, input, text).unwrap();
+            graph.set_input(node, input, text).unwrap();
             let id = graph.find(node).unwrap();
             assert_eq!(graph.input(&id, input), Some(&wanted));
         }
@@ -304,15 +313,17 @@ mod tests {
                 "2 nodes are called 'CLIPTextEncode': name one by its id (6, 10)",
             ),
         ] {
-            assert_eq!(graph.set(node, input, text).unwrap_err(), wanted);
+            assert_eq!(graph.set_input(node, input, text).unwrap_err(), wanted);
         }
     }
 
     #[test]
-    fn a_shown_graph_is_the_graph_in_order_and_harmless() {
+    fn pretty_json_is_the_same_graph_in_order_with_escapes() {
         let mut graph = graph();
-        graph.set("6", "text", "line\nbreak \u{1b}[31m \u{202e}\u{9b}\u{e0061} Grüße").unwrap();
-        let text = graph.text();
+        graph
+            .set_input("6", "text", "line\nbreak \u{1b}[31m \u{202e}\u{9b}\u{e0061} Grüße")
+            .unwrap();
+        let text = graph.to_pretty_json();
         assert_eq!(Workflow::parse(&text).unwrap(), graph);
         assert!(text.find("\"6\"").unwrap() < text.find("\"10\"").unwrap(), "{text}");
         let harmful = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{e0061}".contains(c);
@@ -322,7 +333,7 @@ mod tests {
     #[test]
     fn seeds_that_are_links_stay() {
         let mut graph = graph();
-        assert_eq!(graph.seed(42), 1);
+        assert_eq!(graph.set_seeds(42), 1);
         assert_eq!(graph.input("3", "seed"), Some(&Value::from(42)));
         assert!(is_link(graph.input("3", "noise_seed").unwrap()));
     }

@@ -1,4 +1,4 @@
-//! The one place that speaks HTTP: timeouts, caps, headers, and errors by kind.
+//! A blocking HTTP client over `ureq`: timeouts, size limits, headers, and errors by kind.
 
 mod url;
 
@@ -15,11 +15,13 @@ pub use url::ServerUrl;
 use crate::sanitize::sanitize_line;
 use crate::vram::reading::MissReason;
 
-/// Largest answer that is read as JSON: 64 MiB.
-const BODY_CAP: u64 = 64 << 20;
+/// Largest body that is read into memory: 64 MiB.
+const MAX_BODY: u64 = 64 << 20;
 const UNKNOWN_HOST: &str = "host not found";
+const REFUSED: &str = "connection refused";
+const TIMED_OUT: &str = "no answer in time";
 
-/// Where a server is and what to send with each request.
+/// A server's address and what is sent with each request.
 #[derive(Clone)]
 pub struct Target {
     /// The URL without credentials and without a slash at its end.
@@ -31,39 +33,36 @@ pub struct Target {
     /// Only IPv4 addresses of the host are tried. For `localhost`, whose IPv6 address costs
     /// two seconds a connection on Windows when the server listens on IPv4 alone.
     pub ipv4_only: bool,
-    /// How the user gives other credentials, for a server that wants them.
-    pub credentials: &'static str,
+    /// How the user gives other credentials: the hint of an error with status 401 or 403.
+    pub credentials_hint: &'static str,
 }
 
 impl Target {
     /// The server at a URL, with its credentials. `localhost` is spoken to on IPv4 alone.
-    pub fn new(url: &ServerUrl, credentials: &'static str) -> Self {
-        let basic = url.authorization();
+    pub fn new(url: &ServerUrl, credentials_hint: &'static str) -> Self {
+        let authorization = url.authorization().map(|value| ("Authorization".into(), value.into()));
         Target {
             base: url.base().to_owned(),
-            headers: basic
-                .map(|basic| ("Authorization".into(), basic.into()))
-                .into_iter()
-                .collect(),
+            headers: authorization.into_iter().collect(),
             loopback: url.is_loopback(),
             ipv4_only: url.host().eq_ignore_ascii_case("localhost"),
-            credentials,
+            credentials_hint,
         }
     }
 }
 
-/// What kept a call from its answer.
+/// Why a request has no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Nobody listens there, or the host has no address.
+    /// The connection was refused, or the host has no address.
     Refused,
     /// No answer in time.
     Timeout,
-    /// The connection broke before the answer was whole.
+    /// The connection broke before the answer was complete.
     Reset,
-    /// The server answered with this status instead of 200.
+    /// Another status than 200.
     Status(u16),
-    /// The answer is not the JSON that it should be, or larger than 64 MiB.
+    /// The body is not the expected JSON, or larger than 64 MiB.
     BadJson,
 }
 
@@ -80,32 +79,33 @@ impl ErrorKind {
     }
 }
 
-/// A call that failed: what was asked, where, and what came back.
+/// A failed request: the call, the server, and what came back.
 #[derive(Clone, Debug)]
 pub struct HttpError {
     call: String,
     base: String,
-    /// The kind, for who has to decide.
-    pub fault: ErrorKind,
+    /// What callers branch on.
+    pub kind: ErrorKind,
     detail: String,
 }
 
 impl HttpError {
-    pub(crate) fn new(call: &str, base: &str, fault: ErrorKind, detail: impl Into<String>) -> Self {
-        HttpError { call: call.into(), base: base.into(), fault, detail: detail.into() }
+    /// `call` is the method and the route: `GET /queue`.
+    pub(crate) fn new(call: &str, base: &str, kind: ErrorKind, detail: impl Into<String>) -> Self {
+        HttpError { call: call.into(), base: base.into(), kind, detail: detail.into() }
     }
 
     #[cfg(test)]
-    pub(crate) fn example(fault: ErrorKind) -> Self {
-        HttpError::new("GET /queue", "http://127.0.0.1:8188", fault, "as a test has it")
+    pub(crate) fn example(kind: ErrorKind) -> Self {
+        HttpError::new("GET /queue", "http://127.0.0.1:8188", kind, "as a test has it")
     }
 
     /// Whether the name of the host has no address.
     pub fn is_unknown_host(&self) -> bool {
-        self.fault == ErrorKind::Refused && self.detail == UNKNOWN_HOST
+        self.kind == ErrorKind::Refused && self.detail == UNKNOWN_HOST
     }
 
-    /// What came back, without what was asked.
+    /// What came back, without the call and the server.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -117,32 +117,30 @@ impl fmt::Display for HttpError {
     }
 }
 
-/// What the time of a call is bounded by.
+/// The time limit of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Timeout {
-    /// End to end, from the address look-up to the last byte of the body.
+    /// End to end, from DNS lookup to the last byte of the body.
     Whole(Duration),
-    /// This long until the answer begins, and this long without a byte of its body; no bound on
-    /// the whole, which its reader has to be ready to leave.
+    /// Until the answer begins, and between two reads of its body; the whole has no limit.
     Idle(Duration),
-    /// End to end, and this long until a byte of what is sent is taken or the answer begins.
-    Both(Duration, Duration),
+    /// `Whole`, and this long until the server takes more of the request, begins its answer, or
+    /// has sent all of it.
+    WholeAndIdle(Duration, Duration),
 }
 
-pub(crate) enum Payload<'a> {
-    None,
-    Json(&'a str),
-    Bytes { content_type: &'a str, bytes: &'a [u8] },
-}
+/// The status and the body of an answer.
+pub(crate) type Answer = (u16, Vec<u8>);
 
-/// An agent with a pool of its own. One per thread, so that nobody waits for another's transfer.
+/// A client of one server with its own connection pool. One per thread, so that no thread waits for
+/// another's transfer.
 pub(crate) struct Http {
     target: Target,
     agent: Agent,
 }
 
 impl Http {
-    /// `connect` bounds making a connection, the address look-up apart.
+    /// `connect` limits the DNS lookup and making the connection, each.
     pub(crate) fn new(target: Target, connect: Duration) -> Self {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
@@ -160,164 +158,156 @@ impl Http {
         Http { agent: config.build().new_agent(), target }
     }
 
-    pub(crate) fn base(&self) -> &str {
-        &self.target.base
-    }
-
-    /// The status and body of a call; any status is an answer.
-    pub(crate) fn exchange(
-        &self,
-        method: &str,
-        path: &str,
-        payload: &Payload,
-        bound: Timeout,
-    ) -> Result<(u16, Vec<u8>), HttpError> {
-        let response = self.send(method, path, payload, bound)?;
-        let status = response.status().as_u16();
-        let body = response
-            .into_body()
-            .into_with_config()
-            .limit(BODY_CAP)
-            .read_to_vec()
-            .map_err(|error| self.error(method, path, &error))?;
-        Ok((status, body))
-    }
-
     /// The body of a GET that answered 200.
-    pub(crate) fn get(&self, path: &str, bound: Timeout) -> Result<Vec<u8>, HttpError> {
-        let (status, body) = self.exchange("GET", path, &Payload::None, bound)?;
-        if status == 200 { Ok(body) } else { Err(self.status("GET", path, status, &body)) }
+    pub(crate) fn get(&self, path: &str, timeout: Timeout) -> Result<Vec<u8>, HttpError> {
+        let call = format!("GET {path}");
+        self.require_200(&call, self.read_body(&call, self.send_get(path, timeout))?)
     }
 
-    /// The body of a GET that answered 200, to be read as it comes, and its announced length.
-    pub(crate) fn open(
+    /// The body of a GET that answered 200 as a stream, and its `Content-Length`. A failed read is
+    /// turned into an [`HttpError`] by [`Http::transport_error`].
+    pub(crate) fn get_stream(
         &self,
         path: &str,
-        bound: Timeout,
+        timeout: Timeout,
     ) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
-        let response = self.send("GET", path, &Payload::None, bound)?;
+        let call = format!("GET {path}");
+        let response =
+            self.send_get(path, timeout).map_err(|error| self.transport_error(&call, error))?;
         let status = response.status().as_u16();
         if status != 200 {
-            return Err(self.status("GET", path, status, b""));
+            return Err(self.status_error(&call, status, b""));
         }
-        let length = response.body().content_length();
-        Ok((length, response.into_body().into_reader()))
+        Ok((response.body().content_length(), response.into_body().into_reader()))
     }
 
-    fn send(
+    /// The status, whatever it is, and the body of the answer to a POST.
+    pub(crate) fn post(
         &self,
-        method: &str,
         path: &str,
-        payload: &Payload,
-        bound: Timeout,
-    ) -> Result<Response<Body>, HttpError> {
-        let url = format!("{}{path}", self.target.base);
-        let result = if method == "GET" {
-            bounded(self.with_headers(self.agent.get(&url)), bound).call()
-        } else {
-            let request = bounded(self.with_headers(self.agent.post(&url)), bound);
-            match payload {
-                Payload::None => request.send_empty(),
-                Payload::Json(json) => request.content_type("application/json").send(*json),
-                Payload::Bytes { content_type, bytes } => {
-                    request.content_type(*content_type).send(*bytes)
-                }
+        content_type: &str,
+        body: &[u8],
+        timeout: Timeout,
+    ) -> Result<Answer, HttpError> {
+        let request = self.prepare(self.agent.post(self.url(path)), timeout);
+        let response = request.content_type(content_type).send(body);
+        self.read_body(&format!("POST {path}"), response)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.target.base)
+    }
+
+    fn send_get(&self, path: &str, timeout: Timeout) -> Result<Response<Body>, ureq::Error> {
+        self.prepare(self.agent.get(self.url(path)), timeout).call()
+    }
+
+    /// The request with the target's headers and the timeout.
+    fn prepare<B>(&self, request: RequestBuilder<B>, timeout: Timeout) -> RequestBuilder<B> {
+        let headers = self.target.headers.iter();
+        let request = headers.fold(request, |request, (name, value)| request.header(name, value));
+        let config = request.config();
+        match timeout {
+            Timeout::Whole(whole) => config.timeout_global(Some(whole)),
+            Timeout::Idle(idle) => {
+                config.timeout_recv_response(Some(idle)).timeout_per_read(Some(idle))
             }
+            Timeout::WholeAndIdle(whole, idle) => config
+                .timeout_global(Some(whole))
+                .timeout_per_write(Some(idle))
+                .timeout_recv_response(Some(idle))
+                .timeout_recv_body(Some(idle)),
+        }
+        .build()
+    }
+
+    fn read_body(
+        &self,
+        call: &str,
+        response: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Answer, HttpError> {
+        let read = |response: Response<Body>| {
+            let status = response.status().as_u16();
+            let body = response.into_body().into_with_config().limit(MAX_BODY).read_to_vec()?;
+            Ok((status, body))
         };
-        result.map_err(|error| self.error(method, path, &error))
+        response.and_then(read).map_err(|error| self.transport_error(call, error))
     }
 
-    fn with_headers<Kind>(&self, request: RequestBuilder<Kind>) -> RequestBuilder<Kind> {
-        self.target
-            .headers
-            .iter()
-            .fold(request, |request, (name, value)| request.header(name, value))
+    /// The body of an answer; its status has to be 200.
+    pub(crate) fn require_200(&self, call: &str, answer: Answer) -> Result<Vec<u8>, HttpError> {
+        let (status, body) = answer;
+        if status == 200 { Ok(body) } else { Err(self.status_error(call, status, &body)) }
     }
 
-    /// The error of an answer with a status that the call cannot use.
-    pub(crate) fn status(&self, method: &str, path: &str, status: u16, body: &[u8]) -> HttpError {
+    /// The error of an answer whose status the caller cannot use.
+    pub(crate) fn status_error(&self, call: &str, status: u16, body: &[u8]) -> HttpError {
         let hint = match status {
-            401 | 403 => format!(" (it wants other credentials: {})", self.target.credentials),
+            401 | 403 => format!(" (it wants other credentials: {})", self.target.credentials_hint),
             300..=399 => " (a redirect, not followed: give the final URL)".to_owned(),
             _ => String::new(),
         };
         let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
-        // Before it is cut: of a secret a part would be left.
-        let text = self.without_secrets(text.split_whitespace().collect::<Vec<_>>().join(" "));
-        let said = if text.is_empty() || text.starts_with('<') {
+        // Redacted before it is cut: a cut could leave a part of a secret.
+        let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let text = if text.is_empty() || text.starts_with('<') {
             String::new()
         } else {
             format!(": {}", text.chars().take(200).collect::<String>())
         };
-        self.fail(method, path, ErrorKind::Status(status), format!("HTTP {status}{hint}{said}"))
+        self.error(call, ErrorKind::Status(status), &format!("HTTP {status}{hint}{text}"))
     }
 
-    pub(crate) fn fail(
-        &self,
-        method: &str,
-        path: &str,
-        fault: ErrorKind,
-        detail: impl Into<String>,
-    ) -> HttpError {
-        // The query may carry names from the server; the route alone says what was asked.
-        let route = path.split('?').next().unwrap_or(path);
-        HttpError::new(
-            &format!("{method} {route}"),
-            &self.target.base,
-            fault,
-            self.without_secrets(sanitize_line(&detail.into())),
-        )
+    /// The error of a call (`GET /queue`; a query is left out, since it may carry names from the
+    /// server) with one redacted line about what came back.
+    pub(crate) fn error(&self, call: &str, kind: ErrorKind, detail: &str) -> HttpError {
+        let call = call.split('?').next().unwrap_or(call);
+        HttpError::new(call, &self.target.base, kind, self.redact(sanitize_line(detail)))
     }
 
-    /// A server may say what it was sent.
-    fn without_secrets(&self, text: String) -> String {
-        // Shorter words than these are no tokens, but `Bearer` and the like.
+    /// The text with `***` for every secret of the headers: a server may repeat what it was sent.
+    fn redact(&self, text: String) -> String {
+        // Shorter words are not tokens but `Bearer` and the like.
         let values = self.target.headers.iter().flat_map(|(_, value)| value.split_whitespace());
         let tokens = values.filter(|word| word.len() > 6);
         tokens.fold(text, |text, token| text.replace(token, "***"))
     }
 
-    fn error(&self, method: &str, path: &str, error: &ureq::Error) -> HttpError {
-        let (fault, detail) = match error {
-            // Windows knocks for two seconds at a port of its own where nobody listens.
-            ureq::Error::Timeout(ureq::Timeout::Connect)
-                if cfg!(windows) && self.target.loopback =>
-            {
-                (ErrorKind::Refused, "connection refused".to_owned())
+    /// The error of a request that was not answered, or of a body that broke off.
+    pub(crate) fn transport_error(&self, call: &str, error: impl Into<ureq::Error>) -> HttpError {
+        use ureq::Error;
+        let (kind, detail) = match error.into() {
+            // On Windows a closed loopback port times out after 2 s instead of refusing.
+            Error::Timeout(ureq::Timeout::Connect) if cfg!(windows) && self.target.loopback => {
+                (ErrorKind::Refused, REFUSED.to_owned())
             }
-            ureq::Error::Timeout(_) => (ErrorKind::Timeout, "no answer in time".to_owned()),
-            ureq::Error::Io(io) => fault_of_io(io),
-            ureq::Error::HostNotFound => (ErrorKind::Refused, UNKNOWN_HOST.to_owned()),
-            ureq::Error::ConnectionFailed => (ErrorKind::Refused, "connection failed".to_owned()),
-            ureq::Error::BodyExceedsLimit(_) => {
+            Error::Timeout(_) => (ErrorKind::Timeout, TIMED_OUT.to_owned()),
+            Error::Io(error) => classify_io_error(&error),
+            Error::HostNotFound => (ErrorKind::Refused, UNKNOWN_HOST.to_owned()),
+            error @ Error::ConnectionFailed => (ErrorKind::Refused, error.to_string()),
+            Error::BodyExceedsLimit(_) => {
                 (ErrorKind::BadJson, "an answer of more than 64 MiB".to_owned())
             }
-            other => (ErrorKind::Reset, other.to_string()),
+            error => (ErrorKind::Reset, error.to_string()),
         };
-        self.fail(method, path, fault, detail)
+        self.error(call, kind, &detail)
     }
 }
 
-/// The fault of a body that broke off while it was read.
-pub(crate) fn fault_of_io(error: &io::Error) -> (ErrorKind, String) {
+fn classify_io_error(error: &io::Error) -> (ErrorKind, String) {
+    use io::ErrorKind as Io;
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => (ErrorKind::Refused, "connection refused".to_owned()),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            (ErrorKind::Timeout, "no answer in time".to_owned())
+        Io::ConnectionRefused => (ErrorKind::Refused, REFUSED.to_owned()),
+        Io::TimedOut | Io::WouldBlock => (ErrorKind::Timeout, TIMED_OUT.to_owned()),
+        Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof => {
+            (ErrorKind::Reset, "the connection broke off".to_owned())
         }
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => (ErrorKind::Reset, "the connection broke off".to_owned()),
-        _ => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
-            Some(ureq::Error::Timeout(_)) => (ErrorKind::Timeout, "no answer in time".to_owned()),
-            _ => (ErrorKind::Reset, with_help(error.to_string())),
-        },
+        _ => (ErrorKind::Reset, with_certificate_help(error.to_string())),
     }
 }
 
-/// Of a certificate that is refused, what can be done: the system's own authorities are not asked.
-fn with_help(error: String) -> String {
+/// An error about a certificate with what can be done: the system's own authorities are not used.
+fn with_certificate_help(error: String) -> String {
     if error.starts_with("invalid peer certificate") {
         format!(
             "{error}; only those of public authorities are taken: without one, go through a \
@@ -328,44 +318,37 @@ fn with_help(error: String) -> String {
     }
 }
 
-fn bounded<Kind>(request: RequestBuilder<Kind>, bound: Timeout) -> RequestBuilder<Kind> {
-    let config = request.config();
-    match bound {
-        Timeout::Whole(time) => config.timeout_global(Some(time)).build(),
-        Timeout::Idle(time) => {
-            config.timeout_recv_response(Some(time)).timeout_per_read(Some(time)).build()
-        }
-        Timeout::Both(whole, silence) => {
-            let config = config.timeout_global(Some(whole)).timeout_per_write(Some(silence));
-            config.timeout_recv_response(Some(silence)).timeout_recv_body(Some(silence)).build()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn of_what_a_server_repeats_no_part_of_a_secret_is_left_at_the_cut() {
+    fn http() -> Http {
         let headers =
             vec![("Authorization".to_owned(), "Bearer t0k3n-of-mine-which-is-long".to_owned())];
-        let (base, credentials) = ("http://127.0.0.1:8188".to_owned(), "-Header");
-        let target = Target { base, headers, loopback: true, ipv4_only: false, credentials };
-        let http = Http::new(target, Duration::from_secs(1));
+        let base = "http://127.0.0.1:8188".to_owned();
+        let credentials_hint = "-Header";
+        let target = Target { base, headers, loopback: true, ipv4_only: false, credentials_hint };
+        Http::new(target, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn a_secret_that_the_server_repeats_is_redacted_before_the_text_is_cut() {
+        let http = http();
         for length in 160..200 {
             let body =
                 format!("{} Bearer t0k3n-of-mine-which-is-long is not known", "x".repeat(length));
-            let error = http.status("GET", "/queue", 403, body.as_bytes()).to_string();
+            let error = http.status_error("GET /queue", 403, body.as_bytes()).to_string();
             assert!(!error.contains("t0k"), "{error}");
         }
     }
 
     #[test]
-    fn a_certificate_that_is_refused_says_what_to_do() {
+    fn a_refused_certificate_says_what_to_do() {
         let refused = "invalid peer certificate: UnknownIssuer";
-        let (fault, detail) = fault_of_io(&io::Error::new(io::ErrorKind::InvalidData, refused));
-        assert_eq!(fault, ErrorKind::Reset);
+        let error = io::Error::new(io::ErrorKind::InvalidData, refused);
+        let error = http().transport_error("GET /queue", error);
+        assert_eq!(error.kind, ErrorKind::Reset);
+        let detail = error.detail();
         assert!(detail.starts_with(refused) && detail.contains("ssh -L"), "{detail}");
     }
 }

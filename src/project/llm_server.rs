@@ -36,7 +36,7 @@ impl Server {
             Http::new(target, CONNECT).get(path, Timeout::Whole(left))
         };
         match ask(self.target.clone()) {
-            Err(error) if error.fault == ErrorKind::Refused && self.target.ipv4_only => {
+            Err(error) if error.kind == ErrorKind::Refused && self.target.ipv4_only => {
                 ask(Target { ipv4_only: false, ..self.target.clone() })
             }
             answer => answer,

@@ -144,7 +144,7 @@ impl Route {
 fn first_look(studio: &Server) -> Result<(Route, usize), HttpError> {
     let route = match Route::States.count(studio) {
         Ok(count) => return Ok((Route::States, count)),
-        Err(error) if matches!(error.fault, ErrorKind::Status(_) | ErrorKind::BadJson) => {
+        Err(error) if matches!(error.kind, ErrorKind::Status(_) | ErrorKind::BadJson) => {
             Route::Loaded
         }
         Err(error) => return Err(error),
@@ -153,7 +153,7 @@ fn first_look(studio: &Server) -> Result<(Route, usize), HttpError> {
 }
 
 fn no_list(llm: &LlmOptions, error: &HttpError) -> String {
-    match error.fault {
+    match error.kind {
         ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset => {
             format!("no LM Studio at {} ({})", llm.lm_studio, error.detail())
         }

@@ -103,7 +103,7 @@ impl AttemptState<'_, '_> {
         let scene = self.scene;
         let mut workflow = scene.workflow.clone();
         if let Some(path) = &scene.keyframe {
-            workflow.place_keyframe(&self.upload_keyframe(path)?);
+            workflow.set_keyframe(&self.upload_keyframe(path)?);
             self.run.events.check()?;
         }
         self.submitted = Instant::now();
@@ -156,7 +156,7 @@ impl AttemptState<'_, '_> {
                 _ => {}
             }
             if let Some(error) = problem
-                && logged.as_ref() != Some(&error.fault)
+                && logged.as_ref() != Some(&error.kind)
             {
                 let history = matches!(observation, Observation::Unread(_));
                 self.run.events.console.log(&format!(
@@ -164,10 +164,10 @@ impl AttemptState<'_, '_> {
                     self.scene.id,
                     if history { "HISTORY " } else { "" }
                 ));
-                logged = Some(error.fault);
+                logged = Some(error.kind);
             }
             let refused = match &observation {
-                Observation::Failed(error) if error.fault == ErrorKind::Refused => {
+                Observation::Failed(error) if error.kind == ErrorKind::Refused => {
                     Some(format!("at the deadline: {error}"))
                 }
                 _ => None,
@@ -204,7 +204,7 @@ impl AttemptState<'_, '_> {
         let unread = match self.run.client.history(id) {
             Ok(Some(entry)) => return Ok((self.ended(entry), None)),
             Ok(None) => None,
-            Err(error) if error.fault == ErrorKind::Refused => return failed(error),
+            Err(error) if error.kind == ErrorKind::Refused => return failed(error),
             Err(error) => Some(error),
         };
         self.run.events.check()?;
@@ -216,7 +216,7 @@ impl AttemptState<'_, '_> {
         // What came meanwhile belongs to what was known before this answer.
         self.run.events.check()?;
         self.run.count_foreign(queue.running.iter().map(|prompt| prompt.id.as_str()));
-        let position = queue.place(id);
+        let position = queue.position(id);
         let running = (position == QueuePosition::Running).then_some((&*self.scene.id, asked));
         self.run.events.recorder.set_running(running);
         if position != QueuePosition::Absent {
@@ -247,7 +247,7 @@ impl AttemptState<'_, '_> {
         let gone = matches!(cancelled, Cancelled::Gone);
         if gone
             && let Ok(Some(entry)) = self.run.client.history(id)
-            && entry.end != PromptOutcome::Interrupted
+            && entry.outcome != PromptOutcome::Interrupted
         {
             // It came to its own end while it was cancelled.
             return self.complete(Box::new(entry));
@@ -286,7 +286,7 @@ impl AttemptState<'_, '_> {
         entry: &HistoryEntry,
         server_time: Option<Duration>,
     ) -> Result<AttemptResult, Interrupted> {
-        match &entry.end {
+        match &entry.outcome {
             PromptOutcome::Interrupted => {
                 let why = "somebody interrupted it on the server".to_owned();
                 return Ok(self.end(Outcome::Interrupted, why));

@@ -47,7 +47,7 @@ impl RunContext<'_> {
             self.events.drain();
             let queue = self.client.queue();
             if let (Ok(queue), Ok(())) = (&queue, &asked)
-                && queue.place(id) == QueuePosition::Absent
+                && queue.position(id) == QueuePosition::Absent
             {
                 self.state.remove_server_id(id);
                 return Cancelled::Gone;
@@ -104,7 +104,7 @@ impl RunContext<'_> {
         let until = Instant::now() + WATCHED_FOR;
         let mut looked = false;
         loop {
-            match self.client.find(ids) {
+            match self.client.find_prompt(ids) {
                 Ok(None) if !looked => looked = true,
                 Err(_) if Instant::now() < until => {}
                 found => return found,

@@ -56,7 +56,7 @@ pub fn connect(
     let mut logged = false;
     loop {
         let mut answer = probe(options, &target);
-        if target.ipv4_only && matches!(&answer, Err(error) if error.fault == ErrorKind::Refused) {
+        if target.ipv4_only && matches!(&answer, Err(error) if error.kind == ErrorKind::Refused) {
             let any = Target { ipv4_only: false, ..target.clone() };
             if let Ok(stats) = probe(options, &any) {
                 target = any;
@@ -68,7 +68,7 @@ pub fn connect(
             Err(error) => error,
         };
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || matches!(error.fault, ErrorKind::Status(401 | 403)) {
+        if left.is_zero() || matches!(error.kind, ErrorKind::Status(401 | 403)) {
             return Err(no_server(&target.base, &error));
         }
         if !std::mem::replace(&mut logged, true) {
@@ -97,9 +97,9 @@ fn probe(options: &RunOptions, target: &Target) -> Result<SystemStats, HttpError
 
 fn no_server(base: &str, error: &HttpError) -> ConnectError {
     let detail = error.detail();
-    let silent = matches!(error.fault, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset);
+    let silent = matches!(error.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset);
     let may_come = silent && !error.is_unknown_host();
-    let why = match error.fault {
+    let why = match error.kind {
         _ if may_come => format!(
             "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
         ),

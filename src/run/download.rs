@@ -35,7 +35,7 @@ impl From<Interrupted> for DownloadError {
 
 impl From<HttpError> for DownloadError {
     fn from(error: HttpError) -> Self {
-        let gone = error.fault == ErrorKind::Status(404);
+        let gone = error.kind == ErrorKind::Status(404);
         DownloadError::Failed { gone, why: error.to_string() }
     }
 }
@@ -112,7 +112,7 @@ impl RunContext<'_> {
         let mut chunk = vec![0; 64 << 10];
         loop {
             self.events.check()?;
-            let count = body.read(&mut chunk).map_err(|error| self.client.broken_view(&error))?;
+            let count = body.read(&mut chunk).map_err(|error| self.client.view_error(error))?;
             if count == 0 {
                 break;
             }

@@ -14,7 +14,7 @@ use super::plan::{self, Plan, Scene};
 use super::recorder::Recorder;
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
-use crate::comfyui::{Classes, Client, HttpError, SystemStats};
+use crate::comfyui::{Client, HttpError, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
 use crate::console::{Console, Output};
 use crate::exit_code::Exit;
 use crate::report::legacy::slashes;
@@ -34,7 +34,7 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
     };
     let mut dry = Dry { options, scenes, template_only, server: None, is_incomplete: false };
     dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
-        scene.workflow.mark_keyframe();
+        scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
     });
     dry.say(&dry.opening(count));
     let checked = dry.check();
@@ -86,7 +86,7 @@ impl Dry<'_> {
                 let file = file.display();
                 format!("keyframe {file}: its name on the server stands for __KEYFRAME_IMAGE__")
             }));
-            lines.extend(scene.workflow.text().lines().map(str::to_owned));
+            lines.extend(scene.workflow.to_pretty_json().lines().map(str::to_owned));
         }
         lines.push(String::new());
         lines
@@ -108,21 +108,21 @@ impl Dry<'_> {
         self.say(&[format!("{}: {line}", target.base)]);
         self.server = Some(stats);
         let client = Client::new(target, self.options.post_execution_timeout);
-        let mut classes = Classes::default();
+        let mut object_info = ObjectInfo::default();
         let mut wanted = BTreeSet::new();
         wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
             events.check()?;
-            classes.ask(&client, class).map_err(|error| unreachable(&error))?;
+            object_info.fetch(&client, class).map_err(|error| unreachable(&error))?;
         }
         events.check()?;
-        if classes.are_missing() {
+        if object_info.has_missing() {
             // Without the names there is no nearest one.
-            let _ = classes.ask_names(&client);
+            object_info.names = client.class_names().unwrap_or_default();
         }
         events.check()?;
-        self.is_incomplete = classes.are_untold();
-        Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&classes)).collect())
+        self.is_incomplete = object_info.has_unavailable();
+        Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&object_info)).collect())
     }
 
     /// The verdict, and the document where one was asked for.

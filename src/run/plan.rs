@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Assignment, RunOptions, Seed};
-use crate::comfyui::{ScenePrompts, Workflow, ids};
+use crate::comfyui::{ScenePrompts, Workflow, random_seed};
 use crate::fs::names_in;
 use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
@@ -87,7 +87,7 @@ impl Plan {
                 // What no story could make up for is refused before half an hour is spent on one.
                 let prompts = ScenePrompts { scene: "scene-001", prompt: "", negative: "" };
                 let named = |why| format!("{}: {why}", template.name);
-                workflow.place(prompts).map_err(named)?;
+                workflow.insert_prompts(prompts).map_err(named)?;
                 set_inputs(&mut workflow, options)?;
                 Ok(Plan::Generate(template))
             }
@@ -215,7 +215,7 @@ fn from_workflow(source: &WorkflowSource, times: u32) -> Result<Vec<Scene>, Stri
     let base = scene_id(&file.file_stem().unwrap_or_default().to_string_lossy());
     let scene = |id: String| {
         let mut workflow = graph.clone();
-        workflow.place_without_story(&id).map_err(|why| format!("{}: {why}", file.display()))?;
+        workflow.insert_scene_id(&id).map_err(|why| format!("{}: {why}", file.display()))?;
         Ok(Scene::new(id, &base, workflow, file))
     };
     repeated(&base, times).into_iter().map(scene).collect()
@@ -239,14 +239,14 @@ fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Ve
 fn place_story(scene: &mut Scene, story: &StoryScene) -> Result<(), String> {
     let prompts =
         ScenePrompts { scene: &scene.id, prompt: &story.prompt, negative: &story.negative };
-    scene.warnings = scene.workflow.place(prompts)?;
-    if story.keyframe.is_none() && scene.workflow.demands_keyframe() {
+    scene.warnings = scene.workflow.insert_prompts(prompts)?;
+    if story.keyframe.is_none() && scene.workflow.needs_keyframe() {
         let id = sanitize_line(&story.id);
         return Err(format!(
             "it holds __KEYFRAME_IMAGE__, and scene '{id}' of the story has no keyframePath"
         ));
     }
-    scene.keyframe = story.keyframe.clone().filter(|_| scene.workflow.takes_keyframe());
+    scene.keyframe = story.keyframe.clone().filter(|_| scene.workflow.has_keyframe_input());
     if scene.keyframe.is_none() && story.keyframe.is_some() {
         scene.warnings.push(
             "the keyframe finds no place in the workflow: it has no LoadImage and no __KEYFRAME_IMAGE__"
@@ -272,7 +272,7 @@ fn finish(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, St
 fn set_inputs(workflow: &mut Workflow, options: &RunOptions) -> Result<(), String> {
     options.set.iter().try_for_each(|set| {
         let Assignment { node, input, value } = set;
-        workflow.set(node, input, value).map_err(|why| format!("--set {node}.{input}: {why}"))
+        workflow.set_input(node, input, value).map_err(|why| format!("--set {node}.{input}: {why}"))
     })
 }
 
@@ -324,15 +324,15 @@ fn keep_filtered(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Strin
 /// to keep: it gets a random one.
 fn set_seed(scene: &mut Scene, wanted: Seed) {
     let workflow = &mut scene.workflow;
-    let placeholder = workflow.wants_seed();
+    let placeholder = workflow.has_seed_placeholder();
     let value = match wanted {
         Seed::Fixed(value) => value,
         Seed::Keep if !placeholder => return,
         // 48 bits: exact wherever a node or a browser reads it as a double.
-        Seed::Random | Seed::Keep => ids::random() >> 16,
+        Seed::Random | Seed::Keep => random_seed(),
     };
-    workflow.fill_seed(value);
-    if wanted != Seed::Keep && workflow.seed(value) == 0 && !placeholder {
+    workflow.replace_seed_placeholder(value);
+    if wanted != Seed::Keep && workflow.set_seeds(value) == 0 && !placeholder {
         let warning = "the seed finds no place: no node has a seed or noise_seed of its own";
         scene.warnings.push(warning.into());
         return;

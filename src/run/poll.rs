@@ -75,7 +75,7 @@ impl Poller {
     pub fn observe(&mut self, now: Instant, observation: Observation) -> Decision {
         self.polls += 1;
         if let Observation::Failed(error) | Observation::Unread(error) = &observation {
-            self.was_refused |= error.fault == ErrorKind::Refused;
+            self.was_refused |= error.kind == ErrorKind::Refused;
             if self.outage.lasts(now, error) {
                 return Decision::Unreachable(error.clone());
             }
@@ -123,7 +123,7 @@ pub struct Outage(Option<Instant>);
 impl Outage {
     /// Whether connections have been refused for a minute on end.
     pub fn lasts(&mut self, now: Instant, error: &HttpError) -> bool {
-        if error.fault != ErrorKind::Refused {
+        if error.kind != ErrorKind::Refused {
             self.0 = None;
             return false;
         }

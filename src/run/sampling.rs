@@ -65,7 +65,7 @@ impl RunContext<'_> {
         server.device = device.map(|device| device.name.clone());
         server.device_kind = device.map(|device| device.kind.clone());
         server.device_index = device.and_then(|device| device.index);
-        let queue = self.client.queue().ok().map(|queue| queue.len());
+        let queue = self.client.queue().ok().map(|queue| queue.count());
         self.events.console.log(&banner::plan(self.options, stats, queue, scenes));
         // Where the device that was asked for is not there, nothing is recorded.
         if device.is_none() {
@@ -111,7 +111,7 @@ impl RunContext<'_> {
         let both = self.events.recorder.first().zip(last).and_then(same_figure);
         self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
         self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
-        self.record.aftermath.queue = self.client.queue().ok().map(|queue| queue.len() as u64);
+        self.record.aftermath.queue = self.client.queue().ok().map(|queue| queue.count() as u64);
     }
 }
 

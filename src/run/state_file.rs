@@ -192,7 +192,7 @@ mod tests {
         let read = || RunState::read(&file).map(|state| (state.ended, state.prompts));
         let mut state = StateFile::create(Some(file.clone()), state_with(Vec::new()));
         assert_eq!(read(), Some((false, Vec::new())));
-        let (one, two) = (Ids::new(), Ids::new());
+        let (one, two) = (Ids::random(), Ids::random());
         state.add("a", &one);
         assert_eq!(read().unwrap().1[0].ids, one);
         state.set_server_id(&one, "another");
@@ -213,7 +213,7 @@ mod tests {
         let file = std::env::temp_dir().join("no/such/folder/state_file.json");
         let mut state = StateFile::create(Some(file), state_with(Vec::new()));
         assert!(state.take_problem().is_some());
-        state.add("a", &Ids::new());
+        state.add("a", &Ids::random());
         assert_eq!((state.take_problem(), state.prompts().len()), (None, 1));
     }
 
@@ -234,7 +234,7 @@ mod tests {
         ) {
             let prompts = scenes
                 .into_iter()
-                .map(|(scene, server_id)| PendingPrompt { scene, ids: Ids::new(), server_id })
+                .map(|(scene, server_id)| PendingPrompt { scene, ids: Ids::random(), server_id })
                 .collect();
             let state = state_with(prompts);
             let value: Value = serde_json::from_str(&state.json().to_string()).unwrap();

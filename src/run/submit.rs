@@ -55,9 +55,9 @@ impl RunContext<'_> {
                 Ok(uploaded) => return Ok(uploaded),
                 Err(error) => error,
             };
-            if error.fault != ErrorKind::Refused {
+            if error.kind != ErrorKind::Refused {
                 // The same image is refused again.
-                let retry = !matches!(error.fault, ErrorKind::Status(400..=499));
+                let retry = !matches!(error.kind, ErrorKind::Status(400..=499));
                 return Err(SubmitError::Upload { why: error.to_string(), retry });
             }
             if !patience.wait(self, scene, &error, deadline)? {
@@ -80,10 +80,10 @@ impl RunContext<'_> {
         let mut patience = Patience::default();
         loop {
             self.events.check()?;
-            let ids = Ids::new();
+            let ids = Ids::random();
             self.state.add(scene, &ids);
             let error = match self.client.submit(workflow, &ids, time_left(deadline)) {
-                Ok(Submission::Accepted { id, broken }) => {
+                Ok(Submission::Accepted { id, node_errors: broken }) => {
                     self.state.set_server_id(&ids, &id);
                     return Ok(Accepted { id, broken });
                 }
@@ -93,7 +93,7 @@ impl RunContext<'_> {
                 }
                 Err(error) => error,
             };
-            match error.fault {
+            match error.kind {
                 // Never sent.
                 ErrorKind::Refused => {
                     self.state.remove(&ids);
@@ -138,11 +138,11 @@ impl RunContext<'_> {
         let (mut looks, mut refused) = (0, None);
         loop {
             self.events.check()?;
-            match self.client.find(ids) {
+            match self.client.find_prompt(ids) {
                 Ok(Some(id)) => return Ok(Some(id)),
                 Ok(None) if looks == 1 => return Ok(None),
                 Ok(None) => looks += 1,
-                Err(error) => refused = Some(error).filter(|it| it.fault == ErrorKind::Refused),
+                Err(error) => refused = Some(error).filter(|it| it.kind == ErrorKind::Refused),
             }
             let left = time_left(deadline);
             if left.is_zero() {

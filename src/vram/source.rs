@@ -124,7 +124,7 @@ impl ReadingSource {
                 }
             };
         }
-        let stats = client.system_stats().map_err(|error| error.fault.miss())?;
+        let stats = client.system_stats().map_err(|error| error.kind.miss())?;
         if stats.devices.len() > 1 {
             all_devices(stats.devices.iter().map(|device| device.memory).collect());
         }

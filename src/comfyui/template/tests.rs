@@ -19,8 +19,8 @@ const WAN: &str = r#"{
 #[test]
 fn prompts_go_upstream_of_the_sampler() {
     let mut wan = graph(WAN);
-    assert_eq!(wan.place(TEXTS).unwrap(), [""; 0]);
-    wan.place_keyframe("run/k.png");
+    assert_eq!(wan.insert_prompts(TEXTS).unwrap(), [""; 0]);
+    wan.set_keyframe("run/k.png");
     assert_eq!(wan.input("6", "text").unwrap(), "a fox");
     assert_eq!(wan.input("7", "text").unwrap(), "blur");
     assert_eq!(wan.input("8", "filename_prefix").unwrap(), "video/scene-001");
@@ -33,7 +33,7 @@ fn a_guider_s_conditioning_is_the_positive_side() {
         r#"{"1": {"class_type": "BasicGuider", "inputs": {"conditioning": ["2", 0]}},
             "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "old"}}}"#,
     );
-    flux.place(TEXTS).unwrap();
+    flux.insert_prompts(TEXTS).unwrap();
     assert_eq!(flux.input("2", "text").unwrap(), "a fox");
 }
 
@@ -46,7 +46,7 @@ fn conditionings_are_followed_and_a_zeroed_negative_has_no_place() {
             "5": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["3", 0]}},
             "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "old"}}}"#,
     );
-    let warnings = flux.place(TEXTS).unwrap();
+    let warnings = flux.insert_prompts(TEXTS).unwrap();
     assert_eq!(flux.input("3", "text").unwrap(), "a fox");
     assert!(warnings[0].contains("__NEGATIVE_PROMPT__"), "{warnings:?}");
 }
@@ -57,8 +57,8 @@ fn placeholders_win_over_the_graph() {
         "\"seed\": 1",
         "\"seed\": \"__SEED__\", \"note\": \"s__SEED__\", \"p\": \"__SCENE_PREFIX__/x\"",
     ));
-    wan.place(TEXTS).unwrap();
-    wan.fill_seed(7);
+    wan.insert_prompts(TEXTS).unwrap();
+    wan.replace_seed_placeholder(7);
     assert_eq!(wan.input("6", "text").unwrap(), "a fox in scene-001");
     assert_eq!(wan.input("3", "seed").unwrap(), 7);
     assert_eq!(wan.input("3", "note").unwrap(), "s7");
@@ -69,7 +69,7 @@ fn placeholders_win_over_the_graph() {
 fn no_place_and_two_places_name_the_candidates() {
     let mut none = graph(r#"{"1": {"class_type": "Odd", "inputs": {"prompt": "x"}}}"#);
     assert_eq!(
-        none.place(TEXTS).unwrap_err(),
+        none.insert_prompts(TEXTS).unwrap_err(),
         "the scene's prompt finds no place (candidates: node 1 Odd prompt): put __PROMPT__ where it belongs"
     );
     let mut two = graph(
@@ -78,7 +78,7 @@ fn no_place_and_two_places_name_the_candidates() {
             "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a"}},
             "4": {"class_type": "CLIPTextEncode", "inputs": {"text": "b"}}}"#,
     );
-    let error = two.place(TEXTS).unwrap_err();
+    let error = two.insert_prompts(TEXTS).unwrap_err();
     assert!(error.contains("2 places (node 3 CLIPTextEncode text, node 4"), "{error}");
 }
 
@@ -89,14 +89,14 @@ fn linked_texts_are_never_overwritten() {
             "2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["3", 0]}},
             "3": {"class_type": "Note", "inputs": {"value": "b"}}}"#,
     );
-    assert!(linked.place(TEXTS).is_err());
+    assert!(linked.insert_prompts(TEXTS).is_err());
     assert!(is_link(linked.input("2", "text").unwrap()));
 }
 
 #[test]
 fn a_story_s_placeholders_without_a_story_are_named() {
     let mut flow = graph(r#"{"1": {"class_type": "X", "inputs": {"t": "__PROMPT__"}}}"#);
-    assert!(flow.place_without_story("a").unwrap_err().contains("--story"));
+    assert!(flow.insert_scene_id("a").unwrap_err().contains("--story"));
 }
 
 #[test]
@@ -106,12 +106,12 @@ fn a_prompt_stays_as_it_is_whatever_it_holds() {
     let by_name = r#"{"1": {"class_type": "X", "inputs": {
         "a": "___PROMPT___", "b": "__NEGATIVE_PROMPT__", "c": "__SCENE_ID____SCENE_PREFIX__" }}}"#;
     let mut by_name = graph(by_name);
-    by_name.place(texts).unwrap();
+    by_name.insert_prompts(texts).unwrap();
     assert_eq!(by_name.input("1", "a").unwrap(), &format!("_{prompt}_"));
     assert_eq!(by_name.input("1", "b").unwrap(), negative);
     assert_eq!(by_name.input("1", "c").unwrap(), "svideo/s");
     let mut by_graph = graph(WAN);
-    by_graph.place(texts).unwrap();
+    by_graph.insert_prompts(texts).unwrap();
     assert_eq!(by_graph.input("6", "text").unwrap(), prompt);
     assert_eq!(by_graph.input("7", "text").unwrap(), negative);
 }
@@ -130,6 +130,6 @@ fn a_chain_of_any_length_is_followed() {
         r#"{{{nodes} "{last}": {{"class_type": "CLIPTextEncode", "inputs": {{"text": "old"}}}},
             "s": {{"class_type": "KSampler", "inputs": {{"positive": ["0", 0]}}}}}}"#
     ));
-    chain.place(TEXTS).unwrap();
+    chain.insert_prompts(TEXTS).unwrap();
     assert_eq!(chain.input(&last.to_string(), "text").unwrap(), "a fox");
 }

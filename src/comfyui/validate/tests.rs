@@ -2,8 +2,8 @@ use super::*;
 use serde_json::json;
 
 /// A server with a loader, a sampler, a node that loads images and one that saves.
-fn classes() -> Classes {
-    let told = [
+fn object_info() -> ObjectInfo {
+    let infos = [
         (
             "Loader",
             json!({"input": {"required": {"ckpt": [["xl.safetensors", "sd15.safetensors"], {}]}}}),
@@ -30,17 +30,17 @@ fn classes() -> Classes {
                 "more": ["IMAGE"]}}}),
         ),
     ];
-    let known = told.map(|(name, told)| (name.to_owned(), Known::Class(told)));
-    let untold = ("Broken".to_owned(), Known::Untold("HTTP 500".to_owned()));
-    let missing = ("Samplr".to_owned(), Known::Missing);
-    Classes {
-        known: known.into_iter().chain([untold, missing]).collect(),
+    let described = infos.map(|(name, info)| (name.to_owned(), ClassInfo::Described(info)));
+    let unavailable = ("Broken".to_owned(), ClassInfo::Unavailable("HTTP 500".to_owned()));
+    let missing = ("Samplr".to_owned(), ClassInfo::Missing);
+    ObjectInfo {
+        classes: described.into_iter().chain([unavailable, missing]).collect(),
         names: vec!["Sampler".to_owned()],
     }
 }
 
-fn lacking(graph: &Value) -> Vec<String> {
-    Workflow::parse(&graph.to_string()).unwrap().validate(&classes())
+fn errors(graph: &Value) -> Vec<String> {
+    Workflow::parse(&graph.to_string()).unwrap().validate(&object_info())
 }
 
 /// A sampler with this input besides good ones, saved.
@@ -52,11 +52,11 @@ fn sampler(name: &str, value: &Value) -> Vec<String> {
         "1": {"class_type": "Loader", "inputs": {"ckpt": "xl.safetensors"}},
     });
     graph["2"]["inputs"][name] = value.clone();
-    lacking(&graph)
+    errors(&graph)
 }
 
 #[test]
-fn what_the_server_takes_is_not_lacking() {
+fn what_the_server_accepts_is_no_error() {
     for (name, value) in [
         ("steps", json!(1)),
         ("steps", json!(10000)),
@@ -81,7 +81,7 @@ fn what_the_server_takes_is_not_lacking() {
 }
 
 #[test]
-fn what_it_would_refuse_is_named_as_it_names_it() {
+fn what_the_server_would_refuse_is_named_in_its_words() {
     for (name, value, wanted) in [
         ("steps", json!(0), "steps: Value 0 smaller than min of 1"),
         ("steps", json!(10001), "steps: Value 10001 bigger than max of 10000"),
@@ -106,7 +106,7 @@ fn what_it_would_refuse_is_named_as_it_names_it() {
 }
 
 #[test]
-fn a_class_that_is_not_there_or_not_told_is_named_with_its_nodes() {
+fn a_missing_or_undescribed_class_is_named_with_its_nodes() {
     let save = json!({"class_type": "Save", "inputs": {"images": ["2", 0]}});
     let graph = json!({
         "2": {"class_type": "Samplr", "inputs": {"model": ["3", 0]}},
@@ -115,7 +115,7 @@ fn a_class_that_is_not_there_or_not_told_is_named_with_its_nodes() {
     });
     let missing = "node 2 Samplr: the server has no node of this class (nearest: 'Sampler'): is a \
                    custom node not installed?";
-    assert_eq!(lacking(&graph), [missing, "node 3 Broken: not checked: HTTP 500"]);
+    assert_eq!(errors(&graph), [missing, "node 3 Broken: not checked: HTTP 500"]);
 }
 
 #[test]
@@ -124,15 +124,15 @@ fn only_what_an_output_needs_is_checked() {
     let load = json!({"class_type": "Load", "inputs": {"image": "a.png"}});
     let save = |from: &str| json!({"class_type": "Save", "inputs": {"images": [from, 0]}});
     let graph = json!({"1": load, "2": save("1"), "3": unused});
-    assert_eq!(lacking(&graph), [""; 0]);
+    assert_eq!(errors(&graph), [""; 0]);
     // A graph that bites its own tail ends all the same.
     let tail = json!({"2": {"class_type": "Save", "inputs": {"images": ["2", 0]}}});
-    assert_eq!(lacking(&tail), [""; 0]);
+    assert_eq!(errors(&tail), [""; 0]);
     let line = "no output: it has no node that saves or shows something";
-    assert_eq!(lacking(&json!({"1": load, "3": unused})), [line]);
+    assert_eq!(errors(&json!({"1": load, "3": unused})), [line]);
     let missing = json!({"2": {"class_type": "Save", "inputs": {"more": ["99", 0]}}});
     assert_eq!(
-        lacking(&missing),
+        errors(&missing),
         [
             "node 2 Save images: Required input is missing, more: it is linked to node \"99\", which is not in the graph"
         ]
@@ -142,7 +142,7 @@ fn only_what_an_output_needs_is_checked() {
 #[test]
 fn files_of_other_folders_and_inputs_with_names_of_their_own_are_left_to_the_server() {
     let load = |image: &str| {
-        lacking(&json!({
+        errors(&json!({
             "1": {"class_type": "Load", "inputs": {"image": image}},
             "2": {"class_type": "Batch", "inputs": {"images.image0": ["1", 0]}},
             "3": {"class_type": "Save", "inputs": {"images": ["2", 0]}},

@@ -28,7 +28,7 @@ pub fn answers(data: &[u8]) {
     };
     for (id, entry) in &answers.entries {
         let id = scene_id(id);
-        let (outcome, why) = match &entry.end {
+        let (outcome, why) = match &entry.outcome {
             PromptOutcome::Success if entry.all_cached => (Outcome::Cached, String::new()),
             PromptOutcome::Success => (Outcome::Succeeded, String::new()),
             PromptOutcome::Failed { why, out_of_memory: true } => {

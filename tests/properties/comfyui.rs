@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use super::answers::Queue;
-use super::client::CONNECT;
+use super::client::{CONNECT, uploaded_name};
+use super::queue::Queue;
 use super::workflow::is_link;
 use super::{
-    Classes, HistoryEntry, Ids, PromptOutcome, QueuePosition, Submission, SystemStats, Target,
-    Workflow, answers, json,
+    HistoryEntry, Ids, ObjectInfo, PromptOutcome, QueuePosition, Submission, SystemStats, Target,
+    Workflow, history, json,
 };
 use crate::http::Http;
 use crate::properties::{are_lines, is_line};
@@ -18,7 +18,8 @@ use crate::vram::reading::HIGHEST_MB;
 /// A client's errors do not depend on where it is.
 static HTTP: LazyLock<Http> = LazyLock::new(|| {
     let (base, headers) = ("http://127.0.0.1:8188".to_owned(), Vec::new());
-    let target = Target { base, headers, loopback: true, ipv4_only: false, credentials: "-Header" };
+    let credentials_hint = "-Header";
+    let target = Target { base, headers, loopback: true, ipv4_only: false, credentials_hint };
     Http::new(target, CONNECT)
 });
 
@@ -35,7 +36,7 @@ pub(crate) struct Answers {
 /// figure is higher than memory is.
 pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
     for status in [400, 403, 404, 502] {
-        let error = HTTP.status("GET", "/queue", status, body).to_string();
+        let error = HTTP.status_error("GET /queue", status, body).to_string();
         is_line(&error);
         assert!(error.len() < 2000, "{error}");
     }
@@ -45,17 +46,16 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
     }
     assert_eq!(json::parse(value.to_string().as_bytes()).unwrap(), value);
     queue(&value);
-    if let Some(id) = answers::posted_with(&value, &Ids { prompt: "p".into(), client: "c".into() })
-    {
+    if let Some(id) = history::find(&value, &Ids { prompt: "p".into(), client: "c".into() }) {
         is_line(&id);
         assert!(value.get(&id).is_some());
     }
-    let _ = answers::uploaded(&value);
+    let _ = uploaded_name(&value);
     described(&value);
-    let own = HistoryEntry::read(&value).map(|entry| (String::new(), &value, entry));
+    let own = HistoryEntry::parse(&value).ok().map(|entry| (String::new(), &value, entry));
     let listed = value.as_object().into_iter().flatten();
-    let listed =
-        listed.filter_map(|(id, entry)| Some((id.clone(), entry, HistoryEntry::read(entry)?)));
+    let listed = listed
+        .filter_map(|(id, entry)| Some((id.clone(), entry, HistoryEntry::parse(entry).ok()?)));
     let entries = own.into_iter().chain(listed).map(|(id, value, entry)| {
         is_entry(value, &entry);
         (id, entry)
@@ -64,7 +64,7 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
 }
 
 fn stats(value: &Value) -> SystemStats {
-    let stats = SystemStats::read(value);
+    let stats = SystemStats::parse(value);
     are_lines([&stats.comfyui, &stats.pytorch, &stats.python].into_iter().flatten());
     for device in &stats.devices {
         is_line(&device.name);
@@ -78,12 +78,12 @@ fn stats(value: &Value) -> SystemStats {
 }
 
 fn queue(value: &Value) {
-    let Some(queue) = Queue::read(value) else { return };
+    let Ok(queue) = Queue::parse(value) else { return };
     for prompt in queue.running.iter().chain(&queue.pending) {
         is_line(&prompt.id);
-        match queue.place(&prompt.id) {
+        match queue.position(&prompt.id) {
             QueuePosition::Running => {}
-            QueuePosition::Pending(before) => assert!(before < queue.len()),
+            QueuePosition::Pending(before) => assert!(before < queue.count()),
             QueuePosition::Absent => panic!("{} is not in its own queue", prompt.id),
         }
     }
@@ -92,11 +92,11 @@ fn queue(value: &Value) {
 fn submissions(value: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for status in [200, 400, 500] {
-        match Submission::read(status, value) {
-            Some(Submission::Accepted { id, broken }) => {
+        match Submission::parse(status, value) {
+            Some(Submission::Accepted { id, node_errors }) => {
                 assert!(status == 200 && !id.is_empty());
                 is_line(&id);
-                lines.extend(broken);
+                lines.extend(node_errors);
             }
             Some(Submission::Rejected(why)) => {
                 assert_eq!(status, 400);
@@ -111,9 +111,9 @@ fn submissions(value: &Value) -> Vec<String> {
 
 /// Classes as a dry run asks for them, and a graph that has each of their inputs.
 fn described(value: &Value) {
-    let (mut classes, mut graph) = (Classes::default(), Map::new());
+    let (mut object_info, mut graph) = (ObjectInfo::default(), Map::new());
     for (class, told) in value.as_object().into_iter().flatten().take(8) {
-        classes.take(class, value.clone());
+        object_info.insert(class, value.clone());
         let inputs = told["input"]["required"].as_object().into_iter().flatten();
         let given = |config: &Value| config[1].get("default").unwrap_or(&config[0]).clone();
         let inputs: Map<_, _> =
@@ -121,11 +121,11 @@ fn described(value: &Value) {
         graph.insert(class.clone(), serde_json::json!({"class_type": class, "inputs": inputs}));
     }
     let Ok(graph) = Workflow::parse(&Value::from(graph).to_string()) else { return };
-    are_lines(graph.validate(&classes));
+    are_lines(graph.validate(&object_info));
 }
 
 fn is_entry(value: &Value, entry: &HistoryEntry) {
-    if let PromptOutcome::Failed { why, .. } = &entry.end {
+    if let PromptOutcome::Failed { why, .. } = &entry.outcome {
         is_line(why);
     }
     are_lines(&entry.cached);

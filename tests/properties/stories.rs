@@ -88,7 +88,7 @@ fn told(story: &Story) {
 
 /// As a dry run prints it, it is the same graph.
 fn shown(workflow: &Workflow) {
-    let text = workflow.text();
+    let text = workflow.to_pretty_json();
     are_lines(text.lines());
     assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), workflow.to_json());
 }

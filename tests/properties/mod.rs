@@ -1,6 +1,11 @@
 //! What holds whatever comes in from outside. Each subject has a function that fails where one of
 //! its promises is broken: the fuzz targets in `fuzz/` throw bytes at it, and the test here what
 //! they have kept in `tests/corpus`. No ordinary build has this module.
+//!
+//! The files lie outside `src`, where the packaged crate has them too (it leaves out `fuzz/`), and are
+//! part of the library by `#[path]`, so that they see its private items: this one is
+//! `crate::properties`; `cli.rs`, `comfyui.rs`, `nvidia_smi.rs` and `run.rs` are the modules
+//! `properties` of those modules.
 
 mod answers;
 mod log;

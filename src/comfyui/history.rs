@@ -1,0 +1,294 @@
+//! `GET /history`: how a prompt ended, and the files that it made.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::json::{in_node_order, nodes_in_order, text};
+use super::prompt::{Ids, error_line, is_valid_id};
+use crate::sanitize::sanitize_line;
+
+/// How a prompt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptOutcome {
+    /// `success`, and no message says otherwise.
+    Success,
+    /// A node raised an exception, or the status is unknown.
+    Failed {
+        /// `node 4 KSampler: RuntimeError: …`, one line.
+        why: String,
+        /// The exception is an out-of-memory error by its type or its message.
+        out_of_memory: bool,
+    },
+    /// Somebody interrupted it.
+    Interrupted,
+}
+
+/// A file that a prompt made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OutputFile {
+    /// Its name on the server; not to be trusted as a path.
+    pub filename: String,
+    /// Its folder under the server's.
+    pub subfolder: String,
+    /// `output` or `temp`.
+    pub kind: String,
+}
+
+/// An entry of `/history`: a prompt that has ended.
+#[derive(Clone, Debug)]
+pub struct HistoryEntry {
+    /// How it ended.
+    pub outcome: PromptOutcome,
+    /// The ids of the nodes that were taken from the cache, in node order.
+    pub cached: Vec<String>,
+    /// Every output came from the cache: nothing was executed.
+    pub all_cached: bool,
+    /// Milliseconds from `execution_start` to the end, by the server's clock.
+    pub server_ms: Option<u64>,
+    /// When it succeeded: Unix time in milliseconds, by the server's clock.
+    pub success_ms: Option<u64>,
+    /// The files it lists, in node order; those of `temp` only where there is no `output`.
+    pub files: Vec<OutputFile>,
+    /// The entry as the server sent it; indented up to 1 MiB.
+    pub raw: String,
+}
+
+impl HistoryEntry {
+    pub(super) fn parse(entry: &Value) -> Result<Self, &'static str> {
+        let status = entry.get("status").ok_or("an entry without status")?;
+        // Of a message `[name, data]` the data.
+        let find = |name: &str| {
+            let messages = status["messages"].as_array().into_iter().flatten();
+            messages.filter(|message| message[0] == name).find_map(|message| message.get(1))
+        };
+        let outcome = if find("execution_interrupted").is_some() {
+            PromptOutcome::Interrupted
+        } else if let Some(error) = find("execution_error") {
+            failure(error)
+        } else if status["status_str"] == "success" {
+            PromptOutcome::Success
+        } else {
+            let status = status["status_str"].as_str().unwrap_or("no status");
+            let why = sanitize_line(&format!("the server says: {status}"));
+            PromptOutcome::Failed { why, out_of_memory: false }
+        };
+        let cached = find("execution_cached").and_then(|data| data["nodes"].as_array());
+        let cached = cached.into_iter().flatten().filter_map(Value::as_str).collect();
+        let cached: Vec<String> = in_node_order(cached).into_iter().map(sanitize_line).collect();
+        let known: HashSet<&str> = cached.iter().map(String::as_str).collect();
+        let executed = entry["prompt"][4].as_array().map(Vec::as_slice).unwrap_or_default();
+        let all_cached = !executed.is_empty()
+            && executed.iter().all(|id| id.as_str().is_some_and(|id| known.contains(id)));
+        let time = |name| find(name).and_then(|data| data["timestamp"].as_u64());
+        let ended = ["execution_success", "execution_error", "execution_interrupted"];
+        // Unknown where the clock was set back in between.
+        let server_ms = time("execution_start")
+            .zip(ended.into_iter().find_map(time))
+            .and_then(|(start, end)| end.checked_sub(start));
+        Ok(HistoryEntry {
+            outcome,
+            all_cached,
+            server_ms,
+            success_ms: time("execution_success"),
+            files: output_files(&entry["outputs"]),
+            raw: indented(entry),
+            cached,
+        })
+    }
+}
+
+/// The id of the entry, of several of `/history`, that a POST with these ids made.
+pub(super) fn find(history: &Value, ids: &Ids) -> Option<String> {
+    let is_ours = |(id, entry): &(&String, &Value)| {
+        **id == ids.prompt
+            || (entry["prompt"][3]["client_id"] == ids.client.as_str() && is_valid_id(id))
+    };
+    history.as_object()?.iter().find(is_ours).map(|(id, _)| id.clone())
+}
+
+/// The entry, indented up to 1 MiB: indentation can make deep values a hundred times as long.
+fn indented(entry: &Value) -> String {
+    const LONGEST: usize = 1 << 20;
+    let text = entry.to_string();
+    if text.len() > LONGEST {
+        return text;
+    }
+    serde_json::to_string_pretty(entry).unwrap_or(text)
+}
+
+fn failure(error: &Value) -> PromptOutcome {
+    let field = |key| text(error, key).map(|s| sanitize_line(s.trim())).unwrap_or_default();
+    let (kind, message) = (field("exception_type"), field("exception_message"));
+    let lower = message.to_lowercase();
+    let out_of_memory = kind.ends_with("OutOfMemoryError")
+        || lower.contains("out of memory")
+        || lower.contains("can't allocate memory");
+    let raised = if message.is_empty() { kind } else { format!("{kind}: {message}") };
+    let why = format!("node {} {}: {raised}", field("node_id"), field("node_type"));
+    PromptOutcome::Failed { why: error_line(&why), out_of_memory }
+}
+
+/// Every object with a string `filename`, whatever list it stands in: core `SaveVideo` lists its
+/// mp4 under `images`.
+fn output_files(outputs: &Value) -> Vec<OutputFile> {
+    let mut found = Vec::new();
+    for (_, node) in nodes_in_order(outputs) {
+        collect_files(node, &mut found);
+    }
+    let wanted = if found.iter().any(|file| file.kind == "output") { "output" } else { "temp" };
+    let mut seen = HashSet::new();
+    found.retain(|file| file.kind == wanted && seen.insert(file.clone()));
+    found
+}
+
+fn collect_files(value: &Value, found: &mut Vec<OutputFile>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect_files(item, found)),
+        Value::Object(fields) => {
+            if let Some(filename) = text(value, "filename") {
+                let field = |key| text(value, key).unwrap_or_default();
+                found.push(OutputFile {
+                    filename,
+                    subfolder: field("subfolder"),
+                    kind: field("type"),
+                });
+            } else {
+                fields.values().for_each(|field| collect_files(field, found));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Entries cut from recordings of 0.3.64 and 0.33.0.
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(status: &str, messages: &Value, outputs: &Value, wanted: &Value) -> HistoryEntry {
+        HistoryEntry::parse(&json!({
+            "prompt": [0, "id", {}, {"client_id": "e2e"}, wanted],
+            "outputs": outputs,
+            "status": {"status_str": status, "completed": status == "success", "messages": messages},
+            "meta": {},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_success_lists_its_files_in_node_order() {
+        let file =
+            |name: &str, kind: &str| json!({"filename": name, "subfolder": "video", "type": kind});
+        let outputs = json!({
+            "10": {"images": [file("late.png", "output")]},
+            "9": {"images": [file("clip.mp4", "output")], "animated": [true]},
+            "3": {"images": [file("preview.png", "temp")], "text": ["no file"]},
+        });
+        let messages = json!([
+            ["execution_start", {"timestamp": 1_000}],
+            ["execution_cached", {"nodes": ["10", "2"], "timestamp": 1_001}],
+            ["execution_success", {"timestamp": 3_500}],
+        ]);
+        let entry = entry("success", &messages, &outputs, &json!(["9", "10"]));
+        let names: Vec<_> = entry.files.iter().map(|file| file.filename.as_str()).collect();
+        assert_eq!(names, ["clip.mp4", "late.png"]);
+        assert_eq!(entry.outcome, PromptOutcome::Success);
+        assert_eq!(entry.cached, ["2", "10"]);
+        assert!(!entry.all_cached);
+        assert_eq!(entry.server_ms, Some(2_500));
+    }
+
+    #[test]
+    fn all_cached_means_every_output_to_execute() {
+        let messages = |nodes: Value| json!([["execution_cached", {"nodes": nodes}]]);
+        let cached =
+            |nodes, wanted| entry("success", &messages(nodes), &json!({}), &wanted).all_cached;
+        assert!(cached(json!(["1", "2", "3"]), json!(["3"])));
+        assert!(!cached(json!(["1", "2"]), json!(["3"])));
+        assert!(!cached(json!([]), json!([])));
+    }
+
+    #[test]
+    fn previews_count_only_where_nothing_is_saved() {
+        let outputs = json!({"3": {"images": [{"filename": "p.png", "type": "temp"}]}});
+        let entry = entry("success", &json!([]), &outputs, &json!(["3"]));
+        assert_eq!(entry.files[0].kind, "temp");
+    }
+
+    #[test]
+    fn a_reason_ends_with_its_last_word() {
+        // As the metadata are read back.
+        let why =
+            |status: &str, messages: Value| match entry(status, &messages, &json!({}), &json!([]))
+                .outcome
+            {
+                PromptOutcome::Failed { why, .. } => why,
+                end => panic!("{end:?}"),
+            };
+        let raised = |kind: &str| json!([["execution_error", {"node_id": "4", "node_type": "X", "exception_type": kind}]]);
+        assert_eq!(why("error", raised("AssertionError")), "node 4 X: AssertionError");
+        assert_eq!(why("error", raised("")), "node 4 X:");
+        assert_eq!(why("", json!([])), "the server says:");
+    }
+
+    #[test]
+    fn an_entry_does_not_grow_in_the_telling() {
+        let deep = format!("{}{}1{}", "[".repeat(100), "1,".repeat(1 << 20), "]".repeat(100));
+        let deep: Value = serde_json::from_str(&deep).unwrap();
+        let entry = HistoryEntry::parse(&json!({"status": {}, "outputs": {"1": deep}})).unwrap();
+        assert!(entry.raw.len() < 3 << 20, "{}", entry.raw.len());
+        let small = HistoryEntry::parse(&json!({"status": {}})).unwrap();
+        assert_eq!(small.raw, "{\n  \"status\": {}\n}");
+    }
+
+    #[test]
+    fn a_want_of_memory_is_known_by_type_or_message() {
+        let end = |kind: &str, message: &str| {
+            let error = json!([["execution_error", {"node_id": "4", "node_type": "KSampler",
+                "exception_type": kind, "exception_message": message}]]);
+            entry("error", &error, &json!({}), &json!(["3"])).outcome
+        };
+        for (kind, message, wanted) in [
+            ("torch.OutOfMemoryError", "Allocation on device", true),
+            ("torch.cuda.OutOfMemoryError", "", true),
+            ("RuntimeError", "CUDA error: Out of memory", true),
+            ("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you tried", true),
+            ("RuntimeError", "deliberate failure\n", false),
+        ] {
+            let PromptOutcome::Failed { why, out_of_memory } = end(kind, message) else {
+                panic!("{kind}")
+            };
+            assert_eq!(out_of_memory, wanted, "{kind}");
+            let told =
+                if message.is_empty() { String::new() } else { format!(": {}", message.trim()) };
+            assert_eq!(why, format!("node 4 KSampler: {kind}{told}"));
+        }
+    }
+
+    #[test]
+    fn interrupted_is_not_failed_and_an_unknown_status_is_no_success() {
+        let interrupted = json!([["execution_interrupted", {"node_id": "4"}]]);
+        assert_eq!(
+            entry("error", &interrupted, &json!({}), &json!(["3"])).outcome,
+            PromptOutcome::Interrupted
+        );
+        let end = entry("odd", &json!([]), &json!({}), &json!(["3"])).outcome;
+        assert!(matches!(end, PromptOutcome::Failed { .. }), "{end:?}");
+        assert!(HistoryEntry::parse(&json!({"outputs": {}})).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_tells_no_time() {
+        let message = |name: &str, at: u64| json!([name, {"timestamp": at}]);
+        let status = |end| {
+            let messages = [message("execution_start", 5000), message("execution_success", end)];
+            json!({"status": {"status_str": "success", "messages": messages}})
+        };
+        assert_eq!(HistoryEntry::parse(&status(5100)).unwrap().server_ms, Some(100));
+        assert_eq!(HistoryEntry::parse(&status(4900)).unwrap().server_ms, None);
+    }
+}

@@ -1,0 +1,236 @@
+//! `GET /system_stats`: the server's versions, and the memory of its devices.
+
+use serde_json::Value;
+
+use super::json::text;
+use crate::sanitize::sanitize_line;
+use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
+
+/// What the server says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct SystemStats {
+    /// `system.comfyui_version`.
+    pub comfyui: Option<String>,
+    /// `system.pytorch_version`.
+    pub pytorch: Option<String>,
+    /// `system.python_version`, its first word.
+    pub python: Option<String>,
+    /// `devices[]`, the primary first.
+    pub devices: Vec<Device>,
+}
+
+/// One of the server's devices.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// As the server calls it: `cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync`.
+    pub name: String,
+    /// `cuda`, `cpu`, `mps`, … Of `cpu` and `mps` the figures are system memory.
+    pub kind: String,
+    /// The server's own number for it.
+    pub index: Option<u64>,
+    /// Its memory, where the answer holds figures for it.
+    pub memory: Option<Reading>,
+}
+
+impl SystemStats {
+    pub(super) fn parse(answer: &Value) -> Self {
+        let system = &answer["system"];
+        let ram = bytes(system, "ram_total")
+            .zip(bytes(system, "ram_free"))
+            .map(|(total, free)| total.saturating_sub(free));
+        let devices = answer["devices"].as_array().into_iter().flatten();
+        let version = |key: &str| system[key].as_str();
+        let first_word = |text| str::split_whitespace(text).next();
+        SystemStats {
+            comfyui: version("comfyui_version").map(sanitize_line),
+            pytorch: version("pytorch_version").map(sanitize_line),
+            python: version("python_version").and_then(first_word).map(sanitize_line),
+            devices: devices.map(|device| Device::parse(device, ram)).collect(),
+        }
+    }
+}
+
+impl Device {
+    /// Whether its figures are the machine's own memory: `cpu` and `mps`.
+    pub fn is_ram(&self) -> bool {
+        is_system_ram(&self.kind)
+    }
+
+    fn parse(value: &Value, ram: Option<u64>) -> Self {
+        let kind = sanitize_line(&text(value, "type").unwrap_or_default());
+        Device {
+            name: sanitize_line(&text(value, "name").unwrap_or_default()),
+            index: value["index"].as_u64(),
+            // DirectML reports a constant.
+            memory: memory(value, kind == "cuda", ram).filter(|_| kind != "privateuseone"),
+            kind,
+        }
+    }
+}
+
+/// The figures of a device, derived from total and free where both are there; 0 is a value. Used is
+/// what live tensors hold; the driver's figure adds torch's idle cache, which `vram_free` counts as
+/// free.
+fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
+    let either = |key, in_mb| bytes(device, key).or_else(|| bytes(device, in_mb)?.checked_mul(MB));
+    let total = either("vram_total", "total_mem_mb");
+    let free = either("vram_free", "free_mem_mb");
+    let both = total.zip(free);
+    let used = both.map(|(total, free)| total.saturating_sub(free));
+    let used = used.or_else(|| either("vram_used", "used_mem_mb"))?;
+    let idle = bytes(device, "torch_vram_free").filter(|_| cuda);
+    let driver =
+        both.zip(idle).map(|((total, free), idle)| total.saturating_sub(free.saturating_sub(idle)));
+    let reading = Reading {
+        used: to_mb(used),
+        free: free.map(to_mb),
+        total: total.map(to_mb),
+        driver: driver.map(to_mb),
+        ram: ram.map(to_mb),
+    };
+    let figures = [Some(reading.used), reading.free, reading.total, reading.driver, reading.ram];
+    figures.into_iter().flatten().all(|mb| mb <= HIGHEST_MB).then_some(reading)
+}
+
+/// A size that comes as an integer or as a float; anything else is read as absent.
+fn bytes(value: &Value, key: &str) -> Option<u64> {
+    let number = value.get(key)?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be in range
+    number
+        .as_u64()
+        .or_else(|| number.as_f64().filter(|f| (0.0..1e18).contains(f)).map(|f| f as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Answers cut from recordings of 0.3.64 and 0.33.0.
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn cuda(more: &Value) -> Value {
+        let mut device = json!({
+            "name": "cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync", "type": "cuda", "index": 0,
+            "vram_total": 24576 * MB, "vram_free": 20000 * MB,
+            "torch_vram_total": 6000 * MB, "torch_vram_free": 1000 * MB,
+        });
+        for (key, value) in more.as_object().unwrap() {
+            device[key] = value.clone();
+        }
+        json!({
+            "system": {"ram_total": 64000 * MB, "ram_free": 60000 * MB, "comfyui_version": "0.33.0",
+                "python_version": "3.11.7 (main, May  9 2026) [GCC 12.2.0]", "pytorch_version": "2.11.0"},
+            "devices": [device],
+        })
+    }
+
+    #[test]
+    fn used_is_what_tensors_hold_and_driver_adds_the_idle_cache() {
+        let stats = SystemStats::parse(&cuda(&json!({})));
+        assert_eq!(stats.python.as_deref(), Some("3.11.7"));
+        let memory = stats.devices[0].memory.unwrap();
+        assert_eq!((memory.used, memory.driver), (4576, Some(5576)));
+        assert_eq!((memory.free, memory.total, memory.ram), (Some(20000), Some(24576), Some(4000)));
+    }
+
+    #[test]
+    fn a_cpu_has_no_driver_figure_and_zero_is_a_value() {
+        let cpu =
+            SystemStats::parse(&cuda(&json!({"type": "cpu", "index": null}))).devices.remove(0);
+        assert_eq!((cpu.index, cpu.memory.unwrap().driver), (None, None));
+        let full = SystemStats::parse(&cuda(&json!({"vram_free": 0, "torch_vram_free": 0})));
+        let memory = full.devices[0].memory.unwrap();
+        assert_eq!((memory.used, memory.free, memory.driver), (24576, Some(0), Some(24576)));
+    }
+
+    #[test]
+    fn older_spellings_are_read_and_nothing_is_invented() {
+        let memory =
+            |device: Value| SystemStats::parse(&json!({"devices": [device]})).devices[0].memory;
+        let mb = memory(json!({"used_mem_mb": 7, "free_mem_mb": 30, "total_mem_mb": 40})).unwrap();
+        assert_eq!((mb.used, mb.free, mb.total, mb.ram), (10, Some(30), Some(40), None));
+        let used = memory(json!({"vram_used": 3 * MB + MB / 2})).unwrap();
+        assert_eq!((used.used, used.free, used.total), (4, None, None));
+        for nothing in [json!({}), json!({"vram_free": "many"}), json!({"vram_total": 5}), json!(7)]
+        {
+            assert_eq!(memory(nothing), None);
+        }
+        assert!(SystemStats::parse(&json!({"devices": "none"})).devices.is_empty());
+    }
+
+    #[test]
+    fn every_spelling_gives_its_figure_and_presence_decides() {
+        let read = |device: Value| {
+            let memory = SystemStats::parse(&json!({"devices": [device]})).devices[0].memory;
+            memory.map(|memory| (memory.used, memory.free, memory.total))
+        };
+        let cases = [
+            (json!({"vram_total": 9 * MB, "vram_free": 2 * MB}), Some((7, Some(2), Some(9)))),
+            (json!({"total_mem_mb": 9, "free_mem_mb": 2}), Some((7, Some(2), Some(9)))),
+            (json!({"vram_total": 9 * MB, "free_mem_mb": 2}), Some((7, Some(2), Some(9)))),
+            (json!({"total_mem_mb": 9, "vram_free": 2 * MB}), Some((7, Some(2), Some(9)))),
+            (json!({"vram_used": 3 * MB}), Some((3, None, None))),
+            (json!({"used_mem_mb": 3}), Some((3, None, None))),
+            (json!({"used_mem_mb": 3, "total_mem_mb": 9}), Some((3, None, Some(9)))),
+            (json!({"vram_used": 3 * MB, "vram_free": 2 * MB}), Some((3, Some(2), None))),
+            // Used is derived where it can be, whatever is said of it.
+            (
+                json!({"vram_used": 3 * MB, "vram_total": 9 * MB, "vram_free": 9 * MB}),
+                Some((0, Some(9), Some(9))),
+            ),
+            // The one in bytes comes first, and 0 is a value.
+            (json!({"vram_used": 0, "used_mem_mb": 5}), Some((0, None, None))),
+            (json!({"used_mem_mb": 0}), Some((0, None, None))),
+            (
+                json!({"vram_total": 0, "total_mem_mb": 9, "vram_free": 0, "free_mem_mb": 2}),
+                Some((0, Some(0), Some(0))),
+            ),
+            // Null is no value; figures may be floats.
+            (json!({"vram_used": null, "used_mem_mb": 5.0}), Some((5, None, None))),
+            (json!({"vram_used": 3e6}), Some((3, None, None))),
+            (json!({"vram_used": "3"}), None),
+            (json!({"vram_used": -3}), None),
+            (json!({"used_mem_mb": u64::MAX}), None),
+        ];
+        for (device, wanted) in cases {
+            let text = device.to_string();
+            assert_eq!(read(device), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_driver_s_figure_needs_cuda_and_all_that_it_is_made_of() {
+        let driver =
+            |more: Value| SystemStats::parse(&cuda(&more)).devices[0].memory.unwrap().driver;
+        assert_eq!(driver(json!({})), Some(5576));
+        for kind in ["cpu", "mps", "xpu", "CUDA", ""] {
+            assert_eq!(driver(json!({"type": kind})), None, "{kind}");
+        }
+        assert_eq!(driver(json!({"torch_vram_free": null})), None);
+        // More idle than free cannot be: never more than the card has.
+        assert_eq!(driver(json!({"torch_vram_free": 30_000 * MB})), Some(24576));
+        let used = json!({"vram_free": null, "vram_used": 7 * MB});
+        assert_eq!(driver(used), None);
+    }
+
+    #[test]
+    fn half_a_megabyte_rounds_to_even() {
+        for (bytes, mb) in [(MB / 2, 0), (MB / 2 + 1, 1), (MB + MB / 2, 2), (2 * MB + MB / 2, 2)] {
+            assert_eq!(to_mb(bytes), mb, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn what_no_machine_has_is_no_figure() {
+        let memory =
+            |device: Value| SystemStats::parse(&json!({"devices": [device]})).devices[0].memory;
+        for odd in [
+            json!({"total_mem_mb": u64::MAX, "free_mem_mb": 1}),
+            json!({"vram_total": u64::MAX, "vram_free": 0}),
+            json!({"type": "privateuseone", "vram_total": 1 << 30, "vram_free": 1 << 30}),
+        ] {
+            assert_eq!(memory(odd.clone()), None, "{odd}");
+        }
+    }
+}
