@@ -1,5 +1,340 @@
-//! nvidia-smi as the second source: a stand-in of it first on the program's PATH.
+//! nvidia-smi as the second source: whose readings stand in the log, of which card, and what the
+//! program does that is slow, hangs, dies or is not there. A stand-in of it is first on the PATH.
 
-mod card;
-mod child;
 mod stand_in;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::signals;
+use crate::stand_in::{Config, Device, Fault, graphs};
+use crate::support::{Ran, SOON, asked, line as line_of};
+use stand_in::{Bench, CARD, STATS, line};
+
+const FAST: [&str; 2] = ["-SampleIntervalSeconds", "0.4"];
+const FALLBACK: &str = ",Source=nvidia-smi";
+
+fn words<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    FAST.into_iter().chain(more.iter().copied()).collect()
+}
+
+/// The values behind a name in the lines of nvidia-smi.
+fn figures(log: &str, name: &str) -> Vec<u64> {
+    let of = |line: &str| line.split_once(name)?.1.split_once("MB")?.0.parse().ok();
+    log.lines().filter(|line| line.contains(FALLBACK)).filter_map(of).collect()
+}
+
+#[test]
+fn its_lines_stand_exactly_where_comfyui_was_missed() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("", &line(0, CARD, "{n}"), &FAST);
+    bench.wait_for_rounds(4);
+    let faults = [
+        (2, Fault::Status(500, "busy")),
+        (1, Fault::Reset),
+        (1, Fault::Body("{\"devices\": ".into())),
+        (1, Fault::Body("{\"system\": {}, \"devices\": []}".into())),
+    ];
+    for (times, fault) in faults {
+        bench.fail(times, fault);
+    }
+    // Not only five lines: some may be of ticks that were late.
+    assert!(bench.server.wait_until_faults_are_met(SOON));
+    bench.wait_for_lines(FALLBACK, 5);
+    let ran = bench.end(running);
+    let log = bench.folder.read("vram-usage.log");
+    // Less the knock, the scene's two looks, and the five that failed.
+    let answered = log.lines().filter(|line| !line.contains(FALLBACK)).count();
+    assert_eq!(answered, asked(&bench.server, STATS) - 8, "{log}");
+    assert!(!log.contains("Missed="), "{log}");
+    let mut lines = log.lines().filter(|line| line.contains(FALLBACK));
+    let (used, driver) = (figures(&log, ",Used="), figures(&log, ",Driver="));
+    assert_eq!(used, driver, "{log}");
+    assert!(used.is_sorted() && used.iter().all(|used| *used > 10_000), "{log}");
+    assert!(
+        lines.all(|line| line.contains(",Free=4000MB,Total=24564MB,Driver=")
+            && !line.contains("Ram=")
+            && line.ends_with(",Scene=flow,Source=nvidia-smi")),
+        "{log}"
+    );
+    let peak = line_of(&ran.stdout, "Peak at: ");
+    assert!(peak.ends_with(" in flow (nvidia-smi; ComfyUI's own highest was 2140 MB)"), "{peak}");
+    assert_eq!(bench.pids().len(), 1);
+    bench.none_is_left();
+}
+
+#[test]
+fn a_late_tick_has_the_reading_of_its_own_moment() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("", &line(0, CARD, "{n}"), &FAST);
+    bench.wait_for_rounds(4);
+    bench.fail(1, Fault::Hang);
+    bench.wait_for_lines(FALLBACK, 5);
+    bench.end(running);
+    let log = bench.folder.read("vram-usage.log");
+    let used = figures(&log, ",Used=");
+    // The request was out for two seconds, five ticks: they are not all of its end.
+    assert!(used.is_sorted() && used[4] >= used[0] + 3, "{log}");
+    assert!(!log.contains("Missed="), "{log}");
+    assert!(log.lines().all(|line| !(line.contains(FALLBACK) && line.contains("Took="))), "{log}");
+}
+
+#[test]
+fn of_eight_equal_cards_it_is_the_one_that_comfyui_uses() {
+    let bench = Bench::new(Config::cuda());
+    let used = |n: u32| if n == 5 { "2250".to_owned() } else { (400 + n).to_string() };
+    let lines: Vec<String> = (0..8).map(|n| line(n, CARD, &used(n))).collect();
+    let running = bench.start("", &lines.join("\n"), &FAST);
+    bench.wait_for_rounds(4);
+    // An answer after that has told which card it is.
+    bench.server.fail_next(STATS, 1, Fault::Delay(Duration::ZERO));
+    bench.fail(3, Fault::Status(500, "busy"));
+    let log = bench.wait_for_lines(FALLBACK, 3);
+    assert!(figures(&log, ",Used=").iter().all(|used| *used == 2250), "{log}");
+    bench.end(running);
+}
+
+#[test]
+fn cards_that_nothing_tells_apart_are_not_guessed_at_unless_one_is_named() {
+    for (more, wanted) in [
+        (&[][..], None),
+        (&["-NvidiaSmiGpu", "1"], Some(2241)),
+        (&["-NvidiaSmiGpu", "gpu-0"], Some(2240)),
+    ] {
+        let bench = Bench::new(Config::cuda());
+        let lines = format!("{}\n{}", line(0, CARD, "2240"), line(1, CARD, "2241"));
+        let running = bench.start("", &lines, &words(more));
+        bench.wait_for_rounds(4);
+        bench.fail(3, Fault::Status(500, "busy"));
+        let text = wanted.map_or("Missed=status", |_| FALLBACK);
+        let log = bench.wait_for_lines(text, 3);
+        assert!(figures(&log, ",Used=").iter().all(|used| Some(*used) == wanted), "{log}");
+        let ran = bench.end(running);
+        let told = "WARNING: nvidia-smi lists 2 cards that may be ComfyUI's \
+                    (--nvidia-smi-gpu INDEX names it): what ComfyUI misses stays without a reading\n";
+        assert_eq!(ran.stdout.matches(told).count(), usize::from(wanted.is_none()), "{ran}");
+    }
+}
+
+#[test]
+fn broken_lines_unknown_figures_and_other_cards_are_passed_over() {
+    let bench = Bench::new(Config::cuda());
+    let lines = [
+        "\r",
+        "0, GPU-0, NVIDIA GeForce RTX 4090, 24564, 22",
+        "0, GPU-0, Tesla, the old one, 24564, 7, 7\r",
+        "2, GPU-2, NVIDIA GB10, [N/A], [N/A], [N/A]",
+        &format!("3, GPU-3, {CARD}, 24564, {{n}}, [Not Supported]\r"),
+        "4, GPU-4, NVIDIA GeForce RTX 3090, [Unknown Error], 9, 9",
+        "",
+    ];
+    let running = bench.start("", &lines.join("\n"), &FAST);
+    bench.wait_for_rounds(4);
+    bench.fail(2, Fault::Status(500, "busy"));
+    let log = bench.wait_for_lines(FALLBACK, 2);
+    let of_card =
+        |line: &str| line.contains("Used=100") && line.contains("MB,Total=24564MB,Driver=");
+    assert!(log.lines().filter(|line| line.contains(FALLBACK)).all(of_card), "{log}");
+    assert!(!log.contains("Missed="), "{log}");
+    bench.end(running);
+}
+
+#[test]
+fn forced_it_is_the_only_source_from_the_first_tick_on() {
+    // A server whose own figures are no card's.
+    for config in [Config::cuda(), Config { devices: vec![Device::cpu()], ..Config::default() }] {
+        let bench = Bench::new(config);
+        let running =
+            bench.start("", &line(0, CARD, "{n}"), &words(&["-VramSource", "nvidia-smi"]));
+        let log = bench.wait_for_lines(FALLBACK, 4);
+        assert!(log.lines().next().unwrap().contains(",Used=100"), "{log}");
+        let ran = bench.end(running).says("Initial VRAM: Used=100");
+        let log = bench.folder.read("vram-usage.log");
+        assert!(log.lines().all(|line| line.contains(FALLBACK)), "{log}");
+        // The knock alone.
+        assert_eq!(asked(&bench.server, STATS), 1, "{ran}");
+        bench.none_is_left();
+    }
+}
+
+#[test]
+fn a_slow_start_holds_up_nothing_and_counts_from_when_it_is_there() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("slow", &line(0, CARD, "9000"), &FAST);
+    bench.fail(2, Fault::Status(500, "busy"));
+    bench.wait_for_lines("Missed=status", 2);
+    bench.folder.write("go", "");
+    bench.wait_for_rounds(4);
+    bench.fail(2, Fault::Status(500, "busy"));
+    bench.wait_for_lines(FALLBACK, 2);
+    let ran = bench.end(running);
+    assert!(!ran.stdout.contains("WARNING"), "what is only starting is no news: {ran}");
+    bench.none_is_left();
+}
+
+#[test]
+fn one_that_gives_nothing_does_not_delay_the_end_and_is_not_started_again() {
+    for (way, source) in [("hang", "auto"), ("hang", "nvidia-smi"), ("die", "auto")] {
+        let bench = Bench::new(Config::cuda());
+        let running = bench.start(way, &line(0, CARD, "9000"), &words(&["-VramSource", source]));
+        bench.wait_for_pid();
+        bench.fail(6, Fault::Status(500, "busy"));
+        bench.wait_for_lines("Missed=", if way == "die" { 6 } else { 2 });
+        let begun = Instant::now();
+        bench.end(running);
+        // Far more than the end takes, far less than the child would stay.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        let log = bench.folder.read("vram-usage.log");
+        assert!(way == "die" || !log.contains(FALLBACK), "{log}");
+        assert_eq!(bench.pids().len(), 1);
+        bench.none_is_left();
+    }
+}
+
+#[test]
+fn a_reading_from_before_it_hung_is_not_used_for_long() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("stall", &line(0, CARD, "9000"), &FAST);
+    bench.wait_for_rounds(4);
+    bench.fail(usize::MAX, Fault::Status(500, "busy"));
+    let log = bench.wait_for_lines("Missed=status", 2);
+    let places: Vec<usize> = log.match_indices(FALLBACK).map(|(place, _)| place).collect();
+    let missed = log.find("Missed=").unwrap();
+    assert!(places.iter().all(|place| *place < missed) && places.len() <= 4, "{log}");
+    bench.server.clear_faults();
+    bench.end(running);
+    bench.none_is_left();
+}
+
+#[test]
+fn a_missing_one_is_told_only_where_it_would_have_helped() {
+    let told = "WARNING: nvidia-smi is not on the PATH: ";
+    let missed = "what ComfyUI misses stays without a reading\n";
+    for (source, faults, wanted) in [
+        ("auto", 0, None),
+        ("auto", 3, Some(missed)),
+        ("comfyui", 3, None),
+        ("nvidia-smi", 0, Some("no VRAM is recorded\n")),
+    ] {
+        let bench = Bench::new(Config::cuda());
+        let running = bench.start_without(&words(&["-VramSource", source]));
+        bench.wait_for_lines(",Interval=", 1);
+        if faults > 0 {
+            bench.fail(faults, Fault::Status(500, "busy"));
+            bench.wait_for_lines("Missed=status", faults);
+        }
+        let ran = bench.end(running);
+        assert_eq!(ran.stdout.matches(told).count(), usize::from(wanted.is_some()), "{ran}");
+        if let Some(so) = wanted {
+            let ran = ran.says(&format!("{told}{so}"));
+            assert!(bench.folder.read("run-summary.txt").contains(told), "{ran}");
+        }
+    }
+}
+
+#[test]
+fn it_is_not_started_where_it_is_not_wanted() {
+    let cpu = || Config { devices: vec![Device::cpu()], ..Config::default() };
+    for (config, source) in [(cpu(), "auto"), (Config::cuda(), "comfyui")] {
+        let bench = Bench::new(config);
+        let running = bench.start("", &line(0, CARD, "9000"), &words(&["-VramSource", source]));
+        bench.fail(2, Fault::Status(500, "busy"));
+        bench.wait_for_lines("Missed=status", 2);
+        bench.end(running);
+        assert_eq!(bench.pids(), [""; 0], "{source}");
+    }
+}
+
+/// Another address of this machine: Windows does not connect to it.
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_not_surely_here_never_starts_it() {
+    let bench = Bench::new(Config::cuda());
+    let url = format!("http://0.0.0.0:{}", bench.server.port());
+    let lines = line(0, CARD, "9000");
+    for more in [&[][..], &["-NvidiaSmiGpu", "0"]] {
+        let running = bench.start_on(&url, "", &lines, &words(more));
+        bench.fail(2, Fault::Status(500, "busy"));
+        bench.wait_for_lines("Missed=status", 2);
+        bench.end(running);
+        assert_eq!(bench.pids(), [""; 0]);
+    }
+    let words = words(&["-VramSource", "nvidia-smi"]);
+    let ran = bench.start_on(&url, "", &lines, &words).wait().exits(2);
+    ran.complains("-VramSource nvidia-smi is a card of this machine, and http://0.0.0.0:");
+}
+
+#[test]
+fn an_early_end_leaves_none_behind() {
+    let bench = Bench::new(Config::cuda());
+    bench.folder.workflow("flow.json", &graphs::failing("on purpose"));
+    bench.start("hang", "", &FAST).wait().exits(1);
+    bench.none_is_left();
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn an_interrupt_leaves_none_behind() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("hang", "", &FAST);
+    bench.wait_for_pid();
+    assert!(bench.server.wait_until_running(SOON));
+    // The program alone hears it; on Windows the child has a console of its own.
+    #[cfg(unix)]
+    signals::signal(&running, "-TERM");
+    #[cfg(windows)]
+    signals::ctrl_c(&running);
+    running.wait().exits(130);
+    bench.none_is_left();
+}
+
+#[test]
+fn monitor_works_with_it_alone() {
+    for more in [&["--vram-source", "nvidia-smi"][..], &[]] {
+        let bench = Bench::new(Config::cuda());
+        let words = ["--duration", "1.5", "--sample-interval-seconds", "0.1", "--log", "vram.log"];
+        let lines = line(0, CARD, "9000");
+        let ran = bench.monitor_alone("normal", &lines, &[&words[..], more].concat()).exits(0);
+        assert!(!ran.stderr.contains("nothing is sampled"), "{ran}");
+        ran.complains("Peak VRAM: 9000 MB (from ").complains("(nvidia-smi)");
+        // From before a command would have been started.
+        let log = fs::read_to_string(bench.folder.path().join("vram.log")).unwrap();
+        assert!(log.lines().next().unwrap().contains(",Used=9000MB,"), "{log}");
+        bench.none_is_left();
+    }
+}
+
+#[test]
+fn monitor_says_once_why_it_gives_nothing() {
+    let said = |ran: &Ran| -> Vec<String> {
+        let lines = ran.stderr.lines().take_while(|line| !line.starts_with("==="));
+        lines.map(str::to_owned).collect()
+    };
+    let (bench, time) = (Bench::new(Config::cuda()), ["--duration", "0.3"]);
+    let forced = ["--duration", "0.3", "--vram-source", "nvidia-smi"];
+    assert_eq!(
+        said(&bench.monitor_without(&forced)),
+        ["run-comfyui-e2e: WARNING: nvidia-smi is not on the PATH: no VRAM is recorded"]
+    );
+    let nobody = "run-comfyui-e2e: no ComfyUI at http://127.0.0.1:9 (refused): nothing is sampled";
+    assert_eq!(said(&bench.monitor_without(&time)), [format!("{nobody} unless it answers later")]);
+
+    let lines = line(0, CARD, "9000");
+    assert_eq!(
+        said(&bench.monitor_alone("hang", &lines, &time)),
+        [format!("{nobody} unless it or nvidia-smi answers later")]
+    );
+    assert_eq!(
+        said(&bench.monitor_alone("hang", &lines, &forced)),
+        [
+            "run-comfyui-e2e: nvidia-smi gives no reading yet: nothing is sampled unless it does later"
+        ]
+    );
+    let two = format!("{lines}\n{}", line(1, CARD, "9000"));
+    let ran = bench.monitor_alone("normal", &two, &time);
+    let several = "WARNING: nvidia-smi lists 2 cards that may be ComfyUI's (--nvidia-smi-gpu INDEX";
+    assert_eq!(ran.stderr.matches(several).count(), 1, "{ran}");
+    let ran =
+        bench.monitor_alone("normal", &two, &[&time[..], &["--nvidia-smi-gpu", "1"]].concat());
+    ran.complains("Peak VRAM: 9000 MB (from ");
+}

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::seen;
 use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, files};
 
 const LOG: &str = "\
 12:01:00,Used=2140MB,Total=24576MB,Driver=2240MB,Interval=5s
@@ -64,7 +63,7 @@ fn a_run_leaves_a_page_that_leads_to_its_files() {
         assert!(page.contains(part), "{part} is not in {page}");
     }
     assert!(!page.contains("<script") && !page.contains("<b>it"), "{page}");
-    assert!(!seen::files(&run).concat().contains(".part"), "{:?}", seen::files(&run));
+    assert!(!files(&run).concat().contains(".part"), "{:?}", files(&run));
 
     // The page is a function of what the run left.
     let name = run.file_name().unwrap().to_str().unwrap();
@@ -100,30 +99,6 @@ fn of_a_log_it_tells_what_the_log_knows() {
     // A page that is there is replaced.
     folder.run(&["summary", "--json", "old.log", "--html", "page.html"]).exits(0);
     assert_eq!(fs::read_to_string(folder.path().join("page.html")).unwrap(), page);
-}
-
-#[test]
-fn a_page_that_cannot_be_written_is_one_line() {
-    let folder = Folder::new();
-    folder.write("old.log", LOG);
-    fs::create_dir(folder.path().join("taken")).unwrap();
-    for file in ["no/such/page.html", "taken", "old.log"] {
-        let ran = folder.run(&["summary", "old.log", "--html", file]).exits(2);
-        assert!(
-            ran.stderr.starts_with("run-comfyui-e2e: --html ") && ran.stdout.is_empty(),
-            "{ran}"
-        );
-        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
-        // A monitor tells it before anything is begun.
-        let words = ["monitor", "--log", "new.log", "--html", file, "--duration", "60"];
-        if file != "old.log" {
-            let ran = folder.run(&words).exits(2).complains("run-comfyui-e2e: --html ");
-            assert!(!folder.path().join("new.log").exists(), "{ran}");
-        }
-    }
-    assert_eq!(fs::read_to_string(folder.path().join("old.log")).unwrap(), LOG);
-    let left = seen::files(folder.path());
-    assert!(!left.concat().contains(".part"), "{left:?}");
 }
 
 #[test]

@@ -8,9 +8,8 @@ use std::thread;
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
 
-use crate::seen;
 use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::{Folder, Ran};
+use crate::support::{Folder, Ran, files};
 
 const ESCAPE: char = '\u{1b}';
 const GREEN: &str = "\u{1b}[32m";
@@ -80,7 +79,7 @@ fn a_run_has_colours_and_its_curve_there_and_nowhere_else() {
     let curve = shown.lines().last().unwrap();
     assert!(curve.contains('▁') && curve.contains('█') && curve.chars().count() <= 60, "{shown}");
     // The files have the lines as they are.
-    for file in seen::files(&folder.newest()) {
+    for file in files(&folder.newest()) {
         let bytes = std::fs::read(folder.newest().join(&file)).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         assert!(file.starts_with("video/") || !text.contains(ESCAPE), "{file}");
