@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::stand_in::{StandIn, graphs};
-use crate::support::{Folder, SOON, files, line};
+use crate::support::{Folder, SOON, line};
 
 /// Workflows, a story with its template, and files that are neither.
 fn desk() -> Folder {
@@ -67,7 +67,6 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
             "node 2 SaveImage has no input 'quality': it has filename_prefix, images",
         ),
         ("", nothing),
-        ("-FastIteration", nothing),
         ("flows", nothing),
         ("flows", "flow.json, exported with menu Workflow, Export (API)"),
         ("flows", "--workflow FOLDER"),
@@ -112,19 +111,6 @@ fn a_long_scene_passes_although_one_history_attempt_is_allowed() {
     running.wait().exits(0).says("OK: 1 of 1 scenes, exit 0");
     let polls = folder.metadata()["Scenes"][0]["Attempts"][0]["Polls"].as_u64().unwrap();
     assert!(polls > 5, "{polls} polls");
-}
-
-#[test]
-fn the_first_bare_word_is_the_project_root_whatever_its_name() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let root = "mein größtes project 映画";
-    let flow = format!("{root}/flow one.json");
-    folder.workflow(&flow, &graphs::images("img/one", 1, 3));
-    folder.run_on(&server.url(), &[root, &flow]).exits(0);
-    let runs = std::fs::read_dir(folder.path().join(root).join("logs")).unwrap();
-    let run = runs.last().unwrap().unwrap().path();
-    assert!(run.join("outputs/flow_one/one_00001_.png").is_file(), "{:?}", files(&run));
-    assert!(folder.runs().is_empty(), "a folder of logs beside the project");
 }
 
 #[test]

@@ -179,10 +179,10 @@ fn its_voices_are_a_run_s() {
     let ran = dry(&server, &folder, &["--json", "good.json", "bad.json"]).exits(1);
     let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
     assert_eq!((&document["DryRun"], &document["ExitCode"]), (&json!(true), &json!(1)));
-    assert_eq!(document["Scenes"][0]["Lacking"], json!([]));
     assert_eq!(document["Scenes"][0]["Graph"], graphs::images("img/good", 1, 1));
-    let lacking = document["Scenes"][1]["Lacking"][0].as_str().unwrap();
-    assert!(lacking.starts_with("node 4 CheckpointLoaderSimple ckpt_name: "), "{lacking}");
+    let lacking =
+        [0, 1].map(|scene| document["Scenes"][scene]["Lacking"].as_array().unwrap().len());
+    assert_eq!(lacking, [0, 1]);
     ran.complains("FAILED: 1 of 2 scenes would be rejected, exit 1 (failed)\n");
 
     server.stop_listening();

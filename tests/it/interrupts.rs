@@ -189,19 +189,28 @@ fn ctrl_c_while_an_upload_stalls() {
     assert_eq!(server.posted(), 0);
 }
 
-/// A poll, the two calls of a cancel, the last reading and the last look at the queue: 5 s each.
+/// A poll, the two calls of a cancel, the last reading and the last look at the queue: 5 s each where
+/// the server is silent. The prompt is left to the next run.
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn ctrl_c_while_the_server_is_silent() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let running = running(&server, &folder);
-    running.until_it_says("Wan2 prompt queued");
-    for route in ["GET /", "POST /"] {
-        server.fail_next(route, usize::MAX, Fault::Hang);
+fn ctrl_c_while_the_server_is_silent_or_away() {
+    for is_away in [false, true] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        let running = running(&server, &folder);
+        running.until_it_says("Wan2 prompt queued");
+        if is_away {
+            server.stop_listening();
+            running.until_it_says("polling on");
+        } else {
+            server.fail_next("GET /", usize::MAX, Fault::Hang);
+            server.fail_next("POST /", usize::MAX, Fault::Hang);
+        }
+        ends_within(40, running)
+            .says("✗ long  interrupted: stopped from here; ")
+            .says("✗ next  skipped: interrupted")
+            .says("GPU: unknown, the server does not answer: long may still run there");
+        assert_eq!(left(&server, &folder), 1);
     }
-    let ran = ends_within(40, running).says("✗ long  interrupted: stopped from here; cancel asked");
-    ran.says("GPU: unknown, the server does not answer: long may still run there");
-    assert_eq!(left(&server, &folder), 1);
 }
 
 #[test]
@@ -214,18 +223,6 @@ fn ctrl_c_while_a_prompt_ignores_its_end() {
     running.until_it_says("Wan2 prompt queued");
     ends_within(25, running)
         .says("✗ deaf  interrupted: stopped from here; cancel asked, still running");
-    assert_eq!(left(&server, &folder), 1);
-}
-
-#[test]
-#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn ctrl_c_while_the_server_is_away() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let running = running(&server, &folder);
-    running.until_it_says("Wan2 prompt queued");
-    server.stop_listening();
-    running.until_it_says("polling on");
-    ends_within(40, running).says("✗ next  skipped: interrupted");
     assert_eq!(left(&server, &folder), 1);
 }
 

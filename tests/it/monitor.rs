@@ -150,13 +150,6 @@ fn a_command_shorter_than_the_interval_has_a_reading_before_and_one_after() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_said() {
-    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    let ran = monitor(&folder, &server.url(), &["-Gpu", "3", "-Duration", "0.1"]).exits(0);
-    ran.complains("tells no memory of a device 3: nothing is sampled\n");
-}
-
-#[test]
 fn a_log_that_exists_is_refused_or_continued() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let old = "12:00:00,Used=99999MB,Interval=5s\n";
@@ -183,12 +176,15 @@ fn a_log_that_exists_is_refused_or_continued() {
 }
 
 #[test]
-fn failing_readings_are_counted_beside_a_command() {
+fn what_gives_no_reading_is_said_once() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    let monitor = |words: &[&str]| monitor(&folder, &server.url(), words).exits(0);
+    monitor(&["-Gpu", "3", "-Duration", "0.1"])
+        .complains("tells no memory of a device 3: nothing is sampled\n");
     // Who it is, and the first sample.
     server.fail_next(STATS, 2, Fault::Status(500, "busy"));
-    let ran = monitor(&folder, &server.url(), &["--duration", "0.3"]).exits(0);
-    ran.complains("(status): nothing is sampled unless it answers later\n")
+    monitor(&["--duration", "0.3"])
+        .complains("(status): nothing is sampled unless it answers later\n")
         .complains(" ticks missed (status 1");
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::signals;
-use crate::stand_in::{Config, Device, Fault, graphs};
+use crate::stand_in::{Config, Device, Fault};
 use crate::support::{Ran, SOON, asked, line as line_of};
 use stand_in::{Bench, CARD, STATS, line};
 
@@ -64,22 +64,6 @@ fn its_lines_stand_exactly_where_comfyui_was_missed() {
 }
 
 #[test]
-fn a_late_tick_has_the_reading_of_its_own_moment() {
-    let bench = Bench::new(Config::cuda());
-    let running = bench.start("", &line(0, CARD, "{n}"), &FAST);
-    bench.wait_for_rounds(4);
-    bench.fail(1, Fault::Hang);
-    bench.wait_for_lines(FALLBACK, 5);
-    bench.end(running);
-    let log = bench.folder.read("vram-usage.log");
-    let used = figures(&log, ",Used=");
-    // The request was out for two seconds, five ticks: they are not all of its end.
-    assert!(used.is_sorted() && used[4] >= used[0] + 3, "{log}");
-    assert!(!log.contains("Missed="), "{log}");
-    assert!(log.lines().all(|line| !(line.contains(FALLBACK) && line.contains("Took="))), "{log}");
-}
-
-#[test]
 fn of_eight_equal_cards_it_is_the_one_that_comfyui_uses() {
     let bench = Bench::new(Config::cuda());
     let used = |n: u32| if n == 5 { "2250".to_owned() } else { (400 + n).to_string() };
@@ -114,29 +98,6 @@ fn cards_that_nothing_tells_apart_are_not_guessed_at_unless_one_is_named() {
                     (--nvidia-smi-gpu INDEX names it): what ComfyUI misses stays without a reading\n";
         assert_eq!(ran.stdout.matches(told).count(), usize::from(wanted.is_none()), "{ran}");
     }
-}
-
-#[test]
-fn broken_lines_unknown_figures_and_other_cards_are_passed_over() {
-    let bench = Bench::new(Config::cuda());
-    let lines = [
-        "\r",
-        "0, GPU-0, NVIDIA GeForce RTX 4090, 24564, 22",
-        "0, GPU-0, Tesla, the old one, 24564, 7, 7\r",
-        "2, GPU-2, NVIDIA GB10, [N/A], [N/A], [N/A]",
-        &format!("3, GPU-3, {CARD}, 24564, {{n}}, [Not Supported]\r"),
-        "4, GPU-4, NVIDIA GeForce RTX 3090, [Unknown Error], 9, 9",
-        "",
-    ];
-    let running = bench.start("", &lines.join("\n"), &FAST);
-    bench.wait_for_rounds(4);
-    bench.fail(2, Fault::Status(500, "busy"));
-    let log = bench.wait_for_lines(FALLBACK, 2);
-    let of_card =
-        |line: &str| line.contains("Used=100") && line.contains("MB,Total=24564MB,Driver=");
-    assert!(log.lines().filter(|line| line.contains(FALLBACK)).all(of_card), "{log}");
-    assert!(!log.contains("Missed="), "{log}");
-    bench.end(running);
 }
 
 #[test]
@@ -189,21 +150,6 @@ fn one_that_gives_nothing_does_not_delay_the_end_and_is_not_started_again() {
         assert_eq!(bench.pids().len(), 1);
         bench.none_is_left();
     }
-}
-
-#[test]
-fn a_reading_from_before_it_hung_is_not_used_for_long() {
-    let bench = Bench::new(Config::cuda());
-    let running = bench.start("stall", &line(0, CARD, "9000"), &FAST);
-    bench.wait_for_rounds(4);
-    bench.fail(usize::MAX, Fault::Status(500, "busy"));
-    let log = bench.wait_for_lines("Missed=status", 2);
-    let places: Vec<usize> = log.match_indices(FALLBACK).map(|(place, _)| place).collect();
-    let missed = log.find("Missed=").unwrap();
-    assert!(places.iter().all(|place| *place < missed) && places.len() <= 4, "{log}");
-    bench.server.clear_faults();
-    bench.end(running);
-    bench.none_is_left();
 }
 
 #[test]
@@ -262,14 +208,6 @@ fn a_server_that_is_not_surely_here_never_starts_it() {
     let words = words(&["-VramSource", "nvidia-smi"]);
     let ran = bench.start_on(&url, "", &lines, &words).wait().exits(2);
     ran.complains("-VramSource nvidia-smi is a card of this machine, and http://0.0.0.0:");
-}
-
-#[test]
-fn an_early_end_leaves_none_behind() {
-    let bench = Bench::new(Config::cuda());
-    bench.folder.workflow("flow.json", &graphs::failing("on purpose"));
-    bench.start("hang", "", &FAST).wait().exits(1);
-    bench.none_is_left();
 }
 
 #[test]

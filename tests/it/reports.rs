@@ -120,7 +120,10 @@ fn a_run_that_is_not_well_is_told_and_summary_tells_the_same() {
     let again = graphs::video("video/flow", 600.0, 100, 1);
     bench.folder.workflow("again.json", &again);
     let words = ["flow.json", "bad.json", "again.json", "-MaxPeakMB", "1"];
-    bench.run(&words, &["flow"]).exits(1);
+    // A scene that failed wins over a gate that did.
+    let ran = bench.run(&words, &["flow"]).exits(1).says("MaxPeakMB 1: FAILED, driver 2340 MB");
+    let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
+    assert!(next.contains(" -MaxPeakMB 1 ") && !next.contains("flow.json"), "{next}");
     let verdict = "✗ FAILED: 1 of 3 scenes, exit 1 (failed)\n";
     let told = bench.tell(1, [4, 2, 0, 0], verdict);
     let [junit, markdown, metrics] = &told;
@@ -135,7 +138,7 @@ fn a_run_that_is_not_well_is_told_and_summary_tells_the_same() {
         "| bad | ✗ failed<br>node 2 FailAlways: ",
         "&lt;b&gt;it&lt;/b&gt; \\| \"broke\" \\`here\\` &amp; \\[1m",
         "| again | ✓ cached<br>no execution | ",
-        "\nNext: `run-comfyui-e2e ",
+        &format!("\nNext: `{}`\n", &next["Next: ".len()..]),
     ] {
         assert!(markdown.contains(part), "{part}: {markdown}");
     }
@@ -199,7 +202,12 @@ fn where_nothing_was_sampled_nothing_is_told_of_memory() {
     // The opening has its answer, the sampler none.
     bench.server.fail_next("GET /system_stats", 1, Fault::Delay(Duration::ZERO));
     bench.server.fail_next("GET /system_stats", usize::MAX, Fault::Status(500, "busy"));
-    bench.run(&["flow.json"], &[]).exits(0);
+    let ran = bench.run(&["-VramSource", "comfyui", "flow.json"], &[]).exits(0);
+    let log = bench.folder.read("vram-usage.log");
+    let why =
+        format!("No VRAM sample was taken: status {}\n", log.matches("Missed=status").count());
+    ran.says(&why).says("GPU free: queue empty\n").never_says("Peak");
+    assert!(bench.folder.metadata()["Vram"]["PeakMB"].is_null());
     let [_, markdown, metrics] = bench.tell(0, [1, 0, 0, 0], "✓ OK: 1 of 1 scenes, exit 0\n");
     assert!(markdown.contains("\n- No VRAM sample was taken: status "), "{markdown}");
     assert!(!metrics.contains("peak_bytes") && !metrics.contains("_size_bytes"), "{metrics}");

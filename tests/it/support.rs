@@ -539,6 +539,10 @@ pub fn normalized(text: &str, folder: &Folder) -> String {
         ("to TIME (0 s)", "to TIME (N s)"),
         ("to TIME (00 s)", "to TIME (N s)"),
         ("HistoryAttempts=0", "HistoryAttempts=N"),
+        ("00.0 s", "N s"),
+        ("0.00 s", "N s"),
+        ("0.0 s", "N s"),
+        ("0.0s", "Ns"),
     ] {
         text = replaced(&text, shape, name);
     }
@@ -548,22 +552,7 @@ pub fn normalized(text: &str, folder: &Folder) -> String {
     {
         text.replace_range(from + 6..to, "DATE");
     }
-    // Seconds: digits, a point, digits, then perhaps a space, and `s` at the end of a word.
-    let mut seconds = String::new();
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, number) = rest.split_at(at);
-        let is_part = |c: char| c.is_ascii_digit() || c == '.';
-        let (number, behind) =
-            number.split_at(number.find(|c| !is_part(c)).unwrap_or(number.len()));
-        let unit = behind.strip_prefix(' ').unwrap_or(behind).strip_prefix('s');
-        let is_time =
-            number.contains('.') && unit.is_some_and(|end| !end.starts_with(char::is_alphanumeric));
-        seconds += before;
-        seconds += if is_time { "N" } else { number };
-        rest = behind;
-    }
-    seconds + rest
+    text
 }
 
 /// Replaces each place that fits a shape, in which `0` is any digit and `x` any hexadecimal one.

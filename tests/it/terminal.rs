@@ -105,29 +105,19 @@ fn a_run_has_colours_and_its_curve_there_and_nowhere_else() {
 fn the_curve_fits_the_terminal_whatever_its_width() {
     let folder = Folder::new();
     folder.write("short.log", LOG);
-    let sample = |second: u64| {
-        let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-        let mb = if second == 4000 { 20_000 } else { 5_000 + second % 7 };
-        format!("{h:02}:{m:02}:{s:02},Used=1MB,Driver={mb}MB\n")
-    };
-    folder.write("long.log", (0..8000).map(sample).collect::<String>());
-    for (columns, log, scale, curve) in [
-        (200, "short.log", "VRAM ▁ 2240 █ 19102 MB driver, 12:01:00 to 12:01:20", "▁█ ▄▁"),
-        (40, "short.log", "VRAM ▁ 2240 █ 19102 MB driver", "▁█ ▄▁"),
-        (20, "short.log", "▁ 2240 █ 19102 MB", "▁█ ▄▁"),
-        (3, "short.log", "▁ 2240 █ 19102 MB", "█ ▄"),
-        (20, "long.log", "▁ 5000 █ 20000 MB", "▁▁▁▁▁▁▁▁▁▁█▁▁▁▁▁▁▁▁▁"),
+    for (columns, scale, curve) in [
+        (200, "VRAM ▁ 2240 █ 19102 MB driver, 12:01:00 to 12:01:20", "▁█ ▄▁"),
+        (20, "▁ 2240 █ 19102 MB", "▁█ ▄▁"),
+        (3, "▁ 2240 █ 19102 MB", "█ ▄"),
         // No size is known of it.
-        (0, "short.log", "VRAM ▁ 2240 █ 19102 MB driver, 12:01:00 to 12:01:20", "▁█ ▄▁"),
+        (0, "VRAM ▁ 2240 █ 19102 MB driver, 12:01:00 to 12:01:20", "▁█ ▄▁"),
     ] {
-        let (shown, ran) = on_terminal(&folder, columns, &[XTERM], &["summary", log]);
+        let (shown, ran) = on_terminal(&folder, columns, &[XTERM], &["summary", "short.log"]);
         ran.exits(0);
         let mut lines = shown.lines();
         assert_eq!((lines.next(), lines.next()), (Some(scale), Some(curve)), "{columns}\n{shown}");
         assert_eq!(lines.next(), Some("=== VRAM Usage Statistics ==="));
     }
-    let (shown, _) = on_terminal(&folder, 200, &[XTERM], &["summary", "long.log"]);
-    assert_eq!(shown.lines().nth(1).unwrap().chars().count(), 60);
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The log of the memory, and that every figure told is the log's.
 
-use std::time::Duration;
-
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, SOON, line, run_sampled, wait_until};
 
@@ -164,29 +162,4 @@ fn missed_ticks_are_lines_and_are_counted_by_reason() {
     for (reason, times) in reasons {
         assert_eq!(missed[reason], times, "{missed}");
     }
-}
-
-#[test]
-fn without_any_sample_the_reason_stands_in_place_of_figures() {
-    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    server.fail_next(STATS, 1, Fault::Delay(Duration::ZERO));
-    server.fail_next(STATS, usize::MAX, Fault::Status(500, "busy"));
-    let words = ["-VramSource", "comfyui", "flow.json"];
-    let ran = folder.run_on(&server.url(), &words).exits(0);
-    let missed = folder.read("vram-usage.log").matches("Missed=status").count();
-    let ran = ran
-        .says(&format!("No VRAM sample was taken: status {missed}\n"))
-        .says("GPU free: queue empty\n");
-    assert!(!ran.stdout.contains("Peak"), "{ran}");
-    assert!(folder.metadata()["Vram"]["PeakMB"].is_null());
-}
-
-#[test]
-fn a_device_that_is_not_there_is_told_and_the_run_goes_on() {
-    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    let ran = folder.run_on(&server.url(), &["-Gpu", "3", "flow.json"]).exits(0);
-    ran.says("no device 3 (it lists 1): no VRAM is recorded")
-        .says("No VRAM sample was taken: noDevice ");
 }

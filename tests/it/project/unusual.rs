@@ -116,13 +116,3 @@ fn a_server_that_fails_during_a_scene_leaves_a_note_with_its_line() {
     assert!(project.read("run-summary.txt").contains(note), "{note}");
     assert!(scene["Telemetry"]["GPU"]["VramAfterMB"].is_null());
 }
-
-#[test]
-fn a_deadline_satisfies_it_too() {
-    let project = Project::new();
-    project.template(&template(60.0));
-    let words = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0", "-Scenes", "2"];
-    project.run("", &words).exits(4).says("HISTORY WARNING: no history was retrieved (maxWait)\n");
-    satisfies(&project);
-    assert_eq!(project.metadata()["Scenes"][0]["Telemetry"]["HistoryExitReason"], "maxWait");
-}
