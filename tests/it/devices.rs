@@ -132,7 +132,7 @@ fn the_device_that_is_asked_for_has_the_main_log() {
 }
 
 #[test]
-fn nothing_more_is_left_of_one_device_or_of_none() {
+fn one_device_or_none_leaves_one_log() {
     for (server, words) in [(StandIn::with(Config::cuda()), &[][..]), (three(), &["-Gpu", "3"][..])]
     {
         let folder = run(&server, words);

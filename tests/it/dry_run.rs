@@ -49,7 +49,7 @@ fn a_graph_is_shown_as_it_would_be_posted_and_nothing_is_left() {
 }
 
 #[test]
-fn what_the_server_lacks_is_named_as_its_refusal_would_name_it() {
+fn what_the_server_would_refuse_is_named() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let mut unknown = graphs::images("img/x", 1, 1);
     unknown["1"]["class_type"] = json!("EmptyImge");
@@ -79,7 +79,7 @@ fn what_the_server_lacks_is_named_as_its_refusal_would_name_it() {
 }
 
 #[test]
-fn a_class_that_the_server_cannot_describe_is_not_called_good() {
+fn a_class_that_cannot_be_checked_fails_the_dry_run() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     let trouble = Fault::Status(500, "got itself in trouble");
@@ -106,7 +106,7 @@ fn a_keyframe_is_not_uploaded_and_its_place_is_shown() {
 }
 
 #[test]
-fn of_a_story_that_has_to_be_generated_the_template_alone_is_checked() {
+fn a_story_yet_to_be_generated_has_only_its_template_checked() {
     let (server, folder) = (StandIn::start(), Folder::new());
     // It would leave a file, had it been run.
     folder.write("scripts/generate-story-scenes.ts", "require('fs').writeFileSync('ran', '')");
@@ -166,7 +166,7 @@ fn ctrl_c_ends_it_within_a_call() {
 }
 
 #[test]
-fn its_voices_are_a_run_s() {
+fn quiet_and_json_work_for_a_dry_run() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("good.json", &graphs::images("img/good", 1, 1));
     folder.workflow("bad.json", &graphs::invalid());

@@ -41,7 +41,7 @@ fn growth_is_what_each_scene_leaves_behind() {
 }
 
 #[test]
-fn what_grew_before_a_free_is_gone() {
+fn growth_is_counted_anew_after_a_free() {
     let (folder, ran) = run_leaking(&["-MaxGrowthMB", "10"], &["large.json", "e.json"]);
     let line = "Growth across scenes: +10 MB per scene\n";
     ran.exits(5).says(line).says("MaxGrowthMB 10: held, +10 MB per scene\n");
@@ -56,7 +56,7 @@ fn what_grew_before_a_free_is_gone() {
 }
 
 #[test]
-fn after_fresh_starts_nothing_is_known_of_growth() {
+fn fresh_scenes_have_no_growth() {
     let (_folder, ran) = run_leaking(&["-Fresh", "-MaxGrowthMB", "10"], &[]);
     ran.exits(7)
         .says("MaxGrowthMB 10: not judged, too few scenes: growth is known from four")

@@ -53,7 +53,7 @@ fn a_killed_run_is_finished_by_the_next() {
 }
 
 #[test]
-fn where_the_server_is_gone_the_prompt_stays_for_the_run_after() {
+fn an_unreachable_server_leaves_the_prompt_to_a_later_run() {
     let (server, folder) = (StandIn::start(), long_and_short());
     // Its state file lies among the workflows and is none of them.
     let words = |id| ["--workflow", ".", "--scene-filter", id];

@@ -107,7 +107,7 @@ fn a_provider_that_answers_lets_the_run_go_on() {
 }
 
 #[test]
-fn a_provider_that_does_not_ends_it_before_anything_is_sent() {
+fn a_provider_that_does_not_answer_ends_the_run_before_anything_is_sent() {
     let project = Project::new();
     for (fault, why) in [
         (Fault::Status(500, "out of luck"), "HTTP 500: out of luck"),

@@ -43,7 +43,7 @@ fn plateau(server: &StandIn, mb: u64) {
 }
 
 #[test]
-fn a_planted_curve_is_told_to_the_megabyte() {
+fn a_known_curve_is_reported_to_the_megabyte() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     server.set_used_mb(1_000);
     // The command ends when the test says so.
@@ -93,7 +93,7 @@ fn the_command_s_code_is_handed_on() {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_has_a_shell_s_code_and_one_line() {
+fn a_command_that_cannot_be_started_ends_with_126_or_127() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let ran = monitor(&folder, &server.url(), &["--", "no-such-program-here", "x"]).exits(127);
     assert!(ran.stderr.starts_with("run-comfyui-e2e: no-such-program-here: "), "{ran}");
@@ -176,7 +176,7 @@ fn a_log_that_exists_is_refused_or_continued() {
 }
 
 #[test]
-fn what_gives_no_reading_is_said_once() {
+fn monitor_says_why_nothing_is_sampled() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let monitor = |words: &[&str]| monitor(&folder, &server.url(), words).exits(0);
     monitor(&["-Gpu", "3", "-Duration", "0.1"])
@@ -189,7 +189,7 @@ fn what_gives_no_reading_is_said_once() {
 }
 
 #[test]
-fn a_gate_counts_where_the_command_itself_was_well() {
+fn a_failed_gate_is_the_exit_code_unless_the_command_failed() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     for (limit, command, wanted, told) in [
         ("30000", "exit 0", 0, "MaxPeakMB 30000: held, driver 2240 MB (used 2140)"),

@@ -29,7 +29,7 @@ fn next(server: &StandIn, graph: Value, options: &[&str]) -> String {
 }
 
 #[test]
-fn what_would_help_is_in_it() {
+fn next_line_has_the_options_that_would_help() {
     let server = StandIn::start();
     let long = || graphs::video("video/long", 60.0, 10, 1);
     assert_eq!(next(&server, long(), &["-MaxWaitSeconds", "1"]), "-MaxWaitSeconds 2");
@@ -56,7 +56,7 @@ fn what_would_help_is_in_it() {
 }
 
 #[test]
-fn a_credential_that_was_set_is_not_in_it() {
+fn next_line_hides_credentials() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let mut graph = graphs::failing("it broke");
     graph["90"] = json!({"class_type": "Note", "inputs": {"api_key": "x", "text": "x"}});
@@ -72,7 +72,7 @@ fn a_credential_that_was_set_is_not_in_it() {
 /// What failed is repeated with its options: some files of a folder, some scenes of a story, or the
 /// whole batch of a scene that is repeated.
 #[test]
-fn it_asks_for_what_failed_and_is_accepted() {
+fn next_line_repeats_what_failed_and_is_accepted() {
     let flows = ["-Fast", "-Set", "1.color=7", "-Workflow", "flows"];
     let story = ["-Story", "story.json", "-Workflow", "template.json"];
     for (words, part, scenes) in [
@@ -113,7 +113,7 @@ fn it_asks_for_what_failed_and_is_accepted() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_shell_takes_it_as_it_stands() {
+fn next_line_can_be_pasted_into_a_shell() {
     let text = "it's $PATH, \"so\" `pwd`!";
     let names = ["two words.json", "it's $HOME.json", "a \"quote\" `x`!.json", "a,b;c.json"];
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();

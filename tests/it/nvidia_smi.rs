@@ -25,7 +25,7 @@ fn figures(log: &str, name: &str) -> Vec<u64> {
 }
 
 #[test]
-fn its_lines_stand_exactly_where_comfyui_was_missed() {
+fn nvidia_smi_fills_exactly_the_missed_ticks() {
     let bench = Bench::new(Config::cuda());
     let running = bench.start("", &line(0, CARD, "{n}"), &FAST);
     bench.wait_for_rounds(4);
@@ -64,7 +64,7 @@ fn its_lines_stand_exactly_where_comfyui_was_missed() {
 }
 
 #[test]
-fn of_eight_equal_cards_it_is_the_one_that_comfyui_uses() {
+fn the_card_that_comfyui_uses_is_found_among_eight_equal_ones() {
     let bench = Bench::new(Config::cuda());
     let used = |n: u32| if n == 5 { "2250".to_owned() } else { (400 + n).to_string() };
     let lines: Vec<String> = (0..8).map(|n| line(n, CARD, &used(n))).collect();
@@ -79,7 +79,7 @@ fn of_eight_equal_cards_it_is_the_one_that_comfyui_uses() {
 }
 
 #[test]
-fn cards_that_nothing_tells_apart_are_not_guessed_at_unless_one_is_named() {
+fn indistinguishable_cards_are_not_used_unless_one_is_named() {
     for (more, wanted) in [
         (&[][..], None),
         (&["-NvidiaSmiGpu", "1"], Some(2241)),
@@ -101,7 +101,7 @@ fn cards_that_nothing_tells_apart_are_not_guessed_at_unless_one_is_named() {
 }
 
 #[test]
-fn forced_it_is_the_only_source_from_the_first_tick_on() {
+fn vram_source_nvidia_smi_is_the_only_source_from_the_first_tick() {
     // A server whose own figures are no card's.
     for config in [Config::cuda(), Config { devices: vec![Device::cpu()], ..Config::default() }] {
         let bench = Bench::new(config);
@@ -119,7 +119,7 @@ fn forced_it_is_the_only_source_from_the_first_tick_on() {
 }
 
 #[test]
-fn a_slow_start_holds_up_nothing_and_counts_from_when_it_is_there() {
+fn a_slow_start_delays_nothing_and_readings_count_from_then() {
     let bench = Bench::new(Config::cuda());
     let running = bench.start("slow", &line(0, CARD, "9000"), &FAST);
     bench.fail(2, Fault::Status(500, "busy"));
@@ -134,7 +134,7 @@ fn a_slow_start_holds_up_nothing_and_counts_from_when_it_is_there() {
 }
 
 #[test]
-fn one_that_gives_nothing_does_not_delay_the_end_and_is_not_started_again() {
+fn a_hung_or_dead_nvidia_smi_delays_nothing_and_is_not_restarted() {
     for (way, source) in [("hang", "auto"), ("hang", "nvidia-smi"), ("die", "auto")] {
         let bench = Bench::new(Config::cuda());
         let running = bench.start(way, &line(0, CARD, "9000"), &words(&["-VramSource", source]));
@@ -153,7 +153,7 @@ fn one_that_gives_nothing_does_not_delay_the_end_and_is_not_started_again() {
 }
 
 #[test]
-fn a_missing_one_is_told_only_where_it_would_have_helped() {
+fn a_missing_nvidia_smi_is_reported_only_if_it_was_needed() {
     let told = "WARNING: nvidia-smi is not on the PATH: ";
     let missed = "what ComfyUI misses stays without a reading\n";
     for (source, faults, wanted) in [
@@ -179,7 +179,7 @@ fn a_missing_one_is_told_only_where_it_would_have_helped() {
 }
 
 #[test]
-fn it_is_not_started_where_it_is_not_wanted() {
+fn nvidia_smi_is_not_started_for_a_cpu_or_another_source() {
     let cpu = || Config { devices: vec![Device::cpu()], ..Config::default() };
     for (config, source) in [(cpu(), "auto"), (Config::cuda(), "comfyui")] {
         let bench = Bench::new(config);
@@ -194,7 +194,7 @@ fn it_is_not_started_where_it_is_not_wanted() {
 /// Another address of this machine: Windows does not connect to it.
 #[cfg(unix)]
 #[test]
-fn a_server_that_is_not_surely_here_never_starts_it() {
+fn nvidia_smi_is_not_started_for_a_server_that_may_be_remote() {
     let bench = Bench::new(Config::cuda());
     let url = format!("http://0.0.0.0:{}", bench.server.port());
     let lines = line(0, CARD, "9000");
@@ -212,7 +212,7 @@ fn a_server_that_is_not_surely_here_never_starts_it() {
 
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn an_interrupt_leaves_none_behind() {
+fn an_interrupt_ends_nvidia_smi() {
     let bench = Bench::new(Config::cuda());
     let running = bench.start("hang", "", &FAST);
     bench.wait_for_pid();
@@ -227,7 +227,7 @@ fn an_interrupt_leaves_none_behind() {
 }
 
 #[test]
-fn monitor_works_with_it_alone() {
+fn monitor_works_with_nvidia_smi_alone() {
     for more in [&["--vram-source", "nvidia-smi"][..], &[]] {
         let bench = Bench::new(Config::cuda());
         let words = ["--duration", "1.5", "--sample-interval-seconds", "0.1", "--log", "vram.log"];
@@ -243,7 +243,7 @@ fn monitor_works_with_it_alone() {
 }
 
 #[test]
-fn monitor_says_once_why_it_gives_nothing() {
+fn monitor_says_once_why_nvidia_smi_gives_nothing() {
     let said = |ran: &Ran| -> Vec<String> {
         let lines = ran.stderr.lines().take_while(|line| !line.starts_with("==="));
         lines.map(str::to_owned).collect()

@@ -76,7 +76,7 @@ fn a_run_leaves_a_page_that_leads_to_its_files() {
 }
 
 #[test]
-fn a_run_that_came_to_nothing_says_so() {
+fn the_page_of_an_unreachable_server_says_so() {
     let folder = Folder::new();
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     folder.run_on("http://127.0.0.1:1", &["flow.json"]).exits(3);
@@ -87,7 +87,7 @@ fn a_run_that_came_to_nothing_says_so() {
 }
 
 #[test]
-fn of_a_log_it_tells_what_the_log_knows() {
+fn the_page_of_a_log_has_its_figures() {
     let folder = Folder::new();
     folder.write("old.log", LOG);
     let ran = folder.run(&["summary", "old.log", "--html", "page.html"]).exits(0);

@@ -89,7 +89,7 @@ fn metric<'a>(metrics: &'a str, name: &str, labels: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_run_that_is_well_is_told_to_each_of_them() {
+fn a_successful_run_is_in_each_report() {
     let bench = Bench::new();
     bench.flow("flow", 17_070, 1);
     bench.flow("flow_2", 100, 2);
@@ -112,7 +112,7 @@ fn a_run_that_is_well_is_told_to_each_of_them() {
 }
 
 #[test]
-fn a_run_that_is_not_well_is_told_and_summary_tells_the_same() {
+fn a_failed_run_is_in_each_report_and_summary_writes_the_same() {
     let bench = Bench::new();
     bench.flow("flow", 100, 1);
     bench.folder.workflow("bad.json", &graphs::failing("<b>it</b> | \"broke\" `here` & \u{1b}[1m"));
@@ -158,7 +158,7 @@ fn a_run_that_is_not_well_is_told_and_summary_tells_the_same() {
 }
 
 #[test]
-fn a_gate_that_did_not_hold_or_could_not_be_judged_is_red() {
+fn a_gate_that_failed_or_was_not_judged_is_in_each_report() {
     let bench = Bench::new();
     bench.flow("flow", 100, 1);
     bench.run(&["flow.json", "-MaxPeakMB", "1"], &["flow"]).exits(7);
@@ -180,7 +180,7 @@ fn a_gate_that_did_not_hold_or_could_not_be_judged_is_red() {
 }
 
 #[test]
-fn without_a_server_it_is_an_error_of_the_run() {
+fn an_unreachable_server_is_an_error_of_the_run() {
     let bench = Bench::new();
     bench.flow("flow", 100, 1);
     let words = [&REPORTS[..], &["flow.json"]].concat();
@@ -196,7 +196,7 @@ fn without_a_server_it_is_an_error_of_the_run() {
 }
 
 #[test]
-fn where_nothing_was_sampled_nothing_is_told_of_memory() {
+fn reports_without_a_sample_have_no_memory_figures() {
     let bench = Bench::new();
     bench.folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     // The opening has its answer, the sampler none.
@@ -252,7 +252,7 @@ fn markdown_has_the_baseline_beside_it() {
 }
 
 #[test]
-fn of_a_log_they_tell_what_the_log_knows() {
+fn reports_of_a_log_have_no_outcomes() {
     let bench = Bench::new();
     let folder = &bench.folder;
     folder.write("old.log", LOG);
@@ -286,7 +286,7 @@ fn names(metrics: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_page_and_the_metrics_have_the_same_names() {
+fn docs_and_metrics_have_the_same_names() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reports.md");
     let page = fs::read_to_string(path).unwrap();
     let documented: BTreeSet<String> = page
@@ -343,7 +343,7 @@ fn a_report_that_cannot_be_written_is_told_before_anything_is_run() {
 }
 
 #[test]
-fn one_that_cannot_be_written_any_more_costs_the_run_nothing() {
+fn a_report_that_can_no_longer_be_written_is_a_warning() {
     for quiet in [false, true] {
         let bench = Bench::new();
         bench.flow("flow", 1, 1);

@@ -85,7 +85,7 @@ impl Project {
 }
 
 #[test]
-fn they_are_in_no_line_no_file_and_no_error() {
+fn credentials_are_in_no_output_file_or_error() {
     let project = Project::new();
     let Project { server, llm, folder } = &project;
     let models = r#"{"data": [{"id": "one"}]}"#.to_owned();

@@ -281,7 +281,7 @@ fn every_path_may_have_spaces_and_any_letters() {
 }
 
 #[test]
-fn a_run_that_never_began_tells_its_story_all_the_same() {
+fn an_unreachable_server_leaves_the_story_in_the_metadata() {
     let (server, folder) = (StandIn::start(), Folder::new());
     write_story(&folder, &[scene("a")], &by_graph());
     folder.write("story/story.json", json!({"scenes": [scene("a")]}).to_string());

@@ -21,7 +21,7 @@ fn from<'a>(summary: &'a str, start: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn of_a_log_it_is_the_statistics() {
+fn summary_of_a_log_is_its_statistics() {
     let folder = Folder::new();
     folder.write("old.log", LOG);
     let ran = folder.run(&["summary", "old.log"]).exits(0);
@@ -43,7 +43,7 @@ fn of_a_log_it_is_the_statistics() {
 }
 
 #[test]
-fn of_a_run_it_is_the_run_s_own_lines() {
+fn summary_of_a_run_repeats_its_lines() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     folder.workflow("flow.json", &graphs::video("video/flow", 0.2, 1000, 1));
     folder.workflow("bad.json", &graphs::failing("it broke"));
@@ -70,7 +70,7 @@ fn of_a_run_it_is_the_run_s_own_lines() {
 }
 
 #[test]
-fn without_a_name_it_is_the_newest_run() {
+fn summary_without_a_name_takes_the_newest_run() {
     let folder = Folder::new();
     folder.write("logs/20261123-235959/vram-usage.log", "12:00:00,Used=1MB\n");
     folder.write("logs/20261124-000001/vram-usage.log", "12:00:00,Used=3MB\n");
@@ -82,7 +82,7 @@ fn without_a_name_it_is_the_newest_run() {
 }
 
 #[test]
-fn several_are_told_one_after_the_other() {
+fn several_logs_are_summarized_in_order() {
     let folder = Folder::new();
     folder.write("a.log", "12:00:00,Used=1MB\n");
     folder.write("b.log", "12:00:00,Used=2MB\n");
@@ -115,7 +115,7 @@ fn older_forms_of_the_log_are_read() {
 }
 
 #[test]
-fn what_cannot_be_told_is_one_line_that_names_it() {
+fn an_unusable_log_is_refused_with_its_name() {
     let folder = Folder::new();
     folder.write("empty.log", "");
     folder.write("novel.txt", "Call me Ishmael.\n");
@@ -137,7 +137,7 @@ fn what_cannot_be_told_is_one_line_that_names_it() {
 }
 
 #[test]
-fn a_run_without_a_server_has_its_verdict() {
+fn summary_of_a_run_without_a_server_has_its_verdict() {
     let folder = Folder::new();
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     folder.run_on("http://127.0.0.1:9", &["flow.json"]).exits(3);
@@ -146,7 +146,7 @@ fn a_run_without_a_server_has_its_verdict() {
 }
 
 #[test]
-fn metadata_that_cannot_be_used_cost_the_verdict_and_not_the_figures() {
+fn unusable_metadata_cost_the_verdict_but_not_the_figures() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     folder.run_on(&server.url(), &["flow.json"]).exits(0);

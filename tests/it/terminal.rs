@@ -56,7 +56,7 @@ fn on_terminal(
 const XTERM: (&str, &str) = ("TERM", "xterm-256color");
 
 #[test]
-fn a_run_has_colours_and_its_curve_there_and_nowhere_else() {
+fn a_run_has_colours_and_its_curve_on_a_terminal_only() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     folder.workflow("good.json", &graphs::video("video/good", 1.0, 4000, 1));
     folder.workflow("bad.json", &graphs::failing("it broke"));
@@ -102,7 +102,7 @@ fn a_run_has_colours_and_its_curve_there_and_nowhere_else() {
 }
 
 #[test]
-fn the_curve_fits_the_terminal_whatever_its_width() {
+fn the_curve_fits_the_terminal() {
     let folder = Folder::new();
     folder.write("short.log", LOG);
     for (columns, scale, curve) in [
@@ -121,7 +121,7 @@ fn the_curve_fits_the_terminal_whatever_its_width() {
 }
 
 #[test]
-fn colours_can_be_unwanted_and_a_terminal_can_be_without() {
+fn colours_follow_the_environment_and_the_options() {
     let folder = Folder::new();
     folder.write("old.log", LOG);
     let words = ["summary", "old.log", "--max-peak-mb", "20000"];
@@ -160,7 +160,7 @@ fn a_dumb_terminal_gets_no_live_line_and_json_no_colours() {
 }
 
 #[test]
-fn monitor_and_a_dry_run_have_them_too() {
+fn monitor_and_a_dry_run_use_colours_too() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     folder.workflow("flow.json", &graphs::invalid());
     let url = server.url();

@@ -18,7 +18,7 @@ fn help_and_version_go_to_standard_output() {
 /// `--quiet` prints nothing for a success and `--json` the document alone, with the lines on standard
 /// error.
 #[test]
-fn who_hears_what_of_a_run() {
+fn quiet_and_json_change_what_is_printed_where() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("good.json", &graphs::images("img/good", 1, 1));
     folder.workflow("bad.json", &graphs::failing("it broke"));

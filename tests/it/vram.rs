@@ -38,7 +38,7 @@ fn average(figures: &[u64]) -> u64 {
 }
 
 #[test]
-fn every_figure_that_is_told_is_the_log_s() {
+fn reported_figures_are_those_of_the_log() {
     let (_server, folder, ran) = generate("0.05");
     let log = folder.read("vram-usage.log");
     let used = figures(&log, "Used");
@@ -121,7 +121,7 @@ fn the_log_has_one_line_a_tick_in_its_format() {
 }
 
 #[test]
-fn of_a_cpu_there_is_system_ram_and_no_driver() {
+fn a_cpu_has_system_ram_and_no_driver_figure() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 4096, 1));
     let words = ["-SampleIntervalSeconds", "1", "-Poll", "0.2", "flow.json"];

@@ -131,7 +131,7 @@ fn two_cards() -> StandIn {
 }
 
 #[test]
-fn the_page_and_the_documents_have_the_same_keys() {
+fn docs_and_documents_have_the_same_keys() {
     let [rows, of_log, _] = rows(&page());
     let mut seen = BTreeSet::new();
     // A story, helpers, two devices, gates, and a tick that was missed.
@@ -187,7 +187,7 @@ fn the_page_and_the_documents_have_the_same_keys() {
 }
 
 #[test]
-fn the_page_and_the_document_of_a_dry_run_have_the_same_keys() {
+fn docs_and_dry_run_have_the_same_keys() {
     let [_, _, rows] = rows(&page());
     let mut seen = BTreeSet::new();
     let (server, folder) = (StandIn::start(), Folder::new());
@@ -207,7 +207,7 @@ fn the_page_and_the_document_of_a_dry_run_have_the_same_keys() {
 }
 
 #[test]
-fn the_page_has_every_word_that_a_key_may_hold() {
+fn docs_list_every_outcome_and_reason() {
     let page = page();
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
