@@ -69,7 +69,6 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
         ("", nothing),
         ("flows", nothing),
         ("flows", "flow.json, exported with menu Workflow, Export (API)"),
-        ("flows", "--workflow FOLDER"),
         ("flows", "--story story.json --workflow flow.json"),
     ] {
         let words = words.split_whitespace().map(|word| word.replace('␣', " "));

@@ -158,8 +158,7 @@ fn what_the_server_refuses_is_rejected_in_its_words() {
         ("nothing", graphs::no_outputs()),
         ("credentials", graphs::images("a", 1, 1)),
     ];
-    let free = || Fault::Delay(Duration::ZERO);
-    server.fail_next("POST /prompt", 3, free());
+    server.fail_next("POST /prompt", 3, Fault::Delay(Duration::ZERO));
     server.fail_next("POST /prompt", 1, Fault::Status(401, "401: Unauthorized"));
     let (folder, ran) = run(&server, &scenes, &[]);
     ran.exits(1);

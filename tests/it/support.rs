@@ -420,20 +420,26 @@ pub fn start(folder: &Folder, url: &str, graphs: &[(&str, Value)], options: &[&s
 pub fn run_sampled(server: &StandIn, folder: &Folder, words: &[&str], scenes: &[&str]) -> Ran {
     let before = folder.runs();
     let running = folder.start_on(&server.url(), words);
+    finish_sampled(server, folder, &before, scenes);
+    running.wait()
+}
+
+/// Ends each of the scenes of a run that is under way once the log has three readings of it. `before`
+/// are the older runs.
+#[track_caller]
+pub fn finish_sampled(server: &StandIn, folder: &Folder, before: &[PathBuf], scenes: &[&str]) {
     for scene in scenes {
         let of_scene = format!(",Scene={scene},");
         let is_reading =
             |line: &str| line.contains(",Used=") && format!("{line},").contains(&of_scene);
         wait_until(&format!("three readings of {scene}"), || {
-            let Some(run) = folder.runs().pop().filter(|run| !before.contains(run)) else {
-                return false;
-            };
-            let log = fs::read_to_string(run.join("vram-usage.log")).unwrap_or_default();
+            let run = folder.runs().pop().filter(|run| !before.contains(run));
+            let log = run.map(|run| fs::read_to_string(run.join("vram-usage.log")));
+            let log = log.and_then(Result::ok).unwrap_or_default();
             log.lines().filter(|line| is_reading(line)).count() >= 3
         });
         server.finish_running();
     }
-    running.wait()
 }
 
 /// Like [`start`], to the end of the run and in a new folder.
@@ -531,6 +537,8 @@ pub fn normalized(text: &str, folder: &Folder) -> String {
         ("127.0.0.1:00000", "SERVER"),
         ("00000000-000000", "RUN-ID"),
         ("0000-00-00T00:00:00", "TIMESTAMP"),
+        ("TIMESTAMP.000000", "TIMESTAMP"),
+        ("TIMESTAMP.000", "TIMESTAMP"),
         ("TIMESTAMP+00:00", "TIMESTAMP"),
         ("TIMESTAMP-00:00", "TIMESTAMP"),
         ("TIMESTAMPZ", "TIMESTAMP"),
@@ -539,6 +547,7 @@ pub fn normalized(text: &str, folder: &Folder) -> String {
         ("to TIME (0 s)", "to TIME (N s)"),
         ("to TIME (00 s)", "to TIME (N s)"),
         ("HistoryAttempts=0", "HistoryAttempts=N"),
+        ("0000.0 s", "N s"),
         ("00.0 s", "N s"),
         ("0.00 s", "N s"),
         ("0.0 s", "N s"),

@@ -9,7 +9,7 @@ use std::thread;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 
 use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::{Folder, Ran, files};
+use crate::support::{Folder, Ran, files, finish_sampled};
 
 const ESCAPE: char = '\u{1b}';
 const GREEN: &str = "\u{1b}[32m";
@@ -58,12 +58,15 @@ const XTERM: (&str, &str) = ("TERM", "xterm-256color");
 #[test]
 fn a_run_has_colours_and_its_curve_on_a_terminal_only() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("good.json", &graphs::video("video/good", 1.0, 4000, 1));
+    folder.workflow("good.json", &graphs::video("video/good", 600.0, 4000, 1));
     folder.workflow("bad.json", &graphs::failing("it broke"));
     let url = server.url();
     let words = ["--comfyui-url", &url, "-SampleIntervalSeconds", "0.1", "good.json", "bad.json"];
     let words = [&words[..], &["-SceneRetryBudget", "0", "-MaxPeakMB", "1"]].concat();
-    let (shown, ran) = on_terminal(&folder, 100, &[XTERM], &words);
+    let (shown, ran) = thread::scope(|scope| {
+        scope.spawn(|| finish_sampled(&server, &folder, &[], &["good"]));
+        on_terminal(&folder, 100, &[XTERM], &words)
+    });
     ran.exits(1);
     for part in [
         format!("] {RED}FAILED: 1 of 2 scenes, exit 1 (failed){PLAIN}      "),

@@ -71,17 +71,6 @@ fn a_reader_that_goes_away_does_not_break_the_run() {
 }
 
 #[test]
-fn a_pipe_gets_whole_lines_only() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.5, 64, 1));
-    let words = ["-SampleIntervalSeconds", "0.05", "flow.json"];
-    let ran = folder.run_on(&server.url(), &words).exits(0);
-    let control = |c: char| c.is_control() && c != '\n';
-    assert!(!ran.stdout.contains(control), "{:?}", ran.stdout);
-    assert_eq!(ran.stderr, "", "a live line in a pipe");
-}
-
-#[test]
 fn json_acts_on_no_terminal() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let prompt = "a fox \u{9b}31m \u{202e}xof";

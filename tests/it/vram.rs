@@ -40,6 +40,9 @@ fn average(figures: &[u64]) -> u64 {
 #[test]
 fn reported_figures_are_those_of_the_log() {
     let (_server, folder, ran) = generate("0.05");
+    // No live line in a pipe.
+    assert!(!ran.stdout.contains(|c: char| c.is_control() && c != '\n'), "{:?}", ran.stdout);
+    assert_eq!(ran.stderr, "");
     let log = folder.read("vram-usage.log");
     let used = figures(&log, "Used");
     let block = ran.stdout.split_once("] === VRAM Usage Statistics ===\n").expect("a block").1;

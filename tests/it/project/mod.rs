@@ -260,8 +260,7 @@ fn a_helper_whose_log_cannot_be_made_costs_a_warning() {
 #[cfg(windows)] // Only a .cmd refuses words that a command line can hold.
 fn an_argument_that_a_program_cannot_be_given_is_named() {
     let project = Project::new();
-    let running = project.start_about("two\nlines", "", &["-Scenes", "1"]);
-    let ran = running.wait().exits(1);
+    let ran = project.start_about("two\nlines", "", &["-Scenes", "1"]).wait().exits(1);
     ran.says("npx.cmd cannot be given the argument 'two lines': ");
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::project::bench::Project;
 use crate::project::validator;
 use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
-use crate::support::{Folder, SOON, keyframe_story};
+use crate::support::{Folder, SOON, keyframe_story, run_sampled};
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
@@ -146,14 +146,14 @@ fn docs_and_documents_have_the_same_keys() {
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     // What failed, what was cached, what was skipped, and nothing known at all.
     let (server, folder) = (two_cards(), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 1000, 1));
-    folder.workflow("again.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 1000, 1));
+    folder.workflow("again.json", &graphs::video("video/flow", 600.0, 1000, 1));
     folder.workflow("stills.json", &graphs::images("img/stills", 1, 3));
     folder.workflow("bad.json", &graphs::failing("it broke"));
     folder.workflow("large.json", &graphs::out_of_memory());
     let scenes = ["flow.json", "again.json", "stills.json", "bad.json", "large.json"];
     let words = [&["--json", "-SampleIntervalSeconds", "0.05"][..], &scenes].concat();
-    let ran = folder.run_on(&server.url(), &words).exits(1);
+    let ran = run_sampled(&server, &folder, &words, &["flow"]).exits(1);
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     let ran = folder.run(&["summary", "--json", "-MaxPeakMB", "9"]).exits(7);
     walk(&document(&ran.stdout), "", &rows, &mut seen);
