@@ -81,7 +81,8 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
 fn the_environment_gives_what_the_command_line_does_not() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 5));
-    let words = ["-StopComfyUI", "-ErrorAction", "Stop", "-MaxWait", "50", "flow.json"];
+    let words =
+        ["-StopComfyUI", "-ErrorAction", "Stop", "-MaxWait", "50", "-Seed", "7", "flow.json"];
     let running = folder.start_with(&words, |command| {
         command.env("LOCAL_COMFY_URL", server.url()).envs([
             ("SCENE_MAX_WAIT_SECONDS", "70"),
@@ -96,7 +97,8 @@ fn the_environment_gives_what_the_command_line_does_not() {
                   historyMaxAttempts=9, postExecutionTimeout=8s";
     assert_eq!(line(&ran.stdout, "Queue policy: "), policy);
     assert_eq!(server.posted(), 1);
-    ran.says("WARNING: -StopComfyUI, -ErrorAction are accepted, but do nothing");
+    ran.says("WARNING: -StopComfyUI, -ErrorAction are accepted, but do nothing")
+        .says("WARNING: the seed finds no place");
 }
 
 #[test]

@@ -193,6 +193,8 @@ fn an_unreachable_server_is_an_error_of_the_run() {
     assert!(junit.contains("<skipped type=\"skipped\" message=\"no ComfyUI\">"), "{junit}");
     assert!(markdown.contains("\n- no ComfyUI at http\\://127.0.0.1:1 "), "{markdown}");
     assert_eq!(metric(&metrics, "samples", ""), Some("0"));
+    let ran = bench.folder.run(&["summary"]).exits(0).says("GPU: nothing was posted");
+    ran.says("FAILED: 1 of 1 scenes, exit 3 (unreachable)");
 }
 
 #[test]

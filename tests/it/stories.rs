@@ -84,6 +84,11 @@ fn without_marks_the_graph_shows_the_places() {
     assert_eq!(graph["3"], by_graph()["3"], "the seed is kept, links too");
     let uploaded = ("scene-001-key.png".to_owned(), "run-comfyui-e2e".to_owned(), PNG.len());
     assert_eq!(server.uploads(), [uploaded]);
+    // A repeated scene saves under an id of its own.
+    let ran = tell(&folder, &server, &["-Repeat", "2"]).exits(0);
+    ran.says("Scenes to process: scene-001-r1, scene-001-r2\n");
+    let prefixes = [1, 2].map(|at| posted(&server)[at]["10"]["inputs"]["filename_prefix"].clone());
+    assert_eq!(prefixes, ["video/scene-001-r1", "video/scene-001-r2"]);
 }
 
 #[test]
@@ -216,14 +221,6 @@ fn a_story_takes_one_template_with_a_place_for_the_prompt() {
     ran.refuses(part).complains("--workflow FILE");
     let part = "--story takes one workflow as the template of all its scenes, not 2";
     tell(&folder, &server, &["template.json"]).exits(2).refuses(part);
-}
-
-#[test]
-fn a_seed_without_a_place_is_told() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    let ran = folder.run_on(&server.url(), &["flow.json", "--seed", "7"]).exits(0);
-    ran.says("WARNING: the seed finds no place");
 }
 
 /// As Windows' editors and PowerShell write files: a mark at the start, and two bytes a line's end.

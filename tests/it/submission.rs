@@ -112,9 +112,6 @@ fn polls_that_fail_are_gaps() {
         .says("no answer in time: polling on");
     folder.ended(&[("succeeded", "")]);
     assert_eq!(server.posted(), 1);
-    // The one that hangs is given up long before the scene's deadline.
-    let took = folder.metadata()["Scenes"][0]["DurationSeconds"].as_f64().unwrap();
-    assert!(took < 60.0, "{took} s");
 }
 
 #[test]

@@ -137,15 +137,6 @@ fn an_unusable_log_is_refused_with_its_name() {
 }
 
 #[test]
-fn summary_of_a_run_without_a_server_has_its_verdict() {
-    let folder = Folder::new();
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    folder.run_on("http://127.0.0.1:9", &["flow.json"]).exits(3);
-    let ran = folder.run(&["summary"]).exits(0);
-    ran.says("FAILED: 1 of 1 scenes, exit 3 (unreachable)").says("GPU: nothing was posted");
-}
-
-#[test]
 fn unusable_metadata_cost_the_verdict_but_not_the_figures() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));

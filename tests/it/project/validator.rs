@@ -185,3 +185,34 @@ fn limit(text: &str) -> Option<f64> {
 fn blank(value: &Value) -> bool {
     value.as_str().is_none_or(|text| text.trim().is_empty())
 }
+
+/// One thing is gone from a good pair of files.
+#[test]
+fn each_rule_finds_what_breaks_it() {
+    const TEXTS: &str = "Story ready:|Story logline:|Vitest comfyUI exitCode=|Vitest e2e exitCode=|\
+        Vitest scripts exitCode=|## Artifact Index|Total frames copied: |sceneRetries=|\
+        historyMaxWait=|historyPollInterval=|historyMaxAttempts=|postExecutionTimeout=|Telemetry: |\
+        pollLimit=|SceneRetryBudget=|DoneMarkerWaitSeconds=|DoneMarkerDetected=|ForcedCopyTriggered=|\
+        VRAMBeforeMB=|VRAMAfterMB=|VRAMDeltaMB=|WARNING: Frame count below floor|[Scene scene-001]";
+    const PATHS: &str = "/QueueConfig/SceneRetryBudget /Story/Id /VitestLogs/Scripts /Scenes \
+        /HelperSummaries/ComfyUIStatus/Summary /Scenes/0/SceneRetryBudget /Scenes/0/HistoryRetrieved \
+        /Scenes/0/Success /Scenes/0/Video /Scenes/0/Telemetry/DurationSeconds \
+        /Scenes/0/Telemetry/HistoryExitReason /Scenes/0/Telemetry/ExecutionSuccessAt \
+        /Scenes/0/Telemetry/GPU/Name /Scenes/0/Telemetry/GPU/VramBeforeMB";
+    let project = super::bench::Project::new();
+    let mut graph = crate::stand_in::graphs::images("x", 5, 1);
+    graph["20"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    project.template(&graph);
+    project.run("", &["-Scenes", "1", "-SceneHistoryMaxAttempts", "9"]).exits(0);
+    let (summary, metadata) = (project.read("run-summary.txt"), project.metadata());
+    assert_eq!(broken(&summary, &metadata), [""; 0]);
+    for text in TEXTS.split('|') {
+        assert!(summary.contains(text), "{text}: {summary}");
+        assert_ne!(broken(&summary.replace(text, ""), &metadata), [""; 0], "{text}");
+    }
+    for path in PATHS.split(' ') {
+        let mut changed = metadata.clone();
+        *changed.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = Value::Null;
+        assert_ne!(broken(&summary, &changed), [""; 0], "{path}");
+    }
+}
