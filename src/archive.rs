@@ -28,8 +28,8 @@ use rawzip::time::UtcDateTime;
 use rawzip::{Header, ZipArchiveWriter};
 use time::UtcOffset;
 
-use crate::files::{names_in, part_of, rename};
-use crate::text::clean;
+use crate::fs::{names_in, rename, temp_path};
+use crate::sanitize::sanitize_line;
 
 #[cfg(test)]
 mod tests;
@@ -70,17 +70,12 @@ pub fn write<E>(
     offset: UtcOffset,
     wait: &mut impl FnMut(Duration) -> Result<(), E>,
 ) -> Result<Result<Written, String>, E> {
-    let part = part_of(target);
+    let part = temp_path(target);
     let absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let made: Vec<&Path> = target.ancestors().skip(1).take_while(absent).collect();
     let result = fill(folder, top, target, offset, wait).and_then(|written| {
-        let mut stopped = None;
-        let pause = |time| stopped = wait(time).err();
-        match (rename(&part, target, pause), stopped) {
-            (Ok(()), _) => Ok(written),
-            (Err(_), Some(stopped)) => Err(Stop::Asked(stopped)),
-            (Err(error), None) => Err(trouble(target.display(), error)),
-        }
+        rename(&part, target).map_err(|error| trouble(target.display(), error))?;
+        Ok(written)
     });
     result.map(Ok).or_else(|stop| {
         // It may never have been made, and the folders may have other things in them by now.
@@ -90,7 +85,7 @@ pub fn write<E>(
         }
         match stop {
             Stop::Asked(asked) => Err(asked),
-            Stop::Trouble(line) => Ok(Err(clean(&line))),
+            Stop::Trouble(line) => Ok(Err(sanitize_line(&line))),
         }
     })
 }
@@ -113,7 +108,7 @@ fn fill<E>(
     offset: UtcOffset,
     wait: &mut impl FnMut(Duration) -> Result<(), E>,
 ) -> Result<Written, Stop<E>> {
-    let part = part_of(target);
+    let part = temp_path(target);
     let broken = |error| trouble(target.display(), error);
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(broken)?;
@@ -243,7 +238,7 @@ impl<E, W: FnMut(Duration) -> Result<(), E>> Packer<'_, W> {
     }
 
     fn leave_out(&mut self, name: &str, why: &str) {
-        self.written.left_out.push(clean(&format!("{name}: {why}")));
+        self.written.left_out.push(sanitize_line(&format!("{name}: {why}")));
     }
 }
 

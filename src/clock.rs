@@ -14,61 +14,52 @@ pub struct Clock {
 
 impl Clock {
     /// The system's clock.
-    #[must_use]
     pub fn start() -> Self {
         let offset = UtcOffset::current_local_offset().ok();
         Clock { offset: offset.unwrap_or(UtcOffset::UTC), local: offset.is_some() }
     }
 
     /// The moment so many milliseconds after the beginning of 1970, where there is one.
-    #[must_use]
-    pub fn at_unix_ms(&self, ms: u64) -> Option<OffsetDateTime> {
+    pub fn at_unix_ms(self, ms: u64) -> Option<OffsetDateTime> {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
         at.checked_to_offset(self.offset)
     }
 
     /// Now.
-    #[must_use]
-    pub fn now(&self) -> OffsetDateTime {
+    pub fn now(self) -> OffsetDateTime {
         OffsetDateTime::now_utc().to_offset(self.offset)
     }
 }
 
 /// `23:05:12`.
-#[must_use]
 pub fn hms(at: OffsetDateTime) -> String {
     let (h, m, s) = at.to_hms();
     format!("{h:02}:{m:02}:{s:02}")
 }
 
 /// `2026-11-24T23:05:04.25+01:00`, as RFC 3339 has it.
-#[must_use]
 pub fn iso(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// The moment that such a text names.
-#[must_use]
 pub fn from_iso(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
 /// `20261124-230504`: the name of a run that began then.
-#[must_use]
 pub fn run_id(at: OffsetDateTime) -> String {
     let (h, m, s) = at.to_hms();
     format!("{:04}{:02}{:02}-{h:02}{m:02}{s:02}", at.year(), u8::from(at.month()), at.day())
 }
 
 /// `24 Nov 23:00:04`.
-#[must_use]
 pub fn day_and_time(at: OffsetDateTime) -> String {
     let month = at.month().to_string();
     format!("{} {} {}", at.day(), &month[..3], hms(at))
 }
 
 /// A span for a person: `37 s`, `27 min 37 s`, `3 h 5 min`.
-#[must_use]
 pub fn span(span: Duration) -> String {
     let seconds = span.whole_seconds().max(0);
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

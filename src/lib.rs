@@ -11,47 +11,49 @@
 //! What a terminal is shown beside the plain lines is in [`terminal`].
 //! Nothing outside [`comfyui`] sees its JSON.
 
-pub mod archive;
+mod archive;
+mod cli;
 pub mod clock;
-pub mod comfyui;
-pub mod exit;
-pub mod files;
+mod comfyui;
+mod console;
+mod exit_code;
+mod fs;
 mod http;
-pub mod llm;
-pub mod monitor;
-pub mod nearest;
-pub mod options;
-pub mod project;
+mod interrupt;
+mod monitor;
+pub mod process;
+mod project;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod report;
-pub mod run;
-pub mod summary;
-pub mod terminal;
-pub mod text;
+mod run;
+mod sanitize;
+mod suggest;
+mod summary;
+mod terminal;
 pub mod vram;
 
 use std::ffi::OsString;
 
-use exit::{Code, Exit};
-use options::{Command, World};
+use cli::{Command, Env};
+use exit_code::{Code, Exit};
 
 /// The whole program: arguments without the program's name in, the code that it ends with out.
 pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Code {
-    let world = World {
-        env: &|name| std::env::var_os(name),
+    let env = Env {
+        var: &|name| std::env::var_os(name),
         current_dir: std::env::current_dir().unwrap_or_default(),
         program: std::env::current_exe().ok(),
     };
-    match options::parse(arguments, &world) {
+    match cli::parse(arguments, &env) {
         Ok(Command::Print(text)) => {
-            if text::print(&(text + "\n")) { Exit::Success } else { Exit::Failed }.into()
+            if sanitize::print(&(text + "\n")) { Exit::Success } else { Exit::Failed }.into()
         }
         Ok(Command::Run(options)) => run::run(&options).into(),
         Ok(Command::Summary(options)) => summary::summary(&options).into(),
         Ok(Command::Monitor(options)) => monitor::monitor(&options),
         Err(error) => {
-            text::complain(&error.to_string());
+            sanitize::print_error(&error.to_string());
             Exit::Usage.into()
         }
     }

@@ -4,18 +4,18 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::exit::Exit;
-use crate::files::write_whole;
-use crate::options::{ReportOptions, SummaryOptions};
+use crate::cli::{ReportOptions, SummaryOptions};
+use crate::exit_code::Exit;
+use crate::fs::write_atomic;
+use crate::report::export;
 use crate::report::html::{Page, link};
-use crate::report::machines;
-use crate::report::past::{Past, newest};
-use crate::report::told::Told;
-use crate::report::{closing, devices, gates, sparkline};
+use crate::report::input::ReportInput;
+use crate::report::saved_run::{SavedRun, newest};
+use crate::report::{devices, gates, sparkline, text};
+use crate::sanitize::{json_text, print, print_error};
 use crate::terminal::{Stream, Terminal};
-use crate::text::{complain, json_text, print};
-use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
+use crate::vram::timeline::Timeline;
 
 /// What stands in place of a verdict.
 const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
@@ -23,7 +23,6 @@ const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
 /// Prints the statistics of each log or run folder, a run's verdict first; without one, of the
 /// newest run. Several are each headed by their name; as JSON they are one array, in their order.
 /// Gates that are set judge each of them in place of the run's own.
-#[must_use]
 pub fn summary(options: &SummaryOptions) -> Exit {
     let terminal = Terminal::of(Stream::Out, options.no_color);
     let room = if options.json { None } else { terminal.room() };
@@ -36,7 +35,7 @@ pub fn summary(options: &SummaryOptions) -> Exit {
             }
         }
         Err(why) => {
-            complain(&why);
+            print_error(&why);
             Exit::Usage
         }
     }
@@ -47,18 +46,18 @@ fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit
         [] => vec![newest(&options.logs_dir).ok_or_else(|| no_run(&options.logs_dir))?],
         given => given.to_vec(),
     };
-    let baselines = Past::load_all(&options.gates.baselines)?;
-    let judged: Vec<(Past, Vec<Verdict>)> = Past::load_all(&targets)?
+    let baselines = SavedRun::load_all(&options.gates.baselines)?;
+    let judged: Vec<(SavedRun, Vec<Verdict>)> = SavedRun::load_all(&targets)?
         .into_iter()
         .map(|past| judged(past, options, &baselines))
         .collect();
     for note in judged.iter().filter_map(|(past, _)| past.note.as_ref()) {
-        complain(note);
+        print_error(note);
     }
     // With a page or a report there is one of them.
     if let [(past, verdicts)] = judged.as_slice() {
         let name = past.log.file_name().unwrap_or_default().to_string_lossy();
-        let told = Told {
+        let told = ReportInput {
             record: past.record(),
             title: &format!("VRAM of {name}"),
             note: past.is_unfinished().then_some(UNFINISHED),
@@ -91,7 +90,11 @@ fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit
 }
 
 /// The verdicts by the gates that are set, else those that the run has recorded.
-fn judged(mut past: Past, options: &SummaryOptions, baselines: &[Past]) -> (Past, Vec<Verdict>) {
+fn judged(
+    mut past: SavedRun,
+    options: &SummaryOptions,
+    baselines: &[SavedRun],
+) -> (SavedRun, Vec<Verdict>) {
     if !options.gates.any() {
         let recorded = past.record().map(|record| record.gates.clone());
         return (past, recorded.unwrap_or_default());
@@ -108,18 +111,18 @@ fn no_run(logs: &Path) -> String {
 }
 
 /// The block of one log, a run's verdict first; on a terminal with so much room its curve is drawn.
-fn text(past: &Past, gates: &[Verdict], room: Option<usize>) -> String {
+fn text(past: &SavedRun, gates: &[Verdict], room: Option<usize>) -> String {
     let mut lines = Vec::new();
     let mut without = Vec::new();
     if let Some(record) = past.record() {
-        lines = closing::block(record, &past.vram);
+        lines = text::block(record, &past.vram);
         without = record.without_figures();
     } else if past.is_unfinished() {
         lines.push(UNFINISHED.to_owned());
     }
     if let Some(room) = room {
         // What keeps the log from being read was told when its figures were taken.
-        let curve = Curve::of_log(&past.log).unwrap_or_default();
+        let curve = Timeline::of_log(&past.log).unwrap_or_default();
         lines.extend(sparkline::lines(&curve, &past.vram, past.record(), room));
     }
     if past.record().is_some() {
@@ -132,9 +135,9 @@ fn text(past: &Past, gates: &[Verdict], room: Option<usize>) -> String {
 }
 
 /// The page of one log, or of its run.
-fn write_page(path: &Path, past: &Past, told: Told) -> Result<(), String> {
+fn write_page(path: &Path, past: &SavedRun, told: ReportInput) -> Result<(), String> {
     let log = &past.log;
-    let curve = Curve::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
+    let curve = Timeline::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let folder = &link::to_folder(&parent(path), &parent(log));
     let page = Page { told, curve: &curve, others: &past.others, folder };
@@ -144,27 +147,27 @@ fn write_page(path: &Path, past: &Past, told: Told) -> Result<(), String> {
 /// What other programs are to read of it.
 fn write_reports(
     options: &ReportOptions,
-    past: &Past,
-    told: &Told,
-    baselines: &[Past],
+    past: &SavedRun,
+    told: &ReportInput,
+    baselines: &[SavedRun],
 ) -> Result<(), String> {
     let summary = past.log.with_file_name("run-summary.txt");
-    let reports = machines::reports(options, told, baselines, &summary)?;
+    let reports = export::reports(options, told, baselines, &summary)?;
     reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, past))
 }
 
 /// Writes a file whole, or not at all; never over the log.
-fn write(option: &str, path: &Path, text: &str, past: &Past) -> Result<(), String> {
+fn write(option: &str, path: &Path, text: &str, past: &SavedRun) -> Result<(), String> {
     let log = past.log.canonicalize();
     if path.canonicalize().is_ok_and(|path| log.is_ok_and(|log| log == path)) {
         return Err(format!("{option} {}: that is the log itself", path.display()));
     }
     // Nothing else is going on that could be kept waiting.
-    write_whole(path, text.as_bytes(), |_| {})
+    write_atomic(path, text.as_bytes())
         .map_err(|error| format!("{option} {}: {error}", path.display()))
 }
 
-fn json(past: &Past, verdicts: &[Verdict]) -> Value {
+fn json(past: &SavedRun, verdicts: &[Verdict]) -> Value {
     if let Some((record, document)) = &past.run {
         let mut document = document.clone();
         document["Gates"] = gates::json(verdicts);

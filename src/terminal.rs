@@ -23,7 +23,6 @@ pub enum Stream {
 
 impl Stream {
     /// Whether a person reads it.
-    #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {
             Stream::Out => io::stdout().is_terminal(),
@@ -43,7 +42,6 @@ pub struct Terminal {
 
 impl Terminal {
     /// Of an output, by what the environment says of it. `no_color`: nobody wants any.
-    #[must_use]
     pub fn of(stream: Stream, no_color: bool) -> Self {
         let term = std::env::var_os("TERM");
         let modern = std::env::var_os("WT_SESSION").is_some();
@@ -57,20 +55,17 @@ impl Terminal {
     }
 
     /// What shows plain lines alone.
-    #[must_use]
     pub fn plain() -> Self {
         Terminal { stream: Stream::Out, escapes: false, colours: false, blocks: false }
     }
 
     /// Whether it takes commands for the cursor.
-    #[must_use]
-    pub fn has_escapes(&self) -> bool {
+    pub fn has_escapes(self) -> bool {
         self.escapes
     }
 
     /// The lines of a text in their colours, where there are colours.
-    #[must_use]
-    pub fn paint(&self, text: &str) -> String {
+    pub fn paint(self, text: &str) -> String {
         if self.colours {
             text.split_inclusive('\n').map(painted).collect()
         } else {
@@ -79,8 +74,7 @@ impl Terminal {
     }
 
     /// How wide a curve may be, at most 60 columns; none where its blocks cannot be shown.
-    #[must_use]
-    pub fn room(&self) -> Option<usize> {
+    pub fn room(self) -> Option<usize> {
         self.blocks.then(|| columns(self.stream).unwrap_or(WIDEST).min(WIDEST))
     }
 }

@@ -256,7 +256,7 @@ fn a_full_disk_is_said_of_the_archive() {
     let place = Place::new();
     place.file("video/a.mp4", vec![1; CHUNK * 2]);
     fs::create_dir(place.target().parent().unwrap()).unwrap();
-    std::os::unix::fs::symlink("/dev/full", part_of(&place.target())).unwrap();
+    std::os::unix::fs::symlink("/dev/full", temp_path(&place.target())).unwrap();
     let error = place.write().unwrap_err();
     let wanted = format!("{}: No space left on device (os error 28)", place.target().display());
     assert_eq!(error, wanted);

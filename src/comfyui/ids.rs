@@ -3,13 +3,11 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// 64 random bits. Not for secrets.
-#[must_use]
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
 /// A canonical lowercase UUID of version 4: the form that new servers demand of a `prompt_id`.
-#[must_use]
 pub fn uuid() -> String {
     let high = (random() & !0xf000) | 0x4000;
     let low = (random() & !(0xc0 << 56)) | (0x80 << 56);

@@ -4,10 +4,12 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+use super::answers::Queue;
+use super::client::CONNECT;
 use super::workflow::is_link;
 use super::{
-    CONNECT, Classes, End, Entry, Ids, Place, Queue, Stats, Submission, Target, Workflow, answers,
-    json,
+    Classes, HistoryEntry, Ids, PromptOutcome, QueuePosition, Submission, SystemStats, Target,
+    Workflow, answers, json,
 };
 use crate::http::Http;
 use crate::properties::{are_lines, is_line};
@@ -22,11 +24,11 @@ static HTTP: LazyLock<Http> = LazyLock::new(|| {
 
 /// What a body was read as.
 pub(crate) struct Answers {
-    pub(crate) stats: Stats,
+    pub(crate) stats: SystemStats,
     /// Why a POST would have been refused, and which of its outputs were dropped.
     pub(crate) refused: Vec<String>,
     /// With the id that each has.
-    pub(crate) entries: Vec<(String, Entry)>,
+    pub(crate) entries: Vec<(String, HistoryEntry)>,
 }
 
 /// Every answer that the body can be. Whatever may be shown of it is one harmless line, and no
@@ -50,9 +52,10 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
     }
     let _ = answers::uploaded(&value);
     described(&value);
-    let own = Entry::read(&value).map(|entry| (String::new(), &value, entry));
+    let own = HistoryEntry::read(&value).map(|entry| (String::new(), &value, entry));
     let listed = value.as_object().into_iter().flatten();
-    let listed = listed.filter_map(|(id, entry)| Some((id.clone(), entry, Entry::read(entry)?)));
+    let listed =
+        listed.filter_map(|(id, entry)| Some((id.clone(), entry, HistoryEntry::read(entry)?)));
     let entries = own.into_iter().chain(listed).map(|(id, value, entry)| {
         is_entry(value, &entry);
         (id, entry)
@@ -60,8 +63,8 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
     Some(Answers { stats: stats(&value), refused: submissions(&value), entries: entries.collect() })
 }
 
-fn stats(value: &Value) -> Stats {
-    let stats = Stats::read(value);
+fn stats(value: &Value) -> SystemStats {
+    let stats = SystemStats::read(value);
     are_lines([&stats.comfyui, &stats.pytorch, &stats.python].into_iter().flatten());
     for device in &stats.devices {
         is_line(&device.name);
@@ -79,9 +82,9 @@ fn queue(value: &Value) {
     for prompt in queue.running.iter().chain(&queue.pending) {
         is_line(&prompt.id);
         match queue.place(&prompt.id) {
-            Place::Running => {}
-            Place::Pending(before) => assert!(before < queue.len()),
-            Place::Absent => panic!("{} is not in its own queue", prompt.id),
+            QueuePosition::Running => {}
+            QueuePosition::Pending(before) => assert!(before < queue.len()),
+            QueuePosition::Absent => panic!("{} is not in its own queue", prompt.id),
         }
     }
 }
@@ -118,11 +121,11 @@ fn described(value: &Value) {
         graph.insert(class.clone(), serde_json::json!({"class_type": class, "inputs": inputs}));
     }
     let Ok(graph) = Workflow::parse(&Value::from(graph).to_string()) else { return };
-    are_lines(graph.lacking(&classes));
+    are_lines(graph.validate(&classes));
 }
 
-fn is_entry(value: &Value, entry: &Entry) {
-    if let End::Failed { why, .. } = &entry.end {
+fn is_entry(value: &Value, entry: &HistoryEntry) {
+    if let PromptOutcome::Failed { why, .. } = &entry.end {
         is_line(why);
     }
     are_lines(&entry.cached);

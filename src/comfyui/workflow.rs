@@ -3,10 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::json::in_order;
-use crate::nearest::nearest;
-use crate::text::{clean, escaped};
-
-pub use super::placing::Texts;
+use crate::sanitize::{escaped, sanitize_line};
+use crate::suggest::nearest;
 
 /// A graph as `POST /prompt` takes it: node id → `class_type`, `inputs`.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,24 +41,25 @@ impl Workflow {
         }
         for (id, node) in &nodes {
             if !node["class_type"].is_string() {
-                return Err(format!("no workflow: node {} has no class_type", clean(id)));
+                return Err(format!("no workflow: node {} has no class_type", sanitize_line(id)));
             }
             if !node.get("inputs").is_none_or(Value::is_object) {
-                return Err(format!("no workflow: the inputs of node {} are no object", clean(id)));
+                return Err(format!(
+                    "no workflow: the inputs of node {} are no object",
+                    sanitize_line(id)
+                ));
             }
         }
         Ok(Workflow { nodes })
     }
 
     /// The graph, for a document that carries it unread.
-    #[must_use]
     pub fn to_json(&self) -> Value {
         self.nodes.clone().into()
     }
 
     /// The graph as a person reads it: indented, its nodes in the order of their numbers. It is
     /// JSON, with escapes for what a terminal would act on.
-    #[must_use]
     pub fn text(&self) -> String {
         let node = |id: &str| {
             let node = format!("{:#}", self.nodes[id]).replace('\n', "\n  ");
@@ -149,7 +148,7 @@ impl Workflow {
         let ids = self.ids();
         let called = |id: &&str| {
             let title = self.title(id).map(|title| format!(" '{title}'"));
-            clean(&format!("{id} {}{}", self.class(id), title.unwrap_or_default()))
+            sanitize_line(&format!("{id} {}{}", self.class(id), title.unwrap_or_default()))
         };
         let mut names: Vec<String> = ids.iter().take(SHOWN).map(called).collect();
         names.extend(ids.len().checked_sub(SHOWN + 1).map(|more| format!("{} more", more + 1)));
@@ -192,7 +191,7 @@ impl Workflow {
 }
 
 fn did_you_mean(name: &str) -> String {
-    format!("did you mean '{}'?", clean(name))
+    format!("did you mean '{}'?", sanitize_line(name))
 }
 
 /// A link to another node's output: `["4", 0]`.

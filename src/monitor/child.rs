@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Child, Command, ExitStatus};
 
-use crate::exit::Code;
-use crate::text::clean;
+use crate::exit_code::Code;
+use crate::sanitize::sanitize_line;
 
 /// What a shell says of a command that it does not find.
 const NOT_FOUND: i32 = 127;
@@ -21,7 +21,7 @@ pub fn start(words: &[OsString]) -> Result<Child, (Code, String)> {
             io::ErrorKind::NotFound => NOT_FOUND,
             _ => NOT_STARTED,
         };
-        (Code::of_command(code), format!("{}: {error}", clean(&program.to_string_lossy())))
+        (Code::of_command(code), format!("{}: {error}", sanitize_line(&program.to_string_lossy())))
     })
 }
 

@@ -32,7 +32,6 @@ enum State {
 
 impl Ending {
     /// With that long between the steps.
-    #[must_use]
     pub fn new(grace: Duration) -> Self {
         Ending { grace, state: State::Running }
     }

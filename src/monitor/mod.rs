@@ -14,30 +14,28 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::cli::MonitorOptions;
 use crate::clock::Clock;
-use crate::exit::{Code, Exit};
-use crate::files::{try_whole, write_whole};
-use crate::options::MonitorOptions;
+use crate::console::{Console, LiveRow, Output};
+use crate::exit_code::{Code, Exit};
+use crate::fs::{check_writable, write_atomic};
 use crate::report::gates;
 use crate::report::html::Page;
-use crate::report::past::Past;
+use crate::report::input::ReportInput;
+use crate::report::saved_run::SavedRun;
 use crate::report::sparkline;
-use crate::report::told::Told;
-use crate::run::gauge::TIMEOUT;
-use crate::run::interrupt;
-use crate::run::journal::{Journal, Live, Output};
+use crate::run::events::{Event, EventLoop};
 use crate::run::recorder::Recorder;
-use crate::run::wait::{Event, Wait};
+use crate::sanitize::print_error;
 use crate::terminal::{Stream, Terminal};
-use crate::text::complain;
-use crate::vram::curve::Curve;
 use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
-use crate::vram::sampler::{Sampled, Sampler, tick_of, took_ms};
-use crate::vram::statistics::Statistics;
+use crate::vram::sampler::{Sampler, SamplerEvent, tick_of, took_ms};
+use crate::vram::source::TIMEOUT;
+use crate::vram::stats::VramStats;
+use crate::vram::timeline::Timeline;
 
 use ending::{Ending, GRACE, Step};
 use source::Readings;
@@ -49,14 +47,13 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// Samples beside the command or by itself, prints the statistics, and hands on the command's
 /// code.
-#[must_use]
 pub fn monitor(options: &MonitorOptions) -> Code {
-    let baselines = match Past::load_all(&options.gates.baselines) {
+    let baselines = match SavedRun::load_all(&options.gates.baselines) {
         Ok(baselines) => baselines,
         Err(why) => return refuse(&why, Exit::Usage.into()),
     };
     if let Some(path) = &options.html
-        && let Err(error) = try_whole(path)
+        && let Err(error) = check_writable(path)
     {
         return refuse(&format!("--html {}: {error}", path.display()), Exit::Usage.into());
     }
@@ -67,18 +64,16 @@ pub fn monitor(options: &MonitorOptions) -> Code {
     };
     let clock = Clock::start();
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let journal = Journal::new(clock, None, output).coloured(options.no_color);
+    let console = Console::new(clock, None, output).coloured(options.no_color);
     let recorder = Recorder::tallying(log, options.sampling.interval);
-    let (sender, receiver) = mpsc::channel();
-    let heard = interrupt::listen(sender.clone());
-    let mut wait = Wait::new((sender, receiver), recorder, journal);
-    if let Err(error) = heard {
-        wait.journal.say(&format!("WARNING: Ctrl-C ends this without the statistics: {error}"));
+    let mut events = EventLoop::new(recorder, console);
+    if let Err(error) = events.listen_for_interrupt() {
+        events.console.warn(&format!("Ctrl-C ends this without the statistics: {error}"));
     }
     if !clock.local {
-        wait.journal.say("WARNING: the system does not tell its time zone: times are UTC");
+        events.console.log("WARNING: the system does not tell its time zone: times are UTC");
     }
-    Monitor { options, clock, wait, baselines }.run()
+    Monitor { options, clock, events, baselines }.run()
 }
 
 /// A log of our own, before anything is started.
@@ -100,27 +95,27 @@ fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, Strin
 }
 
 fn refuse(why: &str, code: Code) -> Code {
-    complain(why);
+    print_error(why);
     code
 }
 
 struct Monitor<'a> {
     options: &'a MonitorOptions,
     clock: Clock,
-    wait: Wait,
-    baselines: Vec<Past>,
+    events: EventLoop,
+    baselines: Vec<SavedRun>,
 }
 
 impl Monitor<'_> {
     fn run(mut self) -> Code {
-        let readings = Readings::new(self.options, &self.wait);
+        let readings = Readings::new(self.options, &self.events);
         // Before the command is started: what was in use without it.
-        let settled = readings.gauge().settle(&mut self.wait);
+        let settled = readings.gauge().settle(&mut self.events);
         let sampler = self.sampler(&readings);
-        let before = settled.and_then(|()| self.wait.first_tick(TIMEOUT * 2));
-        let missed = self.wait.recorder.missed();
+        let before = settled.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
+        let missed = self.events.recorder.missed();
         if let Some(line) = missed.and_then(|miss| readings.nothing(self.options, miss)) {
-            self.wait.journal.say(&line);
+            self.events.console.log(&line);
         }
         let code = match (&self.options.command, before) {
             (None, _) => {
@@ -134,11 +129,11 @@ impl Monitor<'_> {
             },
         };
         drop(sampler);
-        self.wait.drain();
+        self.events.drain();
         self.last_reading(&readings);
-        self.wait.journal.set_live(None);
+        self.events.console.set_live(None);
         let log = self.options.log.as_deref();
-        let (vram, curve) = self.wait.recorder.tallied();
+        let (vram, curve) = self.events.recorder.tallied();
         let verdicts = gates::verdicts_on(&self.options.gates, None, &vram, &self.baselines);
         let code = if code == Exit::Success.into() && !verdicts.iter().all(Verdict::held) {
             Exit::Gate.into()
@@ -158,25 +153,24 @@ impl Monitor<'_> {
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(&mut self, vram: &Statistics, curve: &Curve, gates: &[Verdict]) {
+    fn write_page(&mut self, vram: &VramStats, curve: &Timeline, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
         let title = "VRAM recorded by monitor";
-        let told = Told { record: None, title, note: None, vram, gates };
+        let told = ReportInput { record: None, title, note: None, vram, gates };
         let page = Page { told, curve, others: &[], folder: "" };
-        let pause = |time| self.wait.linger(time);
-        if let Err(error) = write_whole(path, page.html().as_bytes(), pause) {
-            complain(&format!("--html {}: {error}", path.display()));
+        if let Err(error) = write_atomic(path, page.html().as_bytes()) {
+            print_error(&format!("--html {}: {error}", path.display()));
         }
     }
 
     fn sampler(&mut self, readings: &Readings) -> Option<Sampler> {
-        let sender = self.wait.sender();
-        let tell = move |sampled| drop(sender.send(Event::Sampled(sampled)));
+        let sender = self.events.sender();
+        let tell = move |sampled| drop(sender.send(Event::SamplerEvent(sampled)));
         let (read, gauge) = (readings.read(), readings.gauge());
         let instead = move |at| gauge.instead(at);
         Sampler::start(self.options.sampling.interval, self.clock, read, instead, tell)
             .inspect_err(|error| {
-                self.wait.journal.say(&format!("WARNING: nothing is sampled: no thread: {error}"));
+                self.events.console.warn(&format!("nothing is sampled: no thread: {error}"));
             })
             .ok()
     }
@@ -185,7 +179,7 @@ impl Monitor<'_> {
     /// command has the terminal to itself.
     fn sample(&mut self) {
         let (since, of) = (Instant::now(), self.options.duration);
-        self.wait.journal.set_live(Some(Live {
+        self.events.console.set_live(Some(LiveRow {
             what: "monitor".to_owned(),
             scene: String::new(),
             since,
@@ -193,7 +187,7 @@ impl Monitor<'_> {
         }));
         loop {
             let left = of.map_or(LONG, |of| of.saturating_sub(since.elapsed()));
-            if left.is_zero() || self.wait.pause(left).is_err() {
+            if left.is_zero() || self.events.wait(left).is_err() {
                 return;
             }
         }
@@ -209,19 +203,19 @@ impl Monitor<'_> {
                 Ok(None) => {}
                 Err(error) => return Err((Exit::Failed.into(), format!("the command: {error}"))),
             }
-            match ending.observe(Instant::now(), self.wait.interrupted()) {
+            match ending.observe(Instant::now(), self.events.interrupted()) {
                 Some(Step::Ask) => child::ask(&mut command),
                 Some(Step::End) => child::end(&mut command),
                 None => {}
             }
-            self.wait.linger(LOOK);
+            self.events.wait_ignoring_interrupt(LOOK);
         }
     }
 
     /// One more, so that the time since the last tick is a gap that is told. Where nobody ever
     /// answered there is nothing to bound.
     fn last_reading(&mut self, readings: &Readings) {
-        if self.wait.recorder.first().is_none() {
+        if self.events.recorder.first().is_none() {
             return;
         }
         let at = self.clock.now();
@@ -229,6 +223,6 @@ impl Monitor<'_> {
         let answer = readings.read()();
         let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
         let tick = tick_of((at, sent), took_ms, answer, || readings.gauge().instead(sent));
-        self.wait.recorder.record(&Sampled::Tick(tick));
+        self.events.recorder.record(&SamplerEvent::Tick(tick));
     }
 }

@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
+use crate::cli::{MonitorOptions, VramSource};
 use crate::comfyui::{Client, Target};
-use crate::options::{MonitorOptions, VramSource};
-use crate::run::gauge::{Gauge, TIMEOUT};
-use crate::run::reach;
-use crate::run::wait::Wait;
-use crate::vram::reading::Miss;
+use crate::run::connect;
+use crate::run::events::EventLoop;
+use crate::vram::reading::MissReason;
 use crate::vram::sampler::Answer;
+use crate::vram::source::{ReadingSource, TIMEOUT};
 
 /// `ComfyUI`, and nvidia-smi in its place.
 pub struct Readings {
-    gauge: Arc<Gauge>,
+    gauge: Arc<ReadingSource>,
     clients: Arc<Vec<Client>>,
 }
 
 impl Readings {
     /// Asks the server once who it is. One that is not there yet is asked again at every tick:
     /// the command may be what starts it.
-    pub fn new(options: &MonitorOptions, wait: &Wait) -> Self {
-        let target = reach::target(&options.server);
+    pub fn new(options: &MonitorOptions, events: &EventLoop) -> Self {
+        let target = connect::target(&options.server);
         let any = target.ipv4_only.then(|| Target { ipv4_only: false, ..target.clone() });
         let clients: Vec<Client> = [Some(target), any]
             .into_iter()
@@ -29,7 +29,7 @@ impl Readings {
             .collect();
         let stats = clients.iter().find_map(|client| client.system_stats().ok());
         let local = options.server.url.is_loopback();
-        let gauge = Gauge::new(&options.sampling, local, stats.as_ref(), wait.sender());
+        let gauge = ReadingSource::new(&options.sampling, local, stats.as_ref(), events.sender());
         let gauge = Arc::new(gauge);
         Readings { gauge, clients: Arc::new(clients) }
     }
@@ -39,17 +39,19 @@ impl Readings {
         let (gauge, clients) = (Arc::clone(&self.gauge), Arc::clone(&self.clients));
         move || {
             let mut answers = clients.iter().map(|client| gauge.read(client));
-            answers.find(|answer| *answer != Err(Miss::Refused)).unwrap_or(Err(Miss::Refused))
+            answers
+                .find(|answer| *answer != Err(MissReason::Refused))
+                .unwrap_or(Err(MissReason::Refused))
         }
     }
 
     /// Where nvidia-smi may stand in for a missed reading.
-    pub fn gauge(&self) -> Arc<Gauge> {
+    pub fn gauge(&self) -> Arc<ReadingSource> {
         Arc::clone(&self.gauge)
     }
 
     /// The line for a first tick without a reading; none where its reason was told already.
-    pub fn nothing(&self, options: &MonitorOptions, miss: Miss) -> Option<String> {
+    pub fn nothing(&self, options: &MonitorOptions, miss: MissReason) -> Option<String> {
         let base = options.server.url.base();
         let (gpu, why, awaited) =
             (options.sampling.gpu, miss.name(), self.gauge.awaits_nvidia_smi());
@@ -58,7 +60,7 @@ impl Readings {
             (VramSource::NvidiaSmi, _) => {
                 "nvidia-smi gives no reading yet: nothing is sampled unless it does later".into()
             }
-            (_, Miss::NoDevice) => {
+            (_, MissReason::NoDevice) => {
                 format!("ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled")
             }
             _ => {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::child::Ended;
-use super::steps::scripts;
+use super::helpers::scripts;
 use super::tool::Runner;
-use crate::options::LlmOptions;
+use crate::cli::LlmOptions;
+use crate::process::Ended;
 
 /// How long a story may take.
 pub const LIMIT: Duration = Duration::from_secs(1800);
@@ -29,7 +29,6 @@ pub struct Generator<'a> {
 }
 
 /// The generator's script in a project; it may not be there.
-#[must_use]
 pub fn script(root: &Path) -> PathBuf {
     scripts(root).join("generate-story-scenes.ts")
 }
@@ -55,7 +54,6 @@ impl Generator<'_> {
     }
 
     /// The line for an end without a story, if it is one.
-    #[must_use]
     pub fn trouble(ended: &Ended, output: &Path, log: &Path) -> Option<String> {
         let what = match ended {
             Ended::Code(0) if output.join("story.json").is_file() => return None,

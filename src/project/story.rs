@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::text::{clean, without_credentials};
+use crate::sanitize::{sanitize_line, without_credentials};
 
 /// A story. Texts are one line each, without control characters; prompts are as they were written.
 #[derive(Clone, Debug)]
@@ -87,14 +87,14 @@ impl Story {
             })
             .collect::<Result<_, _>>()?;
         let warnings = value["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let stem = || file.file_stem().map(|stem| clean(&stem.to_string_lossy()));
+        let stem = || file.file_stem().map(|stem| sanitize_line(&stem.to_string_lossy()));
         Ok(Story {
             id: line(&value, "storyId").or_else(stem).unwrap_or_default(),
             logline: line(&value, "logline"),
             directors_vision: line(&value, "directorsVision"),
             generator: line(&value, "generator"),
             llm: value["llm"].clone(),
-            warnings: warnings.iter().filter_map(Value::as_str).map(clean).collect(),
+            warnings: warnings.iter().filter_map(Value::as_str).map(sanitize_line).collect(),
             scenes,
             file,
         })
@@ -104,12 +104,11 @@ impl Story {
 impl Story {
     /// How its language model did, in a line: `success (provider=…, seed=42, duration=8011ms)`;
     /// `skipped` where the generator tells of none.
-    #[must_use]
     pub fn llm_status(&self) -> String {
         let llm = &self.llm;
         let text = |key: &str| match &llm[key] {
             Value::String(text) => {
-                Some(without_credentials(&clean(text))).filter(|text| !text.is_empty())
+                Some(without_credentials(&sanitize_line(text))).filter(|text| !text.is_empty())
             }
             Value::Number(number) => Some(number.to_string()),
             _ => None,
@@ -130,11 +129,16 @@ impl StoryScene {
     fn read(scene: &Value, folder: &Path) -> Result<Self, String> {
         let text = |key: &str| scene[key].as_str().map(str::to_owned);
         let id = text("id").filter(|id| !id.is_empty()).ok_or("it has no id")?;
-        let prompt = text("prompt").ok_or_else(|| format!("'{}' has no prompt", clean(&id)))?;
+        let prompt =
+            text("prompt").ok_or_else(|| format!("'{}' has no prompt", sanitize_line(&id)))?;
         let keyframe = text("keyframePath").filter(|path| !path.is_empty());
         let keyframe = keyframe.map(|path| folder.join(path));
         if let Some(path) = keyframe.as_ref().filter(|path| !path.is_file()) {
-            return Err(format!("'{}': its keyframe {} is not there", clean(&id), path.display()));
+            return Err(format!(
+                "'{}': its keyframe {} is not there",
+                sanitize_line(&id),
+                path.display()
+            ));
         }
         Ok(StoryScene {
             id,
@@ -152,5 +156,5 @@ impl StoryScene {
 
 /// A text of one line; an empty one is none.
 fn line(value: &Value, key: &str) -> Option<String> {
-    value[key].as_str().map(clean).filter(|text| !text.is_empty())
+    value[key].as_str().map(sanitize_line).filter(|text| !text.is_empty())
 }

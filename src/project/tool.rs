@@ -43,7 +43,6 @@ impl Runner {
 
 /// The first of these programs that a folder of the PATH holds. On Windows it may be a `.cmd`,
 /// which the standard library runs through cmd.exe, its arguments quoted or refused.
-#[must_use]
 pub fn on_path(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     names.iter().find_map(|name| find(name, &path))

@@ -1,10 +1,10 @@
 //! Bodies of the server, and what the files of a run tell of them.
 
 use super::record;
-use crate::comfyui::{End, properties};
+use crate::comfyui::{PromptOutcome, properties};
 use crate::report::record::{Attempt, Outcome, Output, SceneRecord, Server};
 use crate::run::properties::places;
-use crate::text::scene_id;
+use crate::sanitize::scene_id;
 use crate::vram::log::Line;
 use crate::vram::reading::Source;
 
@@ -29,11 +29,13 @@ pub fn answers(data: &[u8]) {
     for (id, entry) in &answers.entries {
         let id = scene_id(id);
         let (outcome, why) = match &entry.end {
-            End::Success if entry.all_cached => (Outcome::Cached, String::new()),
-            End::Success => (Outcome::Succeeded, String::new()),
-            End::Failed { why, out_of_memory: true } => (Outcome::OutOfMemory, why.clone()),
-            End::Failed { why, .. } => (Outcome::Failed, why.clone()),
-            End::Interrupted => (Outcome::Interrupted, "by somebody else".into()),
+            PromptOutcome::Success if entry.all_cached => (Outcome::Cached, String::new()),
+            PromptOutcome::Success => (Outcome::Succeeded, String::new()),
+            PromptOutcome::Failed { why, out_of_memory: true } => {
+                (Outcome::OutOfMemory, why.clone())
+            }
+            PromptOutcome::Failed { why, .. } => (Outcome::Failed, why.clone()),
+            PromptOutcome::Interrupted => (Outcome::Interrupted, "by somebody else".into()),
         };
         let attempt = Attempt {
             outcome,

@@ -4,11 +4,11 @@ use std::io::BufReader;
 
 use super::{are_lines, page};
 use crate::report::html::Page;
-use crate::report::told::Told;
-use crate::vram::curve::Curve;
+use crate::report::input::ReportInput;
 use crate::vram::log::{Line, Reader};
 use crate::vram::reading::HIGHEST_MB;
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
+use crate::vram::timeline::Timeline;
 
 /// Both ways of reading a log agree, at every size of the buffer. What was read and is written
 /// again reads the same. The statistics are those of the lines, their block is harmless, and the
@@ -20,21 +20,21 @@ pub fn log(data: &[u8]) {
     let (lines, skipped) = read(data);
     rewritten(&lines);
     torn(data, &lines);
-    let vram = Statistics::of_lines(Reader::new(data).unwrap()).unwrap();
+    let vram = VramStats::of_lines(Reader::new(data).unwrap()).unwrap();
     assert_eq!(vram.skipped_lines, skipped);
     vram.assert_of(&lines);
     figures(&vram);
     are_lines(vram.block(None, &[]));
     let json = vram.json();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json.to_string()).unwrap(), json);
-    let mut curve = Curve::default();
+    let mut curve = Timeline::default();
     for line in &lines {
         curve.take(&line.borrowed());
     }
     drawn(&curve, &vram);
     let name = String::from_utf8_lossy(&data[..data.len().min(60)]);
     let title = &format!("VRAM of {name}");
-    let told = Told { record: None, title, note: None, vram: &vram, gates: &[] };
+    let told = ReportInput { record: None, title, note: None, vram: &vram, gates: &[] };
     page::is_well_formed(&Page { told, curve: &curve, others: &[], folder: "" }.html());
 }
 
@@ -80,7 +80,7 @@ fn rewritten(lines: &[Line]) {
 }
 
 /// What has to be so of any figures.
-fn figures(vram: &Statistics) {
+fn figures(vram: &VramStats) {
     let ranks = [vram.minimum, vram.median, vram.p95, vram.peak];
     assert!(ranks.is_sorted() && (vram.minimum..=vram.peak).contains(&vram.average), "{ranks:?}");
     assert!(vram.peak.max(vram.driver_peak) <= Some(HIGHEST_MB));
@@ -90,7 +90,7 @@ fn figures(vram: &Statistics) {
 
 /// The curve is bounded and has the statistics' peak; of a line of nvidia-smi the driver's figure
 /// counts there, if it should differ from used.
-fn drawn(curve: &Curve, vram: &Statistics) {
+fn drawn(curve: &Timeline, vram: &VramStats) {
     assert!(curve.columns().len() <= 1200 && curve.bands().len() <= 400);
     let highest = vram.peak.max(vram.driver_peak).unwrap_or_default();
     assert!(

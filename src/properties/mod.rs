@@ -16,7 +16,7 @@ pub use log::log;
 pub(crate) use log::read as read_log;
 pub use stories::stories;
 
-pub use crate::options::properties::arguments;
+pub use crate::cli::properties::arguments;
 pub use crate::vram::nvidia_smi::properties::nvidia_smi;
 
 /// Fails if the text is no line that may be shown: it has a control character, or one that

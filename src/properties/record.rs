@@ -3,15 +3,16 @@
 use time::{Duration, OffsetDateTime};
 
 use super::{are_lines, page};
+use crate::report::export::junit::excerpt::Excerpts;
+use crate::report::export::{junit, markdown, prometheus};
 use crate::report::html::Page;
-use crate::report::junit::excerpt::Excerpts;
+use crate::report::input::ReportInput;
+use crate::report::legacy::scene::{LegacyFields, LegacyScene};
 use crate::report::record::{Attempt, Outcome, RunRecord, Settings};
-use crate::report::script::scene::{ScriptScene, Telling};
-use crate::report::told::Told;
-use crate::report::{closing, junit, markdown, metadata, prometheus};
-use crate::vram::curve::Curve;
+use crate::report::{metadata, text as closing};
 use crate::vram::log::{Line, Reader};
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
+use crate::vram::timeline::Timeline;
 
 /// When it began.
 pub(super) const BEGUN: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -49,7 +50,7 @@ pub(super) fn attempt() -> Attempt {
 /// report are well-formed, and every line of the metrics is a comment or one of ours.
 pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let log: String = lines.iter().map(|line| line.format(false) + "\n").collect();
-    let mut curve = Curve::default();
+    let mut curve = Timeline::default();
     let mut read = Vec::new();
     let mut reader = Reader::new(log.as_bytes()).unwrap();
     reader
@@ -59,20 +60,20 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
         })
         .unwrap();
     assert_eq!(read, lines);
-    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
 
     are_lines(closing::block(run, &vram));
     are_lines(vram.block(None, &run.without_figures()));
     for scene in &run.scenes {
-        let script = ScriptScene::default();
+        let script = LegacyScene::default();
         let telling =
-            Telling { scene, script: &script, settings: &run.settings, server: &run.server };
+            LegacyFields { scene, script: &script, settings: &run.settings, server: &run.server };
         are_lines(telling.lines());
     }
     let document = metadata::document(run, &vram).to_string();
     let document = serde_json::from_str(&document).unwrap();
     assert_eq!(metadata::record(&document), Ok(run.clone()));
-    let told = Told::of_run(run, &vram);
+    let told = ReportInput::of_run(run, &vram);
     page::is_well_formed(&Page { told, curve: &curve, others: &[], folder: "" }.html());
     let summary = closing::block(run, &vram).join("\n");
     page::is_junit(&junit::document(&told, &Excerpts::of_lines(summary.as_bytes())).unwrap());

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use super::{are_lines, is_inside, is_line};
+use crate::cli::{self, Command, Env, RunOptions};
 use crate::comfyui::{Workflow, properties};
-use crate::options::{self, Command, RunOptions, World};
 use crate::project::story::Story;
-use crate::project::template::Template;
+use crate::project::workflow_source::WorkflowSource;
 use crate::run::properties::{Scene, scenes};
-use crate::text::{clean, file_name, scene_id};
+use crate::sanitize::{file_name, sanitize_line, scene_id};
 
 /// Parts of the data.
 const CUT: &str = "\n====\n";
@@ -28,7 +28,7 @@ pub fn stories(data: &[u8]) {
     let mut parts = data.splitn(3, CUT);
     let (Some(words), Some(text)) = (parts.next(), parts.next()) else { return };
     let (name, file) = ("flow.json".to_owned(), "flow.json".into());
-    let template = Template { name, file, text: text.to_owned() };
+    let template = WorkflowSource { name, file, text: text.to_owned() };
     let story = parts.next().map(|text| Story::parse("story.json".into(), text)).transpose();
     let Ok(story) = story.inspect_err(|why| is_told(why)) else { return };
     if let Some(story) = &story {
@@ -56,9 +56,9 @@ fn names(text: &str) {
     for text in text.split('\n').take(20) {
         is_inside(&file_name(text));
         named(&scene_id(text));
-        let line = clean(text);
+        let line = sanitize_line(text);
         is_line(&line);
-        assert_eq!(clean(&line), line);
+        assert_eq!(sanitize_line(&line), line);
     }
 }
 
@@ -72,7 +72,7 @@ fn named(id: &str) {
 /// What is said on the one line that there is for it.
 fn is_told(why: &str) {
     assert!(!why.is_empty());
-    is_line(&clean(why));
+    is_line(&sanitize_line(why));
 }
 
 fn told(story: &Story) {
@@ -108,8 +108,8 @@ fn prompted(scene: &Scene) {
 
 fn of(words: &str) -> RunOptions {
     let parse = |words: &str| {
-        let world = World { env: &|_| None, current_dir: "/".into(), program: None };
-        match options::parse(words.lines().map(Into::into), &world) {
+        let env = Env { var: &|_| None, current_dir: "/".into(), program: None };
+        match cli::parse(words.lines().map(Into::into), &env) {
             Ok(Command::Run(options)) => Some(*options),
             _ => None,
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::vram::log::names;
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
 
 /// The key in the metadata; absent where a server has one device only.
 const KEY: &str = "OtherDevices";
@@ -18,7 +18,7 @@ pub struct OtherDevice {
     /// As the server calls it; empty where nobody knows.
     name: String,
     log: PathBuf,
-    vram: Statistics,
+    vram: VramStats,
 }
 
 impl OtherDevice {
@@ -29,7 +29,7 @@ impl OtherDevice {
     pub fn load(folder: &Path, place: usize, name: &str) -> Result<Self, String> {
         let log = folder.join(names::of_device(place));
         let vram =
-            Statistics::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+            VramStats::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         Ok(OtherDevice { place, name: name.to_owned(), log, vram })
     }
 
@@ -45,14 +45,13 @@ impl OtherDevice {
         let known = metadata.and_then(|document| document[KEY].as_array());
         let name = |place: usize| {
             let device = known?.iter().find(|device| device["Gpu"] == json!(place))?;
-            device["Device"].as_str().map(crate::text::clean)
+            device["Device"].as_str().map(crate::sanitize::sanitize_line)
         };
         let load = |place| OtherDevice::load(folder, place, &name(place).unwrap_or_default());
         places.into_iter().map(load).collect()
     }
 
     /// An empty line, and the block of its statistics with a header of its own.
-    #[must_use]
     pub fn block(&self, without_figures: &[(String, String)]) -> Vec<String> {
         let name = self.name.split(" : ").next().unwrap_or_default();
         let device = format!("device {} {name}", self.place);

@@ -27,7 +27,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn maybe_text(&self, key: &str) -> Option<String> {
-        self.value[key].as_str().map(crate::text::clean)
+        self.value[key].as_str().map(crate::sanitize::sanitize_line)
     }
 
     pub(super) fn text(&self, key: &str) -> Result<String, String> {
@@ -67,7 +67,7 @@ impl<'a> Fields<'a> {
 
     pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, String> {
         self.each(key, |item| {
-            item.value.as_str().map(crate::text::clean).ok_or_else(|| self.wrong(key))
+            item.value.as_str().map(crate::sanitize::sanitize_line).ok_or_else(|| self.wrong(key))
         })
     }
 }

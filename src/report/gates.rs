@@ -3,36 +3,34 @@
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::past::Past;
 use super::record::RunRecord;
-use crate::options::GateOptions;
+use super::saved_run::SavedRun;
+use crate::cli::GateOptions;
 use crate::vram::gates::{Gate, Measured, State, Subject, Verdict, judge};
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
 
 /// The verdicts on a run; without its record on its log.
-#[must_use]
 pub fn verdicts_on(
     options: &GateOptions,
     record: Option<&RunRecord>,
-    vram: &Statistics,
-    baselines: &[Past],
+    vram: &VramStats,
+    baselines: &[SavedRun],
 ) -> Vec<Verdict> {
     judge(options.limits, &subject(vram, record), &named(baselines))
 }
 
 /// A run as the gates see it; without its record its log.
-pub(super) fn subject<'a>(vram: &'a Statistics, record: Option<&'a RunRecord>) -> Subject<'a> {
+pub(super) fn subject<'a>(vram: &'a VramStats, record: Option<&'a RunRecord>) -> Subject<'a> {
     Subject { vram, known: record.map(RunRecord::known) }
 }
 
 /// Baselines, each with its name.
-pub(super) fn named(baselines: &[Past]) -> Vec<(String, Subject<'_>)> {
-    let one = |past: &'_ Past| past.log.display().to_string();
+pub(super) fn named(baselines: &[SavedRun]) -> Vec<(String, Subject<'_>)> {
+    let one = |past: &'_ SavedRun| past.log.display().to_string();
     baselines.iter().map(|past| (one(past), subject(&past.vram, past.record()))).collect()
 }
 
 /// The `Gates` array: MB, except for the names. An unknown is null.
-#[must_use]
 pub fn json(verdicts: &[Verdict]) -> Value {
     verdicts.iter().map(of_verdict).collect()
 }

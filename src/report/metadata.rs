@@ -5,19 +5,18 @@ use serde_json::{Value, json};
 use super::fields::Fields;
 use super::gates;
 use super::record::{
-    Aftermath, Attempt, Outcome, Output, RunRecord, SceneRecord, Server, Settings,
+    Attempt, Outcome, Output, PostRunState, RunRecord, SceneRecord, Server, Settings,
 };
 use crate::clock::iso;
-use crate::exit::Exit;
-use crate::vram::statistics::Statistics;
+use crate::exit_code::Exit;
+use crate::vram::stats::VramStats;
 
 /// Counts up whenever a key changes its meaning or goes.
 const SCHEMA: u64 = 1;
 
 /// The document. An unknown is null; times are ISO 8601 with their offset, paths have forward
 /// slashes, keys are in alphabetical order.
-#[must_use]
-pub fn document(run: &RunRecord, vram: &Statistics) -> Value {
+pub fn document(run: &RunRecord, vram: &VramStats) -> Value {
     let exit = run.exit();
     json!({
         "SchemaVersion": SCHEMA,
@@ -61,13 +60,13 @@ pub fn document(run: &RunRecord, vram: &Statistics) -> Value {
     })
 }
 
-fn of_scene(scene: &SceneRecord, vram: &Statistics) -> Value {
+fn of_scene(scene: &SceneRecord, vram: &VramStats) -> Value {
     let last = scene.attempts.last();
     let figures = vram
         .scenes
         .iter()
         .find(|figures| figures.id == scene.id && scene.outcome != Outcome::Cached)
-        .map(crate::vram::statistics::SceneStatistics::json);
+        .map(crate::vram::stats::SceneStatistics::json);
     json!({
         "SceneId": scene.id,
         "Success": scene.outcome.is_success(),
@@ -174,7 +173,7 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
         interrupted: doc.value["Interrupted"].as_bool().ok_or_else(|| doc.wrong("Interrupted"))?,
         failure,
         gates: gates::verdicts(&doc)?,
-        aftermath: Aftermath {
+        aftermath: PostRunState {
             queue: after.value["QueueLength"].as_u64(),
             used_before_mb: after.value["UsedBeforeMB"].as_u64(),
             used_after_mb: after.value["UsedAfterMB"].as_u64(),

@@ -1,6 +1,6 @@
 //! The ways in which a scene ends.
 
-use crate::exit::Exit;
+use crate::exit_code::Exit;
 
 /// How the reason begins of a scene whose history could not be read as often as was allowed.
 pub const HISTORY_UNREADABLE: &str = "history not readable";
@@ -55,7 +55,6 @@ impl Outcome {
     ];
 
     /// Its name in lines and in the metadata.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Succeeded => "succeeded",
@@ -75,13 +74,11 @@ impl Outcome {
     }
 
     /// The outcome of that name.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Outcome::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 
     /// Whether the scene did what it was asked for.
-    #[must_use]
     pub fn is_success(self) -> bool {
         matches!(self, Outcome::Succeeded | Outcome::Cached)
     }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 pub use super::outcome::{HISTORY_UNREADABLE, Outcome};
-use crate::exit::Exit;
+use crate::exit_code::Exit;
 use crate::vram::gates::{Known, Verdict};
 use crate::vram::reading::is_system_ram;
 
@@ -62,7 +62,6 @@ pub struct SceneRecord {
 
 impl SceneRecord {
     /// A scene that was not started.
-    #[must_use]
     pub fn skipped(id: &str, why: impl Into<String>) -> Self {
         SceneRecord {
             id: id.to_owned(),
@@ -115,7 +114,7 @@ pub struct Settings {
 
 /// The GPU after the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aftermath {
+pub struct PostRunState {
     /// Prompts in the server's queue, anybody's.
     pub queue: Option<u64>,
     /// MB in use before the run and after it, both by the driver's figure or both by
@@ -153,14 +152,13 @@ pub struct RunRecord {
     /// What became of its gates.
     pub gates: Vec<Verdict>,
     /// The GPU after it.
-    pub aftermath: Aftermath,
+    pub aftermath: PostRunState,
     /// The command that repeats what failed.
     pub next: Option<String>,
 }
 
 impl RunRecord {
     /// A run that begins.
-    #[must_use]
     pub fn begun(
         id: String,
         folder: String,
@@ -179,14 +177,13 @@ impl RunRecord {
             interrupted: false,
             failure: None,
             gates: Vec::new(),
-            aftermath: Aftermath::default(),
+            aftermath: PostRunState::default(),
             next: None,
         }
     }
 
     /// The exit code: the first that applies of interrupted, unreachable, the scenes' own, a gate
     /// that did not hold.
-    #[must_use]
     pub fn exit(&self) -> Exit {
         if self.interrupted {
             return Exit::Interrupted;
@@ -212,7 +209,6 @@ impl RunRecord {
     }
 
     /// The scenes that executed, in series that a `/free` parts: what grew before it is gone.
-    #[must_use]
     pub fn series(&self) -> Vec<Vec<&str>> {
         let mut series: Vec<Vec<&str>> = Vec::new();
         let mut freed = false;
@@ -231,13 +227,11 @@ impl RunRecord {
     }
 
     /// Whether the figures are the machine's own memory, as of `cpu` and `mps` devices.
-    #[must_use]
     pub fn is_system_ram(&self) -> bool {
         self.server.device_kind.as_deref().is_some_and(is_system_ram)
     }
 
     /// What a gate has to know beside the log.
-    #[must_use]
     pub fn known(&self) -> Known<'_> {
         let cached = |scene: &SceneRecord| scene.outcome == Outcome::Cached;
         Known {
@@ -248,14 +242,12 @@ impl RunRecord {
     }
 
     /// Scenes without figures, and what stands in their place.
-    #[must_use]
     pub fn without_figures(&self) -> Vec<(String, String)> {
         let cached = self.scenes.iter().filter(|scene| scene.outcome == Outcome::Cached);
         cached.map(|scene| (scene.id.clone(), "no execution".to_owned())).collect()
     }
 
     /// Scenes that did what they were asked for.
-    #[must_use]
     pub fn succeeded(&self) -> usize {
         self.scenes.iter().filter(|scene| scene.outcome.is_success()).count()
     }

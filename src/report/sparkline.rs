@@ -3,9 +3,9 @@
 use time::Duration;
 
 use super::record::RunRecord;
-use crate::vram::curve::{Column, Curve, Extremes};
 use crate::vram::log::time_text;
-use crate::vram::statistics::{Meaning, Statistics};
+use crate::vram::stats::{Metric, VramStats};
+use crate::vram::timeline::{Column, Extremes, Timeline};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -14,24 +14,23 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 ///
 /// The figure is the one that counts in the statistics; of a run on `cpu` or `mps` it is the
 /// machine's own memory, which only `run` knows.
-#[must_use]
 pub fn lines(
-    curve: &Curve,
-    vram: &Statistics,
+    curve: &Timeline,
+    vram: &VramStats,
     run: Option<&RunRecord>,
     width: usize,
 ) -> Vec<String> {
     let all = |meaning| curve.columns().iter().filter_map(move |column| column.readings(meaning));
-    let meanings = [vram.meaning, Meaning::Driver, Meaning::Used];
+    let meanings = [vram.meaning, Metric::Driver, Metric::Used];
     let Some(meaning) = meanings.into_iter().find(|meaning| all(*meaning).next().is_some()) else {
         return Vec::new();
     };
     let low = all(meaning).map(|kept| kept.low).min().unwrap_or_default();
     let high = all(meaning).map(|kept| kept.high).max().unwrap_or_default();
     let what = match meaning {
-        Meaning::Driver => "driver",
-        Meaning::Used if run.is_some_and(RunRecord::is_system_ram) => "system RAM",
-        Meaning::Used => "used",
+        Metric::Driver => "driver",
+        Metric::Used if run.is_some_and(RunRecord::is_system_ram) => "system RAM",
+        Metric::Used => "used",
     };
     let from = curve.first_at().unwrap_or(time::Time::MIDNIGHT);
     let span = Duration::milliseconds(i64::try_from(curve.span_ms()).unwrap_or_default());
@@ -46,7 +45,7 @@ pub fn lines(
     vec![fits.unwrap_or(scale), blocks(curve, meaning, width, low, high)]
 }
 
-fn blocks(curve: &Curve, meaning: Meaning, width: usize, low: u64, high: u64) -> String {
+fn blocks(curve: &Timeline, meaning: Metric, width: usize, low: u64, high: u64) -> String {
     let columns = curve.columns();
     let ticks = columns.iter().filter(|column| !column.is_empty() || column.missed > 0).count();
     let cells = ticks.min(width).max(1);
@@ -81,9 +80,9 @@ mod tests {
     use crate::vram::log::Reader;
 
     fn drawn(log: &str, width: usize) -> Vec<String> {
-        let (mut curve, mut vram) = (Curve::default(), Statistics::default());
+        let (mut curve, mut vram) = (Timeline::default(), VramStats::default());
         Reader::new(log.as_bytes()).unwrap().for_each(|line| curve.take(&line)).unwrap();
-        vram.meaning = Meaning::Driver;
+        vram.meaning = Metric::Driver;
         lines(&curve, &vram, None, width)
     }
 

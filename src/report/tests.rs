@@ -3,11 +3,11 @@
 use time::macros::datetime;
 
 use super::record::*;
-use super::{closing, metadata};
-use crate::exit::Exit;
+use super::{metadata, text as closing};
+use crate::exit_code::Exit;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::log::Reader;
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
 
 pub(super) fn attempt(outcome: Outcome, why: &str) -> Attempt {
     Attempt {
@@ -69,7 +69,7 @@ pub(super) fn night() -> RunRecord {
         interrupted: false,
         failure: None,
         gates: vec![],
-        aftermath: Aftermath {
+        aftermath: PostRunState {
             queue: Some(0),
             used_before_mb: Some(2140),
             used_after_mb: Some(2140),
@@ -104,7 +104,7 @@ pub(super) fn verdicts() -> Vec<Verdict> {
     verdicts
 }
 
-pub(super) fn vram() -> Statistics {
+pub(super) fn vram() -> VramStats {
     let log = "\
 23:04:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
 23:04:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Scene=scene-001
@@ -112,7 +112,7 @@ pub(super) fn vram() -> Statistics {
 23:04:15,Missed=timeout,Scene=scene-001
 23:04:20,Used=17000MB,Free=6345MB,Total=24576MB,Driver=19080MB,Scene=scene-002
 ";
-    Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+    VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
 }
 
 #[test]
@@ -136,17 +136,17 @@ fn the_closing_block_is_what_a_person_needs() {
 #[test]
 fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
     let log = "12:00:00,Used=0MB,Total=24576MB\n12:00:05,Used=15360MB,Scene=scene-001\n"; // 62.5 %
-    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
     let lines = closing::block(&night(), &vram).join("\n");
     assert!(lines.contains("15360 MB of 24576 (62 %)"), "{lines}");
     assert!(vram.block(None, &[]).join("\n").contains("15360 MB of 24576 MB (62 %)"));
     // As much as a 16 GB card has, and not less.
     let log = log.replace("15360", "16384");
-    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
     let lines = closing::block(&night(), &vram).join("\n");
     assert!(lines.contains("took 16384 MB: more than a 12 GB card has, less than a 20"), "{lines}");
     let log = log.replace("16384", "9000");
-    let vram = Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
     let lines = closing::block(&night(), &vram).join("\n");
     assert!(
         lines.contains("9000 MB: more than an 8 GB card has, less than a 10 GB one"),
@@ -215,7 +215,7 @@ fn the_metadata_hold_the_whole_record() {
         RunRecord { failure: unreachable, interrupted: true, next: None, ..night() },
         RunRecord {
             gates: verdicts(),
-            aftermath: Aftermath { still_running, ..Aftermath::default() },
+            aftermath: PostRunState { still_running, ..PostRunState::default() },
             server: Server::default(),
             scenes: vec![],
             ..night()

@@ -1,270 +1,385 @@
-//! One attempt of a scene: from the upload to the outcome, its files home.
+//! One attempt at a scene: image, prompt, polls, outcome, files.
 
 use std::fs;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::cancel::Cancelled;
-use super::course::{Course, Tried};
-use super::ending::ended;
-use super::follow::{Follow, Seen, Verdict};
-use super::journal::Live;
+use super::context::RunContext;
+use super::download::DownloadError;
 use super::plan::Scene;
-use super::stage::Stage;
-use super::submit::{Submitted, submit, upload};
-use super::wait::Interrupted;
+use super::poll::{Decision, Observation, Poller};
+use super::submit::SubmitError;
 use crate::clock::hms;
-use crate::comfyui::{CallError, End, Entry, Fault, Place};
-use crate::report::record::{HISTORY_UNREADABLE, Outcome};
-use crate::text::file_name;
+use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, PromptOutcome, QueuePosition};
+use crate::console::LiveRow;
+use crate::interrupt::Interrupted;
+use crate::report::record::{Attempt, HISTORY_UNREADABLE, Outcome, Output};
+use crate::sanitize::file_name;
 
 /// Prompts of other clients are counted up to here.
-const MOST_OTHERS: usize = 10_000;
+const MOST_FOREIGN_PROMPTS: usize = 10_000;
+
+/// What an attempt left.
+pub struct AttemptResult {
+    pub record: Attempt,
+    pub outputs: Vec<Output>,
+    /// Its history entry, where one was read.
+    pub entry: Option<Box<HistoryEntry>>,
+    /// Another attempt may help, and nothing of this one is left on the server.
+    pub retry: bool,
+    /// A file of a cached scene is gone from the server: it has to be made anew.
+    pub files_gone: bool,
+}
+
+impl AttemptResult {
+    /// The same, and another attempt may help.
+    fn with_retry(self, retry: bool) -> Self {
+        AttemptResult { retry, ..self }
+    }
+}
+
+/// An attempt while it goes on.
+struct AttemptState<'r, 'a> {
+    run: &'r mut RunContext<'a>,
+    scene: &'r Scene,
+    /// How the live row counts the scene: `2/3`.
+    number: &'r str,
+    submitted: Instant,
+    deadline: Instant,
+    prompt_id: Option<String>,
+    /// The outputs that the server dropped, one line a node.
+    broken: Vec<String>,
+    poller: Poller,
+}
 
 /// Runs a scene once.
 ///
 /// # Errors
-/// [`Interrupted`]; what was posted stays in the ledger.
-pub fn attempt(stage: &mut Stage, scene: &Scene, what: &str) -> Result<Tried, Interrupted> {
-    let options = stage.options;
-    let mut workflow = scene.workflow.clone();
-    let begun = Instant::now();
-    let mut course = Course {
-        begun,
-        deadline: begun + options.max_wait,
+/// [`Interrupted`]; what was posted stays in the state file.
+pub fn attempt(
+    run: &mut RunContext,
+    scene: &Scene,
+    number: &str,
+) -> Result<AttemptResult, Interrupted> {
+    let (now, options) = (Instant::now(), run.options);
+    let mut attempt = AttemptState {
+        run,
+        scene,
+        number,
+        submitted: now,
+        deadline: now + options.max_wait,
         prompt_id: None,
         broken: Vec::new(),
-        follow: Follow::new(options.poll_interval, options.history_max_attempts),
+        poller: Poller::new(options.poll_interval, options.history_max_attempts),
     };
-    if let Some(path) = &scene.keyframe {
+    match attempt.submit() {
+        Ok(()) => {
+            let result = attempt.poll_to_end();
+            attempt.run.events.recorder.set_running(None);
+            result
+        }
+        Err(SubmitError::Interrupted) => Err(Interrupted),
+        Err(SubmitError::Upload { why, retry }) => {
+            Ok(attempt.end(Outcome::Failed, why).with_retry(retry))
+        }
+        Err(SubmitError::Rejected(why)) => Ok(attempt.end(Outcome::Rejected, why)),
+        Err(SubmitError::Unreachable(error)) => {
+            Ok(attempt.end(Outcome::Unreachable, error.to_string()))
+        }
+        Err(SubmitError::Deadline(error)) => {
+            let cancelled = attempt.run.cancel_all();
+            let cancelled = cancelled.map_or("never seen there".into(), |it| it.to_string());
+            let why = format!("posting it was not answered in time ({error}); {cancelled}");
+            let is_clear = attempt.run.state.prompts().is_empty();
+            Ok(attempt.end(Outcome::Deadline, why).with_retry(is_clear))
+        }
+    }
+}
+
+impl AttemptState<'_, '_> {
+    /// Uploads the image and posts the prompt. The deadline counts from the POST.
+    fn submit(&mut self) -> Result<(), SubmitError> {
+        let scene = self.scene;
+        let mut workflow = scene.workflow.clone();
+        if let Some(path) = &scene.keyframe {
+            workflow.place_keyframe(&self.upload_keyframe(path)?);
+            self.run.events.check()?;
+        }
+        self.submitted = Instant::now();
+        self.deadline = self.submitted + self.run.options.max_wait;
+        self.show("posting");
+        let accepted = self.run.submit(&scene.id, &workflow, self.deadline)?;
+        self.run.events.console.log(&format!(
+            "[Scene {}] Wan2 prompt queued: prompt_id={} duration={:.1}s",
+            scene.id,
+            accepted.id,
+            self.submitted.elapsed().as_secs_f64()
+        ));
+        self.prompt_id = Some(accepted.id);
+        self.broken = accepted.broken;
+        Ok(())
+    }
+
+    fn upload_keyframe(&mut self, path: &Path) -> Result<String, SubmitError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("{}-{}", scene.id, file_name(&name));
-        let image = match fs::read(path) {
-            Ok(image) => image,
-            Err(error) => {
-                let why = format!("keyframe {}: {error}", path.display());
-                return Ok(course.ended(Outcome::Failed, why));
-            }
-        };
-        match upload(stage, scene, &name, &image, course.deadline)? {
-            Ok(uploaded) => workflow.place_keyframe(&uploaded),
-            Err(error) if error.fault == Fault::Refused => {
-                return Ok(course.ended(Outcome::Unreachable, error.to_string()));
-            }
-            // The same image is refused again.
-            Err(error) if matches!(error.fault, Fault::Status(400..=499)) => {
-                return Ok(course.ended(Outcome::Failed, error.to_string()));
-            }
-            Err(error) => return Ok(course.ended(Outcome::Failed, error.to_string()).again()),
-        }
-        stage.wait.check()?;
+        let name = format!("{}-{}", self.scene.id, file_name(&name));
+        let image = fs::read(path).map_err(|error| SubmitError::Upload {
+            why: format!("keyframe {}: {error}", path.display()),
+            retry: false,
+        })?;
+        self.run.upload(&self.scene.id, &name, &image, self.deadline)
     }
-    course.begun = Instant::now();
-    course.deadline = course.begun + options.max_wait;
-    live(stage, scene, what, "posting", &course);
-    match submit(stage, scene, &workflow, course.deadline)? {
-        Submitted::Accepted { id, broken } => {
-            stage.wait.journal.say(&format!(
-                "[Scene {}] Wan2 prompt queued: prompt_id={id} duration={:.1}s",
-                scene.id,
-                course.begun.elapsed().as_secs_f64()
-            ));
-            course.prompt_id = Some(id.clone());
-            course.broken = broken;
-            let end = follow_to_end(stage, scene, &id, &mut course, what);
-            stage.wait.recorder.set_running(None);
-            end
-        }
-        Submitted::Rejected(why) => Ok(course.ended(Outcome::Rejected, why)),
-        Submitted::Deadline(error) => {
-            let cancelled = stage.canceller().all();
-            let words = cancelled.as_ref().map_or("never seen there".into(), Cancelled::words);
-            let why = format!("posting it was not answered in time ({error}); {words}");
-            let tried = course.ended(Outcome::Deadline, why);
-            Ok(if stage.ledger.prompts().is_empty() { tried.again() } else { tried })
-        }
-        Submitted::Unreachable(error) => Ok(course.ended(Outcome::Unreachable, error.to_string())),
+
+    fn show(&mut self, doing: &str) {
+        self.run.events.console.set_live(Some(LiveRow {
+            what: format!("{} {doing}", self.number),
+            scene: self.scene.id.clone(),
+            since: self.submitted,
+            of: Some(self.run.options.max_wait),
+        }));
     }
-}
 
-fn live(stage: &mut Stage, scene: &Scene, what: &str, doing: &str, course: &Course) {
-    stage.wait.journal.set_live(Some(Live {
-        what: format!("{what} {doing}"),
-        scene: scene.id.clone(),
-        since: course.begun,
-        of: Some(stage.options.max_wait),
-    }));
-}
-
-fn follow_to_end(
-    stage: &mut Stage,
-    scene: &Scene,
-    id: &str,
-    course: &mut Course,
-    what: &str,
-) -> Result<Tried, Interrupted> {
-    let mut told: Option<Fault> = None;
-    loop {
-        let left = course.deadline.saturating_duration_since(Instant::now());
-        stage.wait.pause(course.follow.pause().min(left))?;
-        let at_deadline = Instant::now() >= course.deadline;
-        let (seen, unread) = look(stage, scene, id)?;
-        match &seen {
-            Seen::At(Place::Running) => live(stage, scene, what, "running", course),
-            Seen::At(Place::Pending(before)) => {
-                live(stage, scene, what, &format!("queued, {before} before it"), course);
+    fn poll_to_end(&mut self) -> Result<AttemptResult, Interrupted> {
+        let id = self.prompt_id.clone().unwrap_or_default();
+        let mut logged: Option<ErrorKind> = None;
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            self.run.events.wait(self.poller.pause().min(left))?;
+            let at_deadline = Instant::now() >= self.deadline;
+            let (observation, problem) = self.poll(&id)?;
+            match &observation {
+                Observation::At(QueuePosition::Running) => self.show("running"),
+                Observation::At(QueuePosition::Pending(before)) => {
+                    self.show(&format!("queued, {before} before it"));
+                }
+                _ => {}
             }
-            _ => {}
+            if let Some(error) = problem
+                && logged.as_ref() != Some(&error.fault)
+            {
+                let history = matches!(observation, Observation::Unread(_));
+                self.run.events.console.log(&format!(
+                    "[Scene {}] {}WARNING: {error}: polling on",
+                    self.scene.id,
+                    if history { "HISTORY " } else { "" }
+                ));
+                logged = Some(error.fault);
+            }
+            let refused = match &observation {
+                Observation::Failed(error) if error.fault == ErrorKind::Refused => {
+                    Some(format!("at the deadline: {error}"))
+                }
+                _ => None,
+            };
+            let (outcome, why) = match self.poller.observe(Instant::now(), observation) {
+                Decision::Continue if !at_deadline => continue,
+                Decision::Continue => match refused {
+                    Some(why) => (Outcome::Unreachable, why),
+                    None => return self.end_at_deadline(&id),
+                },
+                Decision::Ended(entry) => {
+                    self.run.state.remove_server_id(&id);
+                    self.run.history_seen = true;
+                    return self.complete(entry);
+                }
+                Decision::Lost => return Ok(self.end_lost(&id)),
+                Decision::Unreadable(error) => {
+                    // It has left the queue: nothing of it runs.
+                    self.run.state.remove_server_id(&id);
+                    (Outcome::Lost, format!("{HISTORY_UNREADABLE} ({error})"))
+                }
+                Decision::Unreachable(error) => {
+                    (Outcome::Unreachable, format!("refused for a minute on end: {error}"))
+                }
+            };
+            return Ok(self.end(outcome, why));
         }
-        let failed = match &seen {
-            Seen::Failed(error) | Seen::Unread(error) => Some(error),
-            _ => unread.as_ref(),
+    }
+
+    /// One poll: the history, then the queue, then the history again, since a prompt may have gone
+    /// from one to the other in between. Beside it the error to be logged.
+    fn poll(&mut self, id: &str) -> Result<(Observation, Option<HttpError>), Interrupted> {
+        let failed = |error: HttpError| Ok((Observation::Failed(error.clone()), Some(error)));
+        let unread = match self.run.client.history(id) {
+            Ok(Some(entry)) => return Ok((self.ended(entry), None)),
+            Ok(None) => None,
+            Err(error) if error.fault == ErrorKind::Refused => return failed(error),
+            Err(error) => Some(error),
         };
-        if let Some(error) = failed
-            && told.as_ref() != Some(&error.fault)
+        self.run.events.check()?;
+        let asked = Instant::now();
+        let queue = match self.run.client.queue() {
+            Ok(queue) => queue,
+            Err(error) => return failed(unread.unwrap_or(error)),
+        };
+        // What came meanwhile belongs to what was known before this answer.
+        self.run.events.check()?;
+        self.run.count_foreign(queue.running.iter().map(|prompt| prompt.id.as_str()));
+        let position = queue.place(id);
+        let running = (position == QueuePosition::Running).then_some((&*self.scene.id, asked));
+        self.run.events.recorder.set_running(running);
+        if position != QueuePosition::Absent {
+            return Ok((Observation::At(position), unread));
+        }
+        Ok(match self.run.client.history(id) {
+            Ok(Some(entry)) => (self.ended(entry), unread),
+            Ok(None) => (Observation::At(QueuePosition::Absent), unread),
+            Err(error) => (Observation::Unread(error.clone()), Some(error)),
+        })
+    }
+
+    fn ended(&mut self, entry: HistoryEntry) -> Observation {
+        self.run.events.drain();
+        self.run.events.recorder.set_running(None);
+        Observation::Ended(Box::new(entry))
+    }
+
+    fn end_at_deadline(&mut self, id: &str) -> Result<AttemptResult, Interrupted> {
+        let state = match self.poller.running_since {
+            None => "queued all the time".to_owned(),
+            Some(since) => match since.saturating_duration_since(self.submitted).as_secs() {
+                0..=3 => "running all the time, never finished".to_owned(),
+                queued => format!("queued {queued} s, then running, never finished"),
+            },
+        };
+        let cancelled = self.run.cancel(id);
+        let gone = matches!(cancelled, Cancelled::Gone);
+        if gone
+            && let Ok(Some(entry)) = self.run.client.history(id)
+            && entry.end != PromptOutcome::Interrupted
         {
-            let text = format!("{error}: polling on");
-            if matches!(seen, Seen::Unread(_)) {
-                stage.wait.journal.say(&format!("[Scene {}] HISTORY WARNING: {text}", scene.id));
-            } else {
-                stage.warn(&scene.id, &text);
-            }
-            told = Some(error.fault.clone());
+            // It came to its own end while it was cancelled.
+            return self.complete(Box::new(entry));
         }
-        let refused = match &seen {
-            Seen::Failed(error) if error.fault == Fault::Refused => Some(error.clone()),
-            _ => None,
+        Ok(self.end(Outcome::Deadline, format!("{state}; {cancelled}")).with_retry(gone))
+    }
+
+    fn end_lost(&mut self, id: &str) -> AttemptResult {
+        self.run.state.remove_server_id(id);
+        let refused = self.run.events.recorder.refused_since(self.submitted);
+        let restarted = self.poller.was_refused
+            || refused.is_some()
+            || (self.run.history_seen && self.run.client.history_is_empty().unwrap_or(false));
+        if restarted {
+            self.run.history_seen = false;
+            let at = hms(refused.unwrap_or_else(|| self.run.clock.now()));
+            self.end(Outcome::Lost, format!("server restarted {at}")).with_retry(true)
+        } else {
+            let why = "gone from the queue without a history entry: somebody removed it";
+            self.end(Outcome::Lost, why.to_owned())
+        }
+    }
+
+    /// The attempt of a prompt with a history entry: its outcome, its files downloaded.
+    fn complete(&mut self, entry: Box<HistoryEntry>) -> Result<AttemptResult, Interrupted> {
+        let server_time = self.server_time(&entry);
+        let mut result = self.outcome_of(&entry, server_time)?;
+        result.record.server_seconds = server_time.map(seconds);
+        result.record.cached_nodes.clone_from(&entry.cached);
+        result.entry = Some(entry);
+        Ok(result)
+    }
+
+    fn outcome_of(
+        &mut self,
+        entry: &HistoryEntry,
+        server_time: Option<Duration>,
+    ) -> Result<AttemptResult, Interrupted> {
+        match &entry.end {
+            PromptOutcome::Interrupted => {
+                let why = "somebody interrupted it on the server".to_owned();
+                return Ok(self.end(Outcome::Interrupted, why));
+            }
+            PromptOutcome::Failed { why, out_of_memory } => {
+                let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
+                return Ok(self.end(outcome, why.clone()).with_retry(true));
+            }
+            PromptOutcome::Success => {}
+        }
+        self.run.events.console.log(&format!(
+            "[Scene {}] Wan2 execution completed ({:.1}s)",
+            self.scene.id,
+            seconds(server_time.unwrap_or(self.submitted.elapsed()))
+        ));
+        let outputs = match self.run.download_within_budget(&self.scene.id, entry) {
+            Ok(outputs) => outputs,
+            Err(DownloadError::Interrupted) => return Err(Interrupted),
+            Err(DownloadError::Failed { gone, why }) => {
+                let files_gone = gone && entry.all_cached;
+                return Ok(AttemptResult { files_gone, ..self.end(Outcome::DownloadFailed, why) });
+            }
         };
-        match course.follow.observe(Instant::now(), seen) {
-            Verdict::Continue if !at_deadline => {}
-            Verdict::Continue => {
-                return match refused {
-                    Some(error) => {
-                        Ok(course.ended(Outcome::Unreachable, format!("at the deadline: {error}")))
-                    }
-                    None => deadline(stage, scene, id, course),
-                };
+        let (outcome, why) = if !self.broken.is_empty() {
+            (Outcome::Partial, self.broken.join("; "))
+        } else if outputs.is_empty() {
+            (Outcome::NoOutput, "it succeeded and lists no file: has it a node that saves?".into())
+        } else if entry.all_cached {
+            (Outcome::Cached, String::new())
+        } else {
+            (Outcome::Succeeded, String::new())
+        };
+        Ok(AttemptResult { outputs, ..self.end(outcome, why) })
+    }
+
+    /// What the server says the execution took; unknown where that is more than the whole attempt
+    /// did, as after its clock was set.
+    fn server_time(&self, entry: &HistoryEntry) -> Option<Duration> {
+        let most = self.submitted.elapsed() + Duration::from_secs(1);
+        entry.server_ms.map(Duration::from_millis).filter(|time| *time <= most)
+    }
+
+    /// The attempt, ended now.
+    fn end(&self, outcome: Outcome, why: String) -> AttemptResult {
+        let now = Instant::now();
+        let queued_until = match (outcome, self.poller.running_since) {
+            (_, Some(since)) => since,
+            // Over before a poll saw it running.
+            (Outcome::Deadline | Outcome::Lost | Outcome::Unreachable, None) => now,
+            (_, None) => self.submitted,
+        };
+        let since_submitted = |at: Instant| seconds(at.saturating_duration_since(self.submitted));
+        AttemptResult {
+            record: Attempt {
+                outcome,
+                why,
+                prompt_id: self.prompt_id.clone(),
+                seconds: since_submitted(now),
+                queued_seconds: since_submitted(queued_until),
+                server_seconds: None,
+                polls: self.poller.polls,
+                cached_nodes: Vec::new(),
+                freed: false,
+            },
+            outputs: Vec::new(),
+            entry: None,
+            retry: false,
+            files_gone: false,
+        }
+    }
+}
+
+impl RunContext<'_> {
+    /// Notes prompts that run and are not ours; the first one is logged.
+    fn count_foreign<'i>(&mut self, running: impl Iterator<Item = &'i str>) {
+        for id in running {
+            let ours = |id: &str| {
+                self.state.prompts().iter().any(|prompt| prompt.server_id.as_deref() == Some(id))
+            };
+            if ours(id) || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
+                continue;
             }
-            Verdict::Ended(entry) => {
-                stage.ledger.gone(id);
-                stage.history_seen = true;
-                return ended(stage, scene, course, &entry);
-            }
-            Verdict::Lost => return Ok(lost(stage, id, course)),
-            Verdict::Unreadable(error) => {
-                // It has left the queue: nothing of it runs.
-                stage.ledger.gone(id);
-                let why = format!("{HISTORY_UNREADABLE} ({error})");
-                return Ok(course.ended(Outcome::Lost, why));
-            }
-            Verdict::Unreachable(error) => {
-                let why = format!("refused for a minute on end: {error}");
-                return Ok(course.ended(Outcome::Unreachable, why));
+            let first = self.foreign_prompts.is_empty();
+            if self.foreign_prompts.insert(id.to_owned()) && first {
+                self.events
+                    .console
+                    .log("Another client's prompt is running: its memory is in the figures");
             }
         }
     }
 }
 
-/// One poll: the history, then the queue, then the history again, since a prompt may have gone
-/// from one to the other in between. Beside it what kept the history from being read, though the
-/// queue was.
-fn look(
-    stage: &mut Stage,
-    scene: &Scene,
-    id: &str,
-) -> Result<(Seen, Option<CallError>), Interrupted> {
-    let unread = match stage.client.history(id) {
-        Ok(Some(entry)) => return Ok((over(stage, entry), None)),
-        Ok(None) => None,
-        Err(error) if error.fault == Fault::Refused => return Ok((Seen::Failed(error), None)),
-        Err(error) => Some(error),
-    };
-    stage.wait.check()?;
-    let asked = Instant::now();
-    let queue = match stage.client.queue() {
-        Ok(queue) => queue,
-        Err(error) => return Ok((Seen::Failed(unread.unwrap_or(error)), None)),
-    };
-    // What came meanwhile belongs to what was known before this answer.
-    stage.wait.check()?;
-    let ours = |id: &String| {
-        stage.ledger.prompts().iter().any(|prompt| prompt.accepted.as_ref() == Some(id))
-    };
-    let strangers: Vec<_> =
-        queue.running.iter().map(|prompt| &prompt.id).filter(|id| !ours(id)).cloned().collect();
-    for stranger in strangers {
-        let first = stage.others.is_empty();
-        if stage.others.len() < MOST_OTHERS && stage.others.insert(stranger) && first {
-            stage
-                .wait
-                .journal
-                .say("Another client's prompt is running: its memory is in the figures");
-        }
-    }
-    let seen = match queue.place(id) {
-        Place::Running => {
-            stage.wait.recorder.set_running(Some((&scene.id, asked)));
-            Seen::At(Place::Running)
-        }
-        Place::Absent => {
-            stage.wait.recorder.set_running(None);
-            match stage.client.history(id) {
-                Ok(Some(entry)) => over(stage, entry),
-                Ok(None) => Seen::At(Place::Absent),
-                Err(error) => Seen::Unread(error),
-            }
-        }
-        pending @ Place::Pending(_) => {
-            stage.wait.recorder.set_running(None);
-            Seen::At(pending)
-        }
-    };
-    Ok((seen, unread))
-}
-
-fn over(stage: &mut Stage, entry: Entry) -> Seen {
-    stage.wait.drain();
-    stage.wait.recorder.set_running(None);
-    Seen::Ended(Box::new(entry))
-}
-
-fn deadline(
-    stage: &mut Stage,
-    scene: &Scene,
-    id: &str,
-    course: &Course,
-) -> Result<Tried, Interrupted> {
-    let state = match course.follow.running_since {
-        None => "queued all the time".to_owned(),
-        Some(since) => match since.saturating_duration_since(course.begun).as_secs() {
-            0..=3 => "running all the time, never finished".to_owned(),
-            queued => format!("queued {queued} s, then running, never finished"),
-        },
-    };
-    let cancelled = stage.canceller().one(id);
-    let gone = matches!(cancelled, Cancelled::Gone);
-    if gone
-        && let Ok(Some(entry)) = stage.client.history(id)
-        && entry.end != End::Interrupted
-    {
-        // It came to its own end while it was asked to.
-        return ended(stage, scene, course, &entry);
-    }
-    let tried = course.ended(Outcome::Deadline, format!("{state}; {}", cancelled.words()));
-    Ok(if gone { tried.again() } else { tried })
-}
-
-fn lost(stage: &mut Stage, id: &str, course: &Course) -> Tried {
-    stage.ledger.gone(id);
-    let refused = stage.wait.recorder.refused_since(course.begun);
-    let restarted = course.follow.was_refused
-        || refused.is_some()
-        || (stage.history_seen && stage.client.history_is_empty().unwrap_or(false));
-    if restarted {
-        stage.history_seen = false;
-        let at = hms(refused.unwrap_or_else(|| stage.clock.now()));
-        course.ended(Outcome::Lost, format!("server restarted {at}")).again()
-    } else {
-        let why = "gone from the queue without a history entry: somebody removed it";
-        course.ended(Outcome::Lost, why.to_owned())
-    }
+/// To the millisecond, as the files show it.
+pub fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }

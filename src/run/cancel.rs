@@ -1,112 +1,97 @@
-//! The end of prompts of ours that may still run: asked for, and seen.
+//! Cancelling prompts of ours, and watching until they are gone.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::ledger::Ledger;
-use super::wait::Wait;
-use crate::comfyui::{CallError, Client, Ids, Place};
+use super::context::RunContext;
+use crate::comfyui::{HttpError, Ids, QueuePosition};
 
 /// How long a cancelled prompt is watched.
-const SEEN_GONE_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks for a prompt whose answer was lost.
+const WATCHED_FOR: Duration = Duration::from_secs(5);
+/// Between two looks for a prompt whose POST was not answered.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How often a prompt is asked to end while it is watched.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Between two cancels of a prompt that is watched.
+const CANCEL_AGAIN: Duration = Duration::from_secs(1);
 
-/// What became of asking for a prompt's end.
+/// What became of a cancelled prompt; as text, the end of a sentence.
 #[derive(Debug)]
 pub enum Cancelled {
-    /// It is in neither list of the queue.
+    /// The queue holds it no longer.
     Gone,
-    /// It was asked and still runs.
+    /// It was cancelled and still runs.
     StillRunning,
-    /// The server did not say.
-    Unknown(CallError),
+    /// The server did not answer.
+    Unknown(HttpError),
 }
 
-impl Cancelled {
-    /// For the end of a sentence.
-    #[must_use]
-    pub fn words(&self) -> String {
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cancelled::Gone => "cancelled and seen gone".to_owned(),
-            Cancelled::StillRunning => "cancel asked, still running".to_owned(),
-            Cancelled::Unknown(error) => format!("cancel asked, not seen gone ({error})"),
+            Cancelled::Gone => f.write_str("cancelled and seen gone"),
+            Cancelled::StillRunning => f.write_str("cancel asked, still running"),
+            Cancelled::Unknown(error) => write!(f, "cancel asked, not seen gone ({error})"),
         }
     }
 }
 
-/// Who cancels: it knows the server, and the ledger of the prompts.
-pub struct Canceller<'a> {
-    /// The server.
-    pub client: &'a Client,
-    /// The one wait.
-    pub wait: &'a mut Wait,
-    /// Every prompt of ours not yet seen gone.
-    pub ledger: &'a mut Ledger,
-}
-
-impl Canceller<'_> {
-    /// Asks for the end of a prompt and watches it go, for up to 5 s; once anew where the server has
-    /// left a call unanswered and another one not. An interrupt does not cut this short.
-    pub fn one(&mut self, id: &str) -> Cancelled {
-        let mut until = Instant::now() + SEEN_GONE_WITHIN;
-        let mut patient = false;
+impl RunContext<'_> {
+    /// Cancels a prompt and polls until it is gone, for 5 s; starts over once if only one of the
+    /// two calls failed. An interrupt does not cut this short.
+    pub fn cancel(&mut self, id: &str) -> Cancelled {
+        let mut until = Instant::now() + WATCHED_FOR;
+        let mut started_over = false;
         let mut asked = self.client.cancel(id);
         let mut asked_at = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
-            self.wait.drain();
-            let seen = self.client.queue();
-            if let (Ok(queue), Ok(())) = (&seen, &asked)
-                && queue.place(id) == Place::Absent
+            self.events.drain();
+            let queue = self.client.queue();
+            if let (Ok(queue), Ok(())) = (&queue, &asked)
+                && queue.place(id) == QueuePosition::Absent
             {
-                self.ledger.gone(id);
+                self.state.remove_server_id(id);
                 return Cancelled::Gone;
             }
             // One silence may have taken all of the time from a server that answers again.
-            if seen.is_ok() != asked.is_ok() && !std::mem::replace(&mut patient, true) {
-                until = Instant::now() + SEEN_GONE_WITHIN;
+            if queue.is_ok() != asked.is_ok() && !std::mem::replace(&mut started_over, true) {
+                until = Instant::now() + WATCHED_FOR;
             }
             if Instant::now() >= until {
-                return match (seen, asked) {
+                return match (queue, asked) {
                     (Ok(_), Ok(())) => Cancelled::StillRunning,
                     (Err(error), _) | (_, Err(error)) => Cancelled::Unknown(error),
                 };
             }
-            self.wait.linger(pause);
+            self.events.wait_ignoring_interrupt(pause);
             pause = (pause * 2).min(Duration::from_millis(500));
-            if asked.is_err() || asked_at.elapsed() >= ASK_AGAIN {
+            if asked.is_err() || asked_at.elapsed() >= CANCEL_AGAIN {
                 asked = self.client.cancel(id);
                 asked_at = Instant::now();
             }
         }
     }
 
-    /// Cancels everything of ours that may still run. Returns what became of the last one that
-    /// did not go, else of the last one.
-    pub fn all(&mut self) -> Option<Cancelled> {
+    /// Cancels every prompt of ours that may still run. Returns what became of the last one that
+    /// did not go, else of the last one; none where there was nothing to cancel.
+    pub fn cancel_all(&mut self) -> Option<Cancelled> {
         let mut last = None;
-        for prompt in self.ledger.prompts().to_vec() {
-            let id = match prompt.accepted {
-                Some(id) => id,
-                None => match self.find_twice(&prompt.ids) {
-                    Ok(Some(id)) => {
-                        self.ledger.accepted(&prompt.ids, &id);
-                        id
-                    }
-                    Ok(None) => {
-                        self.ledger.forget(&prompt.ids);
-                        continue;
-                    }
-                    Err(error) => {
-                        last = Some(Cancelled::Unknown(error));
-                        continue;
-                    }
-                },
+        for prompt in self.state.prompts().to_vec() {
+            let id = match prompt.server_id {
+                Some(id) => Ok(Some(id)),
+                None => self.find_twice(&prompt.ids),
             };
-            let cancelled = self.one(&id);
-            if !matches!((&last, &cancelled), (Some(_), Cancelled::Gone)) {
+            let cancelled = match id {
+                Ok(Some(id)) => {
+                    self.state.set_server_id(&prompt.ids, &id);
+                    self.cancel(&id)
+                }
+                Ok(None) => {
+                    self.state.remove(&prompt.ids);
+                    continue;
+                }
+                Err(error) => Cancelled::Unknown(error),
+            };
+            if last.is_none() || !matches!(cancelled, Cancelled::Gone) {
                 last = Some(cancelled);
             }
         }
@@ -114,9 +99,9 @@ impl Canceller<'_> {
     }
 
     /// Looks for a prompt whose POST was not answered, and once more a second later: a stalled
-    /// server may read it only then. One that does not answer is asked for up to 5 s.
-    fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, CallError> {
-        let until = Instant::now() + SEEN_GONE_WITHIN;
+    /// server may read it only then. A server that does not answer is asked for up to 5 s.
+    fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, HttpError> {
+        let until = Instant::now() + WATCHED_FOR;
         let mut looked = false;
         loop {
             match self.client.find(ids) {
@@ -124,7 +109,7 @@ impl Canceller<'_> {
                 Err(_) if Instant::now() < until => {}
                 found => return found,
             }
-            self.wait.linger(LOOK_AGAIN);
+            self.events.wait_ignoring_interrupt(LOOK_AGAIN);
         }
     }
 }

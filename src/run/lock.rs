@@ -5,15 +5,18 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::ledger::Left;
-use super::wait::{Interrupted, Wait};
+use super::context::RunError;
+use super::events::EventLoop;
+use super::state_file::RunState;
+use crate::cli::RunOptions;
 use crate::clock::day_and_time;
-use crate::options::ServerUrl;
+use crate::exit_code::Exit;
+use crate::http::ServerUrl;
 
 /// How long another run is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries.
-const KNOCK: Duration = Duration::from_millis(200);
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 
 /// The two files of a server in the project's folder: the lock, empty and never deleted, and the
 /// state of the run that holds it.
@@ -27,7 +30,6 @@ pub struct Files {
 
 impl Files {
     /// Those of this server.
-    #[must_use]
     pub fn of(root: &Path, server: &ServerUrl) -> Self {
         let host = match server.host().to_ascii_lowercase().as_str() {
             "localhost" => "127.0.0.1".to_owned(),
@@ -38,64 +40,79 @@ impl Files {
     }
 }
 
-/// What came of asking for the lock.
+/// The lock, held until this is dropped.
 #[derive(Debug)]
-pub enum Locked {
-    /// It is ours as long as this is held.
-    Ours(File),
-    /// The folder cannot be written, or has no locks: the run goes on without one. One line.
-    Without(String),
-    /// Another run kept it. One line.
-    Taken(String),
+pub struct Lock {
+    pub files: Files,
+    file: Option<File>,
+    /// Why there is none: the folder cannot be written, or has no locks. The run goes on without.
+    pub problem: Option<String>,
 }
 
-/// Takes the lock; where another run holds it, waits for that long, saying once for whom.
-///
-/// # Errors
-/// [`Interrupted`].
-pub fn take(files: &Files, patience: Duration, wait: &mut Wait) -> Result<Locked, Interrupted> {
-    let name = files.lock.display();
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&files.lock);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) => return Ok(Locked::Without(without(&name, &error))),
-    };
-    let until = Instant::now() + patience;
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Locked::Ours(file)),
-            Err(TryLockError::Error(error)) => return Ok(Locked::Without(without(&name, &error))),
-            Err(TryLockError::WouldBlock) => {}
+impl Lock {
+    /// Takes the lock. Another run that holds it is waited for, `patience` long, and logged once.
+    ///
+    /// # Errors
+    /// Another run kept it, or an interrupt arrived.
+    pub fn take(
+        options: &RunOptions,
+        patience: Duration,
+        events: &mut EventLoop,
+    ) -> Result<Self, RunError> {
+        Lock::on(Files::of(&options.project_root, &options.server.url), patience, events)
+    }
+
+    fn on(files: Files, patience: Duration, events: &mut EventLoop) -> Result<Self, RunError> {
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&files.lock);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) => return Ok(Lock::unavailable(files, &error)),
+        };
+        let until = Instant::now() + patience;
+        let mut logged = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { files, file: Some(file), problem: None }),
+                Err(TryLockError::Error(error)) => return Ok(Lock::unavailable(files, &error)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let (left, seconds) =
+                (until.saturating_duration_since(Instant::now()), patience.as_secs());
+            if left.is_zero() {
+                let who = holder(&files);
+                let why = format!(
+                    "{who} is still at work on this server after {seconds} s: nothing was run"
+                );
+                return Err(RunError::refused(Exit::Locked, why));
+            }
+            if !std::mem::replace(&mut logged, true) {
+                let who = holder(&files);
+                events.console.log(&format!("waiting up to {seconds} s for {who}"));
+            }
+            events.wait(TRY_AGAIN.min(left))?;
         }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let who = holder(files);
-            return Ok(Locked::Taken(format!(
-                "{who} is still at work on this server after {} s: nothing was run",
-                patience.as_secs()
-            )));
-        }
-        if !std::mem::replace(&mut told, true) {
-            let who = holder(files);
-            wait.journal.say(&format!("waiting up to {} s for {who}", patience.as_secs()));
-        }
-        wait.pause(KNOCK.min(left))?;
+    }
+
+    fn unavailable(files: Files, error: &std::io::Error) -> Self {
+        let name = files.lock.display();
+        let problem = format!("{name}: {error}: another run on this server would not be noticed");
+        Lock { problem: Some(problem), files, file: None }
+    }
+
+    /// Whether no other run is at work on this server.
+    pub fn is_held(&self) -> bool {
+        self.file.is_some()
     }
 }
 
-fn without(name: &dyn std::fmt::Display, error: &std::io::Error) -> String {
-    format!("{name}: {error}: another run on this server would not be noticed")
-}
-
-/// Whose lock it is, as far as the state tells.
+/// Whose lock it is, as far as the state file tells.
 fn holder(files: &Files) -> String {
-    match Left::read(&files.state) {
-        Some(left) => format!(
+    match RunState::read(&files.state) {
+        Some(state) => format!(
             "the run of {} (process {}, {})",
-            day_and_time(left.started),
-            left.pid,
-            left.folder.display()
+            day_and_time(state.started),
+            state.pid,
+            state.folder.display()
         ),
         None => format!("another run ({})", files.lock.display()),
     }
@@ -105,13 +122,17 @@ fn holder(files: &Files) -> String {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::run::journal::{Journal, Output};
+    use crate::console::{Console, Output};
     use crate::run::recorder::Recorder;
-    use std::sync::mpsc;
 
-    fn wait() -> Wait {
-        let journal = Journal::new(Clock::start(), None, Output::Quiet);
-        Wait::new(mpsc::channel(), Recorder::default(), journal)
+    fn take(root: &Path, patience: Duration) -> Result<Lock, RunError> {
+        let console = Console::new(Clock::start(), None, Output::Quiet);
+        let mut events = EventLoop::new(Recorder::default(), console);
+        Lock::on(
+            Files::of(root, &ServerUrl::parse("127.0.0.1:8188").unwrap()),
+            patience,
+            &mut events,
+        )
     }
 
     fn folder(name: &str) -> PathBuf {
@@ -135,25 +156,25 @@ mod tests {
     #[test]
     fn the_second_waits_and_gives_up_and_a_dead_one_does_not_block() {
         let root = folder("two");
-        let files = Files::of(&root, &ServerUrl::parse("127.0.0.1:8188").unwrap());
-        let take = || take(&files, Duration::from_millis(1), &mut wait()).unwrap();
-        let first = take();
-        assert!(matches!(first, Locked::Ours(_)), "{first:?}");
+        let take = || take(&root, Duration::from_millis(1));
+        let first = take().unwrap();
+        assert!(first.is_held(), "{first:?}");
         match take() {
-            Locked::Taken(why) => assert!(why.contains("another run"), "{why}"),
+            Err(RunError::Failed { exit: Exit::Locked, why, .. }) => {
+                assert!(why.contains("another run"), "{why}");
+            }
             other => panic!("{other:?}"),
         }
+        let file = first.files.lock.clone();
         drop(first);
-        assert!(files.lock.is_file(), "never deleted");
-        assert!(matches!(take(), Locked::Ours(_)));
+        assert!(file.is_file(), "never deleted");
+        assert!(take().unwrap().is_held());
         std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_is_no_reason_to_stop() {
-        let root = folder("none").join("no/such");
-        let files = Files::of(&root, &ServerUrl::parse("127.0.0.1:8188").unwrap());
-        let locked = take(&files, Duration::ZERO, &mut wait()).unwrap();
-        assert!(matches!(locked, Locked::Without(_)), "{locked:?}");
+        let lock = take(&folder("none").join("no/such"), Duration::ZERO).unwrap();
+        assert!(!lock.is_held() && lock.problem.is_some(), "{lock:?}");
     }
 }

@@ -1,251 +1,105 @@
 //! A run, from its folder to its closing block.
 //!
 //! The main thread drives it: it posts and polls with short blocking calls, and every wait in
-//! between is the one in `wait`, where the sampler's readings reach the log.
+//! between is the one in [`events`], where the sampler's readings reach the log.
 
 mod attempt;
+mod banner;
 mod cancel;
-mod close;
-mod course;
-mod dry;
-mod ending;
-mod folder;
-mod follow;
-pub(crate) mod gauge;
-mod generation;
-pub(crate) mod interrupt;
-pub(crate) mod journal;
-mod ledger;
+pub(crate) mod connect;
+mod context;
+mod download;
+mod dry_run;
+pub(crate) mod events;
+mod finish;
 mod lock;
-mod measuring;
-mod next;
-mod opening;
-mod outputs;
 mod plan;
-mod project;
+mod poll;
+mod project_steps;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
-pub(crate) mod reach;
 pub(crate) mod recorder;
 mod recovery;
+mod rerun;
+mod sampling;
 mod scene;
-mod stage;
-mod stop;
+mod state_file;
 mod submit;
-pub(crate) mod wait;
 
-use std::path::PathBuf;
-use std::sync::mpsc;
-
+use crate::cli::RunOptions;
 use crate::clock::Clock;
-use crate::comfyui::Client;
-use crate::exit::Exit;
-use crate::files::try_whole;
-use crate::options::RunOptions;
-use crate::report::past::Past;
-use crate::report::record::{RunRecord, Settings};
-use crate::report::script::{Script, slashes};
-use crate::text::complain;
-use crate::vram::log::names;
+use crate::console::{Console, Output};
+use crate::exit_code::Exit;
+use crate::fs::check_writable;
+use crate::report::saved_run::SavedRun;
+use crate::sanitize::print_error;
 
-use journal::{Journal, Output};
-use ledger::{Ledger, Left};
-use lock::Locked;
-use measuring::Measured;
-use plan::{Plan, Scene};
+use context::{RunContext, RunError};
+use events::EventLoop;
+use lock::Lock;
+use plan::Plan;
 use recorder::Recorder;
-use stop::Stop;
-use wait::{Interrupted, Wait};
 
-/// Runs what the options ask for. Every line goes to `run-summary.txt` and to the terminal; only
-/// what keeps a run from having a folder is told on standard error alone.
-#[must_use]
+/// Runs what the options ask for, and returns the exit code. Every line goes to `run-summary.txt`
+/// and to the terminal; what keeps a run from having a folder goes to standard error alone.
 pub fn run(options: &RunOptions) -> Exit {
-    let plan = match Plan::make(options) {
-        Ok(plan) => plan,
-        Err(why) => return refuse(&why, Exit::Usage),
-    };
-    let baselines = match Past::load_all(&options.gates.baselines) {
-        Ok(baselines) => baselines,
-        Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
-    };
-    for (format, path) in options.reports.files() {
-        if let Err(error) = try_whole(path) {
-            return refuse(
-                &format!("{} {}: {error}", format.option(), path.display()),
-                Exit::Usage,
-            );
+    match try_run(options) {
+        Ok(exit) => exit,
+        Err(RunError::Interrupted) => Exit::Interrupted,
+        Err(RunError::Failed { exit, why, .. }) => {
+            print_error(&why);
+            exit
         }
     }
+}
+
+/// The run in the order in which it happens. An error here has left no run folder.
+fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
+    let refused = |why| RunError::refused(Exit::Usage, why);
+    let plan = Plan::make(options).map_err(refused)?;
+    let baselines = SavedRun::load_all(&options.gates.baselines)
+        .map_err(|why| refused(format!("--baseline: {why}")))?;
+    check_reports(options).map_err(refused)?;
     if options.dry_run {
-        return dry::run(options, plan);
+        return dry_run::run(options, plan);
     }
     let clock = Clock::start();
-    let (sender, receiver) = mpsc::channel();
-    let heard = interrupt::listen(sender.clone());
-    let before = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let before = Journal::new(clock, None, before).coloured(options.no_color);
-    let mut wait = Wait::new((sender, receiver), Recorder::default(), before);
-    let files = lock::Files::of(&options.project_root, &options.server.url);
-    let (lock, no_lock) = match lock::take(&files, lock::PATIENCE, &mut wait) {
-        Ok(Locked::Ours(lock)) => (Some(lock), None),
-        Ok(Locked::Without(why)) => (None, Some(why)),
-        Ok(Locked::Taken(why)) => return refuse(&why, Exit::Locked),
-        Err(Interrupted) => return Exit::Interrupted,
-    };
-    let started = clock.now();
-    let (id, folder) = match folder::create(&options.logs_dir, started) {
-        Ok(made) => made,
-        Err(why) => return refuse(&why, Exit::Failed),
-    };
-    let output = match (options.quiet, options.json) {
-        (true, _) => Output::Quiet,
-        (false, true) => Output::Stderr,
-        (false, false) => Output::Stdout,
-    };
-    let summary = folder.join("run-summary.txt");
-    wait.journal = Journal::new(clock, Some(summary), output).coloured(options.no_color);
-    let log = folder.join(names::MAIN);
-    let (recorder, no_log) = Recorder::new(&log, options.sampling.interval);
-    wait.recorder = recorder;
-    wait.journal.block(&opening::lines(options, &id, &folder, clock.local));
-    let deaf =
-        heard.err().map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
-    // Without the lock the state may be another run's that is at work.
-    let state = lock.as_ref().map(|_| files.state);
-    let previous = state.as_deref().and_then(Left::read);
-    let mut ledger = Ledger::begin(
-        state,
-        Left {
-            pid: std::process::id(),
-            started,
-            url: options.server.url.base().to_owned(),
-            folder: folder.clone(),
-            ended: false,
-            prompts: previous.iter().flat_map(|left| left.prompts.clone()).collect(),
-        },
-    );
-    for problem in [no_lock, no_log, deaf, ledger.problem()].into_iter().flatten() {
-        wait.journal.say(&format!("WARNING: {problem}"));
+    let output = if options.quiet { Output::Quiet } else { Output::Stderr };
+    let console = Console::new(clock, None, output).coloured(options.no_color);
+    let mut events = EventLoop::new(Recorder::default(), console);
+    let deaf = events.listen_for_interrupt().err();
+    let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
+    let lock = Lock::take(options, lock::PATIENCE, &mut events)?;
+    let mut run = RunContext::start(options, clock, events, &lock, deaf)?;
+    if let Err(error) = run.work(plan) {
+        run.skip_remaining_scenes(error);
     }
-    let mut run = Run {
-        options,
-        clock,
-        wait,
-        ledger,
-        scenes: Vec::new(),
-        record: RunRecord::begun(
-            id,
-            slashes(&folder),
-            started,
-            settings(options),
-            options.server.url.base(),
-        ),
-        script: Script::default(),
-        folder,
-        waiting_helps: false,
-        others: Vec::new(),
-    };
-    run.carry_out(plan, previous.as_ref());
-    let exit = run.close(&log, &baselines);
-    drop(lock);
-    exit
+    run.end_sampling();
+    Ok(run.finish(&baselines))
 }
 
-fn refuse(why: &str, exit: Exit) -> Exit {
-    complain(why);
-    exit
+/// Whether every report that is asked for can be written, before hours are spent on it.
+fn check_reports(options: &RunOptions) -> Result<(), String> {
+    options.reports.files().into_iter().try_for_each(|(format, path)| {
+        check_writable(path)
+            .map_err(|error| format!("{} {}: {error}", format.option(), path.display()))
+    })
 }
 
-fn settings(options: &RunOptions) -> Settings {
-    Settings {
-        max_wait_seconds: options.max_wait.as_secs(),
-        poll_interval_seconds: options.poll_interval.as_secs_f64(),
-        history_max_attempts: options.history_max_attempts,
-        post_execution_timeout_seconds: options.post_execution_timeout.as_secs(),
-        scene_retry_budget: options.scene_retry_budget,
-        sample_interval_seconds: options.sampling.interval.as_secs_f64(),
-    }
-}
-
-struct Run<'a> {
-    options: &'a RunOptions,
-    clock: Clock,
-    folder: PathBuf,
-    wait: Wait,
-    ledger: Ledger,
-    scenes: Vec<Scene>,
-    record: RunRecord,
-    script: Script,
-    /// Nobody listened at the server's address yet.
-    waiting_helps: bool,
-    /// The other devices that are recorded, by position and name.
-    others: Vec<(usize, String)>,
-}
-
-impl Run<'_> {
+impl RunContext<'_> {
     /// Reaches the server, and goes through the steps while its memory is sampled.
-    fn carry_out(&mut self, plan: Plan, previous: Option<&Left>) {
-        let count = plan.count(self.options);
-        if let Plan::Scenes(scenes, story) = &plan {
-            // Should nothing come of them, they are told as skipped.
-            self.scenes.clone_from(scenes);
-            self.script.story.clone_from(story);
-        }
-        let measured = match self.reach(count, previous) {
-            Ok(measured) => measured,
-            Err(stop) => return self.stopped(stop),
-        };
-        if let Err(stop) = self.work(plan, &measured) {
-            self.stopped(stop);
-        }
-        self.last_reading(measured);
-    }
-
-    fn reach(&mut self, scenes: usize, previous: Option<&Left>) -> Result<Measured, Stop> {
-        let reached = reach::reach(self.options, &mut self.wait);
-        if let Some(previous) = previous {
-            let target = reached.as_ref().ok().and_then(|reached| reached.as_ref().ok());
-            let transfer = self.options.post_execution_timeout;
-            let client = target.map(|(target, _)| Client::new(target.clone(), transfer));
-            self.recover(previous, client.as_ref());
-        }
-        let reached = reached?;
-        let measured = match reached {
-            Ok((target, stats)) => self.measure(target, &stats, scenes),
-            Err(none) => {
-                self.waiting_helps = none.waiting_helps;
-                let exit = Exit::Unreachable;
-                Err(Stop::Failed { exit, why: none.why, skipped: "no ComfyUI" })
-            }
-        };
-        self.wait.journal.block(&opening::rules(self.options));
-        measured
-    }
-
-    fn work(&mut self, plan: Plan, measured: &Measured) -> Result<(), Stop> {
+    fn work(&mut self, plan: Plan) -> Result<(), RunError> {
+        let scenes = plan.count(self.options);
+        self.keep_scenes(&plan);
+        let stats = self.connect_and_recover();
+        let sampling =
+            stats.and_then(|(target, stats)| self.start_sampling(target, &stats, scenes));
+        self.events.console.log_all(&banner::rules(self.options));
+        sampling?;
         self.preflight()?;
         self.story(plan)?;
-        self.unload(&measured.client)?;
-        self.generate(measured);
+        self.unload_lm_studio()?;
+        self.generate();
         Ok(())
-    }
-
-    fn stopped(&mut self, stop: Stop) {
-        let skipped = match stop {
-            Stop::Interrupted => "interrupted",
-            Stop::Failed { exit, why, skipped } => {
-                self.wait.journal.say(&format!("ERROR: {why}"));
-                self.record.failure = Some((exit, why));
-                skipped
-            }
-        };
-        for scene in self.scenes.iter().skip(self.record.scenes.len()) {
-            let told = scene::skip(scene, skipped);
-            scene::tell(&mut self.wait, &self.folder, &self.record, &told);
-            let (record, script) = told;
-            self.record.scenes.push(record);
-            self.script.scenes.push(script);
-        }
     }
 }

@@ -1,17 +1,16 @@
 //! From what was asked for to the scenes of the run, every graph patched. Nothing is sent.
 
-mod sources;
-
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::comfyui::{Texts, Workflow, ids};
-use crate::nearest::nearest;
-use crate::options::{Assignment, RunOptions, Seed};
+use crate::cli::{Assignment, RunOptions, Seed};
+use crate::comfyui::{ScenePrompts, Workflow, ids};
+use crate::fs::names_in;
 use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
-use crate::project::template::Template;
-use crate::text::{clean, scene_id};
+use crate::project::workflow_source::WorkflowSource;
+use crate::sanitize::{sanitize_line, scene_id};
+use crate::suggest::nearest;
 
 /// One scene, ready to be sent.
 #[derive(Clone, Debug)]
@@ -34,13 +33,28 @@ pub struct Scene {
     pub warnings: Vec<String>,
 }
 
+impl Scene {
+    fn new(id: String, base: &str, workflow: Workflow, source: &Path) -> Self {
+        Scene {
+            id,
+            base: base.to_owned(),
+            workflow,
+            keyframe: None,
+            seed: None,
+            source: source.to_owned(),
+            story: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// What a run is made of.
 #[derive(Debug)]
 pub enum Plan {
     /// The scenes are known, and the story that they are of.
     Scenes(Vec<Scene>, Option<Story>),
     /// They are those of a story that the project's generator has to write first.
-    Generate(Template),
+    Generate(WorkflowSource),
 }
 
 impl Plan {
@@ -50,14 +64,14 @@ impl Plan {
     /// One line: nothing to run, a file that is no workflow or no story, a prompt without a place, a
     /// node, input or scene that is not there, two scenes of one name.
     pub fn make(options: &RunOptions) -> Result<Self, String> {
-        let files = sources::workflow_files(&options.workflows)?;
+        let files = workflow_files(&options.workflows)?;
         match (&options.story, files.as_slice()) {
             (Some(path), files) => {
                 let story = Story::load(path)?;
                 let template = match files {
-                    [] => Template::of_project(&options.project_root)
+                    [] => WorkflowSource::of_project(&options.project_root)
                         .map_err(|why| format!("--story needs a template: {why}"))?,
-                    [file] => Template::of_file(file)?,
+                    [file] => WorkflowSource::of_file(file)?,
                     many => {
                         return Err(format!(
                             "--story takes one workflow as the template of all its scenes, not {}",
@@ -65,32 +79,31 @@ impl Plan {
                         ));
                     }
                 };
-                Ok(Plan::Scenes(scenes_of(options, &story, &template)?, Some(story)))
+                Ok(Plan::Scenes(story_scenes(options, &story, &template)?, Some(story)))
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
-                let template = Template::of_project(&options.project_root)?;
-                let mut workflow = sources::parse(&template)?;
-                // What no story could make up for is told before half an hour is spent on one.
-                let texts = Texts { scene: "scene-001", prompt: "", negative: "" };
+                let template = WorkflowSource::of_project(&options.project_root)?;
+                let mut workflow = parse(&template)?;
+                // What no story could make up for is refused before half an hour is spent on one.
+                let prompts = ScenePrompts { scene: "scene-001", prompt: "", negative: "" };
                 let named = |why| format!("{}: {why}", template.name);
-                workflow.place(texts).map_err(named)?;
-                set(&mut workflow, options)?;
+                workflow.place(prompts).map_err(named)?;
+                set_inputs(&mut workflow, options)?;
                 Ok(Plan::Generate(template))
             }
-            (None, []) => Err(sources::nothing_to_run(options)),
+            (None, []) => Err(nothing_to_run(options)),
             (None, files) => {
                 let mut scenes = Vec::new();
                 for file in files {
-                    let flow = Template::of_file(file)?;
-                    scenes.extend(sources::from_workflow(&flow, options.repeat)?);
+                    let source = WorkflowSource::of_file(file)?;
+                    scenes.extend(from_workflow(&source, options.repeat)?);
                 }
-                Ok(Plan::Scenes(finished(scenes, options)?, None))
+                Ok(Plan::Scenes(finish(scenes, options)?, None))
             }
         }
     }
 
     /// How many scenes there will be, as far as it is known.
-    #[must_use]
     pub fn count(&self, options: &RunOptions) -> usize {
         match self {
             Plan::Scenes(scenes, _) => scenes.len(),
@@ -99,26 +112,16 @@ impl Plan {
     }
 }
 
-/// The template of a story that is not written yet: its placeholders stay, the inputs that were
-/// asked for are set.
+/// The template of a story that is not written yet: its placeholders stay, `Seed` and `Set` are put
+/// in.
 ///
 /// # Errors
-/// As of [`Plan::make`]; one line.
-pub fn unwritten(options: &RunOptions, template: &Template) -> Result<Scene, String> {
-    let mut workflow = sources::parse(template)?;
-    let mut warnings = Vec::new();
-    let seed = seed(&mut workflow, options.seed, &mut warnings);
-    set(&mut workflow, options)?;
-    Ok(Scene {
-        id: "template".to_owned(),
-        base: "template".to_owned(),
-        workflow,
-        keyframe: None,
-        seed,
-        source: template.file.clone(),
-        story: None,
-        warnings,
-    })
+/// Same as [`Plan::make`].
+pub fn template_scene(options: &RunOptions, template: &WorkflowSource) -> Result<Scene, String> {
+    let mut scene = Scene::new("template".into(), "template", parse(template)?, &template.file);
+    set_seed(&mut scene, options.seed);
+    set_inputs(&mut scene.workflow, options)?;
+    Ok(scene)
 }
 
 /// The scenes of a story, in order.
@@ -126,37 +129,147 @@ pub fn unwritten(options: &RunOptions, template: &Template) -> Result<Scene, Str
 /// # Errors
 /// One line: a prompt without a place in the template, a node, input or scene that is not there,
 /// two scenes of one name.
-pub fn scenes_of(
+pub fn story_scenes(
     options: &RunOptions,
     story: &Story,
-    template: &Template,
+    template: &WorkflowSource,
 ) -> Result<Vec<Scene>, String> {
-    finished(sources::from_story(story, template, options.repeat)?, options)
+    finish(from_story(story, template, options.repeat)?, options)
 }
 
 /// The scenes of one workflow by itself.
 #[cfg(any(test, fuzzing))]
-pub(super) fn scenes_of_workflow(
+pub(super) fn workflow_scenes(
     options: &RunOptions,
-    flow: &Template,
+    source: &WorkflowSource,
 ) -> Result<Vec<Scene>, String> {
-    finished(sources::from_workflow(flow, options.repeat)?, options)
+    finish(from_workflow(source, options.repeat)?, options)
 }
 
-/// Checked, picked out, and with their own inputs set.
-fn finished(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, String> {
-    refuse_same_names(&scenes)?;
-    keep_asked_for(&mut scenes, &options.scene_filter)?;
-    for scene in &mut scenes {
-        let named = |why| format!("scene {}: {why}", scene.id);
-        scene.seed = seed(&mut scene.workflow, options.seed, &mut scene.warnings);
-        set(&mut scene.workflow, options).map_err(named)?;
+fn nothing_to_run(options: &RunOptions) -> String {
+    let root = &options.project_root;
+    let system = root.parent().is_none()
+        || root.file_name().is_some_and(|name| name.eq_ignore_ascii_case("system32"));
+    let name = root.display();
+    let hint = if system && !options.root_given {
+        format!(" (started in {name}: a scheduled task also wants --project-root and --logs-dir)")
+    } else if options.root_given && workflow_files(std::slice::from_ref(root)).is_ok() {
+        format!(
+            " ({name} was taken as the project's folder; as a folder of workflows: --workflow {name})"
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "nothing to run: give a workflow (flow.json, exported with menu Workflow, Export (API)) or \
+         a folder of them (--workflow FOLDER), a story with its template \
+         (--story story.json --workflow flow.json), or a project with a story generator \
+         (scripts/generate-story-scenes.ts){hint}"
+    )
+}
+
+/// The files that were given, and the `.json` files of the folders.
+fn workflow_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let names = names_in(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let before = files.len();
+        // Not what begins with a dot: a run's own state may lie there.
+        let shown = names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
+        files.extend(shown.map(|name| path.join(name)).filter(|path| {
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        }));
+        if files.len() == before {
+            return Err(format!("{}: no .json file in this folder", path.display()));
+        }
+    }
+    Ok(files)
+}
+
+fn parse(source: &WorkflowSource) -> Result<Workflow, String> {
+    let name = &source.name;
+    Workflow::parse(&source.text).map_err(|why| {
+        // A sentence of its own, since most people meet it once.
+        if why.starts_with("the editor's format") || why.starts_with("a story") {
+            format!("{name} is {why}")
+        } else {
+            format!("{name}: {why}")
+        }
+    })
+}
+
+/// The ids of a scene that is run so many times; of one that is run once its own.
+fn repeated(base: &str, times: u32) -> Vec<String> {
+    match times {
+        1 => vec![base.to_owned()],
+        times => (1..=times).map(|time| format!("{base}-r{time}")).collect(),
+    }
+}
+
+fn from_workflow(source: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
+    let (graph, file) = (parse(source)?, &source.file);
+    let base = scene_id(&file.file_stem().unwrap_or_default().to_string_lossy());
+    let scene = |id: String| {
+        let mut workflow = graph.clone();
+        workflow.place_without_story(&id).map_err(|why| format!("{}: {why}", file.display()))?;
+        Ok(Scene::new(id, &base, workflow, file))
+    };
+    repeated(&base, times).into_iter().map(scene).collect()
+}
+
+fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
+    let graph = parse(template)?;
+    let mut scenes = Vec::new();
+    for story_scene in &story.scenes {
+        let base = scene_id(&story_scene.id);
+        for id in repeated(&base, times) {
+            let mut scene = Scene::new(id, &base, graph.clone(), &template.file);
+            place_story(&mut scene, story_scene)
+                .map_err(|why| format!("{}: {why}", template.name))?;
+            scenes.push(scene);
+        }
     }
     Ok(scenes)
 }
 
-/// The inputs that were asked for.
-fn set(workflow: &mut Workflow, options: &RunOptions) -> Result<(), String> {
+fn place_story(scene: &mut Scene, story: &StoryScene) -> Result<(), String> {
+    let prompts =
+        ScenePrompts { scene: &scene.id, prompt: &story.prompt, negative: &story.negative };
+    scene.warnings = scene.workflow.place(prompts)?;
+    if story.keyframe.is_none() && scene.workflow.demands_keyframe() {
+        let id = sanitize_line(&story.id);
+        return Err(format!(
+            "it holds __KEYFRAME_IMAGE__, and scene '{id}' of the story has no keyframePath"
+        ));
+    }
+    scene.keyframe = story.keyframe.clone().filter(|_| scene.workflow.takes_keyframe());
+    if scene.keyframe.is_none() && story.keyframe.is_some() {
+        scene.warnings.push(
+            "the keyframe finds no place in the workflow: it has no LoadImage and no __KEYFRAME_IMAGE__"
+                .into(),
+        );
+    }
+    scene.story = Some(story.clone());
+    Ok(())
+}
+
+/// Checks the names, keeps what `SceneFilter` asks for, and puts `Seed` and `Set` in.
+fn finish(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, String> {
+    refuse_same_names(&scenes)?;
+    keep_filtered(&mut scenes, &options.scene_filter)?;
+    for scene in &mut scenes {
+        set_seed(scene, options.seed);
+        set_inputs(&mut scene.workflow, options)
+            .map_err(|why| format!("scene {}: {why}", scene.id))?;
+    }
+    Ok(scenes)
+}
+
+fn set_inputs(workflow: &mut Workflow, options: &RunOptions) -> Result<(), String> {
     options.set.iter().try_for_each(|set| {
         let Assignment { node, input, value } = set;
         workflow.set(node, input, value).map_err(|why| format!("--set {node}.{input}: {why}"))
@@ -185,7 +298,7 @@ fn refuse_same_names(scenes: &[Scene]) -> Result<(), String> {
     Ok(())
 }
 
-fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), String> {
+fn keep_filtered(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), String> {
     if filter.is_empty() {
         return Ok(());
     }
@@ -193,38 +306,36 @@ fn keep_asked_for(scenes: &mut Vec<Scene>, filter: &[String]) -> Result<(), Stri
     ids.dedup();
     // As the file or the story has it, or as the run calls it.
     let filter: Vec<String> = filter.iter().map(|wanted| scene_id(wanted)).collect();
-    for wanted in &filter {
-        if !ids.contains(wanted) {
-            let near = nearest(wanted, ids.iter().map(String::as_str))
-                .map(|near| format!(" (did you mean '{near}'?)"))
-                .unwrap_or_default();
-            return Err(format!(
-                "--scene-filter: no scene '{}'{near}; there are {}",
-                clean(wanted),
-                ids.join(", ")
-            ));
-        }
+    if let Some(wanted) = filter.iter().find(|wanted| !ids.contains(wanted)) {
+        let near = nearest(wanted, ids.iter().map(String::as_str))
+            .map(|near| format!(" (did you mean '{near}'?)"))
+            .unwrap_or_default();
+        return Err(format!(
+            "--scene-filter: no scene '{}'{near}; there are {}",
+            sanitize_line(wanted),
+            ids.join(", ")
+        ));
     }
     scenes.retain(|scene| filter.contains(&scene.base));
     Ok(())
 }
 
-/// One seed a scene, kept over its retries. A placeholder has no seed to keep: it gets a random
-/// one.
-fn seed(workflow: &mut Workflow, wanted: Seed, warnings: &mut Vec<String>) -> Option<u64> {
+/// Puts one seed into the scene's graph, kept over its retries. A `__SEED__` placeholder has no seed
+/// to keep: it gets a random one.
+fn set_seed(scene: &mut Scene, wanted: Seed) {
+    let workflow = &mut scene.workflow;
     let placeholder = workflow.wants_seed();
     let value = match wanted {
         Seed::Fixed(value) => value,
+        Seed::Keep if !placeholder => return,
         // 48 bits: exact wherever a node or a browser reads it as a double.
-        Seed::Random => ids::random() >> 16,
-        Seed::Keep if placeholder => ids::random() >> 16,
-        Seed::Keep => return None,
+        Seed::Random | Seed::Keep => ids::random() >> 16,
     };
     workflow.fill_seed(value);
     if wanted != Seed::Keep && workflow.seed(value) == 0 && !placeholder {
-        warnings
-            .push("the seed finds no place: no node has a seed or noise_seed of its own".into());
-        return None;
+        let warning = "the seed finds no place: no node has a seed or noise_seed of its own";
+        scene.warnings.push(warning.into());
+        return;
     }
-    Some(value)
+    scene.seed = Some(value);
 }

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::outputs::destinations;
+use super::download::destinations;
 use super::plan;
 pub(crate) use super::plan::Scene;
+use crate::cli::RunOptions;
 use crate::comfyui::OutputFile;
-use crate::options::RunOptions;
 use crate::project::story::Story;
-use crate::project::template::Template;
+use crate::project::workflow_source::WorkflowSource;
 use crate::properties::is_inside;
 
 /// The places of a scene's files, each of its own, and inside the run folder on every system.
@@ -31,10 +31,10 @@ pub(crate) fn places(scene: &str, files: &[OutputFile]) -> Vec<String> {
 pub(crate) fn scenes(
     options: &RunOptions,
     story: Option<&Story>,
-    template: &Template,
+    template: &WorkflowSource,
 ) -> Result<Vec<Scene>, String> {
     match story {
-        Some(story) => plan::scenes_of(options, story, template),
-        None => plan::scenes_of_workflow(options, template),
+        Some(story) => plan::story_scenes(options, story, template),
+        None => plan::workflow_scenes(options, template),
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::vram::curve::Curve;
 use crate::vram::log::Writer;
-use crate::vram::reading::{Miss, Reading, Source, Tick};
-use crate::vram::sampler::Sampled;
-use crate::vram::statistics::{Statistics, Tally};
+use crate::vram::reading::{MissReason, Reading, Source, Tick};
+use crate::vram::sampler::SamplerEvent;
+use crate::vram::stats::{Tally, VramStats};
+use crate::vram::timeline::Timeline;
 
 /// Takes every tick in the order of its stamp.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub struct Recorder {
     running: Option<(String, Instant)>,
     ticks: u64,
     first: Option<Reading>,
-    missed: Option<Miss>,
+    missed: Option<MissReason>,
     latest: Option<Reading>,
     peak: Option<u64>,
     refused: Option<(Instant, OffsetDateTime)>,
@@ -72,7 +72,6 @@ impl Recorder {
     }
 
     /// Makes the statistics of the ticks as they come, whether or not a log is kept of them.
-    #[must_use]
     pub fn tallying(log: Option<(PathBuf, Writer)>, interval: Duration) -> Self {
         let (path, log) = log.unzip();
         Recorder {
@@ -85,8 +84,7 @@ impl Recorder {
     }
 
     /// The statistics made so far, and the curve; none are made from here on.
-    #[must_use]
-    pub fn tallied(&mut self) -> (Statistics, Curve) {
+    pub fn tallied(&mut self) -> (VramStats, Timeline) {
         self.tally.take().map(Tally::finish).unwrap_or_default()
     }
 
@@ -100,46 +98,40 @@ impl Recorder {
     }
 
     /// Ticks so far, missed ones included.
-    #[must_use]
     pub fn ticks(&self) -> u64 {
         self.ticks
     }
 
     /// The first reading of the run.
-    #[must_use]
     pub fn first(&self) -> Option<Reading> {
         self.first
     }
 
     /// The last one.
-    #[must_use]
     pub fn latest(&self) -> Option<Reading> {
         self.latest
     }
 
     /// Why the latest tick that was not late has no reading, if it has none.
-    #[must_use]
-    pub fn missed(&self) -> Option<Miss> {
+    pub fn missed(&self) -> Option<MissReason> {
         self.missed
     }
 
-    /// The highest so far, in MB: the driver's figure where it is known.
-    #[must_use]
-    pub fn peak(&self) -> Option<u64> {
-        self.peak
+    /// The last reading and the highest so far, in MB: the driver's figure where it is known.
+    pub fn latest_and_peak(&self) -> Option<(u64, u64)> {
+        self.latest.as_ref().map(figure).zip(self.peak)
     }
 
     /// The last time that the sampler found nobody listening, if that was at or after a moment.
-    #[must_use]
     pub fn refused_since(&self, moment: Instant) -> Option<OffsetDateTime> {
         self.refused.filter(|(at, _)| *at >= moment).map(|(_, at)| at)
     }
 
     /// Takes what the sampler tells. Returns a problem to be told, each at most once.
-    pub fn record(&mut self, sampled: &Sampled) -> Option<String> {
+    pub fn record(&mut self, sampled: &SamplerEvent) -> Option<String> {
         match sampled {
-            Sampled::Tick(tick) => self.tick(tick),
-            Sampled::Died => Some("the VRAM sampler died: no further samples".to_owned()),
+            SamplerEvent::Tick(tick) => self.tick(tick),
+            SamplerEvent::Died => Some("the VRAM sampler died: no further samples".to_owned()),
         }
     }
 
@@ -150,11 +142,11 @@ impl Recorder {
             self.latest = Some(reading);
             self.peak = self.peak.max(Some(figure(&reading)));
         }
-        if tick.missed == Some(Miss::Refused) {
+        if tick.missed == Some(MissReason::Refused) {
             self.refused = Some((tick.moment, tick.at));
         }
         // A late tick says nothing of its own: the request before it was still out.
-        if tick.result.err() != Some(Miss::Late) {
+        if tick.result.err() != Some(MissReason::Late) {
             self.missed = tick.result.err();
         }
         let since = self.running.as_ref().filter(|(_, since)| tick.moment >= *since);
@@ -164,7 +156,7 @@ impl Recorder {
         }
         let mut trouble = None;
         for other in &mut self.others {
-            let missed = tick.missed.unwrap_or(Miss::NoDevice);
+            let missed = tick.missed.unwrap_or(MissReason::NoDevice);
             let result =
                 other.reading.take().map(|reading| (reading, Source::ComfyUi)).ok_or(missed);
             let tick = Tick { result, missed: result.err(), ..*tick };
@@ -182,7 +174,6 @@ impl Recorder {
 }
 
 /// The figure that a person watches: the driver's, else what tensors hold.
-#[must_use]
 pub fn figure(reading: &Reading) -> u64 {
     reading.driver.unwrap_or(reading.used)
 }
@@ -207,7 +198,7 @@ mod tests {
             let result = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
             let moment = start + step * u32::try_from(second + 1).unwrap();
             let tick = Tick { at, moment, took_ms: None, result, missed: None };
-            assert_eq!(recorder.record(&Sampled::Tick(tick)), None);
+            assert_eq!(recorder.record(&SamplerEvent::Tick(tick)), None);
         };
         recorder.set_running(Some(("a", seen)));
         tick(&mut recorder, -1);
@@ -230,12 +221,16 @@ mod tests {
             let at = datetime!(2026-11-24 12:00:05 UTC);
             let moment = Instant::now();
             let tick = Tick { at, moment, took_ms: None, result, missed: result.err() };
-            recorder.record(&Sampled::Tick(tick));
+            recorder.record(&SamplerEvent::Tick(tick));
             recorder.missed()
         };
         let reading = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
-        let ticks = [Err(Miss::Status), Err(Miss::Late), reading, Err(Miss::Late)];
-        assert_eq!(ticks.map(&mut told), [Some(Miss::Status), Some(Miss::Status), None, None]);
+        let ticks =
+            [Err(MissReason::Status), Err(MissReason::Late), reading, Err(MissReason::Late)];
+        assert_eq!(
+            ticks.map(&mut told),
+            [Some(MissReason::Status), Some(MissReason::Status), None, None]
+        );
     }
 
     #[test]
@@ -245,8 +240,8 @@ mod tests {
         let at = datetime!(2026-11-24 12:00:05 UTC);
         let result = Ok((Reading { used: 5, ..Reading::default() }, Source::NvidiaSmi));
         let moment = Instant::now();
-        let tick = Tick { at, moment, took_ms: None, result, missed: Some(Miss::Refused) };
-        assert_eq!(recorder.record(&Sampled::Tick(tick)), None);
+        let tick = Tick { at, moment, took_ms: None, result, missed: Some(MissReason::Refused) };
+        assert_eq!(recorder.record(&SamplerEvent::Tick(tick)), None);
         assert_eq!((recorder.refused_since(moment), recorder.latest().is_some()), (Some(at), true));
         assert_eq!(recorder.refused_since(moment + Duration::from_secs(1)), None);
         std::fs::remove_file(&path).unwrap();

@@ -1,50 +1,47 @@
-//! What a run that was killed has left undone: its prompts on the server, and the end of its
-//! summary.
+//! Finishing a run that was killed: its prompts are cancelled, its summary gets an end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::Run;
-use super::cancel::{Cancelled, Canceller};
-use super::journal::{Journal, Output};
-use super::ledger::Left;
+use super::context::RunContext;
 use crate::clock::{Clock, day_and_time};
-use crate::comfyui::Client;
+use crate::console::{Console, Output};
 use crate::vram::log::names;
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
 
-/// So much of a summary's end is searched for its last header.
+/// How many bytes at a summary's end are searched for its last header.
 const TAIL: u64 = 64 << 10;
 
-impl Run<'_> {
+impl RunContext<'_> {
     /// Cancels what an earlier run left on this server, adds the missing end to its summary, and
-    /// says so. Without a server its prompts stay for the next run.
-    pub(super) fn recover(&mut self, previous: &Left, client: Option<&Client>) {
-        let fate = match (self.ledger.prompts().first().cloned(), client) {
-            (None, _) => "nothing of it was left on the server".to_owned(),
-            (Some(prompt), None) => format!("{} may still run on the server", prompt.scene),
-            (Some(prompt), Some(client)) => {
-                let (wait, ledger) = (&mut self.wait, &mut self.ledger);
-                let cancelled = Canceller { client, wait, ledger }.all();
-                let words =
-                    cancelled.as_ref().map_or("no longer on the server".into(), Cancelled::words);
-                format!("{}: {words}", prompt.scene)
+    /// logs that. Without a server its prompts stay for the next run.
+    pub(super) fn recover(&mut self, connected: bool) {
+        let Some(previous) = self.previous_run.take() else { return };
+        let prompt = self.state.prompts().first().map(|prompt| prompt.scene.clone());
+        let fate = match prompt {
+            None => "nothing of it was left on the server".to_owned(),
+            Some(scene) if !connected => format!("{scene} may still run on the server"),
+            Some(scene) => {
+                let cancelled = self.cancel_all();
+                let cancelled =
+                    cancelled.map_or("no longer on the server".into(), |it| it.to_string());
+                format!("{scene}: {cancelled}")
             }
         };
         let when = day_and_time(previous.started);
         let folder = previous.folder.display();
         if previous.ended {
-            self.wait.journal.say(&format!("Left by the run of {when} ({folder}): {fate}"));
-            return;
+            let line = format!("Left by the run of {when} ({folder}): {fate}");
+            return self.events.console.log(&line);
         }
         let pid = previous.pid;
-        self.wait
-            .journal
-            .say(&format!("The run of {when} was killed (process {pid}, {folder}): {fate}"));
-        let said = format!("the process {pid} was killed; {fate} (told by run {})", self.record.id);
-        if let Err(why) = finish(&previous.folder, self.clock, &said) {
-            self.wait.journal.say(&format!("WARNING: {why}"));
+        self.events
+            .console
+            .log(&format!("The run of {when} was killed (process {pid}, {folder}): {fate}"));
+        let line = format!("the process {pid} was killed; {fate} (told by run {})", self.record.id);
+        if let Err(why) = finish(&previous.folder, self.clock, &line) {
+            self.events.console.warn(&why);
         }
     }
 }
@@ -65,14 +62,14 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         let opened = OpenOptions::new().append(true).open(&path);
         opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
     }
-    let mut journal = Journal::new(clock, Some(path.clone()), Output::Quiet);
-    journal.header("RUN INTERRUPTED");
-    journal.say(said);
-    journal.say("");
+    let mut console = Console::new(clock, Some(path.clone()), Output::Quiet);
+    console.header("RUN INTERRUPTED");
+    console.log(said);
+    console.log("");
     let log = folder.join(names::MAIN);
-    match Statistics::of_log(&log) {
-        Ok(vram) => journal.block(&vram.block(Some(&log), &[])),
-        Err(error) => journal.say(&format!("{}: {error}", log.display())),
+    match VramStats::of_log(&log) {
+        Ok(vram) => console.log_all(&vram.block(Some(&log), &[])),
+        Err(error) => console.log(&format!("{}: {error}", log.display())),
     }
     Ok(())
 }

@@ -1,149 +1,221 @@
-//! One scene's life: its attempts, and what becomes of it.
+//! The scenes of a run: each its attempts, and what becomes of it.
 
 use std::fs;
-use std::path::Path;
 use std::time::Instant;
 
-use super::attempt::attempt;
-use super::course::{Tried, seconds};
-use super::plan::Scene;
-use super::stage::Stage;
-use super::wait::{Interrupted, Wait};
-use crate::files::{is_video, write_whole};
-use crate::report::record::{Attempt, Outcome, RunRecord, SceneRecord};
-use crate::report::script::scene::{ScriptScene, Telling};
+use super::attempt::{AttemptResult, attempt, seconds};
+use super::context::{RunContext, RunError};
+use super::plan::{Plan, Scene};
+use crate::fs::{is_video, write_atomic};
+use crate::interrupt::Interrupted;
+use crate::report::legacy::scene::{LegacyFields, LegacyScene};
+use crate::report::record::{Attempt, Outcome, SceneRecord};
 use crate::vram::reading::Reading;
 
-/// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
-pub fn run(stage: &mut Stage, scene: &Scene, what: &str) -> (SceneRecord, ScriptScene) {
-    let (begun, start) = (Instant::now(), stage.clock.now());
-    stage.wait.journal.say(&format!("[Scene {}] Starting video generation...", scene.id));
-    let mut life = Life {
-        record: SceneRecord::skipped(&scene.id, ""),
-        script: ScriptScene { story: scene.story.clone(), ..ScriptScene::default() },
-        executed: false,
-    };
-    life.record.seed = scene.seed;
-    for warning in &scene.warnings {
-        life.warn(stage, warning);
-    }
-    life.script.before = life.reading(stage, "before");
-    if life.attempts(stage, scene, what).is_err() {
-        stage.wait.recorder.set_running(None);
-        life.interrupted(stage, begun);
-    } else {
-        life.script.after = life.reading(stage, "after");
-    }
-    stage.wait.journal.set_live(None);
-    let Life { mut record, mut script, .. } = life;
-    record.seconds = seconds(begun.elapsed());
-    script.span = Some((start, stage.clock.now()));
-    (record, script)
-}
-
-/// A scene that is not run.
-pub fn skip(scene: &Scene, why: &str) -> (SceneRecord, ScriptScene) {
-    let script = ScriptScene { story: scene.story.clone(), ..ScriptScene::default() };
-    (SceneRecord::skipped(&scene.id, why), script)
-}
-
-/// How a scene ended, run or not: its verdict, and what the script's readers look for below it.
-pub fn tell(wait: &mut Wait, folder: &Path, run: &RunRecord, told: &(SceneRecord, ScriptScene)) {
-    let (scene, script) = told;
-    let telling = Telling { scene, script, settings: &run.settings, server: &run.server };
-    for line in verdict(scene, folder).into_iter().chain(telling.lines()) {
-        wait.journal.say(&format!("[Scene {}] {line}", scene.id));
-    }
-}
-
-/// The script's two phrases for whether there is a video, and the verdict.
-fn verdict(record: &SceneRecord, folder: &Path) -> Vec<String> {
-    let time = record.seconds;
-    let video = record.outputs.iter().find(|file| is_video(&file.path));
-    let found = match video {
-        Some(video) => Some(format!("Wan2 video detected: {}", folder.join(&video.path).display())),
-        // A scene of images has none to miss.
-        None if record.outputs.is_empty() => Some("Wan2 video missing".to_owned()),
-        None => None,
-    };
-    let verdict = match record.outcome {
-        Outcome::Succeeded => format!("✓ Video generation completed ({time:.1}s)"),
-        Outcome::Cached => {
-            format!("✓ Video generation completed ({time:.1}s): all of it from ComfyUI's cache")
+impl RunContext<'_> {
+    /// Keeps the scenes of the plan, as far as they are known: should the run go no further, they
+    /// are logged as skipped.
+    pub(super) fn keep_scenes(&mut self, plan: &Plan) {
+        if let Plan::Scenes(scenes, story) = plan {
+            self.scenes.clone_from(scenes);
+            self.legacy.story.clone_from(story);
         }
-        outcome => {
-            let why = &record.why;
-            format!("✗ Video generation failed: {}: {why} ({time:.1}s)", outcome.name())
+    }
+
+    /// Runs the scenes, one after the other.
+    pub(super) fn generate(&mut self) {
+        let scenes = std::mem::take(&mut self.scenes);
+        let ids: Vec<_> = scenes.iter().map(|scene| scene.id.as_str()).collect();
+        self.events.console.log(&format!("Scenes to process: {}", ids.join(", ")));
+        self.events.console.header("STEP 2: Generate Videos (WAN I2V)");
+        let cleanup_interval = self.options.memory_cleanup_interval as usize;
+        for (index, scene) in scenes.iter().enumerate() {
+            if self.events.interrupted() {
+                self.stop_reason = Some("interrupted".to_owned());
+            }
+            let result = match self.stop_reason.clone() {
+                Some(why) => skipped(scene, &why),
+                None => SceneRunner::run(self, scene, &format!("{}/{}", index + 1, scenes.len())),
+            };
+            self.log_result(result);
+            if let Some(problem) = self.state.take_problem() {
+                self.events.console.warn(&problem);
+            }
+            let is_due = cleanup_interval > 0 && (index + 1) % cleanup_interval == 0;
+            if is_due && self.stop_reason.is_none() && self.events.check().is_ok() {
+                // An interrupt is seen by the next scene.
+                let _ = self.clean_up_memory(&scene.id);
+            }
         }
-    };
-    found.into_iter().chain([verdict]).collect()
+        // A prompt that outlived its cancel, or a server that came back: cancelled once more.
+        if !self.state.prompts().is_empty() && !self.events.interrupted() {
+            self.cancel_all();
+        }
+        self.scenes = scenes;
+        self.record.aftermath.other_prompts = self.foreign_prompts.len() as u64;
+        self.record.aftermath.still_running =
+            self.state.prompts().first().map(|prompt| prompt.scene.clone());
+        let succeeded = self.record.succeeded();
+        let failed = self.record.scenes.len() - succeeded;
+        let console = &mut self.events.console;
+        console.log(&format!("WAN I2V generation summary: {succeeded} succeeded, {failed} failed"));
+        console.log(match (succeeded, failed) {
+            (_, 0) => "✓ WAN I2V generation completed successfully",
+            (0, _) => "✗ WAN I2V generation failed completely",
+            _ => "⚠ WAN I2V generation partially completed",
+        });
+    }
+
+    /// Records why the run goes no further, and its remaining scenes as skipped.
+    pub(super) fn skip_remaining_scenes(&mut self, error: RunError) {
+        let why = match error {
+            RunError::Interrupted => "interrupted",
+            RunError::Failed { exit, why, skipped } => {
+                self.events.console.log(&format!("ERROR: {why}"));
+                self.record.failure = Some((exit, why));
+                skipped
+            }
+        };
+        let results = self.scenes.iter().skip(self.record.scenes.len());
+        let results: Vec<_> = results.map(|scene| skipped(scene, why)).collect();
+        for result in results {
+            self.log_result(result);
+        }
+    }
+
+    /// Logs how a scene ended, run or not, and keeps its record.
+    fn log_result(&mut self, (scene, legacy): (SceneRecord, LegacyScene)) {
+        let (settings, server) = (&self.record.settings, &self.record.server);
+        let fields = LegacyFields { scene: &scene, script: &legacy, settings, server };
+        for line in self.verdict(&scene).into_iter().chain(fields.lines()) {
+            self.events.console.log(&format!("[Scene {}] {line}", scene.id));
+        }
+        self.record.scenes.push(scene);
+        self.legacy.scenes.push(legacy);
+    }
+
+    /// The script's two phrases for whether there is a video, and the verdict.
+    fn verdict(&self, record: &SceneRecord) -> Vec<String> {
+        let time = record.seconds;
+        let video = record.outputs.iter().find(|file| is_video(&file.path));
+        let video = match video {
+            Some(video) => {
+                let path = self.folder.join(&video.path);
+                Some(format!("Wan2 video detected: {}", path.display()))
+            }
+            // A scene of images has none to miss.
+            None if record.outputs.is_empty() => Some("Wan2 video missing".to_owned()),
+            None => None,
+        };
+        let verdict = match record.outcome {
+            Outcome::Succeeded => format!("✓ Video generation completed ({time:.1}s)"),
+            Outcome::Cached => {
+                format!("✓ Video generation completed ({time:.1}s): all of it from ComfyUI's cache")
+            }
+            outcome => {
+                let why = &record.why;
+                format!("✗ Video generation failed: {}: {why} ({time:.1}s)", outcome.name())
+            }
+        };
+        video.into_iter().chain([verdict]).collect()
+    }
 }
 
-struct Life {
+fn skipped(scene: &Scene, why: &str) -> (SceneRecord, LegacyScene) {
+    let legacy = LegacyScene { story: scene.story.clone(), ..LegacyScene::default() };
+    (SceneRecord::skipped(&scene.id, why), legacy)
+}
+
+/// A scene while it is run.
+struct SceneRunner<'r, 'a> {
+    run: &'r mut RunContext<'a>,
+    scene: &'r Scene,
+    /// How the live row counts it: `2/3`.
+    number: &'r str,
     record: SceneRecord,
-    script: ScriptScene,
+    legacy: LegacyScene,
     /// Something was executed in one of the attempts: then the scene is not a cached one.
     executed: bool,
 }
 
-impl Life {
-    fn attempts(
-        &mut self,
-        stage: &mut Stage,
-        scene: &Scene,
-        what: &str,
-    ) -> Result<(), Interrupted> {
-        let mut budget = stage.options.scene_retry_budget;
+impl<'r, 'a> SceneRunner<'r, 'a> {
+    /// Runs the scene to its outcome.
+    fn run(
+        run: &'r mut RunContext<'a>,
+        scene: &'r Scene,
+        number: &'r str,
+    ) -> (SceneRecord, LegacyScene) {
+        let (begun, start) = (Instant::now(), run.clock.now());
+        let id = &scene.id;
+        run.events.console.log(&format!("[Scene {id}] Starting video generation..."));
+        let (record, legacy) = skipped(scene, "");
+        let record = SceneRecord { seed: scene.seed, ..record };
+        let mut this = SceneRunner { run, scene, number, record, legacy, executed: false };
+        for warning in &scene.warnings {
+            this.warn(warning);
+        }
+        this.legacy.before = this.reading("before");
+        if this.attempts().is_ok() {
+            this.legacy.after = this.reading("after");
+        } else {
+            this.run.events.recorder.set_running(None);
+            this.end_interrupted(begun);
+        }
+        this.run.events.console.set_live(None);
+        this.record.seconds = seconds(begun.elapsed());
+        this.legacy.span = Some((start, this.run.clock.now()));
+        (this.record, this.legacy)
+    }
+
+    fn attempts(&mut self) -> Result<(), Interrupted> {
+        let (fresh, retries) = (self.run.options.fresh, self.run.options.scene_retry_budget);
+        let mut retries_left = retries;
         let mut made_anew = false;
         let mut freed_twice = false;
-        let mut free_first = stage.options.fresh;
+        let mut free_first = fresh;
         loop {
-            if !stage.clear()? {
-                let over = stage.over.clone().unwrap_or_default();
+            if !self.run.wait_until_clear()? {
                 if self.record.attempts.is_empty() {
-                    self.end(Outcome::Skipped, &over);
+                    let why = self.run.stop_reason.clone().unwrap_or_default();
+                    self.end(Outcome::Skipped, &why);
                 }
                 return Ok(());
             }
             if free_first {
-                stage.free()?;
+                self.run.free_memory()?;
             }
-            let freed = std::mem::take(&mut stage.freed);
-            let mut tried = attempt(stage, scene, what)?;
-            tried.record.freed = freed;
-            let (outcome, why) = (tried.record.outcome, tried.record.why.clone());
-            let (again, files_gone) = (tried.again, tried.files_gone);
-            let not_fresh = stage.options.fresh && !tried.record.cached_nodes.is_empty();
-            self.keep(stage, tried);
+            let freed = std::mem::take(&mut self.run.freed);
+            let mut result = attempt(self.run, self.scene, self.number)?;
+            result.record.freed = freed;
+            let (outcome, why) = (result.record.outcome, result.record.why.clone());
+            let (retry, files_gone) = (result.retry, result.files_gone);
+            let not_fresh = fresh && !result.record.cached_nodes.is_empty();
+            self.keep(result);
             self.end(outcome, &why);
             if files_gone && !made_anew {
                 made_anew = true;
                 free_first = true;
-                self.warn(
-                    stage,
-                    &format!(
-                        "cached, but a file is gone from the server ({why}): made anew after /free"
-                    ),
-                );
+                self.warn(&format!(
+                    "cached, but a file is gone from the server ({why}): made anew after /free"
+                ));
                 continue;
             }
             if not_fresh && outcome.is_success() {
                 if !freed_twice {
                     freed_twice = true;
-                    self.warn(stage, "-Fresh: nodes came from the cache all the same: once more");
+                    self.warn("-Fresh: nodes came from the cache all the same: once more");
                     continue;
                 }
-                self.warn(stage, "-Fresh: nodes came from the cache again");
+                self.warn("-Fresh: nodes came from the cache again");
             }
-            if again && budget > 0 {
-                budget -= 1;
-                free_first = stage.options.fresh || outcome == Outcome::OutOfMemory;
-                stage.wait.journal.say(&format!(
-                    "[Scene {}] ERROR: {}: {why}: trying again ({} of {})",
-                    scene.id,
+            if retry && retries_left > 0 {
+                retries_left -= 1;
+                free_first = fresh || outcome == Outcome::OutOfMemory;
+                self.run.events.console.log(&format!(
+                    "[Scene {}] ERROR: {}: {why}: trying again ({} of {retries})",
+                    self.scene.id,
                     outcome.name(),
-                    stage.options.scene_retry_budget - budget,
-                    stage.options.scene_retry_budget
+                    retries - retries_left,
                 ));
                 continue;
             }
@@ -151,54 +223,53 @@ impl Life {
                 self.record.outcome = Outcome::Succeeded;
             }
             if outcome == Outcome::Unreachable {
-                stage.over = Some("server gone".into());
+                self.run.stop_reason = Some("server gone".into());
             }
             return Ok(());
         }
     }
 
-    /// The attempt that was under way is kept with what is known of it.
-    fn interrupted(&mut self, stage: &mut Stage, begun: Instant) {
-        let posted = stage.ledger.prompts().last().cloned();
-        let cancelled = stage.canceller().all();
-        let words = match (&cancelled, &posted) {
-            (Some(cancelled), _) => cancelled.words(),
+    /// Cancels what was posted. The attempt that was under way is kept with what is known of it.
+    fn end_interrupted(&mut self, begun: Instant) {
+        let posted = self.run.state.prompts().last().cloned();
+        let cancelled = match (self.run.cancel_all(), &posted) {
+            (Some(cancelled), _) => cancelled.to_string(),
             (None, Some(_)) => {
                 "its POST was not answered, and the server knows nothing of it".into()
             }
             (None, None) => "nothing of it was running".into(),
         };
-        let why = format!("stopped from here; {words}");
+        let why = format!("stopped from here; {cancelled}");
         if let Some(prompt) = posted {
-            // What was told of the attempt before it is not its own.
-            self.script.forget_history();
+            // What was kept of the attempt before it is not its own.
+            self.legacy.forget_history();
             let before: f64 = self.record.attempts.iter().map(|attempt| attempt.seconds).sum();
             self.record.attempts.push(Attempt {
                 outcome: Outcome::Interrupted,
                 why: why.clone(),
-                prompt_id: Some(prompt.accepted.unwrap_or(prompt.ids.prompt)),
+                prompt_id: Some(prompt.server_id.unwrap_or(prompt.ids.prompt)),
                 seconds: (seconds(begun.elapsed()) - before).max(0.0),
                 queued_seconds: 0.0,
                 server_seconds: None,
                 polls: 0,
                 cached_nodes: Vec::new(),
-                freed: std::mem::take(&mut stage.freed),
+                freed: std::mem::take(&mut self.run.freed),
             });
         }
         self.end(Outcome::Interrupted, &why);
     }
 
-    /// The device's memory at this moment; that it is not known is noted.
-    fn reading(&mut self, stage: &mut Stage, when: &str) -> Option<Reading> {
-        let reading = stage.reading();
+    /// The device's memory at this moment; where its free memory is not known, that is a warning.
+    fn reading(&mut self, when: &str) -> Option<Reading> {
+        let reading = self.run.reading();
         let why = match &reading {
             Ok(Reading { free: Some(_), .. }) => return reading.ok(),
             Ok(_) => "no figure of it",
-            Err(miss) => miss.name(),
+            Err(reason) => reason.name(),
         };
         let note = format!("the free memory {when} the scene is not known ({why})");
-        stage.warn(&self.record.id, &note);
-        self.script.notes.push(note);
+        self.run.warn(&self.scene.id, &note);
+        self.legacy.notes.push(note);
         reading.ok()
     }
 
@@ -207,37 +278,32 @@ impl Life {
         why.clone_into(&mut self.record.why);
     }
 
-    fn warn(&mut self, stage: &mut Stage, text: &str) {
-        stage.warn(&self.record.id, text);
+    fn warn(&mut self, text: &str) {
+        self.run.warn(&self.scene.id, text);
         self.record.warnings.push(text.to_owned());
     }
 
-    fn keep(&mut self, stage: &mut Stage, tried: Tried) {
-        let attempt = tried.record;
-        self.executed |= attempt.server_seconds.is_some() && !tried.all_cached;
-        if !tried.all_cached && attempt.outcome.is_success() && !attempt.cached_nodes.is_empty() {
-            self.warn(
-                stage,
-                &format!(
-                    "partly cached: {} of its nodes were not executed",
-                    attempt.cached_nodes.len()
-                ),
-            );
+    fn keep(&mut self, result: AttemptResult) {
+        let attempt = result.record;
+        let all_cached = result.entry.as_ref().is_some_and(|entry| entry.all_cached);
+        self.executed |= attempt.server_seconds.is_some() && !all_cached;
+        let cached = attempt.cached_nodes.len();
+        if !all_cached && attempt.outcome.is_success() && cached > 0 {
+            self.warn(&format!("partly cached: {cached} of its nodes were not executed"));
         }
-        self.record.outputs = tried.outputs;
+        self.record.outputs = result.outputs;
         self.record.attempts.push(attempt);
-        self.script.forget_history();
-        self.script.history_retrieved = tried.history.is_some();
-        self.script.success_at = tried.success_ms.and_then(|ms| stage.clock.at_unix_ms(ms));
-        let Some(history) = tried.history else { return };
-        let path = stage.folder.join("history").join(format!("{}.json", self.record.id));
-        let written = path
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| write_whole(&path, history.as_bytes(), |time| stage.wait.linger(time)));
+        self.legacy.forget_history();
+        let Some(entry) = result.entry else { return };
+        self.legacy.history_retrieved = true;
+        self.legacy.success_at = entry.success_ms.and_then(|ms| self.run.clock.at_unix_ms(ms));
+        let folder = self.run.folder.join("history");
+        let path = folder.join(format!("{}.json", self.scene.id));
+        let written =
+            fs::create_dir_all(&folder).and_then(|()| write_atomic(&path, entry.raw.as_bytes()));
         match written {
-            Ok(()) => self.script.history_kept = true,
-            Err(error) => self.warn(stage, &format!("{}: {error}", path.display())),
+            Ok(()) => self.legacy.history_kept = true,
+            Err(error) => self.warn(&format!("{}: {error}", path.display())),
         }
     }
 }

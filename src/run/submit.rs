@@ -1,176 +1,195 @@
-//! Sending a scene's image, and posting its prompt exactly once, whatever becomes of the answer.
+//! Uploading a scene's image, and posting its prompt exactly once, whatever becomes of the answer.
 
 use std::time::Instant;
 
 use super::cancel::LOOK_AGAIN;
-use super::follow::Outage;
-use super::plan::Scene;
-use super::stage::Stage;
-use super::wait::Interrupted;
-use crate::comfyui::{CallError, Fault, Ids, Submission, Workflow};
+use super::context::RunContext;
+use super::poll::Outage;
+use crate::comfyui::{ErrorKind, HttpError, Ids, Submission, Workflow};
+use crate::interrupt::Interrupted;
 
-/// What came of it.
-pub enum Submitted {
-    /// The server has it under this id. `broken`: the outputs that it dropped.
-    Accepted {
-        /// The id.
-        id: String,
-        /// One line a broken node.
-        broken: Vec<String>,
-    },
-    /// The server refused it.
+/// A prompt that the server has taken.
+pub struct Accepted {
+    /// The server's id for it.
+    pub id: String,
+    /// The outputs that the server dropped, one line a node.
+    pub broken: Vec<String>,
+}
+
+/// Why a scene is not on the server.
+pub enum SubmitError {
+    /// An interrupt arrived; what was posted stays in the state file.
+    Interrupted,
+    /// Its image could not be uploaded.
+    Upload { why: String, retry: bool },
+    /// The server refused the prompt.
     Rejected(String),
-    /// The deadline passed first.
-    Deadline(CallError),
-    /// The server is gone.
-    Unreachable(CallError),
+    /// The deadline passed first; the prompt may be there all the same.
+    Deadline(HttpError),
+    /// The server has refused connections for a minute, or to the deadline.
+    Unreachable(HttpError),
 }
 
-/// Posts until the server has it, by the deadline.
-///
-/// # Errors
-/// [`Interrupted`]; what was posted stays in the ledger.
-pub fn submit(
-    stage: &mut Stage,
-    scene: &Scene,
-    workflow: &Workflow,
-    deadline: Instant,
-) -> Result<Submitted, Interrupted> {
-    let mut patience = Patience::default();
-    loop {
-        stage.wait.check()?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let ids = Ids::new();
-        stage.ledger.post(&scene.id, &ids);
-        let error = match stage.client.submit(workflow, &ids, left) {
-            Ok(Submission::Accepted { id, broken }) => {
-                stage.ledger.accepted(&ids, &id);
-                return Ok(Submitted::Accepted { id, broken });
+impl From<Interrupted> for SubmitError {
+    fn from(_: Interrupted) -> Self {
+        SubmitError::Interrupted
+    }
+}
+
+impl RunContext<'_> {
+    /// Uploads an image under that name, and returns the one it has on the server. A server that
+    /// refuses connections is waited for by the deadline.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn upload(
+        &mut self,
+        scene: &str,
+        name: &str,
+        image: &[u8],
+        deadline: Instant,
+    ) -> Result<String, SubmitError> {
+        let mut patience = Patience::default();
+        loop {
+            let error = match self.client.upload(name, image) {
+                Ok(uploaded) => return Ok(uploaded),
+                Err(error) => error,
+            };
+            if error.fault != ErrorKind::Refused {
+                // The same image is refused again.
+                let retry = !matches!(error.fault, ErrorKind::Status(400..=499));
+                return Err(SubmitError::Upload { why: error.to_string(), retry });
             }
-            Ok(Submission::Rejected(why)) => {
-                stage.ledger.forget(&ids);
-                return Ok(Submitted::Rejected(why));
+            if !patience.wait(self, scene, &error, deadline)? {
+                return Err(SubmitError::Unreachable(error));
             }
-            Err(error) => error,
-        };
-        match error.fault {
-            // Never sent.
-            Fault::Refused => {
-                stage.ledger.forget(&ids);
-                if patience.again(stage, scene, &error, deadline)? {
-                    continue;
+        }
+    }
+
+    /// Posts a prompt until the server has it, by the deadline. A POST whose answer was lost is
+    /// looked for before it is posted again.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn submit(
+        &mut self,
+        scene: &str,
+        workflow: &Workflow,
+        deadline: Instant,
+    ) -> Result<Accepted, SubmitError> {
+        let mut patience = Patience::default();
+        loop {
+            self.events.check()?;
+            let ids = Ids::new();
+            self.state.add(scene, &ids);
+            let error = match self.client.submit(workflow, &ids, time_left(deadline)) {
+                Ok(Submission::Accepted { id, broken }) => {
+                    self.state.set_server_id(&ids, &id);
+                    return Ok(Accepted { id, broken });
                 }
-                return Ok(Submitted::Unreachable(error));
-            }
-            // A gateway's word about a server behind it: as good as no answer.
-            Fault::Timeout | Fault::Reset | Fault::BadJson | Fault::Status(408 | 502..=599) => {
-                stage.warn(&scene.id, &format!("{error}: looking whether the prompt arrived"));
-                match look(stage, &ids, deadline)? {
-                    Look::Found(id) => {
-                        stage.ledger.accepted(&ids, &id);
-                        return Ok(Submitted::Accepted { id, broken: Vec::new() });
+                Ok(Submission::Rejected(why)) => {
+                    self.state.remove(&ids);
+                    return Err(SubmitError::Rejected(why));
+                }
+                Err(error) => error,
+            };
+            match error.fault {
+                // Never sent.
+                ErrorKind::Refused => {
+                    self.state.remove(&ids);
+                    if patience.wait(self, scene, &error, deadline)? {
+                        continue;
                     }
-                    Look::NotThere => stage.ledger.forget(&ids),
-                    Look::NoAnswer(last) => return Ok(gone(last.unwrap_or(error))),
+                    return Err(SubmitError::Unreachable(error));
+                }
+                // A gateway's word about a server behind it is as good as no answer.
+                ErrorKind::Timeout
+                | ErrorKind::Reset
+                | ErrorKind::BadJson
+                | ErrorKind::Status(408 | 502..=599) => {
+                    self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
+                    if let Some(id) = self.find_posted(&ids, deadline, &error)? {
+                        self.state.set_server_id(&ids, &id);
+                        return Ok(Accepted { id, broken: Vec::new() });
+                    }
+                    self.state.remove(&ids);
+                }
+                ErrorKind::Status(_) => {
+                    self.state.remove(&ids);
+                    return Err(SubmitError::Rejected(error.to_string()));
                 }
             }
-            Fault::Status(_) => {
-                stage.ledger.forget(&ids);
-                return Ok(Submitted::Rejected(error.to_string()));
+            let left = time_left(deadline);
+            if left.is_zero() {
+                return Err(SubmitError::Deadline(error));
             }
+            self.events.wait(LOOK_AGAIN.min(left))?;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(gone(error));
+    }
+
+    /// Looks for both ids as soon as the server answers, and once more a second later: a stalled
+    /// server may read the POST only then.
+    fn find_posted(
+        &mut self,
+        ids: &Ids,
+        deadline: Instant,
+        posted: &HttpError,
+    ) -> Result<Option<String>, SubmitError> {
+        let (mut looks, mut refused) = (0, None);
+        loop {
+            self.events.check()?;
+            match self.client.find(ids) {
+                Ok(Some(id)) => return Ok(Some(id)),
+                Ok(None) if looks == 1 => return Ok(None),
+                Ok(None) => looks += 1,
+                Err(error) => refused = Some(error).filter(|it| it.fault == ErrorKind::Refused),
+            }
+            let left = time_left(deadline);
+            if left.is_zero() {
+                return Err(match refused {
+                    Some(error) => SubmitError::Unreachable(error),
+                    None => SubmitError::Deadline(posted.clone()),
+                });
+            }
+            self.events.wait(LOOK_AGAIN.min(left))?;
         }
-        stage.wait.pause(LOOK_AGAIN.min(left))?;
+    }
+
+    /// A scene's warning.
+    pub fn warn(&mut self, scene: &str, text: &str) {
+        self.events.console.log(&format!("[Scene {scene}] WARNING: {text}"));
     }
 }
 
-/// Sends the scene's keyframe: the name it has there. A server that refuses connections is waited
-/// for by the deadline.
-///
-/// # Errors
-/// [`Interrupted`]; the inner one is why it is not there.
-pub fn upload(
-    stage: &mut Stage,
-    scene: &Scene,
-    name: &str,
-    image: &[u8],
-    deadline: Instant,
-) -> Result<Result<String, CallError>, Interrupted> {
-    let mut patience = Patience::default();
-    loop {
-        let error = match stage.client.upload(name, image) {
-            Err(error) if error.fault == Fault::Refused => error,
-            answer => return Ok(answer),
-        };
-        if !patience.again(stage, scene, &error, deadline)? {
-            return Ok(Err(error));
-        }
-    }
-}
-
-/// With a server that refuses connections: said once, and waited for by the deadline, but no longer
-/// than a server that is gone is.
+/// Patience with a server that refuses connections: logged once, and waited for by the deadline,
+/// but no longer than a minute.
 #[derive(Default)]
 struct Patience {
     outage: Outage,
-    told: bool,
+    logged: bool,
 }
 
 impl Patience {
     /// Waits a moment; `false` where it has been long enough.
-    fn again(
+    fn wait(
         &mut self,
-        stage: &mut Stage,
-        scene: &Scene,
-        error: &CallError,
+        run: &mut RunContext,
+        scene: &str,
+        error: &HttpError,
         deadline: Instant,
     ) -> Result<bool, Interrupted> {
-        if !std::mem::replace(&mut self.told, true) {
-            stage.warn(&scene.id, &format!("{error}: trying again"));
+        if !std::mem::replace(&mut self.logged, true) {
+            run.warn(scene, &format!("{error}: trying again"));
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = time_left(deadline);
         if left.is_zero() || self.outage.lasts(Instant::now(), error) {
             return Ok(false);
         }
-        stage.wait.pause(LOOK_AGAIN.min(left))?;
+        run.events.wait(LOOK_AGAIN.min(left))?;
         Ok(true)
     }
 }
 
-fn gone(error: CallError) -> Submitted {
-    if error.fault == Fault::Refused {
-        Submitted::Unreachable(error)
-    } else {
-        Submitted::Deadline(error)
-    }
-}
-
-enum Look {
-    Found(String),
-    NotThere,
-    /// The server did not say by the deadline; whether it refused at the end.
-    NoAnswer(Option<CallError>),
-}
-
-/// Looks for both ids as soon as the server answers, and once more a second later: a stalled
-/// server may read the POST only then.
-fn look(stage: &mut Stage, ids: &Ids, deadline: Instant) -> Result<Look, Interrupted> {
-    let (mut looks, mut refused) = (0, None);
-    loop {
-        stage.wait.check()?;
-        match stage.client.find(ids) {
-            Ok(Some(id)) => return Ok(Look::Found(id)),
-            Ok(None) if looks == 1 => return Ok(Look::NotThere),
-            Ok(None) => looks += 1,
-            Err(error) => refused = Some(error).filter(|error| error.fault == Fault::Refused),
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(Look::NoAnswer(refused));
-        }
-        stage.wait.pause(LOOK_AGAIN.min(left))?;
-    }
+fn time_left(deadline: Instant) -> std::time::Duration {
+    deadline.saturating_duration_since(Instant::now())
 }

@@ -8,7 +8,6 @@ use time::OffsetDateTime;
 pub const MB: u64 = 1_048_576;
 
 /// Whether the memory of devices of this type is the machine's own: `cpu` and `mps`.
-#[must_use]
 pub fn is_system_ram(kind: &str) -> bool {
     matches!(kind, "cpu" | "mps")
 }
@@ -44,7 +43,6 @@ pub enum Source {
 }
 
 /// Bytes as MB, rounded half to even.
-#[must_use]
 pub fn to_mb(bytes: u64) -> u64 {
     let (whole, rest) = (bytes / MB, bytes % MB);
     whole + u64::from(rest > MB / 2 || (rest == MB / 2 && whole % 2 == 1))
@@ -52,7 +50,7 @@ pub fn to_mb(bytes: u64) -> u64 {
 
 /// Why a tick has no reading. Its name in the log is one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Miss {
+pub enum MissReason {
     /// No answer within the sampler's timeout.
     Timeout,
     /// Nobody listens at the address.
@@ -70,36 +68,34 @@ pub enum Miss {
     Late,
 }
 
-impl Miss {
+impl MissReason {
     /// Every reason, in the order in which they are told.
-    pub const ALL: [Miss; 7] = [
-        Miss::Timeout,
-        Miss::Refused,
-        Miss::Reset,
-        Miss::Status,
-        Miss::BadJson,
-        Miss::NoDevice,
-        Miss::Late,
+    pub const ALL: [MissReason; 7] = [
+        MissReason::Timeout,
+        MissReason::Refused,
+        MissReason::Reset,
+        MissReason::Status,
+        MissReason::BadJson,
+        MissReason::NoDevice,
+        MissReason::Late,
     ];
 
     /// The word in the log.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Miss::Timeout => "timeout",
-            Miss::Refused => "refused",
-            Miss::Reset => "reset",
-            Miss::Status => "status",
-            Miss::BadJson => "badJson",
-            Miss::NoDevice => "noDevice",
-            Miss::Late => "late",
+            MissReason::Timeout => "timeout",
+            MissReason::Refused => "refused",
+            MissReason::Reset => "reset",
+            MissReason::Status => "status",
+            MissReason::BadJson => "badJson",
+            MissReason::NoDevice => "noDevice",
+            MissReason::Late => "late",
         }
     }
 
     /// The reason of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Miss> {
-        Miss::ALL.into_iter().find(|miss| miss.name() == name)
+    pub fn from_name(name: &str) -> Option<MissReason> {
+        MissReason::ALL.into_iter().find(|miss| miss.name() == name)
     }
 }
 
@@ -113,7 +109,7 @@ pub struct Tick {
     /// How long the answer took, if it took more than a twentieth of the interval.
     pub took_ms: Option<u64>,
     /// The reading, or why there is none.
-    pub result: Result<(Reading, Source), Miss>,
+    pub result: Result<(Reading, Source), MissReason>,
     /// Why whoever was asked gave none, where the reading is another one's too.
-    pub missed: Option<Miss>,
+    pub missed: Option<MissReason>,
 }

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::reading::{Miss, Reading, Source, Tick};
+use super::reading::{MissReason, Reading, Source, Tick};
 use crate::clock::Clock;
 
 /// A reading with who gave it, or why there is none.
-pub type Answer = Result<(Reading, Source), Miss>;
+pub type Answer = Result<(Reading, Source), MissReason>;
 
 /// What the sampler's thread tells.
 #[derive(Clone, Debug)]
-pub enum Sampled {
+pub enum SamplerEvent {
     /// One tick, with or without a reading.
     Tick(Tick),
     /// The thread died; there will be no more ticks.
@@ -34,7 +34,7 @@ pub struct Sampler {
 impl Sampler {
     /// Starts sampling: the first tick is now. `read` blocks for a bounded time; `tell` gets each
     /// tick in the order of their stamps. A tick that passes while `read` is still out is
-    /// [`Miss::Late`]. Of a tick that was missed, `instead` is asked for a reading of its moment,
+    /// [`MissReason::Late`]. Of a tick that was missed, `instead` is asked for a reading of its moment,
     /// and does not block.
     ///
     /// # Errors
@@ -44,13 +44,13 @@ impl Sampler {
         clock: Clock,
         mut read: impl FnMut() -> Answer + Send + 'static,
         mut instead: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
-        tell: impl FnMut(Sampled) + Send + 'static,
+        tell: impl FnMut(SamplerEvent) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let thread = thread::Builder::new().name("vram sampler".into()).spawn(move || {
             let mut teller = Teller(tell);
             let mut tick = |at, took_ms: Option<u64>, answer: Answer, moment| {
-                Sampled::Tick(tick_of((at, moment), took_ms, answer, || instead(moment)))
+                SamplerEvent::Tick(tick_of((at, moment), took_ms, answer, || instead(moment)))
             };
             let start = Instant::now();
             let mut due = start;
@@ -67,7 +67,7 @@ impl Sampler {
                 due += interval;
                 while due <= now {
                     let at = at + due.saturating_duration_since(sent);
-                    teller.0(tick(at, None, Err(Miss::Late), due));
+                    teller.0(tick(at, None, Err(MissReason::Late), due));
                     due += interval;
                 }
             }
@@ -88,7 +88,6 @@ impl Drop for Sampler {
 
 /// The tick of one answer: where it is a miss, another's reading of its moment is taken, which did
 /// not take as long as the answer that never came.
-#[must_use]
 pub fn tick_of(
     (at, moment): (OffsetDateTime, Instant),
     took_ms: Option<u64>,
@@ -102,18 +101,17 @@ pub fn tick_of(
 }
 
 /// What a line says of the time its answer took: nothing up to a twentieth of the interval.
-#[must_use]
 pub fn took_ms(took: Duration, interval: Duration) -> Option<u64> {
     (took > interval / 20).then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Says so when the thread unwinds: the run goes on without it.
-struct Teller<T: FnMut(Sampled)>(T);
+struct Teller<T: FnMut(SamplerEvent)>(T);
 
-impl<T: FnMut(Sampled)> Drop for Teller<T> {
+impl<T: FnMut(SamplerEvent)> Drop for Teller<T> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0(Sampled::Died);
+            self.0(SamplerEvent::Died);
         }
     }
 }
@@ -126,7 +124,7 @@ mod tests {
         interval: Duration,
         read: impl FnMut() -> Answer + Send + 'static,
         instead: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
-    ) -> (Sampler, mpsc::Receiver<Sampled>) {
+    ) -> (Sampler, mpsc::Receiver<SamplerEvent>) {
         let (tx, rx) = mpsc::channel();
         let tell = move |sampled| drop(tx.send(sampled));
         (Sampler::start(interval, Clock::start(), read, instead, tell).unwrap(), rx)
@@ -136,8 +134,8 @@ mod tests {
         Reading { used, ..Reading::default() }
     }
 
-    fn ticks(rx: &mpsc::Receiver<Sampled>, count: usize) -> Vec<Tick> {
-        let tick = |sampled| if let Sampled::Tick(tick) = sampled { Some(tick) } else { None };
+    fn ticks(rx: &mpsc::Receiver<SamplerEvent>, count: usize) -> Vec<Tick> {
+        let tick = |sampled| if let SamplerEvent::Tick(tick) = sampled { Some(tick) } else { None };
         rx.iter().filter_map(tick).take(count).collect()
     }
 
@@ -153,12 +151,12 @@ mod tests {
         };
         let (sampler, rx) = sampler(TICK, read, |_| None);
         let mut ticks = rx.iter().filter_map(|sampled| match sampled {
-            Sampled::Tick(tick) => Some(tick),
-            Sampled::Died => None,
+            SamplerEvent::Tick(tick) => Some(tick),
+            SamplerEvent::Died => None,
         });
         let slow = ticks.next().unwrap();
         let late: Vec<Tick> =
-            ticks.by_ref().take_while(|tick| tick.result == Err(Miss::Late)).collect();
+            ticks.by_ref().take_while(|tick| tick.result == Err(MissReason::Late)).collect();
         drop(ticks);
         drop(sampler);
         assert!(slow.result.is_ok() && slow.took_ms >= Some(500), "{slow:?}");
@@ -173,10 +171,10 @@ mod tests {
     #[test]
     fn of_a_missed_tick_another_reading_of_its_moment_is_taken() {
         const TICK: Duration = Duration::from_millis(200);
-        let mut answers = vec![Ok((used(9), Source::ComfyUi)), Err(Miss::Timeout)];
+        let mut answers = vec![Ok((used(9), Source::ComfyUi)), Err(MissReason::Timeout)];
         let read = move || {
-            let answer = answers.pop().unwrap_or(Err(Miss::Refused));
-            if answer == Err(Miss::Timeout) {
+            let answer = answers.pop().unwrap_or(Err(MissReason::Refused));
+            if answer == Err(MissReason::Timeout) {
                 thread::sleep(TICK * 2 + TICK / 2);
             }
             answer
@@ -190,7 +188,10 @@ mod tests {
         let ticks = ticks(&rx, 4);
         drop(sampler);
         let missed: Vec<_> = ticks.iter().map(|tick| tick.missed).collect();
-        assert_eq!(missed, [Some(Miss::Timeout), Some(Miss::Late), Some(Miss::Late), None]);
+        assert_eq!(
+            missed,
+            [Some(MissReason::Timeout), Some(MissReason::Late), Some(MissReason::Late), None]
+        );
         // The other's reading did not take as long as the answer that never came.
         assert!(ticks[..3].iter().all(|tick| tick.took_ms.is_none()), "{ticks:?}");
         let read: Vec<_> = ticks.iter().map(|tick| tick.result.unwrap()).collect();
@@ -202,8 +203,12 @@ mod tests {
 
     #[test]
     fn it_stops_at_once_between_ticks() {
-        let (sampler, rx) = sampler(Duration::from_secs(3600), || Err(Miss::Refused), |_| None);
-        assert!(matches!(rx.recv(), Ok(Sampled::Tick(Tick { result: Err(Miss::Refused), .. }))));
+        let (sampler, rx) =
+            sampler(Duration::from_secs(3600), || Err(MissReason::Refused), |_| None);
+        assert!(matches!(
+            rx.recv(),
+            Ok(SamplerEvent::Tick(Tick { result: Err(MissReason::Refused), .. }))
+        ));
         let begun = Instant::now();
         drop(sampler);
         // Ten times the promise, which a benchmark measures: this only tells it from a tick.
@@ -213,6 +218,6 @@ mod tests {
     #[test]
     fn a_dead_sampler_says_so() {
         let (_sampler, rx) = sampler(Duration::from_secs(3600), || panic!("on purpose"), |_| None);
-        assert!(matches!(rx.recv(), Ok(Sampled::Died)));
+        assert!(matches!(rx.recv(), Ok(SamplerEvent::Died)));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, Running, SOON, agent, executable, is_alive, wait_until};
+use crate::support::{Folder, Ran, Running, SOON, agent, executable};
 
 /// `user:s3cret` as the header has it.
 const BASIC: &str = "Basic dXNlcjpzM2NyZXQ=";
@@ -272,7 +272,7 @@ fn an_lms_that_does_not_end_is_ended_with_what_it_started() {
     let failed = "] ⚠ LM Studio unload failed: lms unload --all did not end within 30 s: see ";
     project.unloaded(&studio.url()).exits(0).says(failed);
     let started = project.folder.read("steps/lms-unload.log");
-    wait_until("its end", || !is_alive(started.trim()));
+    crate::support::wait_until("its end", || !crate::support::is_alive(started.trim()));
 }
 
 #[test]

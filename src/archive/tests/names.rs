@@ -40,7 +40,7 @@ proptest! {
         let place = Place::new();
         let mut wanted = BTreeMap::new();
         for (path, bytes) in given {
-            let path: Vec<_> = path.split('/').map(crate::text::file_name).collect();
+            let path: Vec<_> = path.split('/').map(crate::sanitize::file_name).collect();
             let path = path.join("/");
             let at = place.run().join(&path);
             // A file may be in the way of a folder, and on some systems `A` of `a`.

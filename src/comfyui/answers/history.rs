@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::Ids;
 use super::super::json::{in_order, nodes, text};
 use super::{is_plain, told};
-use crate::text::clean;
+use crate::sanitize::sanitize_line;
 
 /// Of several entries of `/history` the id of the one that a POST with these ids made.
 pub(in crate::comfyui) fn posted_with(history: &Value, ids: &Ids) -> Option<String> {
@@ -20,7 +20,7 @@ pub(in crate::comfyui) fn posted_with(history: &Value, ids: &Ids) -> Option<Stri
 
 /// How a prompt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum PromptOutcome {
     /// `success`, and no message says otherwise.
     Success,
     /// A node raised. Its message, and whether it is a want of memory.
@@ -47,9 +47,9 @@ pub struct OutputFile {
 
 /// An entry of `/history`: a prompt that has ended.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// How.
-    pub end: End,
+    pub end: PromptOutcome,
     /// The nodes that were taken from the cache, in node order.
     pub cached: Vec<String>,
     /// Every output came from the cache: nothing was executed.
@@ -64,7 +64,7 @@ pub struct Entry {
     pub raw: String,
 }
 
-impl Entry {
+impl HistoryEntry {
     pub(in crate::comfyui) fn read(entry: &Value) -> Option<Self> {
         let status = entry.get("status")?;
         let messages: Vec<(&str, &Value)> = status["messages"]
@@ -76,19 +76,19 @@ impl Entry {
             .collect();
         let find = |name| messages.iter().find(|(kind, _)| *kind == name).map(|(_, data)| *data);
         let end = if find("execution_interrupted").is_some() {
-            End::Interrupted
+            PromptOutcome::Interrupted
         } else if let Some(error) = find("execution_error") {
             failure(error)
         } else if status["status_str"] == "success" {
-            End::Success
+            PromptOutcome::Success
         } else {
             let said = text(status, "status_str").unwrap_or_else(|| "no status".to_owned());
-            let why = clean(&format!("the server says: {said}"));
-            End::Failed { why, out_of_memory: false }
+            let why = sanitize_line(&format!("the server says: {said}"));
+            PromptOutcome::Failed { why, out_of_memory: false }
         };
         let cached = find("execution_cached").and_then(|data| data["nodes"].as_array());
         let cached = cached.into_iter().flatten().filter_map(Value::as_str).collect();
-        let cached: Vec<String> = in_order(cached).into_iter().map(clean).collect();
+        let cached: Vec<String> = in_order(cached).into_iter().map(sanitize_line).collect();
         let mut known = BTreeSet::new();
         known.extend(cached.iter().map(String::as_str));
         let wanted = entry["prompt"][4].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Entry {
         let server_ms = time("execution_start")
             .zip(ended.into_iter().find_map(time))
             .and_then(|(start, end)| end.checked_sub(start));
-        Some(Entry {
+        Some(HistoryEntry {
             end,
             all_cached,
             server_ms,
@@ -122,8 +122,8 @@ fn indented(entry: &Value) -> String {
     serde_json::to_string_pretty(entry).unwrap_or(text)
 }
 
-fn failure(error: &Value) -> End {
-    let field = |key| text(error, key).map(|s| clean(s.trim())).unwrap_or_default();
+fn failure(error: &Value) -> PromptOutcome {
+    let field = |key| text(error, key).map(|s| sanitize_line(s.trim())).unwrap_or_default();
     let (kind, message) = (field("exception_type"), field("exception_message"));
     let lower = message.to_lowercase();
     let out_of_memory = kind.ends_with("OutOfMemoryError")
@@ -131,7 +131,7 @@ fn failure(error: &Value) -> End {
         || lower.contains("can't allocate memory");
     let raised = if message.is_empty() { kind } else { format!("{kind}: {message}") };
     let why = format!("node {} {}: {raised}", field("node_id"), field("node_type"));
-    End::Failed { why: told(&why), out_of_memory }
+    PromptOutcome::Failed { why: told(&why), out_of_memory }
 }
 
 /// Any object with a string `filename` is a file, whatever list it stands in: core `SaveVideo`

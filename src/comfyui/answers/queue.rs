@@ -27,7 +27,7 @@ pub struct Queued {
 
 /// Where a prompt stands in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum QueuePosition {
     /// It is executing.
     Running,
     /// This many are before it, the running one included.
@@ -49,26 +49,23 @@ impl Queue {
     }
 
     /// Where the prompt stands.
-    #[must_use]
-    pub fn place(&self, id: &str) -> Place {
+    pub fn place(&self, id: &str) -> QueuePosition {
         if self.running.iter().any(|item| item.id == id) {
-            return Place::Running;
+            return QueuePosition::Running;
         }
         let Some(ours) = self.pending.iter().find(|item| item.id == id) else {
-            return Place::Absent;
+            return QueuePosition::Absent;
         };
         let before = self.pending.iter().filter(|item| item.number < ours.number);
-        Place::Pending(before.count() + self.running.len())
+        QueuePosition::Pending(before.count() + self.running.len())
     }
 
     /// Prompts in the queue.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.running.len() + self.pending.len()
     }
 
     /// Whether nothing runs and nothing waits.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::*;
 use crate::vram::reading::{MB, to_mb};
 
-fn entry(status: &str, messages: &Value, outputs: &Value, wanted: &Value) -> Entry {
-    Entry::read(&json!({
+fn entry(status: &str, messages: &Value, outputs: &Value, wanted: &Value) -> HistoryEntry {
+    HistoryEntry::read(&json!({
         "prompt": [0, "id", {}, {"client_id": "e2e"}, wanted],
         "outputs": outputs,
         "status": {"status_str": status, "completed": status == "success", "messages": messages},
@@ -33,7 +33,7 @@ fn cuda(more: &Value) -> Value {
 
 #[test]
 fn used_is_what_tensors_hold_and_driver_adds_the_idle_cache() {
-    let stats = Stats::read(&cuda(&json!({})));
+    let stats = SystemStats::read(&cuda(&json!({})));
     assert_eq!(stats.python.as_deref(), Some("3.11.7"));
     let memory = stats.devices[0].memory.unwrap();
     assert_eq!((memory.used, memory.driver), (4576, Some(5576)));
@@ -42,16 +42,16 @@ fn used_is_what_tensors_hold_and_driver_adds_the_idle_cache() {
 
 #[test]
 fn a_cpu_has_no_driver_figure_and_zero_is_a_value() {
-    let cpu = Stats::read(&cuda(&json!({"type": "cpu", "index": null}))).devices.remove(0);
+    let cpu = SystemStats::read(&cuda(&json!({"type": "cpu", "index": null}))).devices.remove(0);
     assert_eq!((cpu.index, cpu.memory.unwrap().driver), (None, None));
-    let full = Stats::read(&cuda(&json!({"vram_free": 0, "torch_vram_free": 0})));
+    let full = SystemStats::read(&cuda(&json!({"vram_free": 0, "torch_vram_free": 0})));
     let memory = full.devices[0].memory.unwrap();
     assert_eq!((memory.used, memory.free, memory.driver), (24576, Some(0), Some(24576)));
 }
 
 #[test]
 fn older_spellings_are_read_and_nothing_is_invented() {
-    let memory = |device: Value| Stats::read(&json!({"devices": [device]})).devices[0].memory;
+    let memory = |device: Value| SystemStats::read(&json!({"devices": [device]})).devices[0].memory;
     let mb = memory(json!({"used_mem_mb": 7, "free_mem_mb": 30, "total_mem_mb": 40})).unwrap();
     assert_eq!((mb.used, mb.free, mb.total, mb.ram), (10, Some(30), Some(40), None));
     let used = memory(json!({"vram_used": 3 * MB + MB / 2})).unwrap();
@@ -59,13 +59,13 @@ fn older_spellings_are_read_and_nothing_is_invented() {
     for nothing in [json!({}), json!({"vram_free": "many"}), json!({"vram_total": 5}), json!(7)] {
         assert_eq!(memory(nothing), None);
     }
-    assert!(Stats::read(&json!({"devices": "none"})).devices.is_empty());
+    assert!(SystemStats::read(&json!({"devices": "none"})).devices.is_empty());
 }
 
 #[test]
 fn every_spelling_gives_its_figure_and_presence_decides() {
     let read = |device: Value| {
-        let memory = Stats::read(&json!({"devices": [device]})).devices[0].memory;
+        let memory = SystemStats::read(&json!({"devices": [device]})).devices[0].memory;
         memory.map(|memory| (memory.used, memory.free, memory.total))
     };
     let cases = [
@@ -104,7 +104,7 @@ fn every_spelling_gives_its_figure_and_presence_decides() {
 
 #[test]
 fn a_driver_s_figure_needs_cuda_and_all_that_it_is_made_of() {
-    let driver = |more: Value| Stats::read(&cuda(&more)).devices[0].memory.unwrap().driver;
+    let driver = |more: Value| SystemStats::read(&cuda(&more)).devices[0].memory.unwrap().driver;
     assert_eq!(driver(json!({})), Some(5576));
     for kind in ["cpu", "mps", "xpu", "CUDA", ""] {
         assert_eq!(driver(json!({"type": kind})), None, "{kind}");
@@ -131,10 +131,10 @@ fn the_queue_is_ordered_by_number_not_as_the_heap_lies() {
         "queue_pending": [item(-7, "front"), item(2, "b"), item(1, "a")],
     }))
     .unwrap();
-    assert_eq!(queue.place("run"), Place::Running);
-    assert_eq!(queue.place("front"), Place::Pending(1));
-    assert_eq!(queue.place("b"), Place::Pending(3));
-    assert_eq!(queue.place("x"), Place::Absent);
+    assert_eq!(queue.place("run"), QueuePosition::Running);
+    assert_eq!(queue.place("front"), QueuePosition::Pending(1));
+    assert_eq!(queue.place("b"), QueuePosition::Pending(3));
+    assert_eq!(queue.place("x"), QueuePosition::Absent);
     assert!(Queue::read(&json!({"queue_running": []})).is_none());
 }
 
@@ -155,7 +155,7 @@ fn a_success_lists_its_files_in_node_order() {
     let entry = entry("success", &messages, &outputs, &json!(["9", "10"]));
     let names: Vec<_> = entry.files.iter().map(|file| file.filename.as_str()).collect();
     assert_eq!(names, ["clip.mp4", "late.png"]);
-    assert_eq!(entry.end, End::Success);
+    assert_eq!(entry.end, PromptOutcome::Success);
     assert_eq!(entry.cached, ["2", "10"]);
     assert!(!entry.all_cached);
     assert_eq!(entry.server_ms, Some(2_500));
@@ -183,7 +183,7 @@ fn a_reason_ends_with_its_last_word() {
     let why = |status: &str, messages: Value| match entry(status, &messages, &json!({}), &json!([]))
         .end
     {
-        End::Failed { why, .. } => why,
+        PromptOutcome::Failed { why, .. } => why,
         end => panic!("{end:?}"),
     };
     let raised = |kind: &str| json!([["execution_error", {"node_id": "4", "node_type": "X", "exception_type": kind}]]);
@@ -196,9 +196,9 @@ fn a_reason_ends_with_its_last_word() {
 fn an_entry_does_not_grow_in_the_telling() {
     let deep = format!("{}{}1{}", "[".repeat(100), "1,".repeat(1 << 20), "]".repeat(100));
     let deep: Value = serde_json::from_str(&deep).unwrap();
-    let entry = Entry::read(&json!({"status": {}, "outputs": {"1": deep}})).unwrap();
+    let entry = HistoryEntry::read(&json!({"status": {}, "outputs": {"1": deep}})).unwrap();
     assert!(entry.raw.len() < 3 << 20, "{}", entry.raw.len());
-    let small = Entry::read(&json!({"status": {}})).unwrap();
+    let small = HistoryEntry::read(&json!({"status": {}})).unwrap();
     assert_eq!(small.raw, "{\n  \"status\": {}\n}");
 }
 
@@ -216,7 +216,9 @@ fn a_want_of_memory_is_known_by_type_or_message() {
         ("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you tried", true),
         ("RuntimeError", "deliberate failure\n", false),
     ] {
-        let End::Failed { why, out_of_memory } = end(kind, message) else { panic!("{kind}") };
+        let PromptOutcome::Failed { why, out_of_memory } = end(kind, message) else {
+            panic!("{kind}")
+        };
         assert_eq!(out_of_memory, wanted, "{kind}");
         let told = if message.is_empty() { String::new() } else { format!(": {}", message.trim()) };
         assert_eq!(why, format!("node 4 KSampler: {kind}{told}"));
@@ -226,15 +228,18 @@ fn a_want_of_memory_is_known_by_type_or_message() {
 #[test]
 fn interrupted_is_not_failed_and_an_unknown_status_is_no_success() {
     let interrupted = json!([["execution_interrupted", {"node_id": "4"}]]);
-    assert_eq!(entry("error", &interrupted, &json!({}), &json!(["3"])).end, End::Interrupted);
+    assert_eq!(
+        entry("error", &interrupted, &json!({}), &json!(["3"])).end,
+        PromptOutcome::Interrupted
+    );
     let end = entry("odd", &json!([]), &json!({}), &json!(["3"])).end;
-    assert!(matches!(end, End::Failed { .. }), "{end:?}");
-    assert!(Entry::read(&json!({"outputs": {}})).is_none());
+    assert!(matches!(end, PromptOutcome::Failed { .. }), "{end:?}");
+    assert!(HistoryEntry::read(&json!({"outputs": {}})).is_none());
 }
 
 #[test]
 fn what_no_machine_has_is_no_figure() {
-    let memory = |device: Value| Stats::read(&json!({"devices": [device]})).devices[0].memory;
+    let memory = |device: Value| SystemStats::read(&json!({"devices": [device]})).devices[0].memory;
     for odd in [
         json!({"total_mem_mb": u64::MAX, "free_mem_mb": 1}),
         json!({"vram_total": u64::MAX, "vram_free": 0}),
@@ -268,6 +273,6 @@ fn a_clock_that_was_set_back_tells_no_time() {
         let messages = [message("execution_start", 5000), message("execution_success", end)];
         json!({"status": {"status_str": "success", "messages": messages}})
     };
-    assert_eq!(Entry::read(&status(5100)).unwrap().server_ms, Some(100));
-    assert_eq!(Entry::read(&status(4900)).unwrap().server_ms, None);
+    assert_eq!(HistoryEntry::read(&status(5100)).unwrap().server_ms, Some(100));
+    assert_eq!(HistoryEntry::read(&status(4900)).unwrap().server_ms, None);
 }

@@ -1,7 +1,7 @@
 //! The scenes behind the curve, each with its name where that has room.
 
 use super::Page;
-use super::markup::Markup;
+use crate::report::escape::Markup;
 
 /// How wide the plot is taken to be where a screen is wide, and where it is a phone's, in pixels.
 const WIDTHS: [(u64, &str); 2] = [(960, "w"), (290, "n")];

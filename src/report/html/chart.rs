@@ -3,11 +3,11 @@
 //! Everything stands at percentages of the plot, so that it is as wide as the page without its
 //! letters growing; the curves alone are stretched, their strokes not.
 
-use super::markup::Markup;
 use super::{Page, axes, bands, legend};
-use crate::vram::curve::{Column, Peak};
+use crate::report::escape::Markup;
 use crate::vram::log::time_text;
-use crate::vram::statistics::Meaning;
+use crate::vram::stats::Metric;
+use crate::vram::timeline::{Column, Peak};
 
 /// The height in the curves' own units.
 const HEIGHT: u64 = 1000;
@@ -109,7 +109,7 @@ fn curves(out: &mut Markup, page: &Page, scale: &Scale) {
     out.raw("<svg class=\"curves\" preserveAspectRatio=\"none\" viewBox=\"0 0 ");
     out.number(columns.len() as u64 * 2).raw(" 1000\">\n<path class=\"area\" d=\"");
     area(out, columns, scale);
-    for (class, meaning) in [("used", Meaning::Used), ("driver", Meaning::Driver)] {
+    for (class, meaning) in [("used", Metric::Used), ("driver", Metric::Driver)] {
         out.raw("\"/>\n<path class=\"").raw(class).raw("\" d=\"");
         line(out, columns, scale, meaning);
     }
@@ -141,7 +141,7 @@ fn abscissas(columns: &[Column]) -> impl Iterator<Item = (u64, &Column)> {
 }
 
 /// One figure's line. It ends where there is no reading and where the figure is not known.
-fn line(out: &mut Markup, columns: &[Column], scale: &Scale, meaning: Meaning) {
+fn line(out: &mut Markup, columns: &[Column], scale: &Scale, meaning: Metric) {
     let mut drawing = false;
     for (x, column) in abscissas(columns).filter(|(_, column)| !column.is_empty()) {
         let Some(mb) = column.readings(meaning) else {
@@ -171,7 +171,7 @@ fn line(out: &mut Markup, columns: &[Column], scale: &Scale, meaning: Meaning) {
 fn area(out: &mut Markup, columns: &[Column], scale: &Scale) {
     let mut drawing = false;
     for (x, column) in abscissas(columns).filter(|(_, column)| !column.is_empty()) {
-        let used = column.readings(Meaning::Used);
+        let used = column.readings(Metric::Used);
         if drawing && (column.after_gap || used.is_none()) {
             out.raw("V1000Z");
             drawing = false;

@@ -2,7 +2,7 @@
 
 use super::Page;
 use super::link::to_file;
-use super::markup::Markup;
+use crate::report::escape::Markup;
 use crate::vram::log::names;
 
 pub(super) fn section(out: &mut Markup, page: &Page) {

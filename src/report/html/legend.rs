@@ -1,16 +1,16 @@
 //! What the drawing shows, in words: the legend, the caption, the text for those who hear it.
 
 use super::Page;
-use super::markup::Markup;
+use crate::report::escape::Markup;
 use crate::vram::log::time_text;
-use crate::vram::statistics::{Meaning, Sources};
+use crate::vram::stats::{Metric, Sources};
 
 /// The keys to what is in the drawing, each drawn as it is there.
 pub(super) fn list(out: &mut Markup, page: &Page) {
     let (vram, curve) = (page.told.vram, page.curve);
     let has = |meaning| curve.columns().iter().any(|column| column.readings(meaning).is_some());
     out.raw("<ul class=\"legend\">\n");
-    if has(Meaning::Used) {
+    if has(Metric::Used) {
         let swatch =
             "<path class=\"area\" d=\"M0 5H28V14H0Z\"/><path class=\"used\" d=\"M0 5H28\"/>";
         key(
@@ -23,7 +23,7 @@ pub(super) fn list(out: &mut Markup, page: &Page) {
             },
         );
     }
-    if has(Meaning::Driver) {
+    if has(Metric::Driver) {
         let words = "driver: handed out, torch's idle cache included";
         key(out, "<path class=\"driver\" d=\"M0 7H28\"/>", words);
     }

@@ -4,7 +4,6 @@ use std::path::{Component, Path};
 
 /// What stands before a path in `folder` in a link of a page that lies in `page_folder`: empty, or
 /// it ends with a slash. Both are absolute.
-#[must_use]
 pub fn to_folder(page_folder: &Path, folder: &Path) -> String {
     let climbs = |path: &Path| path.components().any(|part| part == Component::ParentDir);
     // A browser takes `..` away by its text; behind a link to a folder that is another place.

@@ -13,23 +13,23 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::closing;
 use super::devices::OtherDevice;
-use super::markup::{self, Markup};
+use super::escape::Markup;
+use super::input::ReportInput;
 use super::record::{Outcome, RunRecord};
-use super::told::Told;
+use super::text as closing;
 use crate::clock::{day_and_time, hms, span};
-use crate::exit::Exit;
-use crate::vram::curve::Curve;
+use crate::exit_code::Exit;
 use crate::vram::gates::Verdict;
 use crate::vram::log::time_text;
+use crate::vram::timeline::Timeline;
 
 /// What a page is of.
 pub struct Page<'a> {
     /// The run, or the log.
-    pub told: Told<'a>,
+    pub told: ReportInput<'a>,
     /// The log over time.
-    pub curve: &'a Curve,
+    pub curve: &'a Timeline,
     /// The devices beside the run's own.
     pub others: &'a [OtherDevice],
     /// What stands before a file of the run folder in a link, of [`link::to_folder`].
@@ -50,7 +50,6 @@ const HEAD: &str = concat!(
 
 impl Page<'_> {
     /// The page, as it stands in its file.
-    #[must_use]
     pub fn html(&self) -> String {
         let mut out = Markup::default();
         let out = &mut out;

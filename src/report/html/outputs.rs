@@ -2,9 +2,9 @@
 
 use super::Page;
 use super::link::to_file;
-use super::markup::Markup;
-use crate::report::closing::sized;
+use crate::report::escape::Markup;
 use crate::report::record::Output;
+use crate::report::text::sized;
 
 /// What browsers show.
 const IMAGES: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "svg"];

@@ -1,11 +1,11 @@
 //! The table of scenes.
 
-use super::markup::Markup;
 use super::table::OUTCOME;
 use super::{Page, table};
-use crate::report::closing::whole;
+use crate::report::escape::Markup;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
-use crate::vram::statistics::SceneStatistics;
+use crate::report::text::whole;
+use crate::vram::stats::SceneStatistics;
 
 const ATTEMPTS: &str = "Attempts";
 const QUEUED: &str = "Queued\u{a0}(s)";

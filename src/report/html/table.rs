@@ -1,6 +1,6 @@
 //! A table that becomes cards on a phone. The roles stay when the rows stop looking like rows.
 
-use super::markup::Markup;
+use crate::report::escape::Markup;
 
 /// The one column of words, but for the scenes' names.
 pub(super) const OUTCOME: &str = "Outcome";

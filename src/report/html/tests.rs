@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::Page;
+use crate::report::input::ReportInput;
 use crate::report::record::*;
-use crate::report::told::Told;
-use crate::vram::curve::Curve;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::log::Reader;
-use crate::vram::statistics::Statistics;
+use crate::vram::stats::VramStats;
+use crate::vram::timeline::Timeline;
 
 const LOG: &str = "\
 23:04:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
@@ -53,7 +53,7 @@ fn run(scenes: Vec<SceneRecord>) -> RunRecord {
         interrupted: false,
         failure: None,
         gates: Vec::new(),
-        aftermath: Aftermath::default(),
+        aftermath: PostRunState::default(),
         next: None,
     }
 }
@@ -69,11 +69,11 @@ fn night() -> RunRecord {
 /// The page of a run, or of a log alone.
 fn page(record: Option<&RunRecord>, log: &str, folder: &str) -> String {
     let reader = || Reader::new(log.as_bytes()).unwrap();
-    let mut curve = Curve::default();
+    let mut curve = Timeline::default();
     reader().for_each(|line| curve.take(&line)).unwrap();
-    let vram = &Statistics::of_lines(reader()).unwrap();
+    let vram = &VramStats::of_lines(reader()).unwrap();
     let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
-    let told = Told { record, title: "VRAM of a.log", note: None, vram, gates };
+    let told = ReportInput { record, title: "VRAM of a.log", note: None, vram, gates };
     Page { told, curve: &curve, others: &[], folder }.html()
 }
 
@@ -151,7 +151,7 @@ fn the_curve_breaks_at_a_gap_and_marks_what_nvidia_smi_gave() {
 #[test]
 fn without_readings_there_is_no_drawing_but_a_reason() {
     let mut gone = run(vec![]);
-    gone.failure = Some((crate::exit::Exit::Unreachable, "no ComfyUI at x: start it".into()));
+    gone.failure = Some((crate::exit_code::Exit::Unreachable, "no ComfyUI at x: start it".into()));
     let text = page(Some(&gone), "12:00:00,Missed=refused\n", "");
     holds(&text, &["No VRAM sample was taken: refused 1", "no ComfyUI at x: start it"]);
     holds(&text, &["<h1 class=\"bad\">FAILED: no scene was run, exit 3 (unreachable)</h1>"]);

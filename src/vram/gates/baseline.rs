@@ -1,7 +1,7 @@
 //! No worse than before: the peaks of a run held against those of earlier ones.
 
 use super::{Gate, Subject, Verdict};
-use crate::vram::statistics::Meaning;
+use crate::vram::stats::Metric;
 
 /// What every limit leaves of room, in MB: about what a desktop takes and gives back.
 const ROOM: u64 = 64;
@@ -37,16 +37,16 @@ pub(super) fn judge(run: &Subject, baselines: &[(String, Subject)]) -> Vec<Verdi
 ///
 /// # Errors
 /// One of them is of another device.
-pub fn comparable(run: &Subject, baselines: &[(String, Subject)]) -> Result<Meaning, String> {
+pub fn comparable(run: &Subject, baselines: &[(String, Subject)]) -> Result<Metric, String> {
     if let Some(why) = baselines.iter().find_map(|(name, other)| elsewhere(run, name, other)) {
         return Err(why);
     }
     let all = || baselines.iter().map(|(_, baseline)| baseline).chain([run]);
-    let driver = all().all(|subject| subject.vram.meaning == Meaning::Driver);
-    Ok(if driver { Meaning::Driver } else { Meaning::Used })
+    let driver = all().all(|subject| subject.vram.meaning == Metric::Driver);
+    Ok(if driver { Metric::Driver } else { Metric::Used })
 }
 
-fn in_all(run: &Subject, baselines: &[(String, Subject)], meaning: Meaning) -> Verdict {
+fn in_all(run: &Subject, baselines: &[(String, Subject)], meaning: Metric) -> Verdict {
     let peak = |(name, other): &(String, Subject)| {
         other.peaks().by(meaning).ok_or_else(|| format!("{name}: {}", other.without(None)))
     };
@@ -58,7 +58,7 @@ fn in_all(run: &Subject, baselines: &[(String, Subject)], meaning: Meaning) -> V
     }
 }
 
-fn held_against(run: &Subject, scene: Option<&str>, limit: u64, meaning: Meaning) -> Verdict {
+fn held_against(run: &Subject, scene: Option<&str>, limit: u64, meaning: Metric) -> Verdict {
     let peaks = scene.map_or_else(|| run.peaks(), |id| run.of_scene(id));
     // By the other meaning there is nothing to say.
     let measured = peaks.by(meaning).and_then(|_| run.measured(peaks, meaning));

@@ -8,7 +8,7 @@ mod baseline;
 mod tests;
 mod text;
 
-use super::statistics::{Meaning, SceneStatistics, Statistics};
+use super::stats::{Metric, SceneStatistics, VramStats};
 pub use baseline::comparable;
 pub use text::closing;
 
@@ -25,7 +25,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
     /// The statistics of the log.
-    pub vram: &'a Statistics,
+    pub vram: &'a VramStats,
     /// What its run's record knows; of a bare log nothing.
     pub known: Option<Known<'a>>,
 }
@@ -57,7 +57,6 @@ impl Gate {
     pub const ALL: [Gate; 3] = [Gate::MaxPeak, Gate::Baseline, Gate::MaxGrowth];
 
     /// The name of its option.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Gate::MaxPeak => "MaxPeakMB",
@@ -129,14 +128,12 @@ impl Verdict {
     }
 
     /// Whether it was judged and is within its limit.
-    #[must_use]
     pub fn held(&self) -> bool {
         self.state == State::Held
     }
 }
 
 /// Judges a run by the limits, and by what it is to be no worse than, each with its name.
-#[must_use]
 pub fn judge(limits: Limits, run: &Subject, baselines: &[(String, Subject)]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     if let Some(limit) = limits.peak_mb {
@@ -168,10 +165,10 @@ struct Peaks {
 }
 
 impl Peaks {
-    fn by(self, meaning: Meaning) -> Option<u64> {
+    fn by(self, meaning: Metric) -> Option<u64> {
         match meaning {
-            Meaning::Driver => self.driver,
-            Meaning::Used => self.used,
+            Metric::Driver => self.driver,
+            Metric::Used => self.used,
         }
     }
 }
@@ -204,8 +201,7 @@ impl Subject<'_> {
     }
 
     /// The peak of a scene, or of the run while it generated, in MB; none of what was not executed.
-    #[must_use]
-    pub fn peak(&self, scene: Option<&str>, meaning: Meaning) -> Option<u64> {
+    pub fn peak(&self, scene: Option<&str>, meaning: Metric) -> Option<u64> {
         scene.map_or_else(|| self.peaks(), |id| self.of_scene(id)).by(meaning)
     }
 
@@ -224,10 +220,10 @@ impl Subject<'_> {
 
     /// The figure of one meaning, called what it is; of the driver's the other one if it is
     /// missing.
-    fn measured(&self, peaks: Peaks, meaning: Meaning) -> Option<Measured> {
+    fn measured(&self, peaks: Peaks, meaning: Metric) -> Option<Measured> {
         let ram = self.known.as_ref().is_some_and(|known| known.system_ram);
         match (meaning, peaks.driver, peaks.used) {
-            (Meaning::Driver, Some(driver), used) => Some(Measured::Driver(driver, used)),
+            (Metric::Driver, Some(driver), used) => Some(Measured::Driver(driver, used)),
             (_, _, Some(used)) if ram => Some(Measured::SystemRam(used)),
             (_, _, used) => used.map(Measured::Used),
         }

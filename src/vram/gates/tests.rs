@@ -9,8 +9,8 @@ use crate::vram::log::Reader;
 const CARD: &str = "cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync";
 const START: &str = "12:00:00,Used=2000MB,Total=24576MB,Driver=2100MB\n";
 
-fn of(log: &str) -> Statistics {
-    Statistics::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+fn of(log: &str) -> VramStats {
+    VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
 }
 
 /// A log of one reading a scene: its used and its driver figure.
@@ -91,14 +91,14 @@ fn a_cached_scene_has_no_peak_whatever_was_sampled() {
 #[test]
 fn growth_is_held_against_its_limit() {
     let growth = |mb| Limits { peak_mb: None, growth_mb: Some(mb) };
-    let grown = Statistics { growth_per_scene: Some(4), ..of(&log(&[("a", 1, 1)])) };
+    let grown = VramStats { growth_per_scene: Some(4), ..of(&log(&[("a", 1, 1)])) };
     let run = Subject { vram: &grown, known: None };
     assert_eq!(lines(growth(4), &run, &[]), ["MaxGrowthMB 4: held, +4 MB per scene"]);
     assert_eq!(lines(growth(3), &run, &[]), ["MaxGrowthMB 3: FAILED, +4 MB per scene"]);
-    let shrunk = Statistics { growth_per_scene: Some(-4), ..grown.clone() };
+    let shrunk = VramStats { growth_per_scene: Some(-4), ..grown.clone() };
     let run = Subject { vram: &shrunk, known: None };
     assert_eq!(lines(growth(0), &run, &[]), ["MaxGrowthMB 0: held, -4 MB per scene"]);
-    let few = Statistics { growth_per_scene: None, ..grown };
+    let few = VramStats { growth_per_scene: None, ..grown };
     let line = &lines(growth(0), &Subject { vram: &few, known: None }, &[])[0];
     assert!(line.starts_with("MaxGrowthMB 0: not judged, too few scenes: "), "{line}");
 }
@@ -176,8 +176,8 @@ fn the_two_meanings_are_never_mixed() {
 #[test]
 fn another_card_is_no_baseline() {
     let vram = of(&log(&[("a", 100, 200)]));
-    let small = Statistics { total: Some(16_384), ..vram.clone() };
-    let unknown = Statistics { total: None, ..vram.clone() };
+    let small = VramStats { total: Some(16_384), ..vram.clone() };
+    let unknown = VramStats { total: None, ..vram.clone() };
     let on =
         |vram, device| Subject { vram, known: Some(Known { device, ..known(&[("a", false)]) }) };
     let run = on(&vram, Some(CARD));

@@ -59,7 +59,6 @@ fn word(state: &State) -> &'static str {
 
 /// All verdicts in one line, `Gates: MaxPeakMB 20000 held (driver 19310)`; none without a gate.
 /// Of scenes those that did not hold are told, the first three, and the others counted.
-#[must_use]
 pub fn closing(verdicts: &[Verdict]) -> Option<String> {
     if verdicts.is_empty() {
         return None;

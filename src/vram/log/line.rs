@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use time::Time;
 
 use super::parse;
-use crate::vram::reading::{Miss, Reading, Source, Tick};
+use crate::vram::reading::{MissReason, Reading, Source, Tick};
 
 /// The word for [`Source::NvidiaSmi`]; the other source goes without saying.
 pub(super) const NVIDIA_SMI: &str = "nvidia-smi";
@@ -16,7 +16,7 @@ pub struct Line<Scene = String> {
     /// The time of day when the request was sent.
     pub at: Time,
     /// The reading and who gave it, or why there is none.
-    pub entry: Result<(Reading, Source), Miss>,
+    pub entry: Result<(Reading, Source), MissReason>,
     /// How long the answer took, in milliseconds, where that is worth knowing.
     pub took_ms: Option<u64>,
     /// The scene whose prompt was running: `[A-Za-z0-9._-]`, never empty.
@@ -27,7 +27,6 @@ pub struct Line<Scene = String> {
 
 impl Line {
     /// What the log says of a tick.
-    #[must_use]
     pub fn of(tick: &Tick, scene: Option<&str>, interval_ms: Option<u64>) -> Line {
         Line {
             at: tick.at.time(),
@@ -41,7 +40,6 @@ impl Line {
 
     /// The line as it stands in the log, without its line break; with `millis` the time carries
     /// milliseconds.
-    #[must_use]
     pub fn format(&self, millis: bool) -> String {
         let mut text = clock(self.at, millis);
         // Writing into a String cannot fail.
@@ -89,7 +87,6 @@ impl Line {
     ///
     /// None for anything else: a value that is cut or malformed, a field given twice, a figure
     /// above 2^24 (16 TiB, 4.6 hours), neither a reading nor a known reason for having none.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Line> {
         parse::line(text.as_bytes().trim_ascii()).map(Line::into_owned)
     }
@@ -97,7 +94,6 @@ impl Line {
 
 impl Line {
     /// The same line, its scene borrowed.
-    #[must_use]
     pub fn borrowed(&self) -> Line<&str> {
         let Line { at, entry, took_ms, scene, interval_ms } = self;
         Line {
@@ -112,7 +108,6 @@ impl Line {
 
 impl Line<&str> {
     /// The same line with a scene of its own.
-    #[must_use]
     pub fn into_owned(self) -> Line {
         let Line { at, entry, took_ms, scene, interval_ms } = self;
         Line { at, entry, took_ms, scene: scene.map(str::to_owned), interval_ms }
@@ -120,7 +115,6 @@ impl Line<&str> {
 }
 
 /// `12:01:05`, or `12:01:05.250` of a time that has milliseconds.
-#[must_use]
 pub fn time_text(at: Time) -> String {
     clock(at, at.millisecond() > 0)
 }
@@ -148,7 +142,7 @@ pub(super) mod tests {
         let source = prop::sample::select(vec![Source::ComfyUi, Source::NvidiaSmi]);
         let entry = prop_oneof![
             4 => (reading, source).prop_map(Ok),
-            1 => prop::sample::select(Miss::ALL.to_vec()).prop_map(Err),
+            1 => prop::sample::select(MissReason::ALL.to_vec()).prop_map(Err),
         ];
         let scene = prop::option::of("[A-Za-z0-9._-]{1,20}");
         (0..86_400_u64, 0..1000_u64, entry, some_mb(), scene, some_mb()).prop_map(
@@ -190,7 +184,12 @@ pub(super) mod tests {
             "12:01:05.250,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Ram=31020MB,\
              Interval=0.1s,Scene=flow,Source=nvidia-smi,Took=1900ms"
         );
-        line = Line { entry: Err(Miss::BadJson), took_ms: None, interval_ms: Some(20_000), ..line };
+        line = Line {
+            entry: Err(MissReason::BadJson),
+            took_ms: None,
+            interval_ms: Some(20_000),
+            ..line
+        };
         assert_eq!(line.format(false), "12:01:05,Missed=badJson,Interval=20s,Scene=flow");
         assert_eq!(time_text(line.at), "12:01:05.250");
         assert_eq!(time_text(Time::MIDNIGHT), "00:00:00");

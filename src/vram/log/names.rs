@@ -4,13 +4,11 @@
 pub const MAIN: &str = "vram-usage.log";
 
 /// The log of another device, by its place in the server's list.
-#[must_use]
 pub fn of_device(device: usize) -> String {
     format!("vram-usage.gpu{device}.log")
 }
 
 /// The device that the log of that name is of; none for the run's own.
-#[must_use]
 pub fn device_of(name: &str) -> Option<usize> {
     let device = name.strip_prefix("vram-usage.gpu")?.strip_suffix(".log")?.parse().ok()?;
     (of_device(device) == name).then_some(device)

@@ -4,7 +4,7 @@
 use time::Time;
 
 use super::line::{Line, NVIDIA_SMI};
-use crate::vram::reading::{HIGHEST_MB, Miss, Reading, Source};
+use crate::vram::reading::{HIGHEST_MB, MissReason, Reading, Source};
 
 /// The highest number in a line: 16 TiB as MB, 4.6 hours as milliseconds.
 const HIGHEST: u64 = HIGHEST_MB;
@@ -21,7 +21,7 @@ pub(super) fn line(text: &[u8]) -> Option<Line<&str>> {
     let entry = match fields.missed {
         // Used cannot be told from what is free alone, and no total is invented.
         None if fields.used.is_none() && fields.total.is_none() && fields.free.is_some() => {
-            Err(Miss::NoDevice)
+            Err(MissReason::NoDevice)
         }
         Some(_) if fields.used.is_some() => return None,
         Some(miss) => Err(miss),
@@ -43,7 +43,7 @@ struct Fields<'a> {
     total: Option<u64>,
     driver: Option<u64>,
     ram: Option<u64>,
-    missed: Option<Miss>,
+    missed: Option<MissReason>,
     interval_ms: Option<u64>,
     scene: Option<&'a str>,
     source: Option<Source>,
@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
             b"Total" => set(&mut self.total, number(value, b"MB", 0)),
             b"Driver" => set(&mut self.driver, number(value, b"MB", 0)),
             b"Ram" => set(&mut self.ram, number(value, b"MB", 0)),
-            b"Missed" => set(&mut self.missed, Miss::from_name(str::from_utf8(value).ok()?)),
+            b"Missed" => set(&mut self.missed, MissReason::from_name(str::from_utf8(value).ok()?)),
             b"Interval" => set(&mut self.interval_ms, number(value, b"s", 3)),
             b"Scene" => set(&mut self.scene, scene(value)),
             b"Source" => set(&mut self.source, source(value)),
@@ -169,8 +169,8 @@ mod tests {
         }
         let line = Line::parse("12:01:00.25,Missed=late,Interval=0.05s").unwrap();
         assert_eq!((line.at.millisecond(), line.interval_ms), (250, Some(50)));
-        assert_eq!(line.entry, Err(Miss::Late));
-        assert_eq!(Line::parse("12:01:00,Free=22436MB").unwrap().entry, Err(Miss::NoDevice));
+        assert_eq!(line.entry, Err(MissReason::Late));
+        assert_eq!(Line::parse("12:01:00,Free=22436MB").unwrap().entry, Err(MissReason::NoDevice));
     }
 
     #[test]

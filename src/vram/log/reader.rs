@@ -132,7 +132,6 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// How many lines could not be read so far; empty ones are no lines.
-    #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped
     }

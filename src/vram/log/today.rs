@@ -6,7 +6,7 @@ use time::Time;
 
 use super::line::{Line, NVIDIA_SMI};
 use super::parse;
-use crate::vram::reading::{Miss, Reading, Source};
+use crate::vram::reading::{MissReason, Reading, Source};
 
 /// The line that `text` begins with, and the text behind its line break. `latest` is the scene of
 /// the line before: nearly always this one's too.
@@ -99,10 +99,10 @@ impl<'a> Rest<'a> {
         Some(value)
     }
 
-    fn missed(&mut self) -> Option<Miss> {
+    fn missed(&mut self) -> Option<MissReason> {
         let reason = MISSED.behind(self.0)?;
-        let behind = |miss: Miss| Some((miss, reason.strip_prefix(miss.name().as_bytes())?));
-        let (miss, rest) = Miss::ALL.into_iter().find_map(behind)?;
+        let behind = |miss: MissReason| Some((miss, reason.strip_prefix(miss.name().as_bytes())?));
+        let (miss, rest) = MissReason::ALL.into_iter().find_map(behind)?;
         self.0 = rest;
         Some(miss)
     }

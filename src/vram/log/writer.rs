@@ -74,7 +74,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::vram::reading::{Miss, Reading, Source};
+    use crate::vram::reading::{MissReason, Reading, Source};
 
     #[test]
     fn ticks_become_lines_and_a_torn_line_stays_alone() {
@@ -84,7 +84,7 @@ mod tests {
         let reading = Reading { used: 7, ..Reading::default() };
         let result = Ok((reading, Source::ComfyUi));
         let tick = Tick { at, moment: Instant::now(), took_ms: Some(300), result, missed: None };
-        let missed = Tick { result: Err(Miss::Timeout), ..tick };
+        let missed = Tick { result: Err(MissReason::Timeout), ..tick };
 
         let mut log = Writer::create(&path, Duration::from_millis(500)).unwrap();
         log.append(&tick, None).unwrap();

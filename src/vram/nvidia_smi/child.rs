@@ -14,7 +14,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST: u64 = 4096;
 
 /// Keeps the child. Dropping it kills the child and waits for that, a second at most.
-pub(super) struct Keeper(Arc<Shared>);
+pub(super) struct ChildSupervisor(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -42,7 +42,7 @@ impl Shared {
     }
 }
 
-impl Keeper {
+impl ChildSupervisor {
     /// Starts the child from another thread, and one anew when it has ended. `line` gets each whole
     /// line, `failed` why a child did not start; where the program is not found, no other is tried.
     ///
@@ -78,11 +78,11 @@ impl Keeper {
                 }
             }
         })?;
-        Ok(Keeper(shared))
+        Ok(ChildSupervisor(shared))
     }
 }
 
-impl Drop for Keeper {
+impl Drop for ChildSupervisor {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.stopped = true;
@@ -187,7 +187,8 @@ mod tests {
         let failed = move |error: &io::Error| {
             let _ = sender.send(error.kind());
         };
-        let keeper = Keeper::start(|| Command::new("no-such-program-anywhere"), |_| {}, failed);
+        let keeper =
+            ChildSupervisor::start(|| Command::new("no-such-program-anywhere"), |_| {}, failed);
         // The end of the thread drops the sender.
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [ErrorKind::NotFound]);
         drop(keeper);

@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cards::Cards;
-use child::Keeper;
+use child::ChildSupervisor;
 use line::Line;
 
 pub use matching::{CardId, Wanted};
-pub use watch::{Absent, Watch};
+pub use watch::{CardReader, NoReading};
 
 /// nvidia-smi is not asked more often, since it may need as long for eight cards, nor less often,
 /// since a reading is to be of the moment.
@@ -34,7 +34,7 @@ pub struct NvidiaSmi {
     shared: Arc<Shared>,
     /// How far a reading may be from the moment that it is used for: three of its intervals.
     within: Duration,
-    _keeper: Option<Keeper>,
+    _keeper: Option<ChildSupervisor>,
 }
 
 #[derive(Debug)]
@@ -77,12 +77,11 @@ impl Shared {
 
 impl NvidiaSmi {
     /// Starts it for a sampler of that interval. Returns at once, whatever becomes of it.
-    #[must_use]
     pub fn start(interval: Duration) -> Self {
         let interval = interval.clamp(OFTEN, SELDOM);
         let shared = Arc::new(Shared::new(Instant::now()));
         let (lines, errors) = (Arc::clone(&shared), Arc::clone(&shared));
-        let keeper = Keeper::start(
+        let keeper = ChildSupervisor::start(
             move || command(interval),
             move |text| {
                 if let Some(line) = Line::parse(text) {

@@ -34,7 +34,7 @@ pub fn nvidia_smi(output: &[u8]) {
     assert!(cards.len() <= 64);
     let mut wanted = vec![Wanted::Only, Wanted::Named(CardId::Uuid("GPU-5a".into()))];
     for card in cards {
-        let name = format!("cuda:0 {} : native", crate::text::clean(&card.name));
+        let name = format!("cuda:0 {} : native", crate::sanitize::sanitize_line(&card.name));
         wanted.push(Wanted::Named(CardId::Index(card.index)));
         wanted.push(Wanted::Device { name, total: card.total });
     }

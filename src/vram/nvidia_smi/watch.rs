@@ -12,7 +12,7 @@ use crate::vram::reading::Reading;
 const PATIENCE: Duration = SELDOM.saturating_mul(15);
 
 /// Finds the card and gives its readings. It never waits.
-pub struct Watch {
+pub struct CardReader {
     smi: Arc<NvidiaSmi>,
     wanted: Wanted,
     /// Of several cards that it may be, the place of the one that agreed with `ComfyUI`.
@@ -21,7 +21,7 @@ pub struct Watch {
 
 /// Why there is no reading; as text, the beginning of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum NoReading {
     /// It did not start, and why.
     NotStarted(String),
     /// Nothing of this moment, so far: it may be starting.
@@ -34,17 +34,17 @@ pub enum Absent {
     Several(usize),
 }
 
-impl fmt::Display for Absent {
+impl fmt::Display for NoReading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Absent::NotStarted(why) => f.write_str(why),
-            Absent::NotYet | Absent::Silent => f.write_str("nvidia-smi gives no reading"),
-            Absent::NoCard(Wanted::Named(id)) => write!(f, "nvidia-smi lists no card {id}"),
-            Absent::NoCard(Wanted::Device { name, .. }) => {
+            NoReading::NotStarted(why) => f.write_str(why),
+            NoReading::NotYet | NoReading::Silent => f.write_str("nvidia-smi gives no reading"),
+            NoReading::NoCard(Wanted::Named(id)) => write!(f, "nvidia-smi lists no card {id}"),
+            NoReading::NoCard(Wanted::Device { name, .. }) => {
                 write!(f, "nvidia-smi lists no card that is ComfyUI's {name}")
             }
-            Absent::NoCard(Wanted::Only) => f.write_str("nvidia-smi lists no card"),
-            Absent::Several(n) => write!(
+            NoReading::NoCard(Wanted::Only) => f.write_str("nvidia-smi lists no card"),
+            NoReading::Several(n) => write!(
                 f,
                 "nvidia-smi lists {n} cards that may be ComfyUI's (--nvidia-smi-gpu INDEX names it)"
             ),
@@ -52,11 +52,10 @@ impl fmt::Display for Absent {
     }
 }
 
-impl Watch {
+impl CardReader {
     /// Watches that card.
-    #[must_use]
     pub fn new(smi: Arc<NvidiaSmi>, wanted: Wanted) -> Self {
-        Watch { smi, wanted, agreed: Mutex::new(None) }
+        CardReader { smi, wanted, agreed: Mutex::new(None) }
     }
 
     /// Notes what `ComfyUI` said of the driver's figure at that moment, in MB: it tells equal
@@ -77,7 +76,7 @@ impl Watch {
     ///
     /// # Errors
     /// There is none, and why.
-    pub fn reading(&self, at: Instant) -> Result<Reading, Absent> {
+    pub fn reading(&self, at: Instant) -> Result<Reading, NoReading> {
         let agreed = *self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
         self.smi.shared.known().reading(&self.wanted, agreed, at, self.smi.within)
     }
@@ -96,12 +95,12 @@ impl Known {
         agreed: Option<usize>,
         at: Instant,
         within: Duration,
-    ) -> Result<Reading, Absent> {
+    ) -> Result<Reading, NoReading> {
         if let Some(why) = &self.trouble {
-            return Err(Absent::NotStarted(why.clone()));
+            return Err(NoReading::NotStarted(why.clone()));
         }
         let long_ago = at.saturating_duration_since(self.heard) > PATIENCE;
-        let nothing = || if long_ago { Absent::Silent } else { Absent::NotYet };
+        let nothing = || if long_ago { NoReading::Silent } else { NoReading::NotYet };
         // Half a list may show one card of eight equal ones.
         if !self.complete && !matches!(wanted, Wanted::Named(_)) {
             return Err(nothing());
@@ -109,9 +108,9 @@ impl Known {
         let cards = self.cards.all();
         let place = match candidates(wanted, cards).as_slice() {
             [] if !self.complete => return Err(nothing()),
-            [] => return Err(Absent::NoCard(wanted.clone())),
+            [] => return Err(NoReading::NoCard(wanted.clone())),
             [only] => *only,
-            several => agreed.ok_or(Absent::Several(several.len()))?,
+            several => agreed.ok_or(NoReading::Several(several.len()))?,
         };
         cards.get(place).and_then(|card| card.reading(at, within)).ok_or_else(nothing)
     }
@@ -130,7 +129,7 @@ mod tests {
         wanted: &Wanted,
         agreed: Option<usize>,
         at: Instant,
-    ) -> Result<u64, Absent> {
+    ) -> Result<u64, NoReading> {
         shared.known().reading(wanted, agreed, at, SECOND * 3).map(|reading| reading.used)
     }
 
@@ -142,19 +141,19 @@ mod tests {
     fn a_list_counts_once_it_is_whole() {
         let now = Instant::now();
         let shared = Shared::new(now);
-        assert_eq!(used(&shared, &device("X"), None, now), Err(Absent::NotYet));
+        assert_eq!(used(&shared, &device("X"), None, now), Err(NoReading::NotYet));
         shared.take(now, &line(0, "X", 5));
-        assert_eq!(used(&shared, &device("X"), None, now), Err(Absent::NotYet));
+        assert_eq!(used(&shared, &device("X"), None, now), Err(NoReading::NotYet));
         assert_eq!(used(&shared, &Wanted::Named(CardId::Index(0)), None, now), Ok(5));
         let other = Wanted::Named(CardId::Index(1));
-        assert_eq!(used(&shared, &other, None, now), Err(Absent::NotYet));
+        assert_eq!(used(&shared, &other, None, now), Err(NoReading::NotYet));
         shared.take(now, &line(1, "X", 6));
         shared.take(now + SECOND, &line(0, "X", 7));
         let next = now + SECOND;
-        assert_eq!(used(&shared, &device("X"), None, next), Err(Absent::Several(2)));
+        assert_eq!(used(&shared, &device("X"), None, next), Err(NoReading::Several(2)));
         assert_eq!(used(&shared, &device("X"), Some(1), next), Ok(6));
         assert_eq!(used(&shared, &other, None, next), Ok(6));
-        assert_eq!(used(&shared, &device("Y"), None, next), Err(Absent::NoCard(device("Y"))));
+        assert_eq!(used(&shared, &device("Y"), None, next), Err(NoReading::NoCard(device("Y"))));
     }
 
     #[test]
@@ -162,14 +161,14 @@ mod tests {
         let now = Instant::now();
         let shared = Shared::new(now);
         let silent = |at| used(&shared, &device("X"), None, at);
-        assert_eq!(silent(now + PATIENCE), Err(Absent::NotYet));
-        assert_eq!(silent(now + PATIENCE + SECOND), Err(Absent::Silent));
+        assert_eq!(silent(now + PATIENCE), Err(NoReading::NotYet));
+        assert_eq!(silent(now + PATIENCE + SECOND), Err(NoReading::Silent));
         for _ in 0..2 {
             shared.take(now + SECOND, &line(0, "X", 5));
         }
         assert_eq!(silent(now + SECOND * 4), Ok(5));
-        assert_eq!(silent(now + SECOND * 5), Err(Absent::NotYet));
-        assert_eq!(silent(now + PATIENCE + SECOND * 2), Err(Absent::Silent));
+        assert_eq!(silent(now + SECOND * 5), Err(NoReading::NotYet));
+        assert_eq!(silent(now + PATIENCE + SECOND * 2), Err(NoReading::Silent));
         // A reading from before that moment is still that of its own.
         assert_eq!(silent(now), Ok(5));
     }
@@ -181,7 +180,7 @@ mod tests {
         shared.trouble("nvidia-smi is not on the PATH".into());
         let absent = used(&shared, &Wanted::Only, None, now).unwrap_err();
         assert_eq!(absent.to_string(), "nvidia-smi is not on the PATH");
-        let named = Absent::NoCard(Wanted::Named(CardId::Uuid("GPU-5".into())));
+        let named = NoReading::NoCard(Wanted::Named(CardId::Uuid("GPU-5".into())));
         assert_eq!(named.to_string(), "nvidia-smi lists no card GPU-5");
     }
 }

@@ -1,0 +1,201 @@
+//! The help, made from the table of the options, and the version.
+
+use super::names::Spelling;
+use super::row::{Flag, Group, Kind, Verb};
+use super::table::TABLE;
+use crate::exit_code::Exit;
+
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
+/// Where an option's description begins in the short help, in columns.
+const MARGIN: usize = 32;
+/// The width of the full help's paragraphs, in columns.
+const WIDTH: usize = 80;
+
+/// What stands under an option or an example.
+const INDENT: &str = "      ";
+
+const USAGE: &str = "\
+Usage: run-comfyui-e2e [OPTIONS] [PROJECT_ROOT | WORKFLOW.json ...]  a run
+       run-comfyui-e2e summary [OPTIONS] [LOG | RUN_FOLDER ...]      of old logs
+       run-comfyui-e2e monitor [OPTIONS] [-- COMMAND ...]            sampling alone
+";
+
+const SPELLINGS: &str = "\
+Every option has one name, written two ways: --max-wait-seconds 600 (or
+--max-wait-seconds=600, exact) and PowerShell's -MaxWaitSeconds 600 (or
+-MaxWaitSeconds:600, in any letter case, any unambiguous prefix). A switch
+takes $true or $false after a colon: -FastIteration:$false.
+-- ends the options. A value comes from the command line, else from
+FastIteration, else from the environment, else it is the default.
+";
+
+const SHORT_END: &str =
+    "PowerShell's spelling works too: -MaxWaitSeconds 600. --help: everything; -V: the version";
+
+const EXAMPLES: [(&str, &str); 7] = [
+    ("run-comfyui-e2e flow.json", "one workflow, one scene"),
+    ("run-comfyui-e2e --workflow nightly --fresh --quiet", "each file of a folder, from cron"),
+    ("run-comfyui-e2e -FastIteration -SceneRetryBudget 0", "as the script was called"),
+    ("run-comfyui-e2e flow.json --set 4.steps=8 --seed random", "with other inputs"),
+    ("run-comfyui-e2e --comfyui-url http://gpu-2:8188 flow.json", "on another machine"),
+    ("run-comfyui-e2e summary", "the newest run's verdict and VRAM"),
+    ("run-comfyui-e2e monitor -- python batch.py", "the VRAM while a command runs"),
+];
+
+/// The program's name and version.
+pub(super) fn version() -> String {
+    format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// What most people look for, in five groups and at most 25 lines.
+pub(super) fn short() -> String {
+    let mut lines = vec![format!("{}: ComfyUI end to end, and the VRAM it uses", version())];
+    lines.push(USAGE.trim_end().to_owned());
+    let mut group = None;
+    for row in TABLE.iter().filter(|row| row.short) {
+        if group.replace(row.group) != Some(row.group) {
+            lines.push(format!("{}:", row.group.title()));
+        }
+        let head = format!("  {}", signature(row));
+        let sentence = first_sentence(row);
+        // A default in words is for the full help.
+        let default = match row.default {
+            "" => String::new(),
+            words if words.contains(' ') => String::new(),
+            value => format!(" [{value}]"),
+        };
+        lines.push(format!("{head:<MARGIN$}{sentence}{default}"));
+    }
+    lines.push(SHORT_END.to_owned());
+    lines.join("\n")
+}
+
+/// The first sentence of an option's help, without its full stop.
+pub(super) fn first_sentence(row: &Flag) -> &'static str {
+    row.help.split_once(". ").map_or(row.help, |(first, _)| first).trim_end_matches('.')
+}
+
+/// Everything.
+pub(super) fn full() -> String {
+    let mut lines = vec![version(), String::new(), USAGE.to_owned(), SPELLINGS.to_owned()];
+    let mut group = None;
+    for row in &TABLE {
+        if group != Some(row.group) {
+            if group == Some(Group::Inert) {
+                lines.push(String::new());
+            }
+            lines.push(format!("{}:", row.group.title()));
+            group = Some(row.group);
+        }
+        lines.extend(entry(row));
+        if row.group != Group::Inert {
+            lines.push(String::new());
+        }
+    }
+    lines.push("Environment:".to_owned());
+    for row in &TABLE {
+        let option = Spelling::Gnu.write(row.name);
+        lines.extend(row.env.iter().map(|variable| format!("  {variable:<38}{option}")));
+    }
+    // No option has it, as in the script.
+    lines.push(format!("  {:<38}what a generated story is about", "CUSTOM_STORY_IDEA"));
+    lines.push("\nExit codes:".to_owned());
+    lines.extend(Exit::ALL.map(|exit| format!("  {:<5}{}", exit.code(), exit.sentence())));
+    lines.push("\nExamples:".to_owned());
+    lines.extend(EXAMPLES.map(|(line, meaning)| format!("  {line}\n{INDENT}{meaning}")));
+    lines.join("\n")
+}
+
+/// An option as GNU writes it, and what stands for its value.
+fn signature(row: &Flag) -> String {
+    let name = Spelling::Gnu.write(row.name);
+    format!("{name} {}", row.kind.placeholder()).trim_end().to_owned()
+}
+
+fn entry(row: &Flag) -> Vec<String> {
+    let mut facts = vec![row.help.to_owned()];
+    if let Some(alias) = row.alias {
+        facts.push(format!("Also {}.", Spelling::PowerShell.write(alias)));
+    }
+    if row.repeatable {
+        facts.push("Repeatable.".to_owned());
+    }
+    if let Kind::Number(unit, min, max) = row.kind {
+        facts.push(format!("{}{} from {min} to {max}.", unit[..1].to_uppercase(), &unit[1..]));
+    }
+    if !row.default.is_empty() {
+        facts.push(format!("Default: {}.", row.default));
+    }
+    if let Some(fast) = row.fast {
+        facts.push(format!("With FastIteration: {fast}."));
+    }
+    if let Some(gated) = row.gated {
+        facts.push(format!("With a gate: {gated}."));
+    }
+    if let Some(default) = row.monitor {
+        facts.push(format!("In monitor: {default}."));
+    }
+    if row.group != Group::About && row.verbs.contains(&Verb::Run) {
+        let others = row.verbs.iter().filter_map(|verb| verb.word());
+        facts.extend(others.map(|verb| format!("Of {verb} too.")));
+    }
+    let name = Spelling::PowerShell.write(row.name);
+    let mut lines = vec![format!("  {}, {name}", signature(row))];
+    lines.extend(paragraph(&facts.join(" ")));
+    lines
+}
+
+/// The words in lines, indented under their option.
+fn paragraph(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{INDENT}{word}")),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_help_fits_a_terminal() {
+        let text = short();
+        assert!(text.lines().count() <= 25, "{text}");
+        let headings = text.lines().filter(|line| line.ends_with(':')).collect::<Vec<_>>();
+        assert_eq!(headings.len(), 5, "{headings:?}");
+        for line in text.lines().chain(full().lines()) {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 90), "{text}");
+        for row in TABLE.iter().filter(|row| row.short) {
+            assert!(text.contains(&format!("  {} ", signature(row))), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn the_full_help_has_every_row() {
+        let text = full();
+        for row in &TABLE {
+            let spellings = row.names().map(|(name, _)| Spelling::PowerShell.write(name));
+            let parts = spellings.chain([signature(row), row.group.title().into()]);
+            let parts = parts.chain(row.env.iter().map(|variable| (*variable).to_owned()));
+            for part in parts {
+                assert!(text.contains(&part), "{part}");
+            }
+            let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words(&text).contains(&words(row.help)), "{}", row.name);
+            assert_eq!(row.help.is_empty(), row.group == Group::Inert, "{}", row.name);
+        }
+        for exit in Exit::ALL {
+            let line = format!("  {:<5}{}\n", exit.code(), exit.sentence());
+            assert!(text.contains(&line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The command line: from its words and the environment to typed options, or to one line that
+//! says what is wrong with it.
+//!
+//! Every option has one name, written two ways: GNU's (`--max-wait-seconds 600`) and PowerShell's
+//! (`-MaxWaitSeconds 600`). All of them stand in one table, from which the help is made too.
+
+mod args;
+mod completions;
+mod gates;
+mod help;
+mod llm;
+mod monitor;
+mod names;
+mod parser;
+mod paths;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
+mod quote;
+mod reports;
+mod row;
+mod run;
+mod sampling;
+mod server;
+mod table;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use args::ParsedArgs;
+use parser::{Item, asks};
+use row::{Id, Verb};
+use table::TABLE;
+
+pub use crate::vram::nvidia_smi::CardId;
+pub use gates::GateOptions;
+pub use llm::LlmOptions;
+pub use monitor::MonitorOptions;
+pub use reports::{Format, ReportOptions};
+pub use run::{Assignment, RunOptions, Seed, SummaryOptions};
+pub use sampling::{SamplingOptions, VramSource};
+pub use server::ServerOptions;
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// To print this text (help, version or completions, without its last line's end) and to end with success.
+    Print(String),
+    /// A run.
+    Run(Box<RunOptions>),
+    /// The statistics of logs that are there.
+    Summary(Box<SummaryOptions>),
+    /// Sampling alone, beside a command or by itself.
+    Monitor(Box<MonitorOptions>),
+}
+
+/// What else decides, beside the command line.
+pub struct Env<'a> {
+    /// The value of a variable of the environment; `None` if it is not set.
+    pub var: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The current folder, absolute: relative paths count from it.
+    pub current_dir: PathBuf,
+    /// The program's own file, if it is known.
+    pub program: Option<PathBuf>,
+}
+
+/// Why a command line is refused: one line, without credentials, that names the option, what it
+/// takes, and what was probably meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// The value that an option of a run has where nothing gives one, `name` being as PowerShell writes
+/// it, `-MaxWaitSeconds`. `fast`: under `FastIteration`; `gated`: where a gate is set.
+pub fn default_value(name: &str, fast: bool, gated: bool) -> &'static str {
+    let Some(row) = TABLE.iter().find(|row| name.strip_prefix('-') == Some(row.name)) else {
+        return "";
+    };
+    let fast = row.fast.filter(|_| fast);
+    fast.or(row.gated.filter(|_| gated)).unwrap_or(row.default)
+}
+
+/// Reads a command line; `args` are its words without the program's own.
+///
+/// The file system is asked what bare words and paths are, and the file of `HeaderFile` is read;
+/// nothing is written. A value comes from the command line, else from `FastIteration`, else from
+/// the environment, else it is the option's default.
+///
+/// # Errors
+/// An option that is unknown, ambiguous, another verb's, given twice or without its value; a value
+/// that is no such number, out of range or malformed, on the command line or in a variable that
+/// counts; a path where there is nothing; a header file that cannot be read.
+pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Command, UsageError> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let named = Verb::ALL.iter().find(|verb| {
+        verb.word().is_some_and(|word| args.first().is_some_and(|first| first == word))
+    });
+    if named.is_some() {
+        args.remove(0);
+    }
+    let verb = *named.unwrap_or(&Verb::Run);
+    let items = parser::lex(verb, args)?;
+    if items.iter().any(|item| matches!(item, Item::ShortHelp)) {
+        return Ok(Command::Print(help::short()));
+    }
+    if asks(&items, Id::Help) {
+        return Ok(Command::Print(help::full()));
+    }
+    if asks(&items, Id::Version) {
+        return Ok(Command::Print(help::version()));
+    }
+    let line = ParsedArgs::new(verb, items, env)?;
+    if line.given(Id::Completions).is_some() {
+        return completions::of(&line.setting(Id::Completions)).map(Command::Print);
+    }
+    match verb {
+        Verb::Run => run::run(&line).map(|options| Command::Run(Box::new(options))),
+        Verb::Summary => run::summary(&line).map(|options| Command::Summary(Box::new(options))),
+        Verb::Monitor => monitor::monitor(&line).map(|options| Command::Monitor(Box::new(options))),
+    }
+}

@@ -1,0 +1,239 @@
+//! From a name on the command line to its option, and from an option to its name.
+
+use super::UsageError;
+use super::quote::shown;
+use super::row::{Flag, Group, Verb};
+use super::table::TABLE;
+use crate::suggest::nearest;
+
+/// Which of the two ways of writing an option somebody uses, and is answered in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spelling {
+    Gnu,
+    PowerShell,
+}
+
+impl Spelling {
+    /// An option's name with its dashes; `name` is PowerShell's.
+    pub(super) fn write(self, name: &str) -> String {
+        match self {
+            Spelling::Gnu => format!("--{}", kebab(name)),
+            Spelling::PowerShell => format!("-{name}"),
+        }
+    }
+}
+
+/// One name of one option.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name {
+    pub(super) row: &'static Flag,
+    /// As PowerShell writes it.
+    pub(super) text: &'static str,
+    script: bool,
+}
+
+/// Every name that there is.
+fn all() -> impl Iterator<Item = Name> {
+    TABLE.iter().flat_map(|row| row.names().map(move |(text, script)| Name { row, text, script }))
+}
+
+fn taken_by(verb: Verb) -> impl Iterator<Item = Name> {
+    all().filter(move |name| name.row.verbs.contains(&verb))
+}
+
+/// `MaxWaitSeconds` as `max-wait-seconds`. A product's name stays one word.
+fn kebab(name: &str) -> String {
+    let name = name.replace("ComfyUI", "Comfyui").replace("JUnit", "Junit");
+    let letters: Vec<char> = name.chars().collect();
+    let mut kebab = String::new();
+    for (i, letter) in letters.iter().enumerate() {
+        let after_small = i > 0 && letters[i - 1].is_lowercase();
+        let before_small = i > 0 && letters.get(i + 1).is_some_and(|next| next.is_lowercase());
+        if letter.is_uppercase() && (after_small || before_small) {
+            kebab.push('-');
+        }
+        kebab.push(letter.to_ascii_lowercase());
+    }
+    kebab
+}
+
+/// The option of that GNU name (without dashes), which has to be exact.
+pub(super) fn gnu(word: &str, verb: Verb) -> Result<Name, UsageError> {
+    let found = all().find(|name| kebab(name.text) == word);
+    let found = found.ok_or_else(|| unknown(Spelling::Gnu, word, verb))?;
+    of_verb(found, Spelling::Gnu, verb)
+}
+
+/// The option of that PowerShell name (without its dash): any letter case, any unambiguous prefix.
+pub(super) fn powershell(word: &str, verb: Verb) -> Result<Name, UsageError> {
+    let mut fitting = fitting(word, taken_by(verb));
+    if fitting.is_empty() {
+        fitting = self::fitting(word, all());
+        if fitting.len() > 1 {
+            fitting.clear();
+        }
+    }
+    match fitting.as_slice() {
+        [] => Err(unknown(Spelling::PowerShell, word, verb)),
+        [name] => of_verb(*name, Spelling::PowerShell, verb),
+        several => Err(UsageError(format!(
+            "-{} is ambiguous: {}",
+            shown(word),
+            list(several.iter().map(|name| name.text), Spelling::PowerShell)
+        ))),
+    }
+}
+
+/// The names that `word` may stand for: the exact one, else those that begin with it, and the
+/// script's among them before ours, so that its command lines go on working.
+fn fitting(word: &str, names: impl Iterator<Item = Name>) -> Vec<Name> {
+    let word = word.to_lowercase();
+    let mut fitting: Vec<Name> = names
+        .filter(|name| !word.is_empty() && name.text.to_lowercase().starts_with(&word))
+        .collect();
+    if let Some(exact) = fitting.iter().find(|name| name.text.len() == word.len()) {
+        return vec![*exact];
+    }
+    if fitting.iter().any(|name| name.script) {
+        fitting.retain(|name| name.script);
+    }
+    // -Com has always been -ComfyUIUrl: what is about the program gives way to a run's one option.
+    let of_a_run = |name: &Name| name.row.group != Group::About;
+    if fitting.iter().filter(|name| of_a_run(name)).count() == 1 {
+        fitting.retain(of_a_run);
+    }
+    fitting
+}
+
+fn of_verb(name: Name, spelling: Spelling, verb: Verb) -> Result<Name, UsageError> {
+    if name.row.verbs.contains(&verb) {
+        return Ok(name);
+    }
+    let owners: Vec<&str> = name.row.verbs.iter().map(|verb| verb.said()).collect();
+    Err(UsageError(format!(
+        "{} is an option of {}, not of {}",
+        spelling.write(name.text),
+        owners.join(" and "),
+        verb.said()
+    )))
+}
+
+fn unknown(spelling: Spelling, word: &str, verb: Verb) -> UsageError {
+    let dashes = if spelling == Spelling::Gnu { "--" } else { "-" };
+    let word_shown = shown(word);
+    UsageError(match meant(word, verb, spelling) {
+        Some(names) => format!("unknown option {dashes}{word_shown}: did you mean {names}?"),
+        None => format!(
+            "unknown option {dashes}{word_shown}: {} lists the options there are",
+            spelling.write("Help")
+        ),
+    })
+}
+
+/// The options that a word was probably meant to be, in words.
+pub(super) fn meant(word: &str, verb: Verb, spelling: Spelling) -> Option<String> {
+    let letters: String = word.chars().filter(|c| c.is_alphanumeric()).collect();
+    let letters = letters.to_lowercase();
+    let longer: Vec<&str> = taken_by(verb)
+        .map(|name| name.text)
+        .filter(|name| letters.len() >= 3 && name.to_lowercase().starts_with(&letters))
+        .collect();
+    if (1..=3).contains(&longer.len()) {
+        return Some(list(longer.into_iter(), spelling));
+    }
+    nearest(&letters, taken_by(verb).map(|name| name.text)).map(|name| spelling.write(name))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>, spelling: Spelling) -> String {
+    names.map(|name| spelling.write(name)).collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn kebab_names() {
+        let cases = [
+            ("ComfyUIUrl", "comfyui-url"),
+            ("WaitForComfyUI", "wait-for-comfyui"),
+            ("StopComfyUI", "stop-comfyui"),
+            ("MaxWaitSeconds", "max-wait-seconds"),
+            ("SkipLLMHealthCheck", "skip-llm-health-check"),
+            ("MaxPeakMB", "max-peak-mb"),
+            ("JUnit", "junit"),
+            ("Gpu", "gpu"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(kebab(name), expected);
+        }
+        let mut seen = HashSet::new();
+        assert!(all().all(|name| seen.insert(kebab(name.text))), "two options of one name");
+    }
+
+    #[test]
+    fn prefixes() {
+        let cases = [
+            ("Fast", "FastIteration"),
+            ("MaxW", "MaxWaitSeconds"),
+            ("max", "MaxSceneRetries"),
+            ("f", "FastIteration"),
+            ("p", "ProjectRoot"),
+            ("scenem", "SceneMaxWaitSeconds"),
+            ("SceneF", "SceneFilter"),
+            ("HEADER", "Header"),
+            ("headerf", "HeaderFile"),
+            ("ver", "Verbose"),
+            ("q", "Quiet"),
+            ("vers", "Version"),
+            ("com", "ComfyUIUrl"),
+            ("Comp", "Completions"),
+        ];
+        for (word, expected) in cases {
+            let found = powershell(word, Verb::Run).map(|name| name.text);
+            assert_eq!(found, Ok(expected), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_option() {
+        let cases = [
+            (powershell("S", Verb::Run), "-S is ambiguous: -SceneMaxWaitSeconds or "),
+            (powershell("He", Verb::Run), "-He is ambiguous: -HeaderFile or -Header or -Help"),
+            (powershell("Fre", Verb::Summary), "-Fresh is an option of a run, not of summary"),
+            (gnu("fresh", Verb::Summary), "--fresh is an option of a run, not of summary"),
+            (
+                gnu("max-wait", Verb::Run),
+                "unknown option --max-wait: did you mean --max-wait-seconds?",
+            ),
+            (
+                gnu("MaxWaitSeconds", Verb::Run),
+                "unknown option --MaxWaitSeconds: did you mean --max-wait-seconds?",
+            ),
+            (gnu("workflwo", Verb::Run), "unknown option --workflwo: did you mean --workflow?"),
+            (
+                gnu("header-", Verb::Run),
+                "unknown option --header-: did you mean --header-file or --header?",
+            ),
+            (
+                powershell("Workflwo", Verb::Run),
+                "unknown option -Workflwo: did you mean -Workflow?",
+            ),
+            (
+                powershell("max-wait-seconds", Verb::Run),
+                "unknown option -max-wait-seconds: did you mean -MaxWaitSeconds?",
+            ),
+            (
+                powershell("Quietly-Please", Verb::Run),
+                "unknown option -Quietly-Please: -Help lists the options there are",
+            ),
+            (gnu("", Verb::Run), "unknown option --: --help lists the options there are"),
+            (powershell("", Verb::Run), "unknown option -: -Help lists the options there are"),
+        ];
+        for (found, line) in cases {
+            let error = found.map(|name| name.text).expect_err(line).to_string();
+            assert!(error.starts_with(line), "{error}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Whatever is given means the same in both spellings, and whatever is typed is answered.
+
+use proptest::prelude::*;
+
+use super::super::names::Spelling;
+use super::super::row::{Flag, Group, Id, Kind, Verb};
+use super::super::table::TABLE;
+use super::Desk;
+
+/// One option with a value that it takes.
+#[derive(Clone, Debug)]
+struct Choice {
+    row: &'static Flag,
+    value: String,
+    /// How it is written, of the ways that there are.
+    way: usize,
+}
+
+fn value(row: &'static Flag) -> BoxedStrategy<String> {
+    match row.id {
+        Id::Seed => {
+            prop_oneof![any::<u64>().prop_map(|n| n.to_string()), Just("random".into())].boxed()
+        }
+        Id::VramSource => prop::sample::select(vec!["auto", "ComfyUI"]).prop_map_into().boxed(),
+        Id::NvidiaSmiGpu => "[0-9]|GPU-[0-9a-f]{1,8}".boxed(),
+        Id::SceneFilter => "[a-z]{1,4}(,[a-z]{1,4}){0,2}".boxed(),
+        Id::Set => "[0-9]{1,2}\\.[a-z]{1,4}=\\PC{0,6}".boxed(),
+        Id::ComfyUIUrl
+        | Id::LMStudioEndpoint
+        | Id::LocalLLMProviderUrl
+        | Id::LocalLLMHealthcheckUrl => {
+            "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed()
+        }
+        Id::Header => "[A-Z]{1,4}: [!-~]{1,6}".boxed(),
+        Id::Workflow | Id::Story | Id::Baseline => Just("flow.json".to_owned()).boxed(),
+        Id::ProjectRoot => Just("my project".to_owned()).boxed(),
+        Id::HeaderFile => Just("empty".to_owned()).boxed(),
+        Id::LocalLLMTemperature => "[0-9](\\.[0-9])?".boxed(),
+        // No two may be the same.
+        Id::JUnit => "[a-z:-]{1,6}\\.xml".boxed(),
+        Id::Markdown => "[a-z:-]{1,6}\\.md".boxed(),
+        Id::PromFile => "[a-z:-]{1,6}\\.prom".boxed(),
+        Id::LogsDir | Id::ErrorAction => "[a-z:-]{1,6}".boxed(),
+        _ => (1_u32..=100).prop_map(|n| n.to_string()).boxed(),
+    }
+}
+
+fn choices() -> impl Strategy<Value = Vec<Choice>> {
+    let rows: Vec<&'static Flag> = TABLE
+        .iter()
+        .filter(|row| row.verbs.contains(&Verb::Run))
+        .filter(|row| !matches!(row.group, Group::About | Group::Inert))
+        // It contradicts another.
+        .filter(|row| row.id != Id::NoArchive)
+        .collect();
+    let count = rows.len();
+    prop::sample::subsequence(rows, 0..=count).prop_shuffle().prop_flat_map(|rows| {
+        let choice = |row: &'static Flag| {
+            (value(row), 0..24_usize).prop_map(move |(value, way)| Choice { row, value, way })
+        };
+        rows.into_iter().map(choice).collect::<Vec<_>>()
+    })
+}
+
+fn gnu(choice: &Choice) -> Vec<String> {
+    let name = Spelling::Gnu.write(choice.row.name);
+    match (choice.row.kind, choice.way % 2) {
+        (Kind::Switch, _) => vec![name],
+        (_, 0) => vec![name, choice.value.clone()],
+        _ => vec![format!("{name}={}", choice.value)],
+    }
+}
+
+fn powershell(choice: &Choice) -> Vec<String> {
+    let name = match choice.way / 6 {
+        0 => choice.row.name.to_lowercase(),
+        1 => choice.row.name.to_uppercase(),
+        _ => choice.row.name.to_owned(),
+    };
+    let dash = ["-", "–", "—", "―"][choice.way % 4];
+    let value = match choice.row.kind {
+        Kind::Switch => "$TRUE".to_owned(),
+        _ => choice.value.clone(),
+    };
+    match (choice.row.kind, choice.way % 3) {
+        (Kind::Switch, 0) => vec![format!("{dash}{name}")],
+        (_, 0) => vec![format!("{dash}{name}"), value],
+        (_, 1) => vec![format!("{dash}{name}:{value}")],
+        _ => vec![format!("{dash}{name}:"), value],
+    }
+}
+
+proptest! {
+    #[test]
+    fn both_spellings_mean_the_same(choices in choices()) {
+        let desk = Desk::new();
+        desk.write("empty", b"");
+        let in_gnu = desk.words(choices.iter().flat_map(gnu));
+        prop_assert!(in_gnu.is_ok(), "{:?}", in_gnu);
+        prop_assert_eq!(in_gnu, desk.words(choices.iter().flat_map(powershell)));
+    }
+
+    #[test]
+    fn any_line_is_read_or_refused_in_one_line(
+        words in prop::collection::vec("(--?|–)?([a-zA-Z-]{0,8}|\\PC{0,6})([:=]\\PC{0,6})?", 0..5)
+    ) {
+        if let Err(error) = Desk::new().words(words) {
+            prop_assert_eq!(error.to_string().lines().count(), 1, "{}", error);
+        }
+    }
+}

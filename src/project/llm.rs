@@ -1,0 +1,253 @@
+//! Whether the provider of the story answers, asked before the generator is started.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::llm_server::{Server, models, said};
+use crate::cli::LlmOptions;
+use crate::clock::iso;
+use crate::sanitize::sanitize_line;
+
+/// Why nothing was asked where there is no provider.
+const NO_PROVIDER: &str = "no local provider configured";
+
+/// What came of the health check. `Display` is its line: `models=` is how many there are,
+/// `unknown` where the answer lists none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked, without credentials; `None` where no provider is configured.
+    pub url: Option<String>,
+    /// Whether that URL was given, in place of the provider's `/v1/models`.
+    pub overridden: bool,
+    /// What came of it.
+    pub status: Status,
+    /// When it began.
+    pub at: OffsetDateTime,
+}
+
+/// How the provider answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It did, and has models with these ids; `None` where a URL was given whose answer does not
+    /// list any.
+    Success(Option<Vec<String>>),
+    /// It did not: what was asked, where, and what came back.
+    Failed(String),
+    /// It was not to be asked.
+    Unwanted,
+    /// There is none.
+    NotConfigured,
+}
+
+/// Asks the provider of the story, if one is configured: its `/v1/models`, which has to be a list
+/// of models, or the URL that was given for it, whose 200 is enough unless it tells of an error.
+/// Takes 5 s at most.
+pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
+    let overridden = llm.health_url.is_some();
+    let asked = llm.provider.as_ref().map(|provider| match &llm.health_url {
+        Some(url) => {
+            let (origin, path) = split(url.base());
+            (Server::new(url, origin), if path.is_empty() { "/" } else { path })
+        }
+        None => (Server::new(provider, before_v1(provider.base())), "/v1/models"),
+    });
+    let status = match &asked {
+        _ if llm.skip_health_check => Status::Unwanted,
+        None => Status::NotConfigured,
+        Some((server, path)) => ask(server, path, overridden),
+    };
+    let url = asked.map(|(server, path)| format!("{}{path}", server.target.base));
+    HealthCheck { url, overridden, status, at }
+}
+
+fn ask(server: &Server, path: &str, overridden: bool) -> Status {
+    let body = match server.get(path) {
+        Ok(body) => body,
+        Err(error) => return Status::Failed(error.to_string()),
+    };
+    match read(&body, overridden) {
+        Ok(ids) => Status::Success(ids),
+        Err(why) => Status::Failed(server.unusable(path, &why).to_string()),
+    }
+}
+
+/// The ids of the models that an answer lists. Of a URL that was given nothing is known: it may
+/// answer `ok`.
+fn read(body: &[u8], overridden: bool) -> Result<Option<Vec<String>>, String> {
+    match models(body) {
+        Ok(models) => {
+            let id = |model: &Value| model["id"].as_str().map(sanitize_line);
+            Ok(Some(models.iter().filter_map(id).collect()))
+        }
+        Err(_) if overridden => {
+            let error = serde_json::from_slice(body).ok().and_then(|value| said(&value));
+            error.map_or(Ok(None), |error| Err(format!("an error: {error}")))
+        }
+        Err(why) => Err(why),
+    }
+}
+
+/// Scheme, host and port; and the path.
+fn split(base: &str) -> (&str, &str) {
+    let host = base.find("://").map_or(0, |at| at + 3);
+    let path = base[host..].find('/').map_or(base.len(), |at| host + at);
+    base.split_at(path)
+}
+
+/// What stands before `/v1/…`, the whole where nothing like it does.
+fn before_v1(base: &str) -> &str {
+    let (origin, path) = split(base);
+    let mut found = path.match_indices("/v1").map(|(at, _)| at);
+    let end = found.find(|at| path[at + 3..].is_empty() || path[at + 3..].starts_with('/'));
+    &base[..origin.len() + end.unwrap_or(path.len())]
+}
+
+impl HealthCheck {
+    /// Why the run ends, as one line with what to do.
+    pub fn failure(&self) -> Option<String> {
+        match &self.status {
+            Status::Failed(why) => Some(format!(
+                "no language model for the story: {why}: start it, or --local-llm-provider-url URL, \
+                 or --local-llm-healthcheck-url URL, or --skip-llm-health-check"
+            )),
+            _ => None,
+        }
+    }
+
+    /// The metadata's `HealthCheck`: an unknown is null, `Models` are their ids. `None` where
+    /// nothing was asked, since no story was to be made.
+    pub fn json(check: Option<&Self>) -> Value {
+        let (status, models, error, reason) = match check.map(|check| &check.status) {
+            Some(Status::Success(models)) => ("success", models.as_ref(), None, None),
+            Some(Status::Failed(why)) => ("failed", None, Some(why), None),
+            Some(Status::Unwanted) => ("skipped", None, None, Some("operator request")),
+            Some(Status::NotConfigured) => ("skipped", None, None, Some(NO_PROVIDER)),
+            None => ("skipped", None, None, Some("no story was to be made")),
+        };
+        json!({
+            "Url": check.and_then(|check| check.url.as_ref()),
+            "Override": check.is_some_and(|check| check.overridden),
+            "Status": status,
+            "Models": models,
+            "Error": error,
+            "Timestamp": check.map(|check| iso(check.at)),
+            "Skipped": reason.is_some(),
+            "SkipReason": reason,
+        })
+    }
+}
+
+impl fmt::Display for HealthCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[LLM] Health check")?;
+        match &self.status {
+            Status::Success(models) => {
+                let models = models.as_ref().map(|models| models.len().to_string());
+                write!(
+                    f,
+                    ": success (url={}, models={}, override={})",
+                    self.url.as_deref().unwrap_or_default(),
+                    models.as_deref().unwrap_or("unknown"),
+                    self.overridden
+                )
+            }
+            Status::Failed(why) => write!(f, " failed: {why}"),
+            Status::Unwanted => f.write_str(": skipped by operator request"),
+            Status::NotConfigured => write!(f, ": skipped ({NO_PROVIDER})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn the_models_of_a_provider_stand_where_its_v1_begins() {
+        let cases = [
+            ("http://h:1234/v1/chat/completions", "http://h:1234"),
+            ("http://h:1234/v1", "http://h:1234"),
+            ("http://h/lm/v1/x/v1/y", "http://h/lm"),
+            ("http://h:1234", "http://h:1234"),
+            ("http://h/lm", "http://h/lm"),
+            ("http://h/v1beta/models", "http://h/v1beta/models"),
+            ("http://v1/v10/v1/chat", "http://v1/v10"),
+        ];
+        for (provider, base) in cases {
+            assert_eq!(before_v1(provider), base, "{provider}");
+        }
+        assert_eq!(split("http://h:1/a/b"), ("http://h:1", "/a/b"));
+        assert_eq!(split("http://h:1"), ("http://h:1", ""));
+    }
+
+    #[test]
+    fn a_list_is_asked_of_the_provider_and_200_of_a_given_url() {
+        let ids = |ids: &[&str]| Ok(Some(ids.iter().map(|id| (*id).to_owned()).collect()));
+        let list = br#"{"data": [{"id": "a\nb"}, {"id": 5}, {"id": "c"}]}"#;
+        for overridden in [false, true] {
+            assert_eq!(read(list, overridden), ids(&["a b", "c"]));
+        }
+        assert_eq!(read(b"ok", true), Ok(None));
+        assert_eq!(read(b"ok", false), Err("an answer that is not JSON".into()));
+        assert_eq!(read(b"{}", true), Ok(None));
+        assert_eq!(read(b"{}", false), Err("an answer without models".into()));
+        assert_eq!(read(br#"{"error": "gone"}"#, true), Err("an error: gone".into()));
+    }
+
+    #[test]
+    fn every_status_has_its_line_and_its_keys() {
+        let check = |url: Option<&str>, overridden, status| HealthCheck {
+            url: url.map(str::to_owned),
+            overridden,
+            status,
+            at: datetime!(2026-11-04 03:05:09 +2),
+        };
+        let url = Some("http://h/v1/models");
+        let models = Some(vec!["a".to_owned(), "b".to_owned()]);
+        let cases = [
+            (
+                check(url, false, Status::Success(models)),
+                ": success (url=http://h/v1/models, models=2, override=false)",
+                json!(["success", ["a", "b"], null, false, null]),
+            ),
+            (
+                check(url, true, Status::Success(None)),
+                ": success (url=http://h/v1/models, models=unknown, override=true)",
+                json!(["success", null, null, false, null]),
+            ),
+            (
+                check(url, false, Status::Failed("no".into())),
+                " failed: no",
+                json!(["failed", null, "no", false, null]),
+            ),
+            (
+                check(url, false, Status::Unwanted),
+                ": skipped by operator request",
+                json!(["skipped", null, null, true, "operator request"]),
+            ),
+            (
+                check(None, false, Status::NotConfigured),
+                ": skipped (no local provider configured)",
+                json!(["skipped", null, null, true, "no local provider configured"]),
+            ),
+        ];
+        for (check, line, keys) in cases {
+            assert_eq!(check.to_string(), format!("[LLM] Health check{line}"));
+            let json = HealthCheck::json(Some(&check));
+            let names = ["Status", "Models", "Error", "Skipped", "SkipReason"];
+            assert_eq!(json!(names.map(|name| json[name].clone())), keys);
+            assert_eq!(
+                (&json["Url"], &json["Override"]),
+                (&json!(check.url), &json!(check.overridden))
+            );
+            assert_eq!(json["Timestamp"], "2026-11-04T03:05:09+02:00");
+            assert_eq!(check.failure().is_some(), line.contains("failed"));
+        }
+        let none = HealthCheck::json(None);
+        assert_eq!(none["SkipReason"], "no story was to be made");
+        assert_eq!((&none["Skipped"], &none["Timestamp"]), (&json!(true), &Value::Null));
+    }
+}

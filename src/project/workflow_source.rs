@@ -1,0 +1,120 @@
+//! The workflow that is the template of a story's scenes, where the project keeps it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+const SETTINGS: &str = "localGenSettings.json";
+const WORKFLOW: &str = "workflows/video_wan2_2_5B_ti2v.json";
+
+/// A template: its text, and how it is named in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowSource {
+    /// The file, with the key in it where it is a part.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The workflow's JSON.
+    pub text: String,
+}
+
+impl WorkflowSource {
+    /// The workflow of a file.
+    ///
+    /// # Errors
+    /// One line: the file, and what the system said.
+    pub fn of_file(file: &Path) -> Result<Self, String> {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+        Ok(WorkflowSource { name, file: file.to_owned(), text })
+    }
+
+    /// The project's own: `localGenSettings.json` with `workflowProfiles["wan-i2v"].workflowJson`,
+    /// else its `workflowJson`; else `workflows/video_wan2_2_5B_ti2v.json`.
+    ///
+    /// # Errors
+    /// There is none, or the settings are no JSON or hold something else there: one line that names
+    /// the file and the key, or says where was looked.
+    pub fn of_project(root: &Path) -> Result<Self, String> {
+        let settings = root.join(SETTINGS);
+        if settings.is_file()
+            && let Some(template) = of_settings(&settings)?
+        {
+            return Ok(template);
+        }
+        let workflow = root.join(WORKFLOW);
+        if workflow.is_file() {
+            return WorkflowSource::of_file(&workflow);
+        }
+        Err(format!(
+            "no template for the story's scenes: no workflowJson in {SETTINGS} and no {WORKFLOW} \
+             in {}: --workflow FILE",
+            root.display()
+        ))
+    }
+}
+
+fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
+    let name = file.display();
+    let text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| format!("{name}: not JSON: {error}"))?;
+    let keys = [
+        (
+            &value["workflowProfiles"]["wan-i2v"]["workflowJson"],
+            "workflowProfiles.wan-i2v.workflowJson",
+        ),
+        (&value["workflowJson"], "workflowJson"),
+    ];
+    for (value, key) in keys {
+        let text = match value {
+            Value::String(text) if !text.trim().is_empty() => text.to_owned(),
+            Value::String(_) | Value::Null => continue,
+            _ => {
+                return Err(format!(
+                    "{name} ({key}): no text: the workflow's JSON is a string here"
+                ));
+            }
+        };
+        return Ok(Some(WorkflowSource {
+            name: format!("{name} ({key})"),
+            file: file.to_owned(),
+            text,
+        }));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_are_asked_in_their_order() {
+        let root = std::env::temp_dir().join(format!("template-{}", std::process::id()));
+        fs::create_dir_all(root.join("workflows")).unwrap();
+        let write = |name: &str, text: &str| fs::write(root.join(name), text).unwrap();
+        let found = || WorkflowSource::of_project(&root).map(|found| (found.text, found.name));
+        let why = found().unwrap_err();
+        assert!(why.contains("localGenSettings.json") && why.ends_with("--workflow FILE"), "{why}");
+        write(WORKFLOW, "{\"w\": 1}");
+        assert_eq!(found().unwrap().0, "{\"w\": 1}");
+        write(SETTINGS, "\u{feff}{\"workflowJson\": \"\"}");
+        assert_eq!(found().unwrap().0, "{\"w\": 1}");
+        write(SETTINGS, "{\"workflowJson\": \"own\", \"workflowProfiles\": {\"wan-t2i\": {}}}");
+        assert_eq!(found().unwrap().0, "own");
+        let profile = "{\"workflowProfiles\": {\"wan-i2v\": {\"workflowJson\": \"of wan\"}},\r\n \
+                       \"workflowJson\": \"own\"}";
+        write(SETTINGS, profile);
+        let (text, name) = found().unwrap();
+        assert_eq!(text, "of wan");
+        assert!(name.ends_with("localGenSettings.json (workflowProfiles.wan-i2v.workflowJson)"));
+        write(SETTINGS, "{");
+        assert!(found().unwrap_err().contains("localGenSettings.json: not JSON: "));
+        write(SETTINGS, "{\"workflowJson\": {\"1\": {}}}");
+        assert!(found().unwrap_err().contains("localGenSettings.json (workflowJson): no text: "));
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

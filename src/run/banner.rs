@@ -1,0 +1,122 @@
+//! The first lines of a run: what it will do, with which server, under which rules.
+
+use std::path::Path;
+
+use super::recorder::figure;
+use crate::cli::RunOptions;
+use crate::clock::span;
+use crate::comfyui::{Device, SystemStats};
+use crate::vram::reading::Reading;
+
+/// The lines that need no server.
+pub fn lines(options: &RunOptions, id: &str, folder: &Path, local_time: bool) -> Vec<String> {
+    let mut lines = vec![
+        format!("E2E Story-to-Video Run: {id}"),
+        format!("Run directory: {}", folder.display()),
+        String::new(),
+    ];
+    lines.extend(options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
+    if !local_time {
+        lines.push("WARNING: the system does not tell its time zone: times are UTC".into());
+    }
+    lines
+}
+
+/// The lines about deadlines and retries.
+pub fn rules(options: &RunOptions) -> Vec<String> {
+    let mut lines = Vec::new();
+    let attempts = match options.history_max_attempts {
+        0 => "unbounded".to_owned(),
+        most => most.to_string(),
+    };
+    let (wait, poll) = (options.max_wait.as_secs(), options.poll_interval.as_secs_f64());
+    if options.fast_iteration {
+        lines.push(format!("FastIteration mode: MaxWait={wait}s PollInterval={poll}s"));
+    }
+    lines.push(format!(
+        "Queue policy: sceneRetries={}, historyMaxWait={wait}s, historyPollInterval={poll}s, \
+         historyMaxAttempts={attempts}, postExecutionTimeout={}s",
+        options.scene_retry_budget,
+        options.post_execution_timeout.as_secs()
+    ));
+    lines
+}
+
+/// What will be done and with which server, in one line. `queue`: prompts in the server's queue.
+pub fn plan(
+    options: &RunOptions,
+    stats: &SystemStats,
+    queue: Option<usize>,
+    scenes: usize,
+) -> String {
+    let queue = queue.map(|queue| match queue {
+        0 => "queue empty".to_owned(),
+        n => format!("{n} in the queue"),
+    });
+    let with = [Some(server(options, stats)), queue];
+    let with: Vec<_> = with.into_iter().flatten().collect();
+    format!("{}; {}", bounds(options, scenes), with.join(", "))
+}
+
+/// How many scenes there will be, how long they may take, and how often memory is sampled.
+pub fn bounds(options: &RunOptions, scenes: usize) -> String {
+    let wait = options.max_wait.as_secs();
+    let retries = options.scene_retry_budget;
+    let attempts = u64::from(retries) + 1;
+    let worst = wait.saturating_mul(attempts).saturating_mul(scenes as u64);
+    let worst = span(time::Duration::seconds(i64::try_from(worst).unwrap_or(i64::MAX)));
+    format!(
+        "{}, at most {wait} s each and {}: at worst {worst}; VRAM every {} s",
+        counted(scenes as u64, "scene", "scenes"),
+        counted(retries.into(), "retry", "retries"),
+        options.sampling.interval.as_secs_f64(),
+    )
+}
+
+/// The server's versions and the device whose memory is recorded.
+pub fn server(options: &RunOptions, stats: &SystemStats) -> String {
+    let mut parts = Vec::new();
+    parts.extend(stats.comfyui.as_ref().map(|version| format!("ComfyUI {version}")));
+    parts.extend(stats.pytorch.as_ref().map(|version| format!("PyTorch {version}")));
+    match stats.devices.get(options.sampling.gpu) {
+        Some(device) => parts.extend(of_device(device)),
+        None => parts.push(format!(
+            "no device {} (it lists {}): no VRAM is recorded",
+            options.sampling.gpu,
+            stats.devices.len()
+        )),
+    }
+    parts.join(", ")
+}
+
+fn of_device(device: &Device) -> Vec<String> {
+    let name = device.name.split(" : ").next().unwrap_or_default();
+    let kind = if device.is_ram() { " of system RAM" } else { "" };
+    let mut parts = vec![name.to_owned()];
+    if let Some(memory) = device.memory {
+        parts.extend(memory.total.map(|total| format!("{total} MB{kind}")));
+        parts.push(format!("{} in use", figure(&memory)));
+    }
+    parts
+}
+
+/// The first reading.
+pub fn initial(reading: &Reading) -> String {
+    let field = |name: &str, value: Option<u64>| {
+        value.map(|value| format!(" {name}={value}MB")).unwrap_or_default()
+    };
+    format!(
+        "Initial VRAM: Used={}MB{}{}",
+        reading.used,
+        field("Free", reading.free),
+        field("Total", reading.total)
+    )
+}
+
+fn counted(n: u64, one: &str, many: &str) -> String {
+    match n {
+        0 => format!("no {one}"),
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    }
+}

@@ -1,0 +1,312 @@
+//! What the steps of a run share, and how a run that goes no further is told.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use super::banner;
+use super::connect;
+use super::events::EventLoop;
+use super::lock::Lock;
+use super::plan::Scene;
+use super::recorder::Recorder;
+use super::state_file::{RunState, StateFile};
+use crate::cli::RunOptions;
+use crate::clock::{Clock, run_id};
+use crate::comfyui::Client;
+use crate::console::{Console, Output};
+use crate::exit_code::Exit;
+use crate::interrupt::Interrupted;
+use crate::report::legacy::{LegacyRun, slashes};
+use crate::report::record::{RunRecord, Settings};
+use crate::vram::log::names;
+use crate::vram::reading::{MissReason, Reading};
+use crate::vram::sampler::Sampler;
+use crate::vram::settle::{STILL, Settling};
+use crate::vram::source::ReadingSource;
+
+/// Between two cancels of a prompt that goes on running.
+const CANCEL_AGAIN: Duration = Duration::from_secs(10);
+
+/// Why a run goes no further.
+#[derive(Debug)]
+pub enum RunError {
+    /// An interrupt has arrived.
+    Interrupted,
+    /// It cannot be carried out.
+    Failed {
+        /// The exit code for that.
+        exit: Exit,
+        /// One line: what was tried, what came back, what to do.
+        why: String,
+        /// Why its scenes are skipped, in a few words.
+        skipped: &'static str,
+    },
+}
+
+impl RunError {
+    /// A run that is refused before it has a folder.
+    pub fn refused(exit: Exit, why: String) -> Self {
+        RunError::Failed { exit, why, skipped: "" }
+    }
+}
+
+impl From<Interrupted> for RunError {
+    fn from(_: Interrupted) -> Self {
+        RunError::Interrupted
+    }
+}
+
+/// Who samples the device's memory, and the thread that does it.
+pub struct Sampling {
+    /// Who gives the readings.
+    pub source: Arc<ReadingSource>,
+    /// None where the system gives no thread. Dropping it ends the sampling.
+    pub sampler: Option<Sampler>,
+}
+
+/// The state of a run, from its folder to its end.
+pub struct RunContext<'a> {
+    pub options: &'a RunOptions,
+    pub clock: Clock,
+    /// The run folder, `<LogsDir>/<yyyyMMdd-HHmmss>`.
+    pub folder: PathBuf,
+    pub events: EventLoop,
+    /// Every prompt of ours not yet seen gone, on disk too.
+    pub state: StateFile,
+    /// What an earlier run has left undone on this server.
+    pub previous_run: Option<RunState>,
+    pub client: Client,
+    /// None until the server is reached.
+    pub sampling: Option<Sampling>,
+    pub scenes: Vec<Scene>,
+    /// What the reports are made of.
+    pub record: RunRecord,
+    /// What the script's readers are told beside it.
+    pub legacy: LegacyRun,
+    /// No server was there at the start, and it may yet come: `Next:` waits for it.
+    pub server_may_come: bool,
+    /// The other devices that are recorded, by position and name.
+    pub other_devices: Vec<(usize, String)>,
+    /// The server's history has held an entry in this run: an empty one then means a restart.
+    pub history_seen: bool,
+    /// The server was told to free its memory since the last attempt.
+    pub freed: bool,
+    /// Prompts of other clients that were seen running.
+    pub foreign_prompts: HashSet<String>,
+    /// Why no further scene is started.
+    pub stop_reason: Option<String>,
+}
+
+impl<'a> RunContext<'a> {
+    /// Makes the run folder and opens what is written there. What cannot be opened is a warning.
+    ///
+    /// # Errors
+    /// No run folder can be made.
+    pub fn start(
+        options: &'a RunOptions,
+        clock: Clock,
+        mut events: EventLoop,
+        lock: &Lock,
+        warning: Option<String>,
+    ) -> Result<Self, RunError> {
+        let started = clock.now();
+        let (id, folder) = create_folder(&options.logs_dir, started)
+            .map_err(|why| RunError::refused(Exit::Failed, why))?;
+        let output = match (options.quiet, options.json) {
+            (true, _) => Output::Quiet,
+            (false, true) => Output::Stderr,
+            (false, false) => Output::Stdout,
+        };
+        let summary = folder.join("run-summary.txt");
+        events.console = Console::new(clock, Some(summary), output).coloured(options.no_color);
+        let (recorder, no_log) =
+            Recorder::new(&folder.join(names::MAIN), options.sampling.interval);
+        events.recorder = recorder;
+        events.console.log_all(&banner::lines(options, &id, &folder, clock.local));
+        // Without the lock the state may be that of a run at work.
+        let file = lock.is_held().then(|| lock.files.state.clone());
+        let previous_run = file.as_deref().and_then(RunState::read);
+        let mut state = StateFile::create(
+            file,
+            RunState {
+                pid: std::process::id(),
+                started,
+                url: options.server.url.base().to_owned(),
+                folder: folder.clone(),
+                ended: false,
+                prompts: previous_run.iter().flat_map(|run| run.prompts.clone()).collect(),
+            },
+        );
+        let problems = [lock.problem.clone(), no_log, warning, state.take_problem()];
+        for problem in problems.into_iter().flatten() {
+            events.console.warn(&problem);
+        }
+        let record = RunRecord::begun(
+            id,
+            slashes(&folder),
+            started,
+            settings(options),
+            options.server.url.base(),
+        );
+        let target = connect::target(&options.server);
+        Ok(RunContext {
+            options,
+            clock,
+            folder,
+            events,
+            state,
+            previous_run,
+            client: Client::new(target, options.post_execution_timeout),
+            sampling: None,
+            scenes: Vec::new(),
+            record,
+            legacy: LegacyRun::default(),
+            server_may_come: false,
+            other_devices: Vec::new(),
+            history_seen: false,
+            freed: false,
+            foreign_prompts: HashSet::new(),
+            stop_reason: None,
+        })
+    }
+
+    /// The log of the run's own device.
+    pub fn vram_log(&self) -> PathBuf {
+        self.folder.join(names::MAIN)
+    }
+
+    /// Cancels prompts of ours that still run, again every 10 s for up to `MaxWaitSeconds`: nothing
+    /// is posted before they are gone. Returns whether nothing of ours is left.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn wait_until_clear(&mut self) -> Result<bool, Interrupted> {
+        let until = Instant::now() + self.options.max_wait;
+        let mut logged = false;
+        while let Some(prompt) = self.state.prompts().first() {
+            let scene = prompt.scene.clone();
+            self.cancel_all();
+            if self.state.prompts().is_empty() {
+                break;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.stop_reason = Some(format!("GPU still busy with {scene}"));
+                return Ok(false);
+            }
+            if !std::mem::replace(&mut logged, true) {
+                self.events.console.log(&format!(
+                    "[Scene {scene}] still running after its cancel: asking again every 10 s, nothing is posted before it is gone"
+                ));
+            }
+            self.events.wait(CANCEL_AGAIN.min(left))?;
+        }
+        Ok(true)
+    }
+
+    /// Empties the server's cache and memory (`/free`), and waits until that has happened: at least
+    /// 1 s, then until free memory has stopped rising, 10 s at most. Returns the MB in use before
+    /// and after, where the server gave both. A refusal is a warning.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn free_memory(&mut self) -> Result<Option<(u64, u64)>, Interrupted> {
+        self.events.check()?;
+        let before = self.server_memory();
+        if let Err(error) = self.client.free() {
+            self.events.console.warn(&format!("nothing was freed: {error}"));
+            return Ok(None);
+        }
+        self.freed = true;
+        let (begun, mut settling) = (Instant::now(), Settling::default());
+        let mut last = None;
+        loop {
+            let now = self.server_memory();
+            last = now.or(last);
+            match settling.observe(begun.elapsed(), now.and_then(|memory| memory.free)) {
+                Some(time) => self.events.wait(time)?,
+                None => break,
+            }
+        }
+        Ok(before.zip(last).map(|(before, after)| (before.used, after.used)))
+    }
+
+    /// The cleanup after every `MemoryCleanupInterval` scenes, and what it freed.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn clean_up_memory(&mut self, scene: &str) -> Result<(), Interrupted> {
+        if let Some((before, after)) = self.free_memory()? {
+            let freed = match before.saturating_sub(after) {
+                freed if freed <= STILL => "freed nothing".to_owned(),
+                freed => format!("freed {freed} MB (used {before} to {after} MB)"),
+            };
+            self.events.console.log(&format!("Memory cleanup after {scene}: {freed}"));
+        }
+        Ok(())
+    }
+
+    /// The memory of the run's device at this moment, by the source of its samples.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn reading(&self) -> Result<Reading, MissReason> {
+        let source = &self.sampling.as_ref().ok_or(MissReason::NoDevice)?.source;
+        source.look(&self.client).map(|(reading, _)| reading)
+    }
+
+    /// The memory of the run's device at this moment, as the server says.
+    pub fn server_memory(&self) -> Option<Reading> {
+        self.client.system_stats().ok()?.devices.get(self.options.sampling.gpu)?.memory
+    }
+}
+
+/// Makes a folder named after the moment; where another run has the name, after the next second.
+fn create_folder(logs: &Path, now: OffsetDateTime) -> Result<(String, PathBuf), String> {
+    let named = |path: &Path, error: std::io::Error| {
+        format!("{}: {error}: no run folder could be made; --logs-dir FOLDER", path.display())
+    };
+    fs::create_dir_all(logs).map_err(|error| named(logs, error))?;
+    let mut at = now;
+    loop {
+        let id = run_id(at);
+        let folder = logs.join(&id);
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok((id, folder)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => at += Duration::from_secs(1),
+            Err(error) => return Err(named(&folder, error)),
+        }
+    }
+}
+
+fn settings(options: &RunOptions) -> Settings {
+    Settings {
+        max_wait_seconds: options.max_wait.as_secs(),
+        poll_interval_seconds: options.poll_interval.as_secs_f64(),
+        history_max_attempts: options.history_max_attempts,
+        post_execution_timeout_seconds: options.post_execution_timeout.as_secs(),
+        scene_retry_budget: options.scene_retry_budget,
+        sample_interval_seconds: options.sampling.interval.as_secs_f64(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_taken_name_means_the_next_second() {
+        let logs = std::env::temp_dir().join(format!("folders-{}", std::process::id()));
+        let now = datetime!(2026-11-24 23:59:59 UTC);
+        assert_eq!(create_folder(&logs, now).unwrap().0, "20261124-235959");
+        assert_eq!(create_folder(&logs, now).unwrap().0, "20261125-000000");
+        fs::remove_dir_all(&logs).unwrap();
+    }
+}

@@ -1,0 +1,243 @@
+//! A dry run: graphs are loaded, patched, printed and checked against the server's `/object_info`.
+//! Nothing is uploaded or posted; no folder, no lock and no state file is made.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::banner;
+use super::connect::connect;
+use super::context::RunError;
+use super::events::EventLoop;
+use super::plan::{self, Plan, Scene};
+use super::recorder::Recorder;
+use crate::cli::{RunOptions, Seed};
+use crate::clock::Clock;
+use crate::comfyui::{Classes, Client, HttpError, SystemStats};
+use crate::console::{Console, Output};
+use crate::exit_code::Exit;
+use crate::report::legacy::slashes;
+use crate::sanitize::{json_text, print, sanitize_line};
+use crate::terminal::{Stream, Terminal};
+
+/// Prints the scenes of the plan and what the server lacks of each. Returns 0 if nothing is lacking,
+/// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
+pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
+    let count = plan.count(options);
+    let (scenes, template_only) = match plan {
+        Plan::Scenes(scenes, _) => (scenes, false),
+        Plan::Generate(template) => {
+            let named = |why| RunError::refused(Exit::Usage, format!("{}: {why}", template.name));
+            (vec![plan::template_scene(options, &template).map_err(named)?], true)
+        }
+    };
+    let mut dry = Dry { options, scenes, template_only, server: None, is_incomplete: false };
+    dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
+        scene.workflow.mark_keyframe();
+    });
+    dry.say(&dry.opening(count));
+    let checked = dry.check();
+    let exit = code(&checked);
+    dry.close(&checked, exit);
+    Ok(exit)
+}
+
+struct Dry<'a> {
+    options: &'a RunOptions,
+    scenes: Vec<Scene>,
+    /// The story is not written yet: its template stands for its scenes.
+    template_only: bool,
+    /// The server's first answer.
+    server: Option<SystemStats>,
+    /// Of some class the server gave no inputs.
+    is_incomplete: bool,
+}
+
+/// What each scene lacks, in their order.
+type Lacking = Vec<Vec<String>>;
+
+impl Dry<'_> {
+    /// The lines that need no server: the plan, and every graph as it would be posted.
+    fn opening(&self, count: usize) -> Vec<String> {
+        let mut lines =
+            vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
+        lines.push(banner::bounds(self.options, count));
+        lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
+        let reports = self.options.reports.files();
+        lines.extend(reports.iter().map(|(format, _)| {
+            let option = format.option();
+            format!("WARNING: {option}: a dry run has nothing to report, it is not written")
+        }));
+        if self.template_only {
+            lines.push("A dry run generates no story: its template alone is checked".to_owned());
+        }
+        for scene in &self.scenes {
+            let seed = scene.seed.map(|seed| match self.options.seed {
+                Seed::Fixed(_) => format!(", seed {seed}"),
+                // A run gets another one.
+                Seed::Random | Seed::Keep => format!(", a random seed, here {seed}"),
+            });
+            let (id, file) = (&scene.id, scene.source.display());
+            lines.push(String::new());
+            lines.push(format!("{id}: {file}{}", seed.unwrap_or_default()));
+            lines.extend(scene.warnings.iter().map(|warning| format!("WARNING: {warning}")));
+            lines.extend(scene.keyframe.as_ref().map(|file| {
+                let file = file.display();
+                format!("keyframe {file}: its name on the server stands for __KEYFRAME_IMAGE__")
+            }));
+            lines.extend(scene.workflow.text().lines().map(str::to_owned));
+        }
+        lines.push(String::new());
+        lines
+    }
+
+    /// Asks the server for each class of the graphs, once.
+    fn check(&mut self) -> Result<Lacking, RunError> {
+        let clock = Clock::start();
+        let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
+        let console = Console::new(clock, None, output).coloured(self.options.no_color);
+        let mut events = EventLoop::new(Recorder::default(), console);
+        if let Err(error) = events.listen_for_interrupt() {
+            self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
+        }
+        let connected = connect(self.options, &mut events);
+        events.check()?;
+        let (target, stats) = connected?;
+        let line = banner::server(self.options, &stats);
+        self.say(&[format!("{}: {line}", target.base)]);
+        self.server = Some(stats);
+        let client = Client::new(target, self.options.post_execution_timeout);
+        let mut classes = Classes::default();
+        let mut wanted = BTreeSet::new();
+        wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
+        for class in wanted {
+            events.check()?;
+            classes.ask(&client, class).map_err(|error| unreachable(&error))?;
+        }
+        events.check()?;
+        if classes.are_missing() {
+            // Without the names there is no nearest one.
+            let _ = classes.ask_names(&client);
+        }
+        events.check()?;
+        self.is_incomplete = classes.are_untold();
+        Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&classes)).collect())
+    }
+
+    /// The verdict, and the document where one was asked for.
+    fn close(&self, checked: &Result<Lacking, RunError>, exit: Exit) {
+        let lines = self.verdict(checked, exit);
+        if !self.options.quiet {
+            self.say(&lines);
+        } else if exit != Exit::Success {
+            self.print(Stream::Err, &lines);
+        }
+        if self.options.json {
+            // The code is the verdict's.
+            let _ = print(&json_text(&self.document(checked, exit)));
+        }
+    }
+
+    fn verdict(&self, checked: &Result<Lacking, RunError>, exit: Exit) -> Vec<String> {
+        let ended = format!("exit {} ({})", exit.code(), exit.reason());
+        let what = if self.template_only { "template" } else { "scene" };
+        let all = match self.scenes.len() {
+            1 => format!("1 {what}"),
+            n => format!("{n} {what}s"),
+        };
+        let lacking = match checked {
+            Ok(lacking) => lacking,
+            Err(RunError::Interrupted) => {
+                return vec![format!("INTERRUPTED: {all} not checked, {ended}")];
+            }
+            Err(RunError::Failed { why, .. }) => {
+                return vec![format!("FAILED: {all} not checked, {ended}"), why.clone()];
+            }
+        };
+        let bad = lacking.iter().filter(|lines| !lines.is_empty()).count();
+        let or = if self.is_incomplete { " or could not be checked" } else { "" };
+        let mut lines = vec![match bad {
+            0 => format!("OK: the server lacks nothing of {all}, exit 0"),
+            bad => format!("FAILED: {bad} of {all} would be rejected{or}, {ended}"),
+        }];
+        for (scene, lacking) in self.scenes.iter().zip(lacking) {
+            let id = &scene.id;
+            if lacking.is_empty() {
+                lines.push(format!("✓ {id}"));
+            }
+            lines.extend(lacking.iter().map(|line| format!("✗ {id}  {line}")));
+        }
+        lines
+    }
+
+    /// An unknown is null; `Lacking` is null where it was not checked.
+    fn document(&self, checked: &Result<Lacking, RunError>, exit: Exit) -> Value {
+        let (lacking, why) = match checked {
+            Ok(lacking) => (Some(lacking), None),
+            Err(RunError::Interrupted) => (None, None),
+            Err(RunError::Failed { why, .. }) => (None, Some(why)),
+        };
+        let server = self.server.as_ref();
+        let scenes = self.scenes.iter().enumerate().map(|(index, scene)| {
+            json!({
+                "SceneId": scene.id,
+                "Workflow": slashes(&scene.source),
+                "Keyframe": scene.keyframe.as_deref().map(slashes),
+                "Seed": scene.seed,
+                "Warnings": scene.warnings,
+                "Lacking": lacking.map(|lacking| &lacking[index]),
+                "Graph": scene.workflow.to_json(),
+            })
+        });
+        json!({
+            "SchemaVersion": 1,
+            "DryRun": true,
+            "TemplateOnly": self.template_only,
+            "Server": {
+                "Url": self.options.server.url.base(),
+                "ComfyUIVersion": server.and_then(|stats| stats.comfyui.clone()),
+                "PyTorchVersion": server.and_then(|stats| stats.pytorch.clone()),
+            },
+            "Scenes": scenes.collect::<Vec<_>>(),
+            "Failure": why.map(|why| json!({"Code": exit.code(), "Why": why})),
+            "ExitCode": exit.code(),
+            "ExitReason": exit.reason(),
+        })
+    }
+
+    /// Human lines: where a run has them. A reader that went away is no reason to end.
+    fn say(&self, lines: &[String]) {
+        match (self.options.quiet, self.options.json) {
+            (true, _) => {}
+            (false, true) => self.print(Stream::Err, lines),
+            (false, false) => self.print(Stream::Out, lines),
+        }
+    }
+
+    fn print(&self, stream: Stream, lines: &[String]) {
+        let text = Terminal::of(stream, self.options.no_color).paint(&text(lines));
+        let _ = match stream {
+            Stream::Out => std::io::stdout().write_all(text.as_bytes()),
+            Stream::Err => std::io::stderr().write_all(text.as_bytes()),
+        };
+    }
+}
+
+fn unreachable(error: &HttpError) -> RunError {
+    RunError::Failed { exit: Exit::Unreachable, why: error.to_string(), skipped: "" }
+}
+
+fn code(checked: &Result<Lacking, RunError>) -> Exit {
+    match checked {
+        Ok(lacking) if lacking.iter().all(Vec::is_empty) => Exit::Success,
+        Ok(_) => Exit::Failed,
+        Err(RunError::Interrupted) => Exit::Interrupted,
+        Err(RunError::Failed { exit, .. }) => *exit,
+    }
+}
+
+/// The last gate before a terminal. What a line is indented by stays.
+fn text(lines: &[String]) -> String {
+    lines.iter().map(|line| sanitize_line(line) + "\n").collect()
+}

@@ -1,0 +1,220 @@
+//! The command that repeats what failed, with what would help.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+
+use super::plan::Scene;
+use crate::cli::{Assignment, RunOptions, Seed, VramSource, default_value};
+use crate::report::record::{HISTORY_UNREADABLE, Outcome, SceneRecord};
+
+/// The longest deadline that is accepted, in seconds.
+const LONGEST: u64 = 604_800;
+
+/// One command line, or none where all is well; it can be pasted into PowerShell and into bash.
+/// `story`: the folder or file of the story, its own where the run generated it. `server_may_come`: no
+/// server was there at the start. Credentials are never in it.
+///
+/// Changed are: twice the time where time ran out, `-Fresh` where memory did, a wait for a server
+/// that is not there, no limit on the asks for a history that could not be read.
+pub fn command(
+    options: &RunOptions,
+    story: Option<&Path>,
+    scenes: &[Scene],
+    records: &[SceneRecord],
+    server_may_come: bool,
+) -> Option<String> {
+    let failed: Vec<&SceneRecord> =
+        records.iter().filter(|record| !record.outcome.is_success()).collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let any = |outcome| failed.iter().any(|record| record.outcome == outcome);
+    let more = |time: Duration, helps: bool| time.as_secs() * if helps { 2 } else { 1 };
+    let fast = options.fast_iteration;
+    let gated = options.gates.any();
+    let mut words = Words { line: vec!["run-comfyui-e2e".to_owned()], fast, gated };
+    words.switch("-FastIteration", fast);
+    let max_wait = more(options.max_wait, any(Outcome::Deadline)).min(LONGEST);
+    words.unless_default("-MaxWaitSeconds", &max_wait);
+    words.unless_default("-PollIntervalSeconds", &options.poll_interval.as_secs_f64());
+    if !failed.iter().any(|record| record.why.starts_with(HISTORY_UNREADABLE)) {
+        words.unless_default("-HistoryMaxAttempts", &options.history_max_attempts);
+    }
+    let transfer = more(options.post_execution_timeout, any(Outcome::DownloadFailed));
+    words.unless_default("-PostExecutionTimeoutSeconds", &transfer);
+    let absent = any(Outcome::Unreachable) || server_may_come;
+    let wait = options.wait_for_comfyui.as_secs();
+    words.unless_default("-WaitForComfyUI", &if absent { wait.max(120) } else { wait });
+    words.unless_default("-ComfyUIUrl", &options.server.url.base());
+    words.path("-HeaderFile", options.server.header_file.as_deref());
+    // These decide how much of the card is free.
+    words.unless_default("-LMStudioEndpoint", &options.llm.lm_studio.base());
+    words.switch("-SkipLMStudioUnload", options.llm.skip_unload);
+    words.path("-ProjectRoot", options.root_given.then_some(&options.project_root));
+    let elsewhere = options.logs_dir != options.project_root.join("logs");
+    words.path("-LogsDir", elsewhere.then_some(&options.logs_dir));
+    words.unless_default("-Gpu", &options.sampling.gpu);
+    match options.sampling.source {
+        VramSource::Auto => {}
+        VramSource::ComfyUi => words.add("-VramSource", &"comfyui"),
+        VramSource::NvidiaSmi => words.add("-VramSource", &"nvidia-smi"),
+    }
+    if let Some(card) = &options.sampling.card {
+        words.add("-NvidiaSmiGpu", card);
+    }
+    words.unless_default("-SampleIntervalSeconds", &options.sampling.interval.as_secs_f64());
+    words.unless_default("-SceneRetryBudget", &options.scene_retry_budget);
+    words.unless_default("-MemoryCleanupInterval", &options.memory_cleanup_interval);
+    match options.seed {
+        Seed::Keep => {}
+        Seed::Random => words.add("-Seed", &"random"),
+        Seed::Fixed(seed) => words.add("-Seed", &seed),
+    }
+    let limits = options.gates.limits;
+    for (name, limit) in [("-MaxPeakMB", limits.peak_mb), ("-MaxGrowthMB", limits.growth_mb)] {
+        if let Some(limit) = limit {
+            words.add(name, &limit);
+        }
+    }
+    for path in &options.gates.baselines {
+        words.path("-Baseline", Some(path));
+    }
+    // Repetitions are there to be compared: all of them once more.
+    words.unless_default("-Repeat", &options.repeat);
+    for set in &options.set {
+        words.add("-Set", &without_secret(set));
+    }
+    let has_failed = |scene: &&Scene| failed.iter().any(|record| record.id == scene.id);
+    let mut repeated: Vec<&Scene> = scenes.iter().filter(has_failed).collect();
+    repeated.dedup_by(|one, other| one.base == other.base);
+    if let Some(story) = story {
+        words.path("-Story", Some(story));
+        // The project's own template is found again.
+        words.path("-Workflow", options.workflows.first());
+        let ids: Vec<_> = repeated.iter().map(|scene| scene.base.as_str()).collect();
+        words.add("-SceneFilter", &ids.join(","));
+    } else {
+        for scene in repeated {
+            words.path("-Workflow", Some(&scene.source));
+        }
+    }
+    words.switch("-Fresh", options.fresh || any(Outcome::OutOfMemory));
+    Some(words.line.join(" "))
+}
+
+struct Words {
+    line: Vec<String>,
+    /// On these the default values depend.
+    fast: bool,
+    gated: bool,
+}
+
+impl Words {
+    fn add(&mut self, name: &str, value: &dyn Display) {
+        self.line.extend([name.to_owned(), quoted(&value.to_string(), cfg!(windows))]);
+    }
+
+    fn switch(&mut self, name: &str, on: bool) {
+        self.line.extend(on.then(|| name.to_owned()));
+    }
+
+    fn path(&mut self, name: &str, path: Option<impl AsRef<Path>>) {
+        if let Some(path) = path {
+            self.add(name, &path.as_ref().display());
+        }
+    }
+
+    /// Adds the option, unless this is its default value.
+    fn unless_default(&mut self, name: &str, value: &dyn Display) {
+        if value.to_string() != default_value(name, self.fast, self.gated) {
+            self.add(name, value);
+        }
+    }
+}
+
+/// An assignment, its value hidden if the input's name says that it is a credential: the command
+/// stands in files that are handed on.
+fn without_secret(set: &Assignment) -> String {
+    const SECRET: [&str; 7] =
+        ["key", "token", "secret", "password", "passwd", "credentials", "authorization"];
+    let Assignment { node, input, value } = set;
+    let name = input.to_lowercase();
+    let secret = SECRET.iter().any(|end| name.ends_with(end));
+    format!("{node}.{input}={}", if secret { "***" } else { value })
+}
+
+/// A word that means the same to PowerShell and to bash. Where none would (an apostrophe beside a
+/// dollar sign), it is written for the shell of the system.
+fn quoted(word: &str, windows: bool) -> String {
+    // A comma makes a list of it in PowerShell, a backslash escapes in bash.
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let expands = ['$', '`', '!', '"', '“', '”', '„'];
+    if !word.contains(expands) && !word.contains(r"\\") && !word.ends_with('\\') {
+        return format!("\"{word}\"");
+    }
+    // PowerShell takes the curly ones for straight ones.
+    let ends = |c: char| matches!(c, '\'' | '‘' | '’' | '‚' | '‛');
+    match windows {
+        _ if !word.contains(ends) => format!("'{word}'"),
+        true => {
+            let doubled = |c: char| std::iter::repeat_n(c, if ends(c) { 2 } else { 1 });
+            format!("'{}'", word.chars().flat_map(doubled).collect::<String>())
+        }
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_for_both_shells() {
+        for (word, both) in [
+            ("scene-001", "scene-001"),
+            ("http://127.0.0.1:8188/x", "http://127.0.0.1:8188/x"),
+            ("4.seed=5", "4.seed=5"),
+            ("größe/映画.json", "größe/映画.json"),
+            ("", "\"\""),
+            ("scene-001,scene-003", "\"scene-001,scene-003\""),
+            ("two words.json", "\"two words.json\""),
+            (r"C:\Dev\flow.json", "\"C:\\Dev\\flow.json\""),
+            (r"\\server\share\a b", r"'\\server\share\a b'"),
+            (r"C:\Dev\", r"'C:\Dev\'"),
+            ("it's", "\"it's\""),
+            ("@home", "\"@home\""),
+            ("~/a;b|c&d", "\"~/a;b|c&d\""),
+            ("$HOME `x` \"y\" (z)!", "'$HOME `x` \"y\" (z)!'"),
+        ] {
+            assert_eq!([quoted(word, false), quoted(word, true)], [both, both]);
+        }
+        assert_eq!(quoted("it's $5", false), r"'it'\''s $5'");
+        assert_eq!(quoted("it's $5 ’", true), "'it''s $5 ’’'");
+    }
+
+    #[test]
+    fn a_credential_is_not_repeated() {
+        let set = |input: &str| {
+            without_secret(&Assignment { node: "4".into(), input: input.into(), value: "v".into() })
+        };
+        for input in [
+            "api_key",
+            "apiKey",
+            "auth_token",
+            "client_secret",
+            "Password",
+            "passwd",
+            "Authorization",
+            "credentials",
+        ] {
+            assert_eq!(set(input), format!("4.{input}=***"));
+        }
+        for input in ["text", "max_tokens", "keyframe"] {
+            assert_eq!(set(input), format!("4.{input}=v"));
+        }
+    }
+}

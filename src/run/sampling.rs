@@ -1,0 +1,125 @@
+//! Sampling the server's memory: who the server is, the first reading, and the last one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::banner;
+use super::connect::{ConnectError, connect};
+use super::context::{RunContext, RunError, Sampling};
+use crate::comfyui::{Client, SystemStats, Target};
+use crate::report::devices::OtherDevice;
+use crate::vram::log::names;
+use crate::vram::reading::Reading;
+use crate::vram::sampler::{SamplerEvent, tick_of, took_ms};
+use crate::vram::source::{self, ReadingSource};
+
+impl RunContext<'_> {
+    /// Reaches the server, and finishes what an earlier run has left undone, with or without it.
+    pub(super) fn connect_and_recover(&mut self) -> Result<(Target, SystemStats), RunError> {
+        let connected = connect(self.options, &mut self.events);
+        match &connected {
+            Ok((target, _)) => {
+                let transfer = self.options.post_execution_timeout;
+                self.client = Client::new(target.clone(), transfer);
+            }
+            Err(ConnectError::NoServer { may_come, .. }) => self.server_may_come = *may_come,
+            Err(ConnectError::Interrupted) => {}
+        }
+        self.recover(connected.is_ok());
+        Ok(connected?)
+    }
+
+    /// Logs what will be done and with what, and starts sampling: the first reading is there when
+    /// it returns, from before anything is sent.
+    pub(super) fn start_sampling(
+        &mut self,
+        target: Target,
+        stats: &SystemStats,
+        scenes: usize,
+    ) -> Result<(), RunError> {
+        self.note_server(stats, scenes);
+        let (options, local) = (&self.options.sampling, self.options.server.url.is_loopback());
+        let source =
+            Arc::new(ReadingSource::new(options, local, Some(stats), self.events.sender()));
+        source.settle(&mut self.events)?;
+        let sampler = source.sampler(options.interval, self.clock, target);
+        if let Err(error) = &sampler {
+            self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
+        }
+        let sampler = sampler.ok();
+        self.events.wait_for_first_tick(source::TIMEOUT * 2)?;
+        if let Some(first) = self.events.recorder.first() {
+            self.events.console.log(&banner::initial(&first));
+        }
+        self.sampling = Some(Sampling { source, sampler });
+        Ok(())
+    }
+
+    fn note_server(&mut self, stats: &SystemStats, scenes: usize) {
+        let sampling = &self.options.sampling;
+        let device = stats.devices.get(sampling.gpu);
+        let server = &mut self.record.server;
+        server.comfyui.clone_from(&stats.comfyui);
+        server.pytorch.clone_from(&stats.pytorch);
+        server.python.clone_from(&stats.python);
+        server.device = device.map(|device| device.name.clone());
+        server.device_kind = device.map(|device| device.kind.clone());
+        server.device_index = device.and_then(|device| device.index);
+        let queue = self.client.queue().ok().map(|queue| queue.len());
+        self.events.console.log(&banner::plan(self.options, stats, queue, scenes));
+        // Where the device that was asked for is not there, nothing is recorded.
+        if device.is_none() {
+            return;
+        }
+        let others = stats.devices.iter().enumerate().filter(|(gpu, _)| *gpu != sampling.gpu);
+        for (gpu, device) in others.filter(|(_, device)| device.memory.is_some()) {
+            let path = self.folder.join(names::of_device(gpu));
+            match self.events.recorder.also(gpu, &path, sampling.interval) {
+                Ok(()) => self.other_devices.push((gpu, device.name.clone())),
+                Err(why) => self.events.console.warn(&why),
+            }
+        }
+    }
+
+    /// The devices beside the run's own, from their logs.
+    pub(super) fn load_other_devices(&mut self) -> Vec<OtherDevice> {
+        let mut loaded = Vec::new();
+        for (gpu, name) in &self.other_devices {
+            match OtherDevice::load(&self.folder, *gpu, name) {
+                Ok(device) => loaded.push(device),
+                Err(why) => self.events.console.warn(&why),
+            }
+        }
+        loaded
+    }
+
+    /// Ends the sampling with a reading of this moment: the last scene's outputs are home.
+    pub(super) fn end_sampling(&mut self) {
+        let Some(Sampling { source, sampler }) = self.sampling.take() else { return };
+        drop(sampler);
+        self.events.drain();
+        let (at, sent) = (self.clock.now(), Instant::now());
+        let answer = source.read(&self.client);
+        // What it said of the other devices comes by the channel.
+        self.events.drain();
+        let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
+        let tick = tick_of((at, sent), took_ms, answer, || source.instead(sent));
+        let last = tick.result.ok().map(|(reading, _)| reading);
+        if let Some(problem) = self.events.recorder.record(&SamplerEvent::Tick(tick)) {
+            self.events.console.warn(&problem);
+        }
+        let both = self.events.recorder.first().zip(last).and_then(same_figure);
+        self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
+        self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
+        self.record.aftermath.queue = self.client.queue().ok().map(|queue| queue.len() as u64);
+    }
+}
+
+/// One figure of two readings: the driver's, or the used one where neither has the driver's.
+fn same_figure((before, after): (Reading, Reading)) -> Option<(u64, u64)> {
+    match (before.driver, after.driver) {
+        (Some(before), Some(after)) => Some((before, after)),
+        (None, None) => Some((before.used, after.used)),
+        _ => None,
+    }
+}

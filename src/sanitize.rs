@@ -1,0 +1,237 @@
+//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder. And the two
+//! outputs, for who has no journal.
+
+use std::io::{self, ErrorKind, Write};
+
+use serde_json::Value;
+
+/// One line without control characters: what a server, a story or a workflow says, before it
+/// reaches a terminal, a log or a page. Line breaks and tabs become one space each.
+pub fn sanitize_line(text: &str) -> String {
+    let text = text.replace("\r\n", " ");
+    text.chars()
+        .map(|c| if matches!(c, '\n' | '\t' | '\r' | '\u{2028}' | '\u{2029}') { ' ' } else { c })
+        .filter(|c| !c.is_control() && !is_format(*c))
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
+}
+
+/// A text of at most so many characters, and `…` for what is left out behind them.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A word that may be a URL, or an address with credentials before it, with `***` in their place. In
+/// doubt more is hidden than had to be.
+pub fn url_without_credentials(word: &str) -> String {
+    let Some((before, host)) = word.rsplit_once('@') else { return word.to_owned() };
+    if let Some((scheme, _)) = before.split_once("://") {
+        // What stands before it may hold credentials of its own.
+        let scheme = if scheme.contains(['@', ':']) { "" } else { &before[..scheme.len() + 3] };
+        return format!("{scheme}***@{host}");
+    }
+    // A colon with a separator behind it is a drive: `C:\@scope\flow.json`.
+    match before.split_once(':') {
+        Some((_, rest)) if !rest.starts_with(['\\', '/']) => format!("***@{host}"),
+        _ => word.to_owned(),
+    }
+}
+
+/// The same for every word of a text.
+pub fn without_credentials(text: &str) -> String {
+    text.split_inclusive(char::is_whitespace).map(url_without_credentials).collect()
+}
+
+/// JSON with `\u` escapes in place of the characters that [`clean`] takes away: the same value, and
+/// nothing for a terminal to act on. Line breaks stay.
+pub fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        let acts = c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}');
+        if acts && c != '\n' {
+            // Beyond U+FFFF two of them are one.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// A document as it is written and printed: indented, with [`escaped`]'s escapes, and a last line break.
+pub fn json_text(value: &Value) -> String {
+    escaped(&format!("{value:#}\n"))
+}
+
+/// What was asked for, on standard output. Returns whether it is all there; if not, that is said on
+/// standard error. A reader that went away (`| head`) had enough.
+pub fn print(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            print_error(&format!("standard output: {error}: not all of it is there"));
+            false
+        }
+        _ => true,
+    }
+}
+
+/// One line on standard error, with the program's name before it: what keeps it from having any
+/// other place to say it.
+pub fn print_error(why: &str) {
+    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", sanitize_line(why));
+}
+
+/// Characters that reorder or hide what stands around them, and the two that are none, which XML
+/// does not take.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
+/// means something else to a file system, and without `..`: `ComfyUI` refuses to hand out a file
+/// whose name has that, and files are named after their scenes.
+pub fn scene_id(text: &str) -> String {
+    let id: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
+        .take(100)
+        .collect();
+    harmless(&id).replace("..", "__")
+}
+
+/// A file's name from elsewhere as one that stays in its folder on every system: without
+/// separators, drive letters and control characters, not `..`, no reserved Windows name.
+pub fn file_name(text: &str) -> String {
+    let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name: String = sanitize_line(last)
+        .chars()
+        .map(|c| if r#"<>:"|?*"#.contains(c) { '_' } else { c })
+        .collect();
+    harmless(&shorten(&name))
+}
+
+/// At most 180 bytes, the extension kept: file systems end at 255, and a suffix may follow.
+fn shorten(name: &str) -> String {
+    const MOST: usize = 180;
+    if name.len() <= MOST {
+        return name.to_owned();
+    }
+    let extension = name.rfind('.').map_or("", |dot| &name[dot..]);
+    let extension = if extension.len() > 16 { "" } else { extension };
+    let mut end = MOST - extension.len();
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{extension}", &name[..end])
+}
+
+fn harmless(name: &str) -> String {
+    const RESERVED: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+    let name = name.trim_end_matches(['.', ' ']).trim_start_matches(' ');
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let port = ["COM", "LPT"].iter().any(|port| {
+        stem.strip_prefix(port).is_some_and(|n| {
+            let mut digits = n.chars();
+            matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+        })
+    });
+    if name.is_empty() || port || RESERVED.contains(&stem.as_str()) {
+        format!("_{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_is_one_line_without_control_characters() {
+        assert_eq!(sanitize_line("a\r\nb\tc\x1b[31md\u{202e}e\u{ffff}\n"), "a b c[31mde");
+        assert_eq!(sanitize_line("Grüße ✓"), "Grüße ✓");
+    }
+
+    #[test]
+    fn credentials_are_hidden_wherever_a_url_may_stand() {
+        let cases = [
+            ("http://u:p@w@host/x", "http://***@host/x"),
+            ("http://host:1/x", "http://host:1/x"),
+            ("u:p@host:8188", "***@host:8188"),
+            ("C:\\@scope\\flow.json", "C:\\@scope\\flow.json"),
+            ("me@home.json", "me@home.json"),
+            ("no (url=http://u:p@h/): ask  me@home", "no (url=http://***@h/): ask  me@home"),
+            ("http://a:b@c http://d:e@f", "http://***@c http://***@f"),
+            ("//a:b@c,http://d:e@f", "***@f"),
+            ("a:b://c@d", "***@d"),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(without_credentials(text), wanted);
+        }
+        assert_eq!(url_without_credentials("http://u:p w@host"), "http://***@host");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_says_so() {
+        for (text, wanted) in [("", ""), ("été", "été"), ("étés", "été…")] {
+            assert_eq!(shortened(text, 3), wanted);
+        }
+    }
+
+    #[test]
+    fn clean_leaves_nothing_that_reorders_or_hides() {
+        for c in ['\u{ad}', '\u{61c}', '\u{180e}', '\u{200e}', '\u{2067}', '\u{206a}', '\u{e0061}']
+        {
+            assert_eq!(sanitize_line(&format!("a{c}b")), "ab", "{c:?}");
+        }
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_value() {
+        let value = serde_json::json!("a\u{9b}\u{61c}\u{e0061}\u{2028}\n✓");
+        let text = escaped(&value.to_string());
+        assert_eq!(text, r#""a\u009b\u061c\udb40\udc61\u2028\n✓""#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn ids_are_plain() {
+        assert_eq!(scene_id("flow r1/é"), "flow_r1__");
+        assert_eq!(scene_id(".."), "_");
+        assert_eq!(scene_id("../a...b"), "___a__.b");
+        assert_eq!(scene_id("con"), "_con");
+        assert_eq!(scene_id(""), "_");
+    }
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        for (given, wanted) in [
+            ("../../etc/passwd", "passwd"),
+            (r"C:\Windows\evil.exe", "evil.exe"),
+            ("C:evil.mp4", "C_evil.mp4"),
+            ("..", "_"),
+            ("a/..", "_"),
+            ("NUL.mp4", "_NUL.mp4"),
+            ("com1", "_com1"),
+            ("COM¹.png", "_COM¹.png"),
+            ("communion.png", "communion.png"),
+            ("nul\0l.png", "_null.png".trim_start_matches('_')),
+            ("dot. ", "dot"),
+            ("clip é.mp4", "clip é.mp4"),
+        ] {
+            assert_eq!(file_name(given), wanted, "{given:?}");
+        }
+        let long = file_name(&format!("{}.mp4", "é".repeat(200)));
+        assert!(long.len() <= 180, "{long}");
+        assert_eq!(long.rsplit_once('.').unwrap().1, "mp4");
+    }
+}
