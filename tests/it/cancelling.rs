@@ -1,12 +1,12 @@
-//! Deadlines: our prompt ends with its scene, and nobody else's does.
+//! Deadlines, at which our prompt is cancelled and nobody else's; prompts that vanish, and servers
+//! that do.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::scenes::{SOON, ended, run, somebody_posts, start};
 use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, SOON, run, somebody_posts, start};
 
 const VERSIONS: [Version; 3] = [Version::Ancient, Version::Recorded, Version::Newest];
 const ONE_SECOND: [&str; 4] = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0"];
@@ -15,9 +15,9 @@ fn servers() -> [StandIn; 3] {
     VERSIONS.map(|version| StandIn::with(Config { version, ..Config::default() }))
 }
 
-/// A scene that does not end.
-fn endless() -> [(&'static str, Value); 1] {
-    [("a", graphs::video("video/a", 600.0, 64, 1))]
+/// A scene `a` of so many seconds.
+fn lasting(seconds: f64) -> (&'static str, Value) {
+    ("a", graphs::video("video/a", seconds, 64, 1))
 }
 
 fn succeeded(server: &StandIn, id: &str) -> bool {
@@ -34,7 +34,7 @@ fn a_running_scene_is_cancelled_at_its_deadline_and_a_waiting_one_of_somebody_el
     let servers = servers();
     let runs = servers.each_ref().map(|server| {
         let folder = Folder::new();
-        let running = start(&folder, &server.url(), &endless(), &ONE_SECOND);
+        let running = start(&folder, &server.url(), &[lasting(600.0)], &ONE_SECOND);
         assert!(server.wait_until_running(SOON));
         let other = somebody_posts(server, &graphs::video("video/other", 0.5, 0, 2));
         (folder, running, other)
@@ -46,7 +46,7 @@ fn a_running_scene_is_cancelled_at_its_deadline_and_a_waiting_one_of_somebody_el
             .exits(4)
             .says("FAILED: 1 of 1 scenes, exit 4 (deadline)")
             .says(&format!("✗ a  deadline, 1 s: {why}"));
-        ended(&folder, &[("deadline", why)]);
+        folder.ended(&[("deadline", why)]);
         assert!(succeeded(server, &other), "the other client's prompt did not survive");
         assert_eq!(server.posted(), 2);
     }
@@ -59,7 +59,7 @@ fn a_queued_scene_is_taken_out_at_its_deadline_and_what_runs_before_it_goes_on()
         let other = somebody_posts(server, &graphs::video("video/other", 600.0, 0, 2));
         assert!(server.wait_until_running(SOON));
         let folder = Folder::new();
-        let running = start(&folder, &server.url(), &endless(), &ONE_SECOND);
+        let running = start(&folder, &server.url(), &[lasting(600.0)], &ONE_SECOND);
         (folder, running, other)
     });
     for (server, (folder, running, other)) in servers.iter().zip(runs) {
@@ -69,7 +69,7 @@ fn a_queued_scene_is_taken_out_at_its_deadline_and_what_runs_before_it_goes_on()
             .says("Another client's prompt is running: its memory is in the figures")
             .says("✗ a  deadline, 1 s: queued all the time; cancelled and seen gone")
             .says("GPU: 1 prompt of somebody else in the queue");
-        ended(&folder, &[("deadline", "queued all the time")]);
+        folder.ended(&[("deadline", "queued all the time")]);
         let only_it =
             |state: &State| state.running_id() == Some(&other) && state.pending.is_empty();
         assert!(server.wait_until(Duration::ZERO, only_it));
@@ -80,9 +80,9 @@ fn a_queued_scene_is_taken_out_at_its_deadline_and_what_runs_before_it_goes_on()
 #[test]
 fn a_deadline_is_tried_again_once_the_prompt_is_gone() {
     let server = StandIn::start();
-    let (folder, ran) = run(&server, &endless(), &["-MaxWaitSeconds", "1"]);
+    let (folder, ran) = run(&server, &[lasting(600.0)], &["-MaxWaitSeconds", "1"]);
     ran.exits(4).says("✗ a  deadline, 2 × 1 s: running all the time");
-    ended(&folder, &[("deadline", "cancelled and seen gone")]);
+    folder.ended(&[("deadline", "cancelled and seen gone")]);
     assert_eq!(server.posted(), 2);
     assert!(server.queue_is_empty());
 }
@@ -90,16 +90,14 @@ fn a_deadline_is_tried_again_once_the_prompt_is_gone() {
 #[test]
 fn the_history_is_asked_a_last_time_at_the_deadline() {
     let server = StandIn::start();
-    let as_it_is = || Fault::Delay(Duration::ZERO);
-    server.fail_next("GET /queue", 1, as_it_is()); // the opening line's
-    // A poll that ends after the deadline, and sees nothing.
-    server.fail_next("GET /history/", 1, as_it_is());
+    server.fail_next("GET /queue", 1, Fault::Delay(Duration::ZERO)); // the opening line's
+    // The first poll sees nothing and ends after the deadline, with a history that cannot be read.
+    server.fail_next("GET /history/", 1, Fault::Body("{}".into()));
     server.fail_next("GET /queue", 1, Fault::Delay(Duration::from_millis(1200)));
     server.fail_next("GET /history/", 1, Fault::Status(500, "in trouble"));
-    let graph = [("a", graphs::video("video/a", 0.5, 0, 1))];
-    let (folder, ran) = run(&server, &graph, &ONE_SECOND);
+    let (folder, ran) = run(&server, &[("a", graphs::images("img/a", 1, 1))], &ONE_SECOND);
     ran.exits(0).says("HISTORY WARNING");
-    ended(&folder, &[("succeeded", "")]);
+    folder.ended(&[("succeeded", "")]);
 }
 
 #[test]
@@ -117,14 +115,11 @@ fn nothing_is_posted_while_a_deaf_prompt_runs_and_the_rest_is_skipped() {
         )
         .says("✗ b  skipped: GPU still busy with a")
         .says("GPU not free: a was asked to end and still runs");
-    ended(
-        &folder,
-        &[
-            ("deadline", "cancel asked, still running"),
-            ("skipped", "GPU still busy with a"),
-            ("skipped", "GPU still busy with a"),
-        ],
-    );
+    folder.ended(&[
+        ("deadline", "cancel asked, still running"),
+        ("skipped", "GPU still busy with a"),
+        ("skipped", "GPU still busy with a"),
+    ]);
     assert_eq!(server.posted(), 1);
 }
 
@@ -133,10 +128,94 @@ fn the_next_scene_waits_for_a_deaf_prompt() {
     let server = StandIn::start();
     let scenes = [("a", graphs::deaf("video/a", 600.0, 6.0)), ("b", graphs::images("img/b", 1, 1))];
     let folder = Folder::new();
-    let options = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0"];
-    let running = start(&folder, &server.url(), &scenes, &options);
+    let running = start(&folder, &server.url(), &scenes, &ONE_SECOND);
     running.until_it_says("cancel asked, still running");
     assert_eq!(server.posted(), 1);
     running.wait().exits(4).says("✓ b  ").says("GPU free: queue empty");
-    ended(&folder, &[("deadline", "cancel asked, still running"), ("succeeded", "")]);
+    folder.ended(&[("deadline", "cancel asked, still running"), ("succeeded", "")]);
+}
+
+#[test]
+fn a_prompt_that_somebody_removed_is_lost_at_once() {
+    let server = StandIn::start();
+    let folder = Folder::new();
+    let running = start(&folder, &server.url(), &[lasting(60.0)], &[]);
+    assert!(server.wait_until_running(SOON));
+    server.drop_prompts();
+    let why = "gone from the queue without a history entry: somebody removed it";
+    running
+        .wait()
+        .exits(6)
+        .says("FAILED: 1 of 1 scenes, exit 6 (lost)")
+        .says(&format!("✗ a  lost: {why}"));
+    folder.ended(&[("lost", why)]);
+    assert_eq!(server.posted(), 1);
+}
+
+#[test]
+fn a_scene_that_a_restart_of_the_server_lost_is_tried_again() {
+    // Either a poll met no server, or only the history, which is empty, shows it.
+    for a_poll_meets_it in [true, false] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        let scenes = [("first", graphs::images("img/first", 1, 1)), lasting(600.0)];
+        let running = start(&folder, &server.url(), &scenes, &[]);
+        running.until_it_says("[Scene a] Wan2 prompt queued");
+        if a_poll_meets_it {
+            server.stop_listening();
+            running.until_it_says("connection refused: polling on");
+        }
+        server.restart();
+        assert!(server.wait_until(SOON, |state| state.posted == 3 && state.running.is_some()));
+        server.finish_running();
+        running.wait().exits(0).says("  2nd attempt (1st: lost, server restarted ");
+        folder.ended(&[("succeeded", ""), ("succeeded", "")]);
+        assert_eq!(server.posted(), 3);
+    }
+}
+
+#[test]
+fn no_server_at_the_start_is_exit_3_with_a_run_folder() {
+    let server = StandIn::start();
+    server.stop_listening();
+    let scenes = [lasting(0.0), ("b", graphs::images("img/b", 1, 1))];
+    let (folder, ran) = run(&server, &scenes, &[]);
+    let url = server.url();
+    let line = format!(
+        "no ComfyUI at {url} (connection refused): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
+    );
+    ran.exits(3).says(&line).says("FAILED: 2 of 2 scenes, exit 3 (unreachable)");
+    folder.ended(&[("skipped", "no ComfyUI"), ("skipped", "no ComfyUI")]);
+    assert!(folder.read("run-summary.txt").contains(&line));
+    assert_eq!(folder.metadata()["ExitCode"], 3);
+}
+
+#[test]
+fn a_server_that_comes_late_is_waited_for() {
+    let server = StandIn::start();
+    server.stop_listening();
+    let folder = Folder::new();
+    let graph = [("a", graphs::images("img/a", 1, 1))];
+    let running = start(&folder, &server.url(), &graph, &["-WaitForComfyUI", "60"]);
+    running.until_it_says("Waiting up to 60 s for ComfyUI at ");
+    server.listen_again();
+    let ran = running.wait().exits(0);
+    assert_eq!(ran.stdout.matches("Waiting up to").count(), 1, "{ran}");
+}
+
+#[test]
+fn a_server_that_is_gone_at_the_deadline_is_unreachable_and_the_rest_is_skipped() {
+    let server = StandIn::start();
+    let folder = Folder::new();
+    let scenes = [lasting(60.0), ("b", graphs::images("img/b", 1, 1))];
+    let running = start(&folder, &server.url(), &scenes, &["-MaxWaitSeconds", "2"]);
+    running.until_it_says("[Scene a] Wan2 prompt queued");
+    server.stop_listening();
+    running
+        .wait()
+        .exits(3)
+        .says("FAILED: 2 of 2 scenes, exit 3 (unreachable)")
+        .says("✗ a  unreachable: at the deadline: GET /history/")
+        .says("✗ b  skipped: server gone")
+        .says("GPU: unknown, the server does not answer: a may still run there");
+    folder.ended(&[("unreachable", "connection refused"), ("skipped", "server gone")]);
 }

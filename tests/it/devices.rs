@@ -2,10 +2,8 @@
 
 use serde_json::json;
 
-use crate::scenes::SOON;
-use crate::seen;
 use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
-use crate::support::{Folder, Running};
+use crate::support::{Folder, SOON, files, line, run_sampled, wait_until};
 
 /// Three cards; the first one does the work.
 fn three() -> StandIn {
@@ -15,15 +13,17 @@ fn three() -> StandIn {
     StandIn::with(config)
 }
 
-fn start(folder: &Folder, server: &StandIn, words: &[&str]) -> Running {
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.5, 1000, 1));
-    let words = ["-SampleIntervalSeconds", "0.05"].iter().chain(words).chain(&["flow.json"]);
-    folder.start_on(&server.url(), &words.copied().collect::<Vec<_>>())
-}
+const OFTEN: [&str; 5] = ["-SampleIntervalSeconds", "0.05", "-Poll", "0.2", "flow.json"];
 
 fn run(server: &StandIn, words: &[&str]) -> Folder {
     let folder = Folder::new();
-    start(&folder, server, words).wait().exits(0);
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 1000, 1));
+    let scenes: &[&str] = if words == ["-Gpu", "3"] { &[] } else { &["flow"] };
+    if scenes.is_empty() {
+        // No device has that number, and nothing is sampled.
+        folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    }
+    run_sampled(server, &folder, &[words, &OFTEN].concat(), scenes).exits(0);
     folder
 }
 
@@ -38,11 +38,16 @@ fn ticks(log: &str) -> Vec<(String, bool, bool)> {
 
 #[test]
 fn each_device_has_a_log_of_the_same_ticks_and_a_block() {
-    let server = three();
-    let folder = Folder::new();
-    let running = start(&folder, &server, &[]);
+    let (server, folder) = (three(), Folder::new());
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 1000, 1));
+    let running = folder.start_on(&server.url(), &OFTEN);
     assert!(server.wait_until_running(SOON));
     server.fail_next("GET /system_stats", 2, Fault::Status(500, "busy"));
+    assert!(server.wait_until_faults_are_met(SOON));
+    wait_until("a reading of the scene", || {
+        folder.read("vram-usage.log").matches(",Scene=flow").count() > 2
+    });
+    server.finish_running();
     running.wait().exits(0);
     let log = folder.read("vram-usage.log");
     assert_eq!(log.matches("Missed=status").count(), 2, "{log}");
@@ -71,31 +76,27 @@ fn each_device_has_a_log_of_the_same_ticks_and_a_block() {
     ];
     assert_eq!(heads, wanted);
     let block = summary.split_once("device 2 ").unwrap().1;
-    assert_eq!(seen::line(block, "Peak VRAM: 900 MB (from "), seen::line(block, "Peak VRAM"));
-    assert!(seen::line(block, "Scene flow: peak 900 MB").ends_with("driver peak 950 MB"));
-    assert!(seen::line(block, "VRAM log: ").ends_with("vram-usage.gpu2.log"));
+    assert_eq!(line(block, "Peak VRAM: 900 MB (from "), line(block, "Peak VRAM"));
+    assert!(line(block, "Scene flow: peak 900 MB").ends_with("driver peak 950 MB"));
+    assert!(line(block, "VRAM log: ").ends_with("vram-usage.gpu2.log"));
     let others = &folder.metadata()["OtherDevices"];
     assert_eq!(others.as_array().map(Vec::len), Some(2), "{others}");
     assert_eq!(others[0]["Gpu"], 1);
     assert_eq!(others[0]["VramLog"], "vram-usage.gpu1.log");
     assert_eq!(others[0]["Vram"]["PeakMB"], 500);
     assert_eq!(others[1]["Scenes"][0]["Vram"]["PeakDriverMB"], 950);
-}
 
-#[test]
-fn summary_of_the_folder_has_every_block_again() {
-    let folder = run(&three(), &[]);
-    let summary = folder.read("run-summary.txt");
+    // The verb has every block again, and of the log of another device its block alone.
     let bare = summary.lines().map(|line| &line["[00:00:00] ".len()..]);
     let blocks: Vec<&str> = bare
         .skip_while(|line| !line.starts_with("=== VRAM Usage"))
         .take_while(|line| !line.contains("RUN COMPLETE"))
         .collect();
-    let blocks = blocks.join("\n");
-    let ran = folder.run(&["summary"]).exits(0).says(blocks.trim_end());
+    let ran = folder.run(&["summary"]).exits(0).says(blocks.join("\n").trim_end());
     assert_eq!(ran.stdout.matches("=== VRAM Usage").count(), 3, "{ran}");
-    let ran = folder.run(&["summary", "--json"]).exits(0);
-    assert_eq!(ran.stdout, folder.read("artifact-metadata.json"));
+    let log = folder.newest().join("vram-usage.gpu1.log");
+    let ran = folder.run(&["summary", log.to_str().unwrap()]).exits(0);
+    assert!(ran.stdout.starts_with("=== VRAM Usage Statistics ===\nPeak VRAM: 500 MB"), "{ran}");
 }
 
 #[test]
@@ -121,32 +122,27 @@ fn logs_without_a_run_are_told_by_number() {
 }
 
 #[test]
-fn the_log_of_another_device_is_no_run() {
-    let folder = run(&three(), &[]);
-    let log = folder.newest().join("vram-usage.gpu1.log");
-    let ran = folder.run(&["summary", log.to_str().unwrap()]).exits(0);
-    assert!(ran.stdout.starts_with("=== VRAM Usage Statistics ===\nPeak VRAM: 500 MB"), "{ran}");
-}
-
-#[test]
 fn the_device_that_is_asked_for_has_the_main_log() {
     let folder = run(&three(), &["-Gpu", "1"]);
     assert!(folder.read("vram-usage.log").contains(",Used=500MB,"));
     assert!(folder.read("vram-usage.gpu0.log").contains(",Used=3140MB,"));
     assert!(folder.read("vram-usage.gpu2.log").contains(",Used=900MB,"));
-    let names = seen::files(&folder.newest());
+    let names = files(&folder.newest());
     assert!(!names.contains(&"vram-usage.gpu1.log".to_owned()), "{names:?}");
 }
 
 #[test]
-fn nothing_more_is_left_of_one_device_or_of_none() {
+fn one_device_or_none_leaves_one_log() {
     for (server, words) in [(StandIn::with(Config::cuda()), &[][..]), (three(), &["-Gpu", "3"][..])]
     {
         let folder = run(&server, words);
-        let names = seen::files(&folder.newest());
+        let names = files(&folder.newest());
         let logs: Vec<&String> = names.iter().filter(|name| name.starts_with("vram-")).collect();
         assert_eq!(logs, ["vram-usage.log"], "{names:?}");
         assert!(folder.metadata().get("OtherDevices").is_none());
-        assert_eq!(folder.read("run-summary.txt").matches("=== VRAM Usage").count(), 1);
+        let summary = folder.read("run-summary.txt");
+        let told = ["no device 3 (it lists 3): no VRAM is recorded", "taken: noDevice "];
+        assert_eq!(told.map(|told| summary.contains(told)), [!words.is_empty(); 2], "{summary}");
+        assert_eq!(summary.matches("=== VRAM Usage").count(), 1);
     }
 }

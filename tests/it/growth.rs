@@ -1,69 +1,63 @@
-//! Scenes that are repeated, and what grows from one to the next.
+//! Memory from scene to scene: what grows, what is freed in between, and scenes that are repeated to
+//! see it.
 
-use crate::seen;
-use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::Folder;
+use crate::stand_in::{Config, Fault, StandIn, graphs};
+use crate::support::{Folder, Ran, files, graphs as posted, run, run_sampled};
 
 /// Writes a scene that leaves 10 MB more behind than the one before.
 fn leaking(folder: &Folder, name: &str, color: u64) {
     let mut graph = graphs::model(&format!("video/{name}"), 10, color);
-    graph["2"]["inputs"]["seconds"] = 1.into();
+    graph["2"]["inputs"]["seconds"] = 600.into();
     folder.workflow(&format!("{name}.json"), &graph);
 }
 
 const LEAKING: [&str; 4] = ["a.json", "b.json", "c.json", "d.json"];
 
-fn four_leaking() -> (StandIn, Folder) {
+/// Runs four scenes that leak, and more.
+fn run_leaking(words: &[&str], more: &[&str]) -> (Folder, Ran) {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    for (color, name) in (1..).zip(["a", "b", "c", "d"]) {
+    for (color, name) in (1..).zip(["a", "b", "c", "d", "e"]) {
         leaking(&folder, name, color);
     }
-    (server, folder)
+    folder.workflow("large.json", &graphs::out_of_memory());
+    let words = [words, &["-Sample", "0.05", "-Poll", "0.2"], &LEAKING, more].concat();
+    let scenes =
+        if more.is_empty() { &["a", "b", "c", "d"][..] } else { &["a", "b", "c", "d", "e"] };
+    let ran = run_sampled(&server, &folder, &words, scenes);
+    (folder, ran)
 }
 
 #[test]
 fn growth_is_what_each_scene_leaves_behind() {
-    let (server, folder) = four_leaking();
-    let words = [&["-Sample", "0.05", "-MaxGrowthMB", "9"][..], &LEAKING].concat();
-    folder
-        .run_on(&server.url(), &words)
-        .exits(7)
+    let (folder, ran) = run_leaking(&["-MaxGrowthMB", "9"], &[]);
+    ran.exits(7)
         .says("Growth across scenes: +10 MB per scene\n")
         .says("MaxGrowthMB 9: FAILED, +10 MB per scene\n")
         .says("Gates: MaxGrowthMB 9 FAILED (+10 per scene)\n");
-    folder
-        .run(&["summary", "-MaxGrowthMB", "10"])
-        .exits(0)
-        .says("MaxGrowthMB 10: held, +10 MB per scene\n");
+    let ran = folder.run(&["summary", "-MaxGrowthMB", "10"]).exits(0);
+    ran.says("MaxGrowthMB 10: held, +10 MB per scene\n");
 }
 
 #[test]
-fn what_grew_before_a_free_is_gone() {
-    let (server, folder) = four_leaking();
-    folder.workflow("large.json", &graphs::out_of_memory());
-    leaking(&folder, "e", 5);
-    let words = [&["-Sample", "0.05", "-MaxGrowthMB", "10"][..], &LEAKING];
-    let words = [&words.concat()[..], &["large.json", "e.json"]].concat();
-    let ran = folder.run_on(&server.url(), &words).exits(5);
+fn growth_is_counted_anew_after_a_free() {
+    let (folder, ran) = run_leaking(&["-MaxGrowthMB", "10"], &["large.json", "e.json"]);
     let line = "Growth across scenes: +10 MB per scene\n";
-    ran.says(line).says("MaxGrowthMB 10: held, +10 MB per scene\n");
+    ran.exits(5).says(line).says("MaxGrowthMB 10: held, +10 MB per scene\n");
     let scenes = &folder.metadata()["Scenes"];
     let freed = |scene: usize, attempt: usize| &scenes[scene]["Attempts"][attempt]["FreedBefore"];
     assert_eq!([freed(3, 0), freed(4, 0), freed(4, 1), freed(5, 0)], [false, false, true, false]);
     folder.run(&["summary"]).exits(0).says(line);
     // The log alone knows of no /free.
     let log = folder.write("bare.log", folder.read("vram-usage.log"));
-    let ran = folder.run(&["summary", log.to_str().unwrap()]).exits(0);
-    assert!(!ran.stdout.contains(line) && ran.stdout.contains("Growth across"), "{ran}");
+    folder.run(&["summary", log.to_str().unwrap()]).never_says(line).says("Growth across");
 }
 
 #[test]
-fn after_fresh_starts_nothing_is_known_of_growth() {
-    let (server, folder) = four_leaking();
-    let words = [&["-Fresh", "-Sample", "0.05", "-MaxGrowthMB", "10"][..], &LEAKING].concat();
-    let ran = folder.run_on(&server.url(), &words).exits(7);
-    let ran = ran.says("MaxGrowthMB 10: not judged, too few scenes: growth is known from four");
-    assert!(!ran.stdout.contains("Growth across scenes"), "{ran}");
+fn fresh_scenes_have_no_growth() {
+    let (_folder, ran) = run_leaking(&["-Fresh", "-MaxGrowthMB", "10"], &[]);
+    ran.exits(7)
+        .says("MaxGrowthMB 10: not judged, too few scenes: growth is known from four")
+        .never_says("Growth across scenes");
 }
 
 #[test]
@@ -76,10 +70,10 @@ fn a_repeated_scene_has_an_id_each_time() {
     let words = ["-Repeat", "3", "-Seed", "random", "-SceneFilter", "flow", "flow.json"];
     let ran = folder.run_on(&server.url(), &words).exits(0);
     ran.says("Scenes to process: flow-r1, flow-r2, flow-r3\n").says("OK: 3 of 3 scenes, exit 0");
-    let outputs = seen::files(&folder.newest().join("outputs"));
+    let outputs = files(&folder.newest().join("outputs"));
     assert_eq!(outputs.len(), 3);
     assert!(outputs[2].starts_with("flow-r3/"), "{outputs:?}");
-    let graphs = seen::graphs(&server);
+    let graphs = posted(&server);
     let seeds: Vec<_> = graphs.iter().map(|graph| &graph["1"]["inputs"]["seed"]).collect();
     assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2], "a seed for each: {seeds:?}");
     let labels: Vec<_> = graphs.iter().map(|graph| &graph["1"]["inputs"]["label"]).collect();
@@ -90,32 +84,49 @@ fn a_repeated_scene_has_an_id_each_time() {
     ran.says("Scenes to process: flow-r1, flow-r2, flow-r2-r1, flow-r2-r2\n");
 }
 
-#[test]
-fn a_repeated_scene_of_a_story_saves_under_its_own_id() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let mut template = graphs::images("img/x", 1, 1);
-    template["1"]["inputs"]["title"] = "__PROMPT__".into();
-    folder.workflow("template.json", &template);
-    let scene = |id: &str| serde_json::json!({"id": id, "prompt": "a lake"});
-    let story = serde_json::json!({"storyId": "s", "scenes": [scene("one"), scene("two")]});
-    folder.write("story.json", story.to_string());
-    let words = ["-Repeat", "2", "-Story", "story.json", "-SceneFilter", "two", "template.json"];
-    let ran = folder.run_on(&server.url(), &words).exits(0);
-    ran.says("Scenes to process: two-r1, two-r2\n");
-    let graphs = seen::graphs(&server);
-    let prefixes: Vec<_> = graphs.iter().map(|g| &g["2"]["inputs"]["filename_prefix"]).collect();
-    assert_eq!(prefixes, ["video/two-r1", "video/two-r2"]);
+/// Runs scenes that load so many MB each, with a cleanup after every so many of them.
+fn run_cleaned(interval: &str, scenes: &[(&str, u64)]) -> (StandIn, Folder, Ran) {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    for (color, (name, mb)) in (1..).zip(scenes) {
+        let graph = match mb {
+            0 => graphs::images(name, 1, color),
+            mb => graphs::model(&format!("video/{name}"), *mb, color),
+        };
+        folder.workflow(&format!("{name}.json"), &graph);
+    }
+    let files: Vec<String> = scenes.iter().map(|(name, _)| format!("{name}.json")).collect();
+    let words = ["-Memory", interval, "-Sample", "0.2"].map(str::to_owned);
+    let ran = folder.run_on(&server.url(), &[&words[..], &files].concat());
+    (server, folder, ran)
 }
 
 #[test]
-fn the_next_line_repeats_the_whole_batch_of_what_failed() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("good.json", &graphs::images("img/good", 1, 1));
-    folder.workflow("bad.json", &graphs::fail_once("video/bad", "only once"));
-    let words = ["-Repeat", "2", "-SceneRetryBudget", "0", "good.json", "bad.json"];
-    let ran = folder.run_on(&server.url(), &words).exits(1);
-    let next = seen::line(&ran.stdout, "Next: run-comfyui-e2e ");
-    assert!(next.contains(" -Repeat 2 ") && !next.contains("good.json"), "{next}");
-    let words: Vec<&str> = next.split(' ').skip(2).map(|word| word.trim_matches('"')).collect();
-    folder.run(&words).exits(0).says("Scenes to process: bad-r1, bad-r2\n");
+fn memory_is_freed_after_every_so_many_scenes_and_what_came_free_is_told() {
+    let scenes = [("a", 1000), ("b", 500), ("c", 0), ("d", 0), ("e", 700)];
+    let (server, folder, ran) = run_cleaned("2", &scenes);
+    ran.exits(0)
+        .says("Memory cleanup after b: freed 1500 MB (used 3640 to 2140 MB)\n")
+        .says("Memory cleanup after d: freed nothing\n");
+    let lines = folder.read("run-summary.txt");
+    assert_eq!(lines.matches("Memory cleanup").count(), 2, "{lines}");
+    assert_eq!(server.posts().join(" "), "/prompt /prompt /free /prompt /prompt /free /prompt");
+}
+
+#[test]
+fn memory_is_freed_after_every_tenth_scene_and_never_with_0() {
+    let (server, _folder, ran) = run_cleaned("0", &[("a", 0), ("b", 0)]);
+    ran.exits(0);
+    assert_eq!(server.posts(), ["/prompt"; 2]);
+    let scenes = [("a", graphs::images("a", 1, 1))];
+    let (_folder, ran) = run(&StandIn::start(), &scenes, &["-Repeat", "11", "-Seed", "keep"]);
+    ran.exits(0).says("Memory cleanup after a-r10: freed");
+}
+
+#[test]
+fn a_server_that_cannot_free_costs_a_warning() {
+    let server = StandIn::start();
+    server.fail_next("POST /free", usize::MAX, Fault::Status(500, "no"));
+    let scenes = [("a", graphs::images("a", 1, 1)), ("b", graphs::images("b", 1, 2))];
+    let (_folder, ran) = run(&server, &scenes, &["-Memory", "1"]);
+    ran.exits(0).says("WARNING: nothing was freed: POST /free at").says("OK: 2 of 2 scenes");
 }

@@ -1,6 +1,5 @@
 //! Ctrl-C, Ctrl-Break, SIGTERM and SIGHUP: our prompt is cancelled and seen gone, the record is whole,
-//! exit 130. What they do to `monitor` is in `monitor` and `monitor_command`, to a wait for LM Studio
-//! in `llm`.
+//! exit 130. What they do to `monitor` is in `monitor`, to a wait for LM Studio in `llm`.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,10 +8,8 @@ use serde_json::Value;
 
 use crate::project::bench::Project;
 use crate::signals::{self, ctrl_c};
-use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
-use crate::support::{Folder, Ran, Running};
-
-const LONG: Duration = Duration::from_secs(20);
+use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
+use crate::support::{Folder, Ran, Running, SOON, keyframe_story, somebody_posts, wait_until};
 
 /// On a terminal of its own.
 fn start_on(folder: &Folder, url: &str, words: &[&str]) -> Running {
@@ -39,12 +36,11 @@ fn left(server: &StandIn, folder: &Folder) -> usize {
 }
 
 /// A run of a long scene and another one, seen running on the server.
-fn running(server: &StandIn, folder: &Folder, more: &[&str]) -> Running {
+fn running(server: &StandIn, folder: &Folder) -> Running {
     folder.workflow("long.json", &graphs::video("long", 60.0, 100, 1));
     folder.workflow("next.json", &graphs::video("next", 0.1, 100, 2));
-    let arguments = [&["long.json", "next.json"], more].concat();
-    let running = start_on(folder, &server.url(), &arguments);
-    assert!(server.wait_until_running(LONG));
+    let running = start_on(folder, &server.url(), &["long.json", "next.json"]);
+    assert!(server.wait_until_running(SOON));
     running
 }
 
@@ -54,7 +50,7 @@ fn ctrl_c_leaves_an_empty_queue_and_a_whole_record() {
     for version in [Version::Ancient, Version::Recorded, Version::Newest] {
         let server = StandIn::with(Config { version, ..Config::default() });
         let folder = Folder::new();
-        let running = running(&server, &folder, &[]);
+        let running = running(&server, &folder);
         ctrl_c(&running);
         let ran = running
             .wait()
@@ -79,7 +75,7 @@ fn ctrl_c_leaves_an_empty_queue_and_a_whole_record() {
 #[ignore = "needs CONSOLE_EVENT, and Windows itself"]
 fn ctrl_break_is_an_interrupt_too() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    let running = running(&server, &folder, &[]);
+    let running = running(&server, &folder);
     signals::ctrl_break(&running);
     running.wait().exits(130);
     assert!(server.queue_is_empty());
@@ -90,7 +86,7 @@ fn ctrl_break_is_an_interrupt_too() {
 fn sigterm_and_sighup_are_interrupts_too() {
     for name in ["-TERM", "-HUP"] {
         let (server, folder) = (StandIn::start(), Folder::new());
-        let running = running(&server, &folder, &[]);
+        let running = running(&server, &folder);
         signals::signal(&running, name);
         running.wait().exits(130);
         assert!(server.queue_is_empty());
@@ -101,34 +97,27 @@ fn sigterm_and_sighup_are_interrupts_too() {
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn another_client_s_prompt_survives_our_ctrl_c() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("other.json", &graphs::video("other", 600.0, 10, 3));
     folder.workflow("ours.json", &graphs::video("ours", 60.0, 10, 4));
-    // Of another project: within one the second would wait for the first.
-    let elsewhere = Folder::new();
-    let file = folder.path().join("other.json");
-    let other = start_on(&elsewhere, &server.url(), &[file.to_str().unwrap()]);
-    assert!(server.wait_until_running(LONG));
+    let other = somebody_posts(&server, &graphs::video("other", 600.0, 10, 3));
+    assert!(server.wait_until_running(SOON));
     let ours = start_on(&folder, &server.url(), &["ours.json"]);
-    assert!(server.wait_until(LONG, |state| state.pending.len() == 1));
+    assert!(server.wait_until(SOON, |state| state.pending.len() == 1));
     ctrl_c(&ours);
     ours.wait().exits(130);
-    server.finish_running();
-    other.wait().exits(0);
+    let is_alone = |state: &State| state.running_id() == Some(&other) && state.pending.is_empty();
+    assert!(server.wait_until(Duration::ZERO, is_alone));
 }
 
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn the_second_ctrl_c_quits_at_once() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    let running = running(&server, &folder, &[]);
+    let running = running(&server, &folder);
     // The queue hangs from now on: without the second signal this takes 5 s and more.
     server.fail_next("GET /queue", usize::MAX, Fault::Hang);
     server.fail_next("POST /", usize::MAX, Fault::Hang);
     ctrl_c(&running);
-    let told = |running: &Running| running.printed()[1].contains("stopping…");
-    while !told(&running) {
-        std::thread::yield_now();
-    }
+    running.until_it_says("stopping…");
     ctrl_c(&running);
     let ran = running.wait().exits(130);
     assert!(!ran.stdout.contains("RUN COMPLETE"), "{ran}");
@@ -141,7 +130,7 @@ fn ctrl_c_during_a_download_leaves_no_half_file() {
     folder.workflow("flow.json", &graphs::video("flow", 0.1, 10, 1));
     server.fail_next("GET /view", usize::MAX, Fault::Dribble);
     let running = start_on(&folder, &server.url(), &["flow.json"]);
-    assert!(server.wait_until_request("GET /view", 1, LONG));
+    assert!(server.wait_until_request("GET /view", 1, SOON));
     ends_within(20, running).says("✗ flow  interrupted");
     let files = std::fs::read_dir(folder.newest().join("video/flow")).map_or(0, Iterator::count);
     assert_eq!(files, 0);
@@ -155,9 +144,7 @@ fn ctrl_c_while_waiting_for_the_server() {
     let url = server.url();
     drop(server);
     let running = start_on(&folder, &url, &["flow.json", "-WaitForComfyUI", "60"]);
-    while !running.printed()[0].contains("Waiting up to 60 s for ComfyUI") {
-        std::thread::yield_now();
-    }
+    running.until_it_says("Waiting up to 60 s for ComfyUI");
     ends_within(10, running).says("✗ flow  skipped: interrupted");
 }
 
@@ -169,7 +156,7 @@ fn a_post_whose_answer_is_lost_is_looked_for_and_cancelled() {
     server.fail_next("POST /prompt", 1, Fault::LoseAnswer);
     server.fail_next("GET /queue", 1, Fault::Status(500, "busy"));
     let running = start_on(&folder, &server.url(), &["long.json"]);
-    assert!(server.wait_until_running(LONG));
+    assert!(server.wait_until_running(SOON));
     ctrl_c(&running);
     running.wait().exits(130).says("cancelled and seen gone");
     assert!(server.queue_is_empty());
@@ -182,7 +169,7 @@ fn a_post_whose_answer_is_lost_is_looked_for_and_cancelled() {
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn ctrl_c_while_waiting_for_another_run() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    let first = running(&server, &folder, &[]);
+    let first = running(&server, &folder);
     let second = start_on(&folder, &server.url(), &["next.json"]);
     second.until_it_says("waiting up to 60 s for the run of ");
     ends_within(10, second);
@@ -194,33 +181,36 @@ fn ctrl_c_while_waiting_for_another_run() {
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn ctrl_c_while_an_upload_stalls() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    folder.write("key.png", [0; 64]);
-    let story = r#"{"scenes": [{"id": "a", "prompt": "p", "keyframePath": "key.png"}]}"#;
-    folder.write("story.json", story);
-    let mut template = graphs::from_image("a", "__KEYFRAME_IMAGE__");
-    template["90"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
-    folder.workflow("template.json", &template);
+    let words = keyframe_story(&folder);
     server.fail_next("POST /upload/image", usize::MAX, Fault::Delay(Duration::from_millis(1500)));
-    let words = ["--story", "story.json", "template.json"];
     let running = start_on(&folder, &server.url(), &words);
-    assert!(server.wait_until_request("POST /upload/image", 1, LONG));
+    assert!(server.wait_until_request("POST /upload/image", 1, SOON));
     ends_within(20, running).says("✗ a  interrupted: stopped from here; nothing of it was running");
     assert_eq!(server.posted(), 0);
 }
 
-/// A poll, the two calls of a cancel, the last reading and the last look at the queue: 5 s each.
+/// A poll, the two calls of a cancel, the last reading and the last look at the queue: 5 s each where
+/// the server is silent. The prompt is left to the next run.
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn ctrl_c_while_the_server_is_silent() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let running = running(&server, &folder, &[]);
-    running.until_it_says("Wan2 prompt queued");
-    for route in ["GET /", "POST /"] {
-        server.fail_next(route, usize::MAX, Fault::Hang);
+fn ctrl_c_while_the_server_is_silent_or_away() {
+    for is_away in [false, true] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        let running = running(&server, &folder);
+        running.until_it_says("Wan2 prompt queued");
+        if is_away {
+            server.stop_listening();
+            running.until_it_says("polling on");
+        } else {
+            server.fail_next("GET /", usize::MAX, Fault::Hang);
+            server.fail_next("POST /", usize::MAX, Fault::Hang);
+        }
+        ends_within(40, running)
+            .says("✗ long  interrupted: stopped from here; ")
+            .says("✗ next  skipped: interrupted")
+            .says("GPU: unknown, the server does not answer: long may still run there");
+        assert_eq!(left(&server, &folder), 1);
     }
-    let ran = ends_within(40, running).says("✗ long  interrupted: stopped from here; cancel asked");
-    ran.says("GPU: unknown, the server does not answer: long may still run there");
-    assert_eq!(left(&server, &folder), 1);
 }
 
 #[test]
@@ -229,22 +219,10 @@ fn ctrl_c_while_a_prompt_ignores_its_end() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("deaf.json", &graphs::deaf("video/deaf", 600.0, 600.0));
     let running = start_on(&folder, &server.url(), &["deaf.json"]);
-    assert!(server.wait_until_running(LONG));
+    assert!(server.wait_until_running(SOON));
     running.until_it_says("Wan2 prompt queued");
     ends_within(25, running)
         .says("✗ deaf  interrupted: stopped from here; cancel asked, still running");
-    assert_eq!(left(&server, &folder), 1);
-}
-
-#[test]
-#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn ctrl_c_while_the_server_is_away() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let running = running(&server, &folder, &[]);
-    running.until_it_says("Wan2 prompt queued");
-    server.stop_listening();
-    running.until_it_says("polling on");
-    ends_within(40, running).says("✗ next  skipped: interrupted");
     assert_eq!(left(&server, &folder), 1);
 }
 
@@ -256,7 +234,7 @@ fn ctrl_c_while_memory_is_freed() {
     // It stays silent; what it is asked for is bounded.
     server.fail_next("POST /free", 1, Fault::Hang);
     let running = start_on(&folder, &server.url(), &["-Fresh", "flow.json"]);
-    assert!(server.wait_until_request("POST /free", 1, LONG));
+    assert!(server.wait_until_request("POST /free", 1, SOON));
     ends_within(20, running)
         .says("✗ flow  interrupted: stopped from here; nothing of it was running");
     assert_eq!(server.posted(), 0);
@@ -273,14 +251,10 @@ fn ctrl_c_while_the_archive_is_written() {
     let running = start_on(&folder, &server.url(), &["flow.json"]);
     running.until_it_says("Wan2 prompt queued");
     fs::File::create(folder.newest().join("large")).unwrap().set_len(8 << 30).unwrap();
-    assert!(server.wait_until_running(LONG));
+    assert!(server.wait_until_running(SOON));
     server.finish_running();
     let begun = || fs::read_dir(&artifacts).unwrap().next().is_some();
-    let until = Instant::now() + LONG;
-    while !begun() {
-        assert!(Instant::now() < until, "no archive is begun");
-        std::thread::yield_now();
-    }
+    wait_until("an archive", begun);
     let ran = ends_within(30, running).says("WARNING: no archive: interrupted");
     assert!(!begun(), "a part of the archive stays\n{ran}");
     assert!(server.queue_is_empty());
@@ -289,7 +263,9 @@ fn ctrl_c_while_the_archive_is_written() {
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn ctrl_c_while_a_helper_runs() {
-    for (script, posted) in [("preflight-mappings.ts", 0), ("run-vitests.ps1", 1)] {
+    for (script, posted) in
+        [("preflight-mappings.ts", 0), ("generate-story-scenes.ts", 0), ("run-vitests.ps1", 1)]
+    {
         let project = Project::new();
         let running = project.start(&format!("{script}:started"), &["-Scenes", "1"]);
         project.wait_for_what_it_started();
@@ -299,20 +275,7 @@ fn ctrl_c_while_a_helper_runs() {
         assert!(!project.root().join("artifacts").exists(), "{ran}");
         assert_eq!(project.metadata()["ExitCode"], 130, "{ran}");
         assert!(project.notes().iter().all(|note| !note.contains("validate-run-summary")), "{ran}");
-    }
-}
-
-#[cfg(unix)] // Windows has no such signals.
-#[test]
-fn sigterm_and_sighup_end_a_monitor_with_its_block() {
-    for name in ["-TERM", "-HUP"] {
-        let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-        let running = folder.start_with(
-            &["monitor", "--comfyui-url", &server.url(), "-Sample", "0.1"],
-            signals::alone,
-        );
-        assert!(server.wait_until_request("GET /system_stats", 3, LONG));
-        signals::signal(&running, name);
-        running.wait().exits(0).complains("=== VRAM Usage Statistics ===");
+        let no_scene = ran.stdout.contains("INTERRUPTED: no scene was run, exit 130 (interrupted)");
+        assert_eq!(no_scene, posted == 0, "{ran}");
     }
 }

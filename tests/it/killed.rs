@@ -1,13 +1,11 @@
 //! Runs that were killed, and runs that meet.
 
-use std::time::Duration;
+use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
-use crate::support::Folder;
-
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::{Folder, SOON, somebody_posts};
 
 fn state(folder: &Folder, server: &StandIn) -> std::path::PathBuf {
     folder.path().join(format!(".run-comfyui-e2e.127.0.0.1-{}.json", server.port()))
@@ -32,7 +30,7 @@ fn a_killed_run_is_finished_by_the_next() {
         running.kill();
         assert!(!server.queue_is_empty());
         let killed = folder.runs().remove(0);
-        let left = std::fs::read(state(&folder, &server)).unwrap();
+        let left = fs::read(state(&folder, &server)).unwrap();
         let left: Value = serde_json::from_slice(&left).unwrap();
         assert_eq!((&left["Ended"], &left["Prompts"][0]["Scene"]), (&json!(false), &json!("long")));
         assert!(left["Url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
@@ -40,7 +38,7 @@ fn a_killed_run_is_finished_by_the_next() {
         let ran = folder.run_on(&server.url(), &["short.json"]).exits(0);
         ran.says("was killed (process").says("long: cancelled and seen gone\n");
         assert!(server.queue_is_empty());
-        let text = std::fs::read_to_string(killed.join("run-summary.txt")).unwrap();
+        let text = fs::read_to_string(killed.join("run-summary.txt")).unwrap();
         let end = text.split("=== RUN INTERRUPTED ===").nth(1).expect("an end");
         for line in ["long: cancelled and seen gone", "Peak VRAM: ", "VRAM log: "] {
             assert!(end.contains(line), "{line}: {text}");
@@ -49,25 +47,27 @@ fn a_killed_run_is_finished_by_the_next() {
         assert!(!state(&folder, &server).exists());
         assert!(state(&folder, &server).with_extension("lock").is_file());
         folder.run_on(&server.url(), &["short.json"]).exits(0).never_says("was killed");
-        let again = std::fs::read_to_string(killed.join("run-summary.txt")).unwrap();
+        let again = fs::read_to_string(killed.join("run-summary.txt")).unwrap();
         assert_eq!(again, text, "an end is added once");
     }
 }
 
 #[test]
-fn where_the_server_is_gone_the_prompt_stays_for_the_run_after() {
+fn an_unreachable_server_leaves_the_prompt_to_a_later_run() {
     let (server, folder) = (StandIn::start(), long_and_short());
-    let running = folder.start_on(&server.url(), &["long.json"]);
+    // Its state file lies among the workflows and is none of them.
+    let words = |id| ["--workflow", ".", "--scene-filter", id];
+    let running = folder.start_on(&server.url(), &words("long"));
     assert!(server.wait_until_running(SOON));
     running.kill();
     server.stop_listening();
     folder
-        .run_on(&server.url(), &["short.json"])
+        .run_on(&server.url(), &words("short"))
         .exits(3)
         .says("long may still run on the server\n");
     server.listen_again();
     folder
-        .run_on(&server.url(), &["short.json"])
+        .run_on(&server.url(), &words("short"))
         .exits(0)
         .says("Left by the run of ")
         .says("long: cancelled and seen gone\n");
@@ -75,27 +75,23 @@ fn where_the_server_is_gone_the_prompt_stays_for_the_run_after() {
 }
 
 #[test]
-fn what_a_killed_run_left_among_the_workflows_is_none_of_them() {
-    let (server, folder) = (StandIn::start(), long_and_short());
-    let words = |id| ["--workflow", ".", "--scene-filter", id];
-    let running = folder.start_on(&server.url(), &words("long"));
-    assert!(server.wait_until_running(SOON));
-    running.kill();
-    folder.run_on(&server.url(), &words("short")).exits(0).says("long: cancelled and seen gone\n");
-}
-
-#[test]
 fn only_the_killed_run_s_own_prompt_is_cancelled() {
     let (server, folder) = (StandIn::start(), long_and_short());
-    let other = Folder::new();
-    other.workflow("theirs.json", &graphs::video("video/theirs", 2.0, 0, 3));
     let running = folder.start_on(&server.url(), &["long.json"]);
     assert!(server.wait_until_running(SOON));
-    let theirs = other.start_on(&server.url(), &["theirs.json"]);
-    assert!(server.wait_until_request("POST /prompt", 2, SOON));
+    let theirs = somebody_posts(&server, &graphs::video("video/theirs", 600.0, 0, 3));
     running.kill();
-    folder.run_on(&server.url(), &["short.json"]).exits(0);
-    theirs.wait().exits(0);
+    // Theirs runs once ours is gone, and until then nothing of the next run does.
+    let next = folder.start_on(&server.url(), &["short.json"]);
+    assert!(server.wait_until(SOON, |state| state.running_id() == Some(&theirs)));
+    server.finish_running();
+    next.wait().exits(0).says("long: cancelled and seen gone");
+    assert!(server.wait_until(SOON, |state| {
+        state
+            .history
+            .iter()
+            .any(|(id, entry)| *id == theirs && entry["status"]["completed"] == true)
+    }));
 }
 
 #[test]
@@ -113,12 +109,12 @@ fn a_prompt_whose_answer_nobody_read_is_found_by_its_ids() {
 #[test]
 fn the_second_run_waits_for_the_first_and_says_for_whom() {
     let (server, folder) = (StandIn::start(), long_and_short());
-    folder.workflow("some.json", &graphs::video("video/some", 1.5, 0, 3));
-    let first = folder.start_on(&server.url(), &["some.json"]);
+    let first = folder.start_on(&server.url(), &["long.json"]);
     assert!(server.wait_until_running(SOON));
     let second = folder.start_on(&server.url(), &["short.json"]);
     second.until_it_says("run-comfyui-e2e: waiting up to 60 s for the run of ");
     assert_eq!(folder.runs().len(), 1, "no run folder while it waits");
+    server.finish_running();
     first.wait().exits(0);
     second.wait().exits(0).complains("(process ");
     assert_eq!(folder.runs().len(), 2);
@@ -139,7 +135,7 @@ fn a_root_that_cannot_be_written_is_told_and_the_run_goes_on() {
     let (server, folder) = (StandIn::start(), long_and_short());
     // Whoever may write everywhere cannot open a folder for writing either.
     let lock = state(&folder, &server).with_extension("lock");
-    std::fs::create_dir(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
     folder
         .run_on(&server.url(), &["short.json"])
         .exits(0)
@@ -162,8 +158,8 @@ fn a_run_that_waited_in_vain_ends_with_its_code() {
     drop(first);
 }
 
-/// Kills runs at moments spread over a run's length: whatever had been written is whole, and the
-/// next run clears up.
+/// Kills runs at moments spread over a run's length, whatever they are at then: what had been written
+/// is whole, and the next run clears up.
 #[track_caller]
 fn kill_at(moments: u32) {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
@@ -191,21 +187,21 @@ fn kill_at(moments: u32) {
             folder.runs().into_iter().filter(|run| !before.contains(run)).collect();
         for run in &killed {
             for name in ["vram-usage.log", "run-summary.txt"] {
-                let text = std::fs::read_to_string(run.join(name)).unwrap_or_default();
+                let text = fs::read_to_string(run.join(name)).unwrap_or_default();
                 assert!(text.is_empty() || text.ends_with('\n'), "{moment}: {name}: {text:?}");
             }
-            let log = std::fs::read_to_string(run.join("vram-usage.log")).unwrap_or_default();
+            let log = fs::read_to_string(run.join("vram-usage.log")).unwrap_or_default();
             for line in log.lines() {
                 assert!(line.contains(",Used=") || line.contains(",Missed="), "{moment}: {line}");
             }
         }
-        let left = std::fs::read(state(&folder, &server)).ok();
+        let left = fs::read(state(&folder, &server)).ok();
         let left = left.map(|text| serde_json::from_slice::<Value>(&text).expect("a whole state"));
         let ended = left.is_none_or(|left| left["Ended"] == json!(true));
         folder.run_on(&server.url(), &["a.json"]).exits(0);
         assert!(server.queue_is_empty(), "{moment}: something was left");
         for run in &killed {
-            let text = std::fs::read_to_string(run.join("run-summary.txt")).unwrap_or_default();
+            let text = fs::read_to_string(run.join("run-summary.txt")).unwrap_or_default();
             let end = ["=== RUN INTERRUPTED ===", "=== RUN COMPLETE ==="];
             assert!(ended || end.iter().any(|end| text.contains(end)), "{moment}: {text}");
         }

@@ -1,33 +1,32 @@
 //! The language models: whether the story's provider answers, and LM Studio's models, which leave
 //! the card before the scenes.
 
-mod studio;
-
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::scenes::{agent, files};
 use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, Running};
-use studio::{Answer, Studio};
+use crate::support::{Folder, Ran, Running, SOON, agent, executable};
 
 /// `user:s3cret` as the header has it.
 const BASIC: &str = "Basic dXNlcjpzM2NyZXQ=";
+const SECRETS: [&str; 2] = ["s3cret", "dXNlcjpzM2NyZXQ="];
+/// LM Studio's own list, and the one that others have too.
+const STATES: &str = "GET /api/v0/models";
+const MODELS: &str = "GET /v1/models";
+const ALWAYS: usize = usize::MAX;
 
 /// A project with one scene, its `ComfyUI`, and nothing on the program's PATH but its own programs.
 struct Project {
-    comfyui: Arc<StandIn>,
+    comfyui: StandIn,
     folder: Folder,
 }
 
 impl Project {
     fn new() -> Self {
-        let (comfyui, folder) = (Arc::new(StandIn::with(Config::cuda())), Folder::new());
+        let (comfyui, folder) = (StandIn::with(Config::cuda()), Folder::new());
         fs::create_dir_all(folder.path().join("scripts")).unwrap();
         fs::create_dir_all(folder.path().join("programs")).unwrap();
         let mut flow = graphs::images("flow", 1, 1);
@@ -69,31 +68,29 @@ impl Project {
             executable(&self.folder.write("programs/lms", text));
         }
     }
-
-    /// Fails the test if a file holds the credentials, the program's output among them.
-    #[track_caller]
-    fn keeps_the_secret(&self) {
-        for file in files(self.folder.path()) {
-            let text = fs::read(&file).unwrap();
-            let text = String::from_utf8_lossy(&text);
-            let secret = text.contains("s3cret") || text.contains(&BASIC[6..]);
-            assert!(!secret, "{}:\n{text}", file.display());
-        }
-    }
 }
 
-#[cfg(unix)]
-fn executable(file: &PathBuf) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+/// A server of language models whose requests of a route meet this.
+fn models(route: &str, fault: Fault) -> StandIn {
+    let server = StandIn::start();
+    server.fail_next(route, ALWAYS, fault);
+    server
 }
 
-#[cfg(not(unix))]
-fn executable(_: &PathBuf) {}
+/// Method and path of each request.
+fn asked(server: &StandIn) -> Vec<String> {
+    let requests = server.requests();
+    requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect()
+}
+
+/// The server's address with credentials.
+fn with_credentials(server: &StandIn) -> String {
+    server.url().replace("http://", "http://user:s3cret@")
+}
 
 #[test]
 fn a_provider_that_answers_lets_the_run_go_on() {
-    let (project, studio) = (Project::new(), Studio::with(|_, _| list(&["a", "b"])));
+    let (project, studio) = (Project::new(), models(MODELS, list(&["a", "b"])));
     for host in ["127.0.0.1", "localhost"] {
         let address = format!("{host}:{}", studio.port());
         let provider = format!("http://user:s3cret@{address}/v1/chat/completions");
@@ -103,48 +100,49 @@ fn a_provider_that_answers_lets_the_run_go_on() {
         project.checked(&["-LocalLLMProviderUrl", &provider], |_| {}).exits(0).says(&line);
         assert!(project.folder.read("run-summary.txt").contains(&line));
     }
+    assert_eq!(asked(&studio), [MODELS; 2]);
     let requests = studio.requests();
-    assert_eq!(studio.asked(), ["GET /v1/models"; 2]);
     assert!(requests.iter().all(|request| request.header("authorization") == Some(BASIC)));
-    project.keeps_the_secret();
+    project.folder.holds_none_of(&SECRETS, "");
 }
 
 #[test]
-fn a_provider_that_does_not_ends_it_before_anything_is_sent() {
+fn a_provider_that_does_not_answer_ends_the_run_before_anything_is_sent() {
     let project = Project::new();
-    let text = |status, text: &'static str| {
-        Studio::with(move |_, _| Answer::Text(status, text.to_owned()))
-    };
-    let cases = [
-        (text(500, "out of luck"), "HTTP 500: out of luck"),
-        (text(401, ""), "HTTP 401 (it wants other credentials: user:password@ in the URL)"),
-        (text(200, "<html>"), "an answer that is not JSON"),
-        (text(200, "{\"error\": \"no route\"}"), "an answer without models: no route"),
-        (Studio::with(|_, _| Answer::Nothing), "no answer in time"),
-    ];
-    for (studio, why) in &cases {
-        let provider = format!("http://user:s3cret@127.0.0.1:{}", studio.port());
+    for (fault, why) in [
+        (Fault::Status(500, "out of luck"), "HTTP 500: out of luck"),
+        (
+            Fault::Status(401, ""),
+            "HTTP 401 (it wants other credentials: user:password@ in the URL)",
+        ),
+        (Fault::Body("<html>".into()), "an answer that is not JSON"),
+        (Fault::Body("{\"error\": \"no route\"}".into()), "an answer without models: no route"),
+        (Fault::Hang, "no answer in time"),
+    ] {
+        let studio = models(MODELS, fault);
         let why = format!("GET /v1/models at {}: {why}", studio.url());
-        let ran = project.checked(&["-LocalLLMProviderUrl", &provider], |_| {}).exits(1);
-        let ran = ran.says(&format!("] [LLM] Health check failed: {why}\n")).says(&format!(
-            "] ERROR: no language model for the story: {why}: start it, or \
-             --local-llm-provider-url URL, or --local-llm-healthcheck-url URL, or \
-             --skip-llm-health-check\n"
-        ));
-        ran.says("✗ flow  skipped: no language model\n");
+        let words = ["-LocalLLMProviderUrl", &with_credentials(&studio)];
+        let ran = project.checked(&words, |_| {}).exits(1);
+        ran.says(&format!("] [LLM] Health check failed: {why}\n"))
+            .says(&format!(
+                "] ERROR: no language model for the story: {why}: start it, or \
+                 --local-llm-provider-url URL, or --local-llm-healthcheck-url URL, or \
+                 --skip-llm-health-check\n"
+            ))
+            .says("✗ flow  skipped: no language model\n");
     }
     project
         .checked(&["-LocalLLMProviderUrl", "http://user:s3cret@127.0.0.1:9/v1"], |_| {})
         .exits(1)
         .says("Health check failed: GET /v1/models at http://127.0.0.1:9: connection refused\n");
     assert_eq!(project.comfyui.posts(), [""; 0]);
-    project.keeps_the_secret();
+    project.folder.holds_none_of(&SECRETS, "");
 }
 
 #[test]
 fn another_url_is_asked_in_its_place() {
     let project = Project::new();
-    let studio = Studio::with(|_, _| Answer::Text(200, "ok".to_owned()));
+    let studio = models("GET /deep/health", Fault::Body("ok".into()));
     let (port, provider) = (studio.port(), "http://127.0.0.1:9/v1");
     let health = format!("http://user:s3cret@127.0.0.1:{port}/deep/health");
     let line = format!(
@@ -156,13 +154,13 @@ fn another_url_is_asked_in_its_place() {
         command.env("LOCAL_STORY_PROVIDER_URL", provider).env("LOCAL_LLM_HEALTHCHECK_URL", &health);
     };
     project.checked(&[], environment).exits(0).says(&line);
-    assert_eq!(studio.asked(), ["GET /deep/health"; 2]);
-    project.keeps_the_secret();
+    assert_eq!(asked(&studio), ["GET /deep/health"; 2]);
+    project.folder.holds_none_of(&SECRETS, "");
 }
 
 #[test]
 fn a_check_that_is_not_wanted_asks_nobody() {
-    let (project, studio) = (Project::new(), Studio::with(|_, _| Answer::Nothing));
+    let (project, studio) = (Project::new(), StandIn::start());
     let (url, line) = (studio.url(), "] [LLM] Health check: skipped by operator request\n");
     let words = ["-LocalLLMProviderUrl", &url, "-SkipLLMHealthCheck"];
     project.checked(&words, |_| {}).exits(0).says(line);
@@ -172,56 +170,48 @@ fn a_check_that_is_not_wanted_asks_nobody() {
     project.checked(&words[..2], by_environment).exits(0).says(line);
     let none = "] [LLM] Health check: skipped (no local provider configured)\n";
     project.checked(&["-LocalLLMHealthcheckUrl", &url], |_| {}).exits(0).says(none);
-    assert_eq!(studio.asked(), [""; 0]);
+    assert_eq!(asked(&studio), [""; 0]);
 }
 
 #[test]
 fn models_are_seen_to_go_and_their_memory_to_come_free() {
     let project = Project::new();
-    project.comfyui.set_used_mb(9140);
     project.lms(0);
-    let comfyui = Arc::clone(&project.comfyui);
-    let full = agent().get(format!("{}/system_stats", comfyui.url())).call().unwrap();
+    // One server is both, so that its answers have an order: the models are loaded at the look before
+    // lms and at two looks after it; their memory is in use at the look before lms and at two looks
+    // after they are gone.
+    let server = &project.comfyui;
+    server.set_used_mb(9140);
+    let full = agent().get(format!("{}/system_stats", server.url())).call().unwrap();
     let full = full.into_body().read_to_string().unwrap();
-    let studio = Studio::with(move |path, count| {
-        assert_eq!(path, "/api/v0/models");
-        // The first look, before lms; then two that still see it.
-        if count < 4 {
-            return states(&["loaded", "not-loaded"]);
-        }
-        // The memory is free only after it was looked at twice.
-        comfyui.fail_next("GET /system_stats", 2, Fault::Body(full.clone()));
-        comfyui.set_used_mb(2140);
-        states(&["not-loaded", "not-loaded"])
-    });
-    let url = format!("http://user:s3cret@127.0.0.1:{}", studio.port());
+    server.set_used_mb(2140);
+    server.fail_after(STATES, "GET /system_stats", 3, Fault::Body(full));
+    server.fail_next(STATES, 3, states(&["loaded", "not-loaded"]));
+    server.fail_next(STATES, ALWAYS, states(&["not-loaded", "not-loaded"]));
     project
-        .unloaded(&url)
+        .unloaded(&with_credentials(server))
         .exits(0)
         .says("] ✓ LM Studio model unloaded - VRAM available for ComfyUI\n")
         .says("] LM Studio unload: freed 7000 MB (free 15436 to 22436 MB)\n");
     assert_eq!(project.folder.read("steps/lms-unload.log").trim_end(), "unload --all");
-    assert_eq!(studio.asked().len(), 4);
-    let requests = studio.requests();
-    assert!(requests.iter().all(|request| request.header("authorization") == Some(BASIC)));
-    project.keeps_the_secret();
+    let requests = server.requests();
+    let looks: Vec<_> = requests.iter().filter(|request| request.is(STATES)).collect();
+    assert_eq!(looks.len(), 4);
+    assert!(looks.iter().all(|request| request.header("authorization") == Some(BASIC)));
+    project.folder.holds_none_of(&SECRETS, "");
 }
 
 #[test]
 fn an_older_lm_studio_lists_what_is_loaded() {
-    let answers: [fn() -> Answer; 2] = [
-        || Answer::Text(404, String::new()),
-        || Answer::Text(200, "{\"error\": \"Unexpected endpoint\"}".to_owned()),
-    ];
-    for answer in answers {
-        let project = Project::new();
+    for unknown in
+        [Fault::Status(404, ""), Fault::Body("{\"error\": \"Unexpected endpoint\"}".to_owned())]
+    {
+        let (project, studio) = (Project::new(), models(STATES, unknown));
         project.lms(0);
-        let studio = Studio::with(move |path, count| match path {
-            "/v1/models" => list(if count < 2 { &["a"] } else { &[] }),
-            _ => answer(),
-        });
+        studio.fail_next(MODELS, 1, list(&["a"]));
+        studio.fail_next(MODELS, ALWAYS, list(&[]));
         project.unloaded(&studio.url()).exits(0).says("✓ LM Studio model unloaded");
-        assert_eq!(studio.asked(), ["GET /api/v0/models", "GET /v1/models", "GET /v1/models"]);
+        assert_eq!(asked(&studio), [STATES, MODELS, MODELS]);
     }
 }
 
@@ -233,32 +223,32 @@ fn where_nothing_is_to_be_unloaded_lms_is_not_started() {
         let line = format!("] LM Studio unload skipped: {why}\n");
         project.unloaded(url).exits(0).says(&line);
     };
-    let idle = Studio::with(|_, _| states(&["not-loaded"]));
+    let idle = models(STATES, states(&["not-loaded"]));
     skipped(&idle.url(), "no model is loaded");
     skipped(
         "http://user:s3cret@127.0.0.1:9",
         "no LM Studio at http://127.0.0.1:9 (connection refused)",
     );
-    let broken = Studio::with(|_, _| Answer::Text(500, "broken".to_owned()));
+    let broken = models("GET /", Fault::Status(500, "broken"));
     let url = broken.url();
     skipped(&url, &format!("GET /v1/models at {url}: HTTP 500: broken"));
-    let silent = Studio::with(|_, _| Answer::Nothing);
+    let silent = models("GET /", Fault::Hang);
     let url = silent.url();
     skipped(&url, &format!("no LM Studio at {url} (no answer in time)"));
-    assert_eq!(silent.asked().len(), 1, "a server that does not answer is asked once");
+    assert_eq!(silent.requests().len(), 1, "a server that does not answer is asked once");
 
-    let loaded = Studio::with(|_, _| states(&["loaded"]));
+    let loaded = models(STATES, states(&["loaded"]));
     let words = ["-LMStudioEndpoint", &loaded.url(), "-SkipLMStudioUnload"];
     let line = "] Skipping LM Studio unload (--SkipLMStudioUnload flag)\n";
     project.start(&words, |_| {}).wait().exits(0).says(line);
-    assert_eq!(loaded.asked(), [""; 0]);
+    assert_eq!(asked(&loaded), [""; 0]);
     assert!(project.folder.runs().iter().all(|run| !run.join("steps").exists()));
-    project.keeps_the_secret();
+    project.folder.holds_none_of(&SECRETS, "");
 }
 
 #[test]
 fn an_lms_that_is_missing_or_fails_costs_a_warning() {
-    let (project, studio) = (Project::new(), Studio::with(|_, _| states(&["loaded", "loaded"])));
+    let (project, studio) = (Project::new(), models(STATES, states(&["loaded", "loaded"])));
     let missing = "] ⚠ LM Studio unload failed: 2 models are loaded, but lms is not on the PATH: \
                    it comes with LM Studio\n";
     project.unloaded(&studio.url()).exits(0).says(missing);
@@ -272,26 +262,39 @@ fn an_lms_that_is_missing_or_fails_costs_a_warning() {
     assert_eq!(fs::read_to_string(log).unwrap().trim_end(), "unload --all");
 }
 
+/// The whole of its 30 seconds.
+#[cfg(unix)]
+#[test]
+fn an_lms_that_does_not_end_is_ended_with_what_it_started() {
+    let (project, studio) = (Project::new(), models(STATES, states(&["loaded"])));
+    let script = "#!/bin/sh\n/bin/sh -c 'echo $$; exec /bin/sleep 300' &\nwait\n";
+    executable(&project.folder.write("programs/lms", script));
+    let failed = "] ⚠ LM Studio unload failed: lms unload --all did not end within 30 s: see ";
+    project.unloaded(&studio.url()).exits(0).says(failed);
+    let started = project.folder.read("steps/lms-unload.log");
+    crate::support::wait_until("its end", || !crate::support::is_alive(started.trim()));
+}
+
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn waiting_for_models_that_stay_ends_with_an_interrupt() {
-    let (project, studio) = (Project::new(), Studio::with(|_, _| states(&["loaded"])));
+    let (project, studio) = (Project::new(), models(STATES, states(&["loaded"])));
     project.lms(0);
     let running = project.start(&["-LMStudioEndpoint", &studio.url()], |_| {});
-    studio.wait_until_asked(3);
+    assert!(studio.wait_until_request(STATES, 3, SOON));
     signals::ctrl_c(&running);
     running.wait().exits(130).says("✗ flow  skipped: interrupted");
-    assert!(studio.asked().len() < 60, "30 s were waited out");
+    assert!(studio.requests().len() < 60, "30 s were waited out");
 }
 
 /// A list of models by their ids.
-fn list(ids: &[&str]) -> Answer {
-    let models: Vec<_> = ids.iter().map(|id| serde_json::json!({"id": id})).collect();
-    Answer::Text(200, serde_json::json!({"object": "list", "data": models}).to_string())
+fn list(ids: &[&str]) -> Fault {
+    let models: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
+    Fault::Body(json!({"object": "list", "data": models}).to_string())
 }
 
 /// LM Studio's own list, by their states.
-fn states(states: &[&str]) -> Answer {
-    let models: Vec<_> = states.iter().map(|state| serde_json::json!({"state": state})).collect();
-    Answer::Text(200, serde_json::json!({"object": "list", "data": models}).to_string())
+fn states(states: &[&str]) -> Fault {
+    let models: Vec<_> = states.iter().map(|state| json!({"state": state})).collect();
+    Fault::Body(json!({"object": "list", "data": models}).to_string())
 }

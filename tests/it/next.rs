@@ -3,16 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::stand_in::{Fault, StandIn, graphs};
-use crate::support::Folder;
-use crate::{scenes, seen};
+use crate::support::{Folder, graphs as posted, line, run};
 
 /// What the `Next:` line of a run that fails has beside the server, the file and what all runs here
 /// are given.
 #[track_caller]
 fn next(server: &StandIn, graph: Value, options: &[&str]) -> String {
     let options = [options, &["-SceneRetryBudget", "0"]].concat();
-    let (folder, ran) = scenes::run(server, &[("flow", graph)], &options);
-    let line = &seen::line(&ran.stdout, "Next: ")["Next: ".len()..];
+    let (folder, ran) = run(server, &[("flow", graph)], &options);
+    let line = &line(&ran.stdout, "Next: ")["Next: ".len()..];
     assert_eq!(folder.metadata()["Next"], line, "{ran}");
     let mut rest = line.replace('"', "");
     for part in [
@@ -30,7 +29,7 @@ fn next(server: &StandIn, graph: Value, options: &[&str]) -> String {
 }
 
 #[test]
-fn what_would_help_is_in_it() {
+fn next_line_has_the_options_that_would_help() {
     let server = StandIn::start();
     let long = || graphs::video("video/long", 60.0, 10, 1);
     assert_eq!(next(&server, long(), &["-MaxWaitSeconds", "1"]), "-MaxWaitSeconds 2");
@@ -57,7 +56,7 @@ fn what_would_help_is_in_it() {
 }
 
 #[test]
-fn a_credential_that_was_set_is_not_in_it() {
+fn next_line_hides_credentials() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let mut graph = graphs::failing("it broke");
     graph["90"] = json!({"class_type": "Note", "inputs": {"api_key": "x", "text": "x"}});
@@ -70,9 +69,51 @@ fn a_credential_that_was_set_is_not_in_it() {
     }
 }
 
+/// What failed is repeated with its options: some files of a folder, some scenes of a story, or the
+/// whole batch of a scene that is repeated.
+#[test]
+fn next_line_repeats_what_failed_and_is_accepted() {
+    let flows = ["-Fast", "-Set", "1.color=7", "-Workflow", "flows"];
+    let story = ["-Story", "story.json", "-Workflow", "template.json"];
+    for (words, part, scenes) in [
+        (&flows[..], "bad.json", "Scenes to process: bad\n"),
+        (&story, " -SceneFilter b_c", "Scenes to process: b_c\n"),
+        (
+            &["-Repeat", "2", "flows/good.json", "flows/bad.json"],
+            " -Repeat 2 ",
+            "Scenes to process: bad-r1, bad-r2\n",
+        ),
+    ] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        folder.workflow("flows/good.json", &graphs::images("img/good", 1, 1));
+        folder.workflow("flows/bad.json", &graphs::fail_once("video/bad", "only once"));
+        let mut template = graphs::fail_once("x", "__SCENE_ID__");
+        template["6"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+        folder.workflow("template.json", &template);
+        let scene = |id: &str| json!({"id": id, "prompt": "p"});
+        let scenes_of_story = json!({"scenes": [scene("a"), scene("b c")]});
+        folder.write("story.json", scenes_of_story.to_string());
+        if words == story {
+            // This one succeeds in the run that follows.
+            folder.run_on(&server.url(), &[words, &["-SceneFilter", "a"]].concat()).exits(0);
+        }
+        let words = [words, &["-SceneRetryBudget", "0"]].concat();
+        let ran = folder.run_on(&server.url(), &words).exits(1);
+        let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
+        assert_eq!(folder.metadata()["Next"], next["Next: ".len()..]);
+        assert!(next.contains(part) && !next.contains("good.json"), "{next}");
+        let ran = folder.run(&ran.next_words()).exits(0).says(scenes);
+        assert!(folder.metadata()["Next"].is_null(), "all is well\n{ran}");
+        if words.starts_with(&flows) {
+            ran.says("FastIteration mode: MaxWait=360s");
+            assert_eq!(posted(&server)[2]["1"]["inputs"]["color"], 7, "-Set is repeated");
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
-fn a_shell_takes_it_as_it_stands() {
+fn next_line_can_be_pasted_into_a_shell() {
     let text = "it's $PATH, \"so\" `pwd`!";
     let names = ["two words.json", "it's $HOME.json", "a \"quote\" `x`!.json", "a,b;c.json"];
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
@@ -86,10 +127,10 @@ fn a_shell_takes_it_as_it_stands() {
         let set = format!("90.text={text}");
         let words = [&["-SceneRetryBudget", "0", "-Set", &set][..], &names].concat();
         let ran = folder.run_on(&server.url(), &words).exits(1);
-        let line = &seen::line(&ran.stdout, "Next: ")["Next: ".len()..];
+        let line = &line(&ran.stdout, "Next: ")["Next: ".len()..];
         let pasted = format!("PATH={}:$PATH; {line}", bin.display());
         folder.run_program(shell, &["-c", &pasted]).exits(0).says("OK: 4 of 4 scenes, exit 0");
-        let graphs = seen::graphs(&server);
+        let graphs = posted(&server);
         assert_eq!(graphs.len(), 8);
         assert!(graphs.iter().all(|graph| graph["90"]["inputs"]["text"] == text), "{line}");
     }

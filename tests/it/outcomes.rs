@@ -1,85 +1,150 @@
-//! Every way in which a scene ends, as its user reads it. What ends from outside is in
-//! `cancelling`, `losing` and `downloads`.
+//! Every way in which a scene ends, as its user reads it, and the files that come of it. What ends
+//! at a deadline or with its server is in `cancelling`.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::scenes::{SOON, ended, home, prompts, run, start, there, warnings};
-use crate::stand_in::{Fault, StandIn, graphs};
-use crate::support::Folder;
+use crate::stand_in::{Config, Fault, StandIn, graphs};
+use crate::support::{Folder, SOON, asked, files, prompts, run, start, view};
 
-#[test]
-fn a_scene_that_succeeds_has_its_video_home() {
-    let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("a", graphs::video("video/a", 0.2, 64, 1))], &[]);
-    ran.exits(0)
-        .says("OK: 1 of 1 scenes, exit 0")
-        .says("✓ a  ")
-        .says("video/a/a.mp4 (")
-        .says("GPU free: queue empty");
-    ended(&folder, &[("succeeded", "")]);
-    let video = home(&folder, "video/a/a.mp4");
-    assert_eq!(video, there(&server, "output", "video", "a_00001_.mp4"));
-    let output = &folder.metadata()["Scenes"][0]["Outputs"][0];
-    assert_eq!(*output, json!({"Path": "video/a/a.mp4", "Bytes": video.len()}));
+/// A scene `a` that makes a video.
+fn video() -> [(&'static str, Value); 1] {
+    [("a", graphs::video("video/a", 0.1, 64, 1))]
+}
+
+/// Fails the test unless the run's video is the server's.
+#[track_caller]
+fn has_the_video(folder: &Folder, server: &StandIn) -> usize {
+    let video = folder.output("video/a/a.mp4");
+    assert_eq!(video, view(server, "output", "video", "a_00001_.mp4"));
+    video.len()
 }
 
 #[test]
-fn pictures_go_to_outputs() {
+fn a_scene_that_succeeds_has_its_files() {
     let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("p", graphs::images("img/p", 2, 7))], &[]);
-    ran.exits(0).says("outputs/p/p_00001_.png (").says(" and 1 more");
-    for name in ["p_00001_.png", "p_00002_.png"] {
-        let picture = home(&folder, &format!("outputs/p/{name}"));
-        assert_eq!(picture, there(&server, "output", "img", name));
+    let scenes = [
+        video()[0].clone(),
+        ("p", graphs::images("img/p", 2, 7)),
+        // Previews are outputs where nothing else is saved.
+        ("q", graphs::previews(1, 7)),
+    ];
+    let (folder, ran) = run(&server, &scenes, &[]);
+    ran.exits(0)
+        .says("OK: 3 of 3 scenes, exit 0")
+        .says("✓ a  ")
+        .says("video/a/a.mp4 (")
+        .says("outputs/p/p_00001_.png (")
+        .says(" and 1 more")
+        .says("GPU free: queue empty");
+    folder.ended(&[("succeeded", ""); 3]);
+    let bytes = has_the_video(&folder, &server);
+    let outputs = &folder.metadata()["Scenes"][0]["Outputs"];
+    assert_eq!(*outputs, json!([{"Path": "video/a/a.mp4", "Bytes": bytes}]));
+    for (path, kind, subfolder, name) in [
+        ("outputs/p/p_00001_.png", "output", "img", "p_00001_.png"),
+        ("outputs/p/p_00002_.png", "output", "img", "p_00002_.png"),
+        ("outputs/q/ComfyUI_temp_00001_.png", "temp", "", "ComfyUI_temp_00001_.png"),
+    ] {
+        assert_eq!(folder.output(path), view(&server, kind, subfolder, name), "{path}");
     }
 }
 
 #[test]
-fn previews_are_outputs_where_nothing_else_is_saved() {
+fn a_cached_scene_has_its_files_and_no_figures() {
     let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("p", graphs::previews(1, 7))], &[]);
-    ran.exits(0);
-    let picture = home(&folder, "outputs/p/ComfyUI_temp_00001_.png");
-    assert_eq!(picture, there(&server, "temp", "", "ComfyUI_temp_00001_.png"));
-}
-
-#[test]
-fn the_same_again_is_cached_and_has_no_figures() {
-    let server = StandIn::start();
-    let graph = [("a", graphs::video("video/a", 0.2, 64, 1))];
-    run(&server, &graph, &[]).1.exits(0);
-    let (folder, ran) = run(&server, &graph, &[]);
+    run(&server, &video(), &[]).1.exits(0);
+    let (folder, ran) = run(&server, &video(), &[]);
     ran.exits(0)
         .says("OK, but nothing was generated: the scene came from ComfyUI's cache (use -Fresh or -Seed random); no VRAM figures")
         .says("a: no execution")
         .says("  cached, no execution  video/a/a.mp4 (");
-    ended(&folder, &[("cached", "")]);
-    assert_eq!(folder.metadata()["Scenes"][0]["Vram"], Value::Null);
-    assert_eq!(home(&folder, "video/a/a.mp4"), there(&server, "output", "video", "a_00001_.mp4"));
+    folder.ended(&[("cached", "")]);
+    let scene = &folder.metadata()["Scenes"][0];
+    assert_eq!(scene["Vram"], Value::Null);
+    let cached = scene["CachedNodes"].as_array().unwrap();
+    assert!(["1", "2", "3", "4"].iter().all(|id| cached.contains(&json!(id))), "{cached:?}");
+    has_the_video(&folder, &server);
     assert_eq!(server.executed(), 1);
-}
-
-#[test]
-fn a_partly_cached_scene_says_so() {
-    let server = StandIn::start();
-    run(&server, &[("a", graphs::video("video/a", 0.0, 0, 1))], &[]).1.exits(0);
-    let (folder, ran) = run(&server, &[("b", graphs::video("video/b", 0.0, 0, 1))], &[]);
+    // Saved under another name, only that node is executed.
+    let (folder, ran) = run(&server, &[("b", graphs::video("video/b", 0.1, 64, 1))], &[]);
     ran.exits(0).says("partly cached: 3 of its nodes were not executed");
-    ended(&folder, &[("succeeded", "")]);
-    assert!(warnings(&folder).contains("partly cached: 3 of"));
+    folder.ended(&[("succeeded", "")]);
+    assert!(folder.warnings().contains("partly cached: 3 of"));
 }
 
+/// Scenes that end without success: what they end as, their reason, the exit code and its name, the
+/// scene's line, and the prompts that were posted.
 #[test]
-fn a_partial_scene_fails_with_the_rest_at_home() {
-    let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("a", graphs::partial("video/a"))], &[]);
-    let why = "node 9 SaveImage '99': Exception when validating node";
-    ran.exits(1)
-        .says("FAILED: 1 of 1 scenes, exit 1 (failed)")
-        .says(&format!("✗ a  partial: {why}"));
-    ended(&folder, &[("partial", why)]);
-    assert_eq!(home(&folder, "video/a/a.mp4"), there(&server, "output", "video", "a_00001_.mp4"));
-    assert_eq!(server.posted(), 1);
+fn a_scene_that_does_not_succeed_says_why() {
+    for (graph, options, (outcome, why), (exit, reason), line, posted) in [
+        (
+            graphs::partial("video/a"),
+            &[][..],
+            ("partial", "node 9 SaveImage '99': Exception when validating node"),
+            (1, "failed"),
+            "✗ a  partial: node 9 ",
+            1,
+        ),
+        (
+            graphs::unknown_node(),
+            &[],
+            ("rejected", "node NoSuchNode does not exist"),
+            (1, "failed"),
+            "✗ a  rejected: Cannot execute because node NoSuchNode does not exist.",
+            0,
+        ),
+        (
+            graphs::failing("no such thing"),
+            &[],
+            ("failed", "node 2 FailAlways: RuntimeError: no such thing"),
+            (1, "failed"),
+            "✗ a  failed, 2 attempts: node 2 ",
+            2,
+        ),
+        (
+            // It saves a picture before it fails.
+            graphs::failing_late("img/a", "late"),
+            &["-SceneRetryBudget", "0"],
+            ("failed", "node 4 FailAlways: RuntimeError: late"),
+            (1, "failed"),
+            "✗ a  failed: node 4 ",
+            1,
+        ),
+        (
+            graphs::out_of_memory(),
+            &[],
+            ("outOfMemory", "torch.OutOfMemoryError"),
+            (5, "out of memory"),
+            "✗ a  outOfMemory, 2 attempts: node 2 OutOfMemory: torch.OutOfMemoryError: Allocation on device",
+            2,
+        ),
+        (
+            graphs::images("img/a", 0, 1),
+            &[],
+            ("noOutput", "it succeeded and lists no file: has it a node that saves?"),
+            (1, "failed"),
+            "✗ a  noOutput: it succeeded and lists no file",
+            1,
+        ),
+    ] {
+        let server = StandIn::start();
+        let (folder, ran) = run(&server, &[("a", graph)], options);
+        ran.exits(exit).says(&format!("FAILED: 1 of 1 scenes, exit {exit} ({reason})")).says(line);
+        folder.ended(&[(outcome, why)]);
+        assert_eq!(server.posted(), posted, "{outcome}");
+        let is_partial = outcome == "partial";
+        assert_eq!(
+            asked(&server, "GET /view") > 0,
+            is_partial,
+            "{outcome}: what is good is brought"
+        );
+        assert!(!is_partial || has_the_video(&folder, &server) > 0);
+        if outcome == "outOfMemory" {
+            assert_eq!(server.posts(), ["/prompt", "/free", "/prompt"]);
+        }
+    }
 }
 
 #[test]
@@ -88,49 +153,40 @@ fn what_the_server_refuses_is_rejected_in_its_words() {
     let mut near = graphs::invalid();
     near["4"]["inputs"]["ckpt_name"] = json!("xl.safetensor");
     let scenes = [
-        ("node", graphs::unknown_node()),
         ("input", graphs::missing_input()),
         ("list", near),
         ("nothing", graphs::no_outputs()),
+        ("credentials", graphs::images("a", 1, 1)),
     ];
-    let (folder, ran) = run(&server, &scenes, &[]);
-    ran.exits(1).says("✗ node  rejected: Cannot execute because node NoSuchNode does not exist.");
-    ended(
-        &folder,
-        &[
-            ("rejected", "node NoSuchNode does not exist"),
-            ("rejected", "node 3 SaveVideo video: Required input is missing"),
-            (
-                "rejected",
-                "node 4 CheckpointLoaderSimple ckpt_name: 'xl.safetensor' is not in the server's list (nearest: 'xl.safetensors')",
-            ),
-            ("rejected", "Prompt has no outputs"),
-        ],
-    );
-    assert_eq!(prompts(&server).len(), 4);
-}
-
-#[test]
-fn credentials_refused_in_the_middle_of_a_run_are_told_of() {
-    let server = StandIn::start();
+    server.fail_next("POST /prompt", 3, Fault::Delay(Duration::ZERO));
     server.fail_next("POST /prompt", 1, Fault::Status(401, "401: Unauthorized"));
-    let (folder, ran) = run(&server, &[("a", graphs::images("a", 1, 1))], &[]);
+    let (folder, ran) = run(&server, &scenes, &[]);
     ran.exits(1);
-    let why =
-        "HTTP 401 (it wants other credentials: --header-file FILE or user:password@ in the URL)";
-    ended(&folder, &[("rejected", why)]);
+    folder.ended(&[
+        ("rejected", "node 3 SaveVideo video: Required input is missing"),
+        (
+            "rejected",
+            "node 4 CheckpointLoaderSimple ckpt_name: 'xl.safetensor' is not in the server's list (nearest: 'xl.safetensors')",
+        ),
+        ("rejected", "Prompt has no outputs"),
+        (
+            "rejected",
+            "HTTP 401 (it wants other credentials: --header-file FILE or user:password@ in the URL)",
+        ),
+    ]);
+    assert_eq!(prompts(&server).len(), 4, "no second attempt");
 }
 
 #[test]
-fn a_failed_scene_is_tried_once_more() {
+fn a_second_attempt_that_succeeds_is_told_in_the_scenes_line() {
     let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("a", graphs::failing("no such thing"))], &[]);
-    let why = "node 2 FailAlways: RuntimeError: no such thing";
-    ran.exits(1)
-        .says(&format!("ERROR: failed: {why}: trying again (1 of 1)"))
-        .says(&format!("✗ a  failed, 2 attempts: {why}"));
-    ended(&folder, &[("failed", why)]);
-    assert_eq!(server.posted(), 2);
+    let (folder, ran) = run(&server, &[("a", graphs::fail_once("video/a", "a hiccup"))], &[]);
+    ran.exits(0)
+        .says("ERROR: failed: node 2 FailOnce: RuntimeError: a hiccup: trying again (1 of 1)")
+        .says("OK: 1 of 1 scenes, exit 0")
+        .says("  2nd attempt (1st: failed, node 2 FailOnce: RuntimeError: a hiccup)");
+    folder.ended(&[("succeeded", "")]);
+    assert_eq!(folder.metadata()["Scenes"][0]["AttemptsRun"], 2);
 }
 
 #[test]
@@ -146,76 +202,101 @@ fn a_reason_of_any_length_is_told_in_a_line_and_kept_in_the_history() {
 }
 
 #[test]
-fn a_retry_budget_of_0_means_one_attempt() {
-    let server = StandIn::start();
-    let options = ["-SceneRetryBudget", "0"];
-    let (folder, ran) = run(&server, &[("a", graphs::failing_late("img/a", "late"))], &options);
-    ran.exits(1).says("✗ a  failed: node 4 FailAlways: RuntimeError: late");
-    assert_eq!(server.posted(), 1);
-    // It had saved a picture before it failed.
-    assert_eq!(folder.metadata()["Scenes"][0]["Outputs"], json!([]));
-    assert!(!server.requests().iter().any(|request| request.is("GET /view")));
-}
-
-#[test]
-fn a_second_attempt_that_succeeds_is_told_of_in_the_scenes_line() {
-    let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("a", graphs::fail_once("video/a", "a hiccup"))], &[]);
-    ran.exits(0)
-        .says("OK: 1 of 1 scenes, exit 0")
-        .says("  2nd attempt (1st: failed, node 2 FailOnce: RuntimeError: a hiccup)");
-    ended(&folder, &[("succeeded", "")]);
-    assert_eq!(folder.metadata()["Scenes"][0]["AttemptsRun"], 2);
-}
-
-#[test]
-fn out_of_memory_frees_before_it_tries_again_and_has_its_code() {
-    let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("a", graphs::out_of_memory())], &[]);
-    ran.exits(5)
-        .says("FAILED: 1 of 1 scenes, exit 5 (out of memory)")
-        .says("✗ a  outOfMemory, 2 attempts: node 2 OutOfMemory: torch.OutOfMemoryError: Allocation on device");
-    ended(&folder, &[("outOfMemory", "torch.OutOfMemoryError")]);
-    assert_eq!(server.posts(), ["/prompt", "/free", "/prompt"]);
-}
-
-#[test]
-fn a_prompt_that_saves_nothing_has_no_output() {
-    let server = StandIn::start();
-    let (folder, ran) = run(&server, &[("a", graphs::images("img/a", 0, 1))], &[]);
-    let why = "it succeeded and lists no file: has it a node that saves?";
-    ran.exits(1).says(&format!("✗ a  noOutput: {why}"));
-    ended(&folder, &[("noOutput", why)]);
-    assert_eq!(server.posted(), 1);
-}
-
-#[test]
 fn somebody_elses_interrupt_is_not_answered_with_a_second_attempt() {
-    let server = StandIn::start();
-    let folder = Folder::new();
-    let graph = [("a", graphs::video("video/a", 60.0, 0, 1))];
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let graph = [("a", graphs::video("video/a", 600.0, 0, 1))];
     let running = start(&folder, &server.url(), &graph, &[]);
     assert!(server.wait_until_running(SOON));
     server.interrupt_running();
     let why = "somebody interrupted it on the server";
     running.wait().exits(1).says(&format!("✗ a  interrupted: {why}"));
-    ended(&folder, &[("interrupted", why)]);
+    folder.ended(&[("interrupted", why)]);
     assert_eq!(server.posted(), 1);
 }
 
+/// Downloads that fail: what the server does, what is said, and how often it is asked.
 #[test]
-fn one_reason_has_its_code_and_several_have_1() {
+fn a_download_that_fails_leaves_no_file_and_costs_no_second_execution() {
+    for (fault, why, most) in [
+        (Fault::CutBody, "video/a/a.mp4: ", usize::MAX),
+        // A file that is not there is asked for once.
+        (Fault::Status(404, ""), "HTTP 404", 1),
+    ] {
+        let server = StandIn::start();
+        server.fail_next("GET /view", usize::MAX, fault);
+        let (folder, ran) = run(&server, &video(), &[]);
+        ran.exits(1)
+            .says("FAILED: 1 of 1 scenes, exit 1 (failed)")
+            .says("✗ a  downloadFailed: video/a/a.mp4: ");
+        folder.ended(&[("downloadFailed", why)]);
+        let left = files(&folder.newest());
+        let is_part = |file: &String| file.contains(".part") || file.ends_with("a.mp4");
+        assert!(!left.iter().any(is_part), "{left:?}");
+        assert_eq!((server.posted(), server.executed()), (1, 1));
+        assert!(asked(&server, "GET /view") <= most);
+    }
+}
+
+#[test]
+fn a_repeated_download_is_whole_and_costs_no_execution() {
     let server = StandIn::start();
-    let good = ("good", graphs::images("img/good", 1, 1));
-    let large = ("large", graphs::out_of_memory());
-    let bad = ("bad", graphs::failing("x"));
-    let budget = ["-SceneRetryBudget", "0"];
-    run(&server, &[good.clone(), large.clone()], &budget)
-        .1
-        .exits(5)
-        .says("FAILED: 1 of 2 scenes, exit 5 (out of memory)");
-    run(&server, &[large, bad, good], &budget)
-        .1
-        .exits(1)
-        .says("FAILED: 2 of 3 scenes, exit 1 (failed)");
+    server.fail_next("GET /view", 1, Fault::CutBody);
+    let (folder, ran) = run(&server, &video(), &[]);
+    ran.exits(0).says(": downloading again");
+    folder.ended(&[("succeeded", "")]);
+    has_the_video(&folder, &server);
+    assert_eq!((server.posted(), server.executed()), (1, 1));
+}
+
+#[test]
+fn a_cached_scene_whose_file_is_gone_is_made_anew() {
+    let server = StandIn::start();
+    run(&server, &video(), &[]).1.exits(0);
+    server.forget_outputs();
+    let (folder, ran) = run(&server, &video(), &["-SceneRetryBudget", "0"]);
+    ran.exits(0).says("OK: 1 of 1 scenes, exit 0");
+    folder.ended(&[("succeeded", "")]);
+    let said = folder.warnings();
+    assert!(
+        said.contains("a file is gone from the server") && said.contains("made anew"),
+        "{said}"
+    );
+    has_the_video(&folder, &server);
+    assert_eq!(server.executed(), 2);
+}
+
+#[test]
+fn fresh_executes_every_time() {
+    // This server takes its time over /free, and a prompt that comes meanwhile is first.
+    let free_delay = Duration::from_millis(700);
+    let server = StandIn::with(Config { free_delay, ..Config::default() });
+    run(&server, &video(), &[]).1.exits(0);
+    let [(_, graph)] = video();
+    let same = ["a", "b", "c", "d", "e"].map(|name| (name, graph.clone()));
+    let (folder, ran) = run(&server, &same, &["-Fresh"]);
+    ran.exits(0);
+    folder.ended(&[("succeeded", ""); 5]);
+    assert_eq!((server.executed(), server.posted()), (6, 6));
+}
+
+#[test]
+fn fresh_repeats_what_came_from_the_cache_all_the_same() {
+    // This server acts on /free only after the next prompt.
+    let free_delay = Duration::from_secs(60);
+    let server = StandIn::with(Config { free_delay, ..Config::default() });
+    run(&server, &video(), &[]).1.exits(0);
+    let (folder, ran) = run(&server, &video(), &["-Fresh"]);
+    ran.exits(0).says("-Fresh: nodes came from the cache all the same: once more");
+    folder.ended(&[("succeeded", "")]);
+    assert_eq!(server.executed(), 2);
+    // Another one does not free at all.
+    let server = StandIn::start();
+    run(&server, &video(), &[]).1.exits(0);
+    server.fail_next("POST /free", usize::MAX, Fault::Status(500, "no"));
+    let (folder, ran) = run(&server, &video(), &["-Fresh"]);
+    ran.exits(0)
+        .says("nothing was freed: POST /free")
+        .says("-Fresh: nodes came from the cache again")
+        .says("cached, no execution");
+    folder.ended(&[("cached", "")]);
 }

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::seen;
 use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, files, run_sampled};
 
 const LOG: &str = "\
 12:01:00,Used=2140MB,Total=24576MB,Driver=2240MB,Interval=5s
@@ -45,11 +44,11 @@ fn leads_to_files(page: &Path, at_least: usize) {
 #[test]
 fn a_run_leaves_a_page_that_leads_to_its_files() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.3, 1000, 1));
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 1000, 1));
     folder.workflow("stills.json", &graphs::images("img/s t#1", 2, 3));
     folder.workflow("bad.json", &graphs::failing("<b>it</b> \"broke\""));
     let words = ["-SampleIntervalSeconds", "0.05", "flow.json", "stills.json", "bad.json"];
-    folder.run_on(&server.url(), &words).exits(1);
+    run_sampled(&server, &folder, &words, &["flow"]).exits(1);
     let run = folder.newest();
     let page = folder.read("report.html");
     leads_to_files(&run.join("report.html"), 7);
@@ -64,7 +63,7 @@ fn a_run_leaves_a_page_that_leads_to_its_files() {
         assert!(page.contains(part), "{part} is not in {page}");
     }
     assert!(!page.contains("<script") && !page.contains("<b>it"), "{page}");
-    assert!(!seen::files(&run).concat().contains(".part"), "{:?}", seen::files(&run));
+    assert!(!files(&run).concat().contains(".part"), "{:?}", files(&run));
 
     // The page is a function of what the run left.
     let name = run.file_name().unwrap().to_str().unwrap();
@@ -77,7 +76,7 @@ fn a_run_leaves_a_page_that_leads_to_its_files() {
 }
 
 #[test]
-fn a_run_that_came_to_nothing_says_so() {
+fn the_page_of_an_unreachable_server_says_so() {
     let folder = Folder::new();
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     folder.run_on("http://127.0.0.1:1", &["flow.json"]).exits(3);
@@ -88,7 +87,7 @@ fn a_run_that_came_to_nothing_says_so() {
 }
 
 #[test]
-fn of_a_log_it_tells_what_the_log_knows() {
+fn the_page_of_a_log_has_its_figures() {
     let folder = Folder::new();
     folder.write("old.log", LOG);
     let ran = folder.run(&["summary", "old.log", "--html", "page.html"]).exits(0);
@@ -97,33 +96,6 @@ fn of_a_log_it_tells_what_the_log_knows() {
     assert!(page.contains("<h1>VRAM of old.log</h1>") && page.contains("peak 19102 MB"), "{page}");
     assert!(!page.contains("exit ") && !page.contains("Environment"), "{page}");
     assert_eq!(links(&page), [""; 0]);
-    // A page that is there is replaced.
-    folder.run(&["summary", "--json", "old.log", "--html", "page.html"]).exits(0);
-    assert_eq!(fs::read_to_string(folder.path().join("page.html")).unwrap(), page);
-}
-
-#[test]
-fn a_page_that_cannot_be_written_is_one_line() {
-    let folder = Folder::new();
-    folder.write("old.log", LOG);
-    fs::create_dir(folder.path().join("taken")).unwrap();
-    for file in ["no/such/page.html", "taken", "old.log"] {
-        let ran = folder.run(&["summary", "old.log", "--html", file]).exits(2);
-        assert!(
-            ran.stderr.starts_with("run-comfyui-e2e: --html ") && ran.stdout.is_empty(),
-            "{ran}"
-        );
-        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
-        // A monitor tells it before anything is begun.
-        let words = ["monitor", "--log", "new.log", "--html", file, "--duration", "60"];
-        if file != "old.log" {
-            let ran = folder.run(&words).exits(2).complains("run-comfyui-e2e: --html ");
-            assert!(!folder.path().join("new.log").exists(), "{ran}");
-        }
-    }
-    assert_eq!(fs::read_to_string(folder.path().join("old.log")).unwrap(), LOG);
-    let left = seen::files(folder.path());
-    assert!(!left.concat().contains(".part"), "{left:?}");
 }
 
 #[test]

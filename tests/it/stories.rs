@@ -4,9 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::seen;
 use crate::stand_in::{StandIn, graphs};
-use crate::support::{Folder, Ran};
+use crate::support::{Folder, Ran, files, graphs as posted};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n keyframe";
 
@@ -63,7 +62,7 @@ fn marked_places_are_filled() {
     write_story(&folder, &[scene("scene-001"), scene("scene-002")], &by_placeholders());
     tell(&folder, &server, &[]).exits(0).says("Scenes to process: scene-001, scene-002\n");
     let seed = folder.metadata()["Scenes"][1]["Seed"].as_u64().expect("a seed");
-    let graph = &seen::graphs(&server)[1];
+    let graph = &posted(&server)[1];
     assert_eq!(graph["6"]["inputs"]["text"], "best quality, prompt of scene-002, of scene-002");
     assert_eq!(graph["6"]["inputs"]["seed"], seed, "a number, not its text");
     assert_eq!(graph["7"]["inputs"]["any"], "not scene-002");
@@ -77,7 +76,7 @@ fn without_marks_the_graph_shows_the_places() {
     let (server, folder) = (StandIn::start(), Folder::new());
     write_story(&folder, &[scene("scene-001")], &by_graph());
     tell(&folder, &server, &[]).exits(0);
-    let graph = &seen::graphs(&server)[0];
+    let graph = &posted(&server)[0];
     assert_eq!(graph["6"]["inputs"]["text"], "prompt of scene-001");
     assert_eq!(graph["7"]["inputs"]["text"], "not scene-001");
     assert_eq!(graph["1"]["inputs"]["image"], "run-comfyui-e2e/scene-001-key.png");
@@ -85,17 +84,11 @@ fn without_marks_the_graph_shows_the_places() {
     assert_eq!(graph["3"], by_graph()["3"], "the seed is kept, links too");
     let uploaded = ("scene-001-key.png".to_owned(), "run-comfyui-e2e".to_owned(), PNG.len());
     assert_eq!(server.uploads(), [uploaded]);
-}
-
-#[test]
-fn a_keyframe_s_path_may_be_absolute() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let key = folder.write("elsewhere/k.png", PNG);
-    let mut scene = scene("a");
-    scene["keyframePath"] = key.to_str().unwrap().into();
-    write_story(&folder, &[scene], &by_graph());
-    tell(&folder, &server, &[]).exits(0);
-    assert_eq!(server.uploads()[0].0, "a-k.png");
+    // A repeated scene saves under an id of its own.
+    let ran = tell(&folder, &server, &["-Repeat", "2"]).exits(0);
+    ran.says("Scenes to process: scene-001-r1, scene-001-r2\n");
+    let prefixes = [1, 2].map(|at| posted(&server)[at]["10"]["inputs"]["filename_prefix"].clone());
+    assert_eq!(prefixes, ["video/scene-001-r1", "video/scene-001-r2"]);
 }
 
 #[test]
@@ -117,20 +110,24 @@ fn only_the_scenes_asked_for_are_made() {
     write_story(&folder, &["a", "b", "c"].map(scene), &by_placeholders());
     tell(&folder, &server, &["--scene-filter", "c,a"]).exits(0).says("process: a, c\n");
     assert_eq!(server.posted(), 2);
-    tell(&folder, &server, &["-SceneFilter", "d"]).exits(2).complains("there are a, b, c");
 }
 
 #[test]
-fn odd_characters_of_an_id_become_underscores() {
+fn an_id_that_is_no_name_of_a_folder_is_changed() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    write_story(&folder, &[scene("../Szene 1/ü")], &by_placeholders());
-    tell(&folder, &server, &[]).exits(0);
-    let id = folder.metadata()["Scenes"][0]["SceneId"].as_str().unwrap().to_owned();
-    // Of a name with two dots ComfyUI hands out no file.
-    assert_eq!(id, "___Szene_1__");
-    assert!(folder.newest().join(format!("video/{id}/{id}.mp4")).is_file());
-    write_story(&folder, &[scene("a b"), scene("A_b")], &by_placeholders());
-    tell(&folder, &server, &[]).exits(2).complains("two scenes have the name a_b");
+    // Odd characters, and the names of Windows' devices. Of a name with two dots ComfyUI hands out no
+    // file.
+    let scenes = ["../Szene 1/ü", "CON", "nul.1", "com1", "aux"].map(scene);
+    write_story(&folder, &scenes, &by_placeholders());
+    let ids = ["___Szene_1__", "_CON", "_nul.1", "_com1", "_aux"];
+    let line = format!("Scenes to process: {}\n", ids.join(", "));
+    tell(&folder, &server, &[]).exits(0).says(&line);
+    let run = folder.newest();
+    for (at, id) in ids.into_iter().enumerate() {
+        assert_eq!(folder.metadata()["Scenes"][at]["SceneId"], id);
+        assert!(run.join(format!("video/{id}/{id}.mp4")).is_file(), "{:?}", files(&run));
+        assert!(run.join(format!("history/{id}.json")).is_file(), "{:?}", files(&run));
+    }
 }
 
 #[test]
@@ -138,13 +135,13 @@ fn set_and_seed_reach_every_scene() {
     let (server, folder) = (StandIn::start(), Folder::new());
     write_story(&folder, &["a", "b"].map(scene), &by_graph());
     tell(&folder, &server, &["--set", "KSampler.steps=9", "--seed", "42"]).exits(0);
-    for (at, graph) in seen::graphs(&server).iter().enumerate() {
+    for (at, graph) in posted(&server).iter().enumerate() {
         assert_eq!(graph["3"]["inputs"]["steps"], 9);
         assert_eq!(graph["3"]["inputs"]["seed"], 42);
         assert_eq!(folder.metadata()["Scenes"][at]["Seed"], 42);
     }
     tell(&folder, &server, &["-Seed", "keep"]).exits(0);
-    assert_eq!(seen::graphs(&server)[2]["3"]["inputs"]["seed"], 5);
+    assert_eq!(posted(&server)[2]["3"]["inputs"]["seed"], 5);
     assert!(folder.metadata()["Scenes"][0]["Seed"].is_null());
 }
 
@@ -157,12 +154,12 @@ fn a_random_seed_is_recorded_and_kept_over_retries() {
     write_story(&folder, &["a", "b"].map(scene), &template);
     tell(&folder, &server, &["-Seed", "random"]).exits(0);
     let seeds: Vec<Value> =
-        seen::graphs(&server).iter().map(|graph| graph["6"]["inputs"]["seed"].clone()).collect();
+        posted(&server).iter().map(|graph| graph["6"]["inputs"]["seed"].clone()).collect();
     let scenes = &folder.metadata()["Scenes"];
     let (a, b) = (&scenes[0]["Seed"], &scenes[1]["Seed"]);
     assert_eq!(seeds, [a.clone(), a.clone(), b.clone()], "a was tried twice");
     assert!(a.is_u64() && b.is_u64() && a != b, "{a} {b}");
-    assert_eq!(seen::graphs(&server)[0]["6"]["inputs"]["noise_seed"], *a);
+    assert_eq!(posted(&server)[0]["6"]["inputs"]["noise_seed"], *a);
 }
 
 #[test]
@@ -173,115 +170,57 @@ fn a_workflow_without_story_is_sent_as_it_stands() {
     folder.workflow("flow.json", &graph);
     folder.run_on(&server.url(), &["flow.json"]).exits(0);
     graph["4"]["inputs"]["filename_prefix"] = "mine/flow".into();
-    assert_eq!(seen::graphs(&server)[0], graph);
+    assert_eq!(posted(&server)[0], graph);
     folder.workflow("flow.json", &by_placeholders());
     let ran = folder.run_on(&server.url(), &["flow.json"]).exits(2);
     ran.complains("flow.json: it holds __PROMPT__, which only a story can fill: --story PATH");
 }
 
-/// Refused with one line that has these parts; nothing was sent and no folder made.
-#[track_caller]
-fn refused(folder: &Folder, server: &StandIn, parts: &[&str]) {
-    let ran = tell(folder, server, &[]).exits(2);
-    assert_eq!((ran.stdout.as_str(), ran.stderr.lines().count()), ("", 1), "{ran}");
-    for part in parts {
-        assert!(ran.stderr.contains(part), "{part:?} is missing\n{ran}");
-    }
-    assert!(server.requests().is_empty() && folder.runs().is_empty());
-}
-
 #[test]
 fn a_broken_story_is_named_with_the_place_in_it() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    write_story(&folder, &[], &by_placeholders());
-    refused(&folder, &server, &["story.json: no scenes"]);
-    write_story(&folder, &[scene("a"), json!({"prompt": "x"})], &by_placeholders());
-    refused(&folder, &server, &["story.json: scene 2: it has no id"]);
-    write_story(&folder, &[json!({"id": "a"})], &by_placeholders());
-    refused(&folder, &server, &["story.json: scene 1: 'a' has no prompt"]);
+    let refused = |part: &str| {
+        tell(&folder, &server, &[]).exits(2).refuses(part);
+        assert!(server.requests().is_empty() && folder.runs().is_empty());
+    };
     let mut lost = scene("b");
     lost["keyframePath"] = "keys/lost.png".into();
-    write_story(&folder, &[scene("a"), lost], &by_placeholders());
-    let lost = Path::new("keys/lost.png").display().to_string();
-    refused(&folder, &server, &["scene 2: 'b': its keyframe ", &lost, " is not there"]);
-    folder.write("story/story.json", "{\n\"scenes\": [}");
-    refused(&folder, &server, &["story.json: not JSON: ", " at line 2 column 12"]);
-    folder.write("story/story.json", "");
-    refused(&folder, &server, &["story.json: not JSON: "]);
+    let path = Path::new("keys/lost.png").display().to_string();
+    for (scenes, part) in [
+        (vec![], "story.json: no scenes"),
+        (vec![scene("a"), json!({"prompt": "x"})], "story.json: scene 2: it has no id"),
+        (vec![json!({"id": "a"})], "story.json: scene 1: 'a' has no prompt"),
+        (vec![scene("a"), lost.clone()], "scene 2: 'b': its keyframe "),
+        (vec![scene("a"), lost], &format!("{path} is not there")),
+        (vec![scene("a b"), scene("A_b")], "two scenes have the name a_b"),
+    ] {
+        write_story(&folder, &scenes, &by_placeholders());
+        refused(part);
+    }
+    for (text, part) in
+        [("{\n\"scenes\": [}", " at line 2 column 12"), ("", "story.json: not JSON: ")]
+    {
+        folder.write("story/story.json", text);
+        refused(part);
+    }
+    // A place for a keyframe, and none to put there.
+    write_story(&folder, &[json!({"id": "a", "prompt": "p"})], &by_placeholders());
+    refused("it holds __KEYFRAME_IMAGE__, and scene 'a' of the story has no keyframePath");
 }
 
 #[test]
-fn a_prompt_without_one_place_names_the_candidates_and_the_mark() {
+fn a_story_takes_one_template_with_a_place_for_the_prompt() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let mut none = by_graph();
     none["3"]["class_type"] = "EmptyImage".into();
     write_story(&folder, &[scene("a")], &none);
-    refused(
-        &folder,
-        &server,
-        &[
-            "no place (candidates: node 6 CLIPTextEncode text, node 7 CLIPTextEncode text)",
-            "put __PROMPT__",
-        ],
-    );
-    let mut two = by_graph();
-    two["11"] = two["3"].clone();
-    two["11"]["inputs"]["positive"] = json!(["7", 0]);
-    write_story(&folder, &[scene("a")], &two);
-    refused(
-        &folder,
-        &server,
-        &["2 places (node 6 CLIPTextEncode text, node 7 CLIPTextEncode text)", "put __PROMPT__"],
-    );
-}
-
-#[test]
-fn a_story_takes_one_template() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    write_story(&folder, &[scene("a")], &by_placeholders());
+    let part = "no place (candidates: node 6 CLIPTextEncode text, node 7 CLIPTextEncode text)";
+    tell(&folder, &server, &[]).exits(2).refuses(part).complains("put __PROMPT__");
+    let part = "--story needs a template: no template for the story's scenes: no workflowJson in ";
     let ran = folder.run_on(&server.url(), &["--story", "story"]).exits(2);
-    ran.complains(
-        "--story needs a template: no template for the story's scenes: no workflowJson in ",
-    )
-    .complains("--workflow FILE");
-    folder.workflow("other.json", &by_graph());
-    let ran = tell(&folder, &server, &["other.json"]).exits(2);
-    ran.complains("--story takes one workflow as the template of all its scenes, not 2");
-}
-
-#[test]
-fn the_next_line_of_a_story_asks_for_what_failed() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let mut template = graphs::fail_once("x", "__SCENE_ID__");
-    template["6"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
-    write_story(&folder, &["a", "b c"].map(scene), &template);
-    tell(&folder, &server, &["-SceneFilter", "a"]).exits(0);
-    let ran = tell(&folder, &server, &["-SceneRetryBudget", "0"]).exits(1);
-    let next = seen::line(&ran.stdout, "Next: run-comfyui-e2e ");
-    assert!(next.ends_with(" -SceneFilter b_c"), "{next}");
-    let words: Vec<&str> = next.split(' ').skip(2).map(|word| word.trim_matches('"')).collect();
-    folder.run(&words).exits(0).says("Scenes to process: b_c\n");
-}
-
-#[test]
-fn a_template_that_demands_a_keyframe_gets_one() {
-    let folder = Folder::new();
-    folder.write("story.json", r#"{"scenes": [{"id": "a", "prompt": "a fox"}]}"#);
-    let mut template = graphs::from_image("a", "__KEYFRAME_IMAGE__");
-    template["90"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
-    folder.workflow("template.json", &template);
-    folder
-        .run(&["--story", "story.json", "--workflow", "template.json"])
-        .exits(2)
-        .complains("it holds __KEYFRAME_IMAGE__, and scene 'a' of the story has no keyframePath");
-}
-
-#[test]
-fn a_seed_without_a_place_is_told() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    let ran = folder.run_on(&server.url(), &["flow.json", "--seed", "7"]).exits(0);
-    ran.says("WARNING: the seed finds no place");
+    ran.refuses(part).complains("--workflow FILE");
+    let part = "--story takes one workflow as the template of all its scenes, not 2";
+    tell(&folder, &server, &["template.json"]).exits(2).refuses(part);
 }
 
 /// As Windows' editors and PowerShell write files: a mark at the start, and two bytes a line's end.
@@ -297,43 +236,38 @@ fn files_of_windows_editors_are_read() {
     folder.write("template.json", windows(&by_graph()));
     folder.write("headers.txt", "\u{feff}# a token\r\nAuthorization: Bearer x\r\n\r\n");
     tell(&folder, &server, &["--header-file", "headers.txt"]).exits(0);
-    assert_eq!(seen::graphs(&server)[0]["6"]["inputs"]["text"], "prompt of a");
+    assert_eq!(posted(&server)[0]["6"]["inputs"]["text"], "prompt of a");
     let requests = server.requests();
     assert!(requests.iter().all(|request| request.header("authorization") == Some("Bearer x")));
 }
 
 #[test]
-fn scenes_named_like_windows_devices_have_folders() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let scenes = ["CON", "nul.1", "com1", "aux"].map(scene);
-    write_story(&folder, &scenes, &by_placeholders());
-    tell(&folder, &server, &[]).exits(0).says("Scenes to process: _CON, _nul.1, _com1, _aux\n");
-    let run = folder.newest();
-    for id in ["_CON", "_nul.1", "_com1", "_aux"] {
-        assert!(run.join(format!("video/{id}/{id}.mp4")).is_file(), "{:?}", seen::files(&run));
-        assert!(run.join(format!("history/{id}.json")).is_file(), "{:?}", seen::files(&run));
-    }
-}
-
-#[test]
 fn every_path_may_have_spaces_and_any_letters() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    let (home, logs) = ("Dev Ordner ß 映画", "Meine Läufe 🎬");
-    let place = |name: &str| format!("{home}/{name}");
-    folder.write(&place("Schlüssel bild é.png"), PNG);
-    let mut scene = scene("a");
-    scene["keyframePath"] = "Schlüssel bild é.png".into();
-    folder.write(&place("story.json"), json!({"storyId": "s", "scenes": [scene]}).to_string());
+    // The first bare word is the project root, whatever its name.
+    let (root, logs) = ("Dev Ordner ß 映画", "Meine Läufe 🎬");
+    let place = |name: &str| format!("{root}/{name}");
+    let key = folder.write(&place("Schlüssel bild é.png"), PNG);
+    let keys = ["Schlüssel bild é.png", key.to_str().unwrap()];
+    let scenes = keys.map(|key| json!({"id": key, "prompt": "p", "keyframePath": key}));
+    folder.write(&place("story.json"), json!({"storyId": "s", "scenes": scenes}).to_string());
     folder.workflow(&place("Vorlage ä.json"), &by_graph());
     folder.write(&place("kopf zeilen.txt"), "X-Name: 1\n");
     let [story, template, headers] = ["story.json", "Vorlage ä.json", "kopf zeilen.txt"].map(place);
-    let words = ["--story", &story, "--workflow", &template, "--header-file", &headers];
-    let ran = folder.run_on(&server.url(), &[&words[..], &["--logs-dir", logs]].concat()).exits(0);
-    let runs = std::fs::read_dir(folder.path().join(logs)).unwrap();
-    let run = runs.last().unwrap().unwrap().path();
-    assert!(run.join("video/a/a.mp4").is_file(), "{:?}\n{ran}", seen::files(&run));
+    let words = [root, "--story", &story, "--workflow", &template, "--header-file", &headers];
+    for logs in [None, Some(logs)] {
+        let more = logs.map_or(Vec::new(), |logs| vec!["--logs-dir", logs]);
+        folder.run_on(&server.url(), &[&words[..], &more].concat()).exits(0);
+    }
+    let run = |logs: &str| {
+        let runs = std::fs::read_dir(folder.path().join(logs)).unwrap();
+        runs.last().unwrap().unwrap().path()
+    };
+    assert!(run(&place("logs")).join("run-summary.txt").is_file());
+    let run = run(logs);
+    assert_eq!(std::fs::read_dir(run.join("video")).unwrap().count(), 2, "{:?}", files(&run));
     assert!(server.requests().iter().all(|request| request.header("x-name") == Some("1")));
-    assert_eq!(server.uploads().len(), 1);
+    assert_eq!(server.uploads().len(), 4);
     // And read again.
     let run = run.to_str().unwrap();
     folder.run(&["summary", run]).exits(0).says("Peak VRAM: ");
@@ -344,7 +278,7 @@ fn every_path_may_have_spaces_and_any_letters() {
 }
 
 #[test]
-fn a_run_that_never_began_tells_its_story_all_the_same() {
+fn an_unreachable_server_leaves_the_story_in_the_metadata() {
     let (server, folder) = (StandIn::start(), Folder::new());
     write_story(&folder, &[scene("a")], &by_graph());
     folder.write("story/story.json", json!({"scenes": [scene("a")]}).to_string());

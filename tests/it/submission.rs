@@ -1,10 +1,9 @@
-//! A prompt is posted exactly once, and every answer of the server is met with patience.
+//! A prompt is posted exactly once, and an answer that fails is asked for again.
 
 use serde_json::Value;
 
-use crate::scenes::{SOON, ended, files, prompts, run, start};
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, SOON, prompts, run, start};
 
 fn video() -> [(&'static str, Value); 1] {
     [("a", graphs::video("video/a", 0.3, 64, 1))]
@@ -15,10 +14,13 @@ fn a_prompt_whose_answer_is_lost_is_found_and_not_posted_again() {
     for ignore_prompt_id in [false, true] {
         let server = StandIn::with(Config { ignore_prompt_id, ..Config::default() });
         server.fail_next("POST /prompt", 1, Fault::LoseAnswer);
-        // Still in the queue at both looks for it.
-        let (folder, ran) = run(&server, &[("a", graphs::video("video/a", 1.5, 64, 1))], &[]);
-        ran.exits(0).says("looking whether the prompt arrived");
-        ended(&folder, &[("succeeded", "")]);
+        let folder = Folder::new();
+        let scene = [("a", graphs::video("video/a", 600.0, 64, 1))];
+        let running = start(&folder, &server.url(), &scene, &[]);
+        running.until_it_says("Wan2 prompt queued");
+        server.finish_running();
+        running.wait().exits(0).says("looking whether the prompt arrived");
+        folder.ended(&[("succeeded", "")]);
         assert_eq!((server.posted(), server.executed()), (1, 1));
         assert_eq!(prompts(&server).len(), 1);
     }
@@ -28,34 +30,34 @@ fn a_prompt_whose_answer_is_lost_is_found_and_not_posted_again() {
 fn a_prompt_whose_answer_is_lost_is_found_in_the_history_too() {
     let server = StandIn::with(Config { ignore_prompt_id: true, ..Config::default() });
     server.fail_next("POST /prompt", 1, Fault::LoseAnswer);
-    // Over before anybody looks.
-    server.fail_next("GET /queue", 2, Fault::Delay(std::time::Duration::from_millis(500)));
-    let (folder, ran) = run(&server, &[("a", graphs::images("img/a", 1, 1))], &[]);
-    ran.exits(0);
-    ended(&folder, &[("succeeded", "")]);
+    // The first look gets no answer until the prompt is over.
+    server.fail_after("POST /prompt", "GET /queue", 1, Fault::Hang);
+    let folder = Folder::new();
+    let scene = [("a", graphs::images("img/a", 1, 1))];
+    let running = start(&folder, &server.url(), &scene, &[]);
+    assert!(server.wait_until_faults_are_met(SOON));
+    assert!(server.wait_until_idle(SOON));
+    server.clear_faults();
+    running.wait().exits(0);
+    folder.ended(&[("succeeded", "")]);
     assert_eq!(server.posted(), 1);
 }
 
 #[test]
 fn a_prompt_that_did_not_arrive_is_posted_again() {
-    let server = StandIn::start();
-    server.fail_next("POST /prompt", 1, Fault::Reset);
-    let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(0).says("the connection broke off: looking whether the prompt arrived");
-    ended(&folder, &[("succeeded", "")]);
-    assert_eq!((prompts(&server).len(), server.posted()), (2, 1));
-}
-
-#[test]
-fn a_prompt_that_hung_is_posted_again() {
-    let server = StandIn::start();
-    server.fail_next("POST /prompt", 1, Fault::Hang);
-    let folder = Folder::new();
-    let running = start(&folder, &server.url(), &video(), &[]);
-    assert!(server.wait_until_request("POST /prompt", 1, SOON));
-    server.clear_faults(); // lets go of it, unanswered
-    running.wait().exits(0);
-    assert_eq!((prompts(&server).len(), server.posted()), (2, 1));
+    for fault in [Fault::Reset, Fault::Hang] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        server.fail_next("POST /prompt", 1, fault);
+        let running = start(&folder, &server.url(), &video(), &[]);
+        assert!(server.wait_until_faults_are_met(SOON));
+        server.clear_faults(); // a request that hangs is let go of, unanswered
+        running
+            .wait()
+            .exits(0)
+            .says("the connection broke off: looking whether the prompt arrived");
+        folder.ended(&[("succeeded", "")]);
+        assert_eq!((prompts(&server).len(), server.posted()), (2, 1));
+    }
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn every_post_has_ids_of_its_own_in_canonical_form() {
     server.fail_next("POST /prompt", 1, Fault::Status(502, "Bad Gateway"));
     let (folder, ran) = run(&server, &[("a", graphs::failing("x"))], &[]);
     ran.exits(1);
-    ended(&folder, &[("failed", "RuntimeError: x")]);
+    folder.ended(&[("failed", "RuntimeError: x")]);
     let posts = prompts(&server);
     assert_eq!(posts.len(), 3, "one at the gateway, two attempts");
     let id = |post: &Value, key: &str| post[key].as_str().unwrap_or_default().to_owned();
@@ -84,7 +86,7 @@ fn a_history_with_nan_is_read() {
     let options = ["-SceneRetryBudget", "0"];
     let (folder, ran) = run(&server, &[("a", graphs::failing("not a number"))], &options);
     ran.exits(1);
-    ended(&folder, &[("failed", "RuntimeError: not a number")]);
+    folder.ended(&[("failed", "RuntimeError: not a number")]);
 }
 
 #[test]
@@ -95,38 +97,21 @@ fn polls_that_fail_are_gaps() {
         Fault::Body("<html>a proxy's page</html>".into()),
         Fault::CutBody,
         Fault::Reset,
+        Fault::Endless,
+        Fault::Hang,
     ] {
         server.fail_next("GET /history/", 1, fault);
     }
-    server.fail_next("GET /queue", 1, Fault::Body("[]".into())); // the opening line's
-    server.fail_next("GET /queue", 3, Fault::Body("{}".into()));
+    server.fail_after("POST /prompt", "GET /queue", 3, Fault::Body("{}".into()));
     let (folder, ran) = run(&server, &video(), &[]);
     ran.exits(0)
         .says("HTTP 500: in trouble: polling on")
         .says("an answer that is not JSON: polling on")
-        .says("the connection broke off: polling on");
-    ended(&folder, &[("succeeded", "")]);
+        .says("the connection broke off: polling on")
+        .says("an answer of more than 64 MiB: polling on")
+        .says("no answer in time: polling on");
+    folder.ended(&[("succeeded", "")]);
     assert_eq!(server.posted(), 1);
-}
-
-#[test]
-fn a_poll_that_hangs_is_a_gap() {
-    let server = StandIn::start();
-    server.fail_next("GET /history/", 1, Fault::Hang);
-    let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(0).says("no answer in time: polling on");
-    ended(&folder, &[("succeeded", "")]);
-    let took = folder.metadata()["Scenes"][0]["DurationSeconds"].as_f64().unwrap();
-    assert!(took < 15.0, "{took} s");
-}
-
-#[test]
-fn an_answer_without_end_is_a_gap() {
-    let server = StandIn::start();
-    server.fail_next("GET /history/", 1, Fault::Endless);
-    let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(0).says("an answer of more than 64 MiB: polling on");
-    ended(&folder, &[("succeeded", "")]);
 }
 
 #[test]
@@ -134,7 +119,8 @@ fn the_whole_history_is_never_asked_for() {
     let server = StandIn::start();
     server.fail_next("POST /prompt", 1, Fault::Reset);
     let folder = Folder::new();
-    let scenes = [("first", graphs::images("img/first", 1, 1)), ("a", video()[0].1.clone())];
+    let endless = graphs::video("video/a", 600.0, 64, 1);
+    let scenes = [("first", graphs::images("img/first", 1, 1)), ("a", endless)];
     let running = start(&folder, &server.url(), &scenes, &[]);
     assert!(server.wait_until(SOON, |state| state.running.is_some() && state.history.len() == 1));
     server.drop_prompts();
@@ -158,60 +144,17 @@ fn a_redirect_is_not_followed() {
     let (folder, ran) = run(&server, &video(), &[]);
     let why = "HTTP 302 (a redirect, not followed: give the final URL)";
     ran.exits(1);
-    ended(&folder, &[("rejected", why)]);
+    folder.ended(&[("rejected", why)]);
     server.fail_next("GET /system_stats", 1, elsewhere);
     run(&server, &video(), &[]).1.exits(3).says(why);
     assert!(other.requests().is_empty());
 }
 
-/// No file of a test's folder holds one of the secrets, what was printed included.
-#[track_caller]
-fn are_nowhere(folder: &Folder, secrets: &[&str]) {
-    for path in files(folder.path()).iter().filter(|path| !path.ends_with("headers.txt")) {
-        let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-        for secret in secrets {
-            assert!(!text.contains(secret), "{} holds {secret}", path.display());
-        }
-    }
-}
-
-fn behind_a_gate(authorization: &str) -> StandIn {
-    let authorization = Some(authorization.to_owned());
-    StandIn::with(Config { prefix: "/comfy".into(), authorization, ..Config::default() })
-}
-
-#[test]
-fn a_password_in_the_url_opens_the_server_and_is_written_nowhere() {
-    let server = behind_a_gate("Basic dXNlcjpzM2NyZXQ=");
-    server.fail_next("GET /view", 1, Fault::Status(500, "in trouble"));
-    let folder = Folder::new();
-    let url = server.url().replace("http://", "http://user:s3cret@");
-    let scenes = [video()[0].clone(), ("b", graphs::failing("x"))];
-    let ran = start(&folder, &url, &scenes, &[]).wait();
-    ran.exits(1)
-        .says("HTTP 500: downloading again")
-        .says(&format!("Using ComfyUI URL: {}", server.url()));
-    ended(&folder, &[("succeeded", ""), ("failed", "x")]);
-    are_nowhere(&folder, &["s3cret", "dXNlcjpzM2NyZXQ"]);
-    assert!(server.requests().iter().all(|request| request.path.starts_with("/comfy/")));
-}
-
-#[test]
-fn a_header_of_a_file_opens_the_server_and_is_written_nowhere() {
-    let server = behind_a_gate("Bearer t0ken");
-    let folder = Folder::new();
-    folder.write("headers.txt", "# ours\nAuthorization: Bearer t0ken\n");
-    let scenes = [video()[0].clone(), ("b", graphs::failing("x"))];
-    let options = ["-HeaderFile", "headers.txt"];
-    start(&folder, &server.url(), &scenes, &options).wait().exits(1);
-    ended(&folder, &[("succeeded", ""), ("failed", "x")]);
-    are_nowhere(&folder, &["t0ken"]);
-}
-
 #[test]
 fn a_server_that_wants_credentials_is_told_of() {
-    let server = behind_a_gate("Bearer t0ken");
+    let authorization = Some("Bearer t0ken".to_owned());
+    let server = StandIn::with(Config { authorization, ..Config::default() });
     let (folder, ran) = run(&server, &video(), &[]);
     ran.exits(3).says("does not let us in: HTTP 401 (it wants other credentials");
-    ended(&folder, &[("skipped", "no ComfyUI")]);
+    folder.ended(&[("skipped", "no ComfyUI")]);
 }

@@ -1,10 +1,10 @@
 //! `summary`: the same blocks again, from a log, a run folder or the newest run.
 
-use serde_json::{Value, json};
+use expect_test::expect;
+use serde_json::Value;
 
-use crate::seen;
 use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, run_sampled};
 
 const LOG: &str = "\
 12:01:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
@@ -21,38 +21,36 @@ fn from<'a>(summary: &'a str, start: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn of_a_log_it_is_the_statistics() {
+fn summary_of_a_log_is_its_statistics() {
     let folder = Folder::new();
     folder.write("old.log", LOG);
     let ran = folder.run(&["summary", "old.log"]).exits(0);
-    let wanted = [
-        "=== VRAM Usage Statistics ===",
-        "Peak VRAM: 18231 MB (from 4 samples)",
-        "Average VRAM: 10188 MB",
-        "Minimum VRAM: 2140 MB",
-        "Median VRAM: 10190 MB, 95th percentile: 18231 MB",
-        "Peak at: 12:01:05 in scene-001",
-        "Peak while generating: 18231 MB; driver 19102 MB of 24576 MB (78 %)",
-        "The run itself took: 16862 MB (driver 19102 less 2240 at the start)",
-        "Scene scene-001: peak 18231 MB, average 18231 MB, floor 18231 MB (2 samples); driver peak 19102 MB",
-        "Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); a peak shorter than 10.0 s may be higher",
-    ];
-    let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(lines[..lines.len() - 1], wanted);
-    let last = lines[lines.len() - 1];
-    assert!(last.starts_with("VRAM log: ") && last.ends_with("old.log"), "{last}");
+    let printed = ran.stdout.replace(&folder.path().display().to_string(), "FOLDER");
+    expect![[r#"
+        === VRAM Usage Statistics ===
+        Peak VRAM: 18231 MB (from 4 samples)
+        Average VRAM: 10188 MB
+        Minimum VRAM: 2140 MB
+        Median VRAM: 10190 MB, 95th percentile: 18231 MB
+        Peak at: 12:01:05 in scene-001
+        Peak while generating: 18231 MB; driver 19102 MB of 24576 MB (78 %)
+        The run itself took: 16862 MB (driver 19102 less 2240 at the start)
+        Scene scene-001: peak 18231 MB, average 18231 MB, floor 18231 MB (2 samples); driver peak 19102 MB
+        Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); a peak shorter than 10.0 s may be higher
+        VRAM log: FOLDER/old.log
+    "#]].assert_eq(&printed.replace('\\', "/"));
     assert_eq!(ran.stderr, "");
 }
 
 #[test]
-fn of_a_run_it_is_the_run_s_own_lines() {
+fn summary_of_a_run_repeats_its_lines() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 1000, 1));
     folder.workflow("bad.json", &graphs::failing("it broke"));
     // The third scene comes from the cache.
-    folder.workflow("again.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    folder.workflow("again.json", &graphs::video("video/flow", 600.0, 1000, 1));
     let words = ["-SampleIntervalSeconds", "0.05", "flow.json", "bad.json", "again.json"];
-    folder.run_on(&server.url(), &words).exits(1);
+    run_sampled(&server, &folder, &words, &["flow"]).exits(1);
     let summary = folder.read("run-summary.txt");
     let closing = from(&summary, "FAILED: ");
     let mut statistics = from(&summary, "=== VRAM Usage");
@@ -72,7 +70,7 @@ fn of_a_run_it_is_the_run_s_own_lines() {
 }
 
 #[test]
-fn without_a_name_it_is_the_newest_run() {
+fn summary_without_a_name_takes_the_newest_run() {
     let folder = Folder::new();
     folder.write("logs/20261123-235959/vram-usage.log", "12:00:00,Used=1MB\n");
     folder.write("logs/20261124-000001/vram-usage.log", "12:00:00,Used=3MB\n");
@@ -84,161 +82,74 @@ fn without_a_name_it_is_the_newest_run() {
 }
 
 #[test]
-fn several_are_told_one_after_the_other() {
+fn several_logs_are_summarized_in_order() {
     let folder = Folder::new();
     folder.write("a.log", "12:00:00,Used=1MB\n");
     folder.write("b.log", "12:00:00,Used=2MB\n");
     folder.write("run/vram-usage.log", "12:00:00,Used=3MB\n");
     let ran = folder.run(&["summary", "a.log", "run", "b.log"]).exits(0);
-    let heads: Vec<&str> =
-        ran.stdout.lines().filter_map(|line| line.strip_prefix("==> ")).collect();
-    let ends = ["a.log <==", "run <==", "b.log <=="];
-    assert!(heads.len() == 3 && heads.iter().zip(ends).all(|(h, end)| h.ends_with(end)), "{ran}");
-    let peaks: Vec<&str> =
-        ran.stdout.split("==> ").filter_map(|block| block.lines().nth(2)).collect();
-    let peak = |mb| format!("Peak VRAM: {mb} MB (from 1 samples)");
-    assert_eq!(peaks, [peak(1), peak(3), peak(2)], "{ran}");
-    let alone = folder.run(&["summary", "a.log"]).exits(0);
-    assert!(alone.stdout.starts_with("=== VRAM Usage Statistics ===\n"), "{alone}");
-    assert!(ran.stdout.contains(&alone.stdout), "{ran}");
+    let mut rest = ran.stdout.as_str();
+    for (name, mb) in [("a.log", 1), ("run", 3), ("b.log", 2)] {
+        let head = format!("{name} <==\n=== VRAM Usage Statistics ===\n");
+        let (before, block) = rest.split_once(&head).unwrap_or_else(|| panic!("{name}: {ran}"));
+        assert!(before.lines().last().unwrap().starts_with("==> "), "{ran}");
+        assert!(block.starts_with(&format!("Peak VRAM: {mb} MB (from 1 samples)\n")), "{ran}");
+        rest = block;
+    }
     let ran = folder.run(&["summary", "--json", "a.log", "b.log"]).exits(0);
     let documents: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
     assert_eq!(documents[1]["Vram"]["PeakMB"], 2);
 }
 
-#[test]
-fn json_of_a_log_has_its_figures_by_scene() {
-    let folder = Folder::new();
-    folder.write("old.log", LOG);
-    let ran = folder.run(&["summary", "--json", "old.log"]).exits(0);
-    let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
-    let wanted = json!({
-        "SchemaVersion": 1,
-        "Log": document["Log"],
-        "Vram": {
-            "PeakMB": 18_231, "AverageMB": 10_188, "MinimumMB": 2140, "MedianMB": 10_190,
-            "P95MB": 18_231, "PeakDriverMB": 19_102, "PeakGeneratingMB": 19_102,
-            "RunTookMB": 16_862, "TotalMB": 24_576, "PeakAt": "12:01:05",
-            "PeakScene": "scene-001", "Samples": 4, "Ticks": 5, "Missed": {"timeout": 1},
-            "AskedIntervalSeconds": 5.0, "AchievedIntervalSeconds": 6.667,
-            "LongestGapSeconds": 10.0, "Sources": {"comfyui": 4, "nvidiaSmi": 0},
-            "GrowthMBPerScene": null,
-        },
-        "Scenes": [{"SceneId": "scene-001", "Vram": {
-            "PeakMB": 18_231, "AverageMB": 18_231, "FloorMB": 18_231, "PeakDriverMB": 19_102,
-            "Samples": 2,
-        }}],
-        "Gates": [],
-    });
-    assert_eq!(document, wanted);
-    let log = document["Log"].as_str().unwrap();
-    assert!(log.ends_with("old.log"), "{log}");
-}
-
+/// Of the forms that the reader knows, what PowerShell writes, with a line that is torn.
 #[test]
 fn older_forms_of_the_log_are_read() {
     let folder = Folder::new();
-    let utf16 = |text: &str| -> Vec<u8> {
-        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
-        units.flat_map(u16::to_le_bytes).collect()
-    };
-    let script = "12:00:00,Used=100MB,Free=900MB\r\n12:00:05,Used=200MB,Free=800MB\r\n";
-    let cases: [(&str, Vec<u8>); 5] = [
-        ("crlf", script.into()),
-        ("bom", format!("\u{feff}{script}").into()),
-        ("utf16", utf16(script)),
-        ("decimals", b"12:00:00,Used=99.5MB\n12:00:05,Used=199.501MB\n".into()),
-        ("torn", format!("{script}12:00:10,Used=3").into()),
-    ];
-    for (name, bytes) in cases {
-        folder.write(name, bytes);
-        let ran = folder.run(&["summary", name]).exits(0);
-        let ran = ran.says("Peak VRAM: 200 MB (from 2 samples)\nAverage VRAM: 150 MB\n");
-        assert_eq!(
-            ran.stdout.contains("1 line of the log could not be read"),
-            name == "torn",
-            "{ran}"
-        );
-    }
-    folder.write("short", "12:00:00,Used=1MB,Interval=5s\n12:00:00,Used=2MB\n");
-    let ran = folder.run(&["summary", "short"]).exits(0);
-    ran.says("Sampling: every 5.0 s asked; longest gap 1.0 s; 0 of 2 ticks missed;");
-    folder.write("midnight", "23:59:58,Used=1MB\n00:00:03,Used=2MB\n");
-    folder.run(&["summary", "midnight"]).exits(0).says("longest gap 5.0 s");
+    let script =
+        "12:00:00,Used=100MB,Free=900MB\r\n12:00:05,Used=200MB,Free=800MB\r\n12:00:10,Used=3";
+    let units = std::iter::once(0xfeff).chain(script.encode_utf16());
+    folder.write("old.log", units.flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+    let ran = folder.run(&["summary", "old.log"]).exits(0);
+    ran.says("Peak VRAM: 200 MB (from 2 samples)\nAverage VRAM: 150 MB\n")
+        .says("1 line of the log could not be read");
 }
 
 #[test]
-fn what_cannot_be_told_is_one_line_that_names_it() {
+fn an_unusable_log_is_refused_with_its_name() {
     let folder = Folder::new();
     folder.write("empty.log", "");
     folder.write("novel.txt", "Call me Ishmael.\n");
     folder.write("run/run-summary.txt", "no log here");
     folder.write("good.log", LOG);
+    folder.write("runs/20261124-230004/vram-usage.log", LOG);
     for (words, named) in [
         (&["summary"][..], "no run in "),
+        (&["summary", "runs"], "runs: a folder of runs: name one of them"),
         (&["summary", "gone.log"], "'gone.log': no such file or folder"),
         (&["summary", "empty.log"], "empty.log: "),
         (&["summary", "novel.txt"], "novel.txt: no line of a VRAM log in it"),
         (&["summary", "run"], "run: no run folder: no vram-usage.log in it"),
         (&["summary", "good.log", "empty.log"], "empty.log: "),
     ] {
-        let ran = folder.run(words).exits(2).complains(named);
-        assert_eq!(ran.stdout, "", "{ran}");
-        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+        folder.run(words).exits(2).refuses(named);
     }
     assert!(!folder.path().join("logs").exists());
 }
 
 #[test]
-fn a_folder_of_runs_is_told_from_a_run() {
-    let folder = Folder::new();
-    folder.write("logs/20261124-230004/vram-usage.log", LOG);
-    folder.run(&["summary", "logs"]).exits(2).complains("logs: a folder of runs: name one of them");
-}
-
-#[test]
-fn metadata_that_cannot_be_used_cost_the_verdict_and_not_the_figures() {
-    let folder = Folder::new();
-    for (name, text, why) in [
-        ("torn", "{\"RunId\": ", "artifact-metadata.json: not JSON: "),
-        ("foreign", "\u{feff}{\"RunId\": \"x\"}", "artifact-metadata.json: "),
-    ] {
-        folder.write(&format!("{name}/vram-usage.log"), LOG);
-        folder.write(&format!("{name}/artifact-metadata.json"), text);
-        let ran = folder.run(&["summary", name]).exits(0).complains(why).says("Peak VRAM: ");
-        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
-    }
-}
-
-#[test]
-fn a_run_without_a_server_has_its_verdict() {
-    let folder = Folder::new();
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    folder.run_on("http://127.0.0.1:9", &["flow.json"]).exits(3);
-    let ran = folder.run(&["summary"]).exits(0);
-    ran.says("FAILED: 1 of 1 scenes, exit 3 (unreachable)").says("GPU: nothing was posted");
-}
-
-#[test]
-fn a_run_that_was_killed_is_told() {
-    let folder = Folder::new();
-    folder.write("run/vram-usage.log", LOG);
-    folder.write("run/run-summary.txt", "[12:00:00] E2E\n");
-    folder
-        .run(&["summary", "run"])
-        .exits(0)
-        .says("No verdict: this run is still going, or was killed");
-}
-
-#[test]
-fn what_is_missing_in_the_metadata_is_named() {
+fn unusable_metadata_cost_the_verdict_but_not_the_figures() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     folder.run_on(&server.url(), &["flow.json"]).exits(0);
     let mut document = folder.metadata();
     document["Scenes"][0]["Attempts"][0]["Polls"] = "many".into();
-    let path = folder.newest().join("artifact-metadata.json");
-    std::fs::write(path, document.to_string()).unwrap();
-    folder.run(&["summary"]).exits(0).complains("Scenes[0].Attempts[0].Polls is missing or not");
-    seen::line(&folder.read("run-summary.txt"), "OK: 1 of 1 scenes");
+    for (text, why) in [
+        ("{\"RunId\": ", "artifact-metadata.json: not JSON: "),
+        ("\u{feff}{\"RunId\": \"x\"}", "artifact-metadata.json: "),
+        (&document.to_string(), "Scenes[0].Attempts[0].Polls is missing or not"),
+    ] {
+        std::fs::write(folder.newest().join("artifact-metadata.json"), text).unwrap();
+        let ran = folder.run(&["summary"]).exits(0).complains(why).says("Peak VRAM: ");
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+    }
 }

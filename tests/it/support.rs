@@ -1,4 +1,5 @@
-//! A folder of its own for each test, and the program run in it as a user runs it.
+//! What the tests share: a folder for each test, the program run in it as a user runs it, and ways to
+//! look at what a run left and what the stand-in server received.
 
 use std::fmt::Debug;
 use std::fs;
@@ -8,10 +9,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Longer than any run of a test takes: past it the program hangs, and the test says so.
+use crate::stand_in::{self, StandIn};
+
+/// Time limit for a run of the program; a test that exceeds it fails as hung.
 const HANGS_AFTER: Duration = Duration::from_secs(90);
+
+/// Time limit for an event that a test waits for.
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// A temporary folder, removed when the test has passed.
 pub struct Folder {
@@ -200,6 +206,44 @@ impl Folder {
         serde_json::from_str(&self.read("artifact-metadata.json")).unwrap()
     }
 
+    /// A file of the newest run, as bytes.
+    pub fn output(&self, path: &str) -> Vec<u8> {
+        let path = self.newest().join(path);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The warnings of the newest run's only scene, one a line.
+    pub fn warnings(&self) -> String {
+        let metadata = self.metadata();
+        let warnings = metadata["Scenes"][0]["Warnings"].as_array().unwrap();
+        warnings.iter().map(|warning| warning.as_str().unwrap().to_owned() + "\n").collect()
+    }
+
+    /// Fails the test if a file below the folder contains one of the secrets. What the program
+    /// printed is in files there too. `given` names the file with which the test passed them in.
+    #[track_caller]
+    pub fn holds_none_of(&self, secrets: &[&str], given: &str) {
+        for file in files(&self.path).iter().filter(|file| *file != given) {
+            let bytes = fs::read(self.path.join(file)).unwrap();
+            for secret in secrets {
+                let holds = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+                assert!(!holds, "{file} holds {secret}");
+            }
+        }
+    }
+
+    /// Fails the test unless the newest run's scenes ended so, each for a reason that contains the
+    /// text.
+    #[track_caller]
+    pub fn ended(&self, expected: &[(&str, &str)]) {
+        let outcomes = self.outcomes();
+        let fits = outcomes.len() == expected.len()
+            && outcomes.iter().zip(expected).all(|((outcome, why), (wanted, part))| {
+                outcome == wanted && why.contains(part) && part.is_empty() == why.is_empty()
+            });
+        assert!(fits, "{outcomes:#?}\ninstead of {expected:#?}");
+    }
+
     /// Outcome and reason of the newest run's scenes.
     pub fn outcomes(&self) -> Vec<(String, String)> {
         let metadata = self.metadata();
@@ -291,6 +335,22 @@ impl Ran {
         self
     }
 
+    /// Fails the test unless all that was printed is one line on standard error that contains this.
+    #[track_caller]
+    pub fn refuses(self, text: &str) -> Self {
+        let ran = self.complains(text);
+        assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""), "{ran}");
+        assert!(ran.stderr.starts_with("run-comfyui-e2e: ") && ran.stderr.ends_with('\n'), "{ran}");
+        ran
+    }
+
+    /// The words of the `Next:` line, to be given to the program again.
+    #[track_caller]
+    pub fn next_words(&self) -> Vec<String> {
+        let next = line(&self.stdout, "Next: run-comfyui-e2e ").split(' ').skip(2);
+        next.map(|word| word.trim_matches('"').to_owned()).collect()
+    }
+
     /// Fails the test if either output holds this.
     #[track_caller]
     pub fn never_says(self, text: &str) -> Self {
@@ -312,4 +372,215 @@ impl std::fmt::Display for Ran {
         let Ran { command, code, stdout, stderr } = self;
         write!(f, "{command}\nexit {code}\n--- stdout\n{stdout}--- stderr\n{stderr}---")
     }
+}
+
+/// Whether there is a process of this id.
+#[cfg(unix)]
+pub fn is_alive(id: &str) -> bool {
+    let kill = format!("kill -0 {id} 2>&1");
+    Command::new("sh").args(["-c", &kill]).output().unwrap().status.success()
+}
+
+/// Lets a file be run as a program.
+pub fn executable(file: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
+/// Waits until a condition holds that no server can tell of, such as a file that a child writes.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + SOON;
+    while !condition() {
+        assert!(Instant::now() < until, "{what}: not within {SOON:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Writes a workflow for each graph, named like its scene, and starts a run of them.
+pub fn start(folder: &Folder, url: &str, graphs: &[(&str, Value)], options: &[&str]) -> Running {
+    let files: Vec<String> = graphs.iter().map(|(name, _)| format!("{name}.json")).collect();
+    for (file, (_, graph)) in files.iter().zip(graphs) {
+        folder.workflow(file, graph);
+    }
+    let mut arguments: Vec<&str> = files.iter().map(String::as_str).collect();
+    arguments.extend(["-PollIntervalSeconds", "0.2", "-SampleIntervalSeconds", "0.5"]);
+    arguments.extend(options);
+    folder.start_on(url, &arguments)
+}
+
+/// Runs scenes that last until the log has three readings of each, taken while it ran. So it does not
+/// depend on the speed of the machine whether a peak is seen.
+#[track_caller]
+pub fn run_sampled(server: &StandIn, folder: &Folder, words: &[&str], scenes: &[&str]) -> Ran {
+    let before = folder.runs();
+    let running = folder.start_on(&server.url(), words);
+    finish_sampled(server, folder, &before, scenes);
+    running.wait()
+}
+
+/// Ends each of the scenes of a run that is under way once the log has three readings of it. `before`
+/// are the older runs.
+#[track_caller]
+pub fn finish_sampled(server: &StandIn, folder: &Folder, before: &[PathBuf], scenes: &[&str]) {
+    for scene in scenes {
+        let of_scene = format!(",Scene={scene},");
+        let is_reading =
+            |line: &str| line.contains(",Used=") && format!("{line},").contains(&of_scene);
+        wait_until(&format!("three readings of {scene}"), || {
+            let run = folder.runs().pop().filter(|run| !before.contains(run));
+            let log = run.map(|run| fs::read_to_string(run.join("vram-usage.log")));
+            let log = log.and_then(Result::ok).unwrap_or_default();
+            log.lines().filter(|line| is_reading(line)).count() >= 3
+        });
+        server.finish_running();
+    }
+}
+
+/// Like [`start`], to the end of the run and in a new folder.
+pub fn run(server: &StandIn, graphs: &[(&str, Value)], options: &[&str]) -> (Folder, Ran) {
+    let folder = Folder::new();
+    let ran = start(&folder, &server.url(), graphs, options).wait();
+    (folder, ran)
+}
+
+/// Writes a story of one scene `a` with a keyframe, and a template with places for both: the words of
+/// the run.
+pub fn keyframe_story(folder: &Folder) -> [&'static str; 3] {
+    folder.write("key.png", [0; 64]);
+    let scene = json!({"id": "a", "prompt": "a fox", "negativePrompt": "no cat", "keyframePath": "key.png"});
+    folder.write("story.json", json!({"scenes": [scene]}).to_string());
+    let mut template = stand_in::graphs::from_image("a", "of-the-template.png");
+    template["90"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
+    template["91"] = json!({"class_type": "Note", "inputs": {"text": "__NEGATIVE_PROMPT__"}});
+    folder.workflow("template.json", &template);
+    ["--story", "story.json", "template.json"]
+}
+
+/// Another client posts a graph: its prompt id.
+pub fn somebody_posts(server: &StandIn, graph: &Value) -> String {
+    let body = json!({"prompt": graph, "client_id": "somebody"}).to_string();
+    let answer = agent().post(format!("{}/prompt", server.url())).send(body).unwrap();
+    let answer = answer.into_body().read_to_vec().unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    answer["prompt_id"].as_str().unwrap().to_owned()
+}
+
+/// A file as the server has it.
+pub fn view(server: &StandIn, kind: &str, subfolder: &str, name: &str) -> Vec<u8> {
+    let url = format!("{}/view?filename={name}&subfolder={subfolder}&type={kind}", server.url());
+    agent().get(url).call().unwrap().into_body().read_to_vec().unwrap()
+}
+
+/// Asks a stand-in directly, whatever proxy the environment names.
+pub fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().proxy(None).build().new_agent()
+}
+
+/// How many requests of a route arrived so far.
+pub fn asked(server: &StandIn, route: &str) -> usize {
+    server.requests().iter().filter(|request| request.is(route)).count()
+}
+
+/// The bodies of all `POST /prompt`, as they arrived.
+pub fn prompts(server: &StandIn) -> Vec<Value> {
+    let requests = server.requests();
+    let posts = requests.iter().filter(|request| request.is("POST /prompt"));
+    posts.map(|request| serde_json::from_str(&request.body).unwrap_or_default()).collect()
+}
+
+/// The graphs of all posted prompts, in order.
+pub fn graphs(server: &StandIn) -> Vec<Value> {
+    prompts(server).into_iter().map(|mut body| body["prompt"].take()).collect()
+}
+
+/// Every file below a folder, sorted, with forward slashes.
+pub fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                found.push(name.replace('\\', "/"));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The first line that begins so, behind its `[HH:mm:ss] ` where it has one.
+#[track_caller]
+pub fn line<'a>(text: &'a str, start: &str) -> &'a str {
+    let begins = |line: &&str| line.starts_with(start);
+    let bare = |line: &'a str| line.split_once("] ").map_or(line, |(_, rest)| rest);
+    let found =
+        text.lines().find_map(|line| [line, bare(line)].into_iter().find(|line| begins(line)));
+    found.unwrap_or_else(|| panic!("no line begins with {start:?}:\n{text}"))
+}
+
+/// A text for a snapshot: what differs from run to run is replaced. Paths in the folder of the test,
+/// the server's address, ids of runs and prompts, times of day, and seconds with a fraction.
+pub fn normalized(text: &str, folder: &Folder) -> String {
+    let mut text = text.replace(&folder.path().display().to_string(), "FOLDER").replace('\\', "/");
+    for (shape, name) in [
+        ("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "PROMPT-ID"),
+        ("127.0.0.1:9", "SERVER"),
+        ("00000000-000000", "RUN-ID"),
+        ("0000-00-00T00:00:00", "TIMESTAMP"),
+        ("TIMESTAMP.9", "TIMESTAMP"),
+        ("TIMESTAMP+00:00", "TIMESTAMP"),
+        ("TIMESTAMP-00:00", "TIMESTAMP"),
+        ("TIMESTAMPZ", "TIMESTAMP"),
+        ("00:00:00.000", "TIME"),
+        ("00:00:00", "TIME"),
+        ("to TIME (9 s)", "to TIME (N s)"),
+        ("HistoryAttempts=9", "HistoryAttempts=N"),
+        ("9.9 s", "N s"),
+        ("9.9s", "Ns"),
+    ] {
+        text = replaced(&text, shape, name);
+    }
+    // `3 Nov TIME to TIME`: the date stands behind six spaces.
+    if let Some(to) = text.find(" TIME to TIME")
+        && let Some(from) = text[..to].rfind("      ")
+    {
+        text.replace_range(from + 6..to, "DATE");
+    }
+    text
+}
+
+/// Replaces each place that fits a shape, in which `0` is a digit, `9` one or more, and `x` a
+/// hexadecimal one.
+fn replaced(text: &str, shape: &str, name: &str) -> String {
+    let length = |text: &str| {
+        shape.bytes().try_fold(0, |at, wanted| {
+            let rest = &text.as_bytes()[at..];
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let fits = match wanted {
+                b'9' => digits,
+                b'0' => digits.min(1),
+                b'x' => rest.first().is_some_and(u8::is_ascii_hexdigit).into(),
+                wanted => (rest.first() == Some(&wanted)).into(),
+            };
+            (fits > 0).then_some(at + fits)
+        })
+    };
+    let (mut done, mut rest) = (String::new(), text);
+    while let Some(c) = rest.chars().next() {
+        let fits = length(rest);
+        let end = fits.unwrap_or(c.len_utf8());
+        done += fits.map_or(&rest[..end], |_| name);
+        rest = &rest[end..];
+    }
+    done
 }

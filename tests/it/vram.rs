@@ -1,20 +1,25 @@
 //! The log of the memory, and that every figure told is the log's.
 
-use std::time::Duration;
-
-use crate::scenes::SOON;
-use crate::seen;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran};
+use crate::support::{Folder, Ran, SOON, line, run_sampled, wait_until};
 
 const STATS: &str = "GET /system_stats";
 
-/// A card of 24 GB, and a scene that takes 17070 MB of it for half a second.
-fn generate(words: &[&str]) -> (StandIn, Folder, Ran) {
+/// A run on a card of 24 GB whose scene, once it is seen running, takes 17070 MB of it.
+fn generate(interval: &str) -> (StandIn, Folder, Ran) {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.6, 17_070, 1));
-    let words: Vec<&str> = words.iter().copied().chain(["flow.json"]).collect();
-    let ran = folder.run_on(&server.url(), &words).exits(0);
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 17_000, 1));
+    let words = ["-SampleIntervalSeconds", interval, "-Poll", "0.2", "flow.json"];
+    let running = folder.start_on(&server.url(), &words);
+    let log = || folder.runs().pop().map(|run| std::fs::read_to_string(run.join("vram-usage.log")));
+    let has =
+        |text: &str| log().is_some_and(|log| log.is_ok_and(|log| log.matches(text).count() > 2));
+    wait_until("readings of the scene", || has(",Scene=flow"));
+    server.set_used_mb(2_210);
+    wait_until("readings of the peak", || has(",Used=19210MB"));
+    server.set_used_mb(2_140);
+    server.finish_running();
+    let ran = running.wait().exits(0);
     (server, folder, ran)
 }
 
@@ -33,122 +38,85 @@ fn average(figures: &[u64]) -> u64 {
 }
 
 #[test]
-fn the_statistics_are_those_of_the_log_to_the_letter() {
-    let (_server, folder, ran) = generate(&["-SampleIntervalSeconds", "0.05"]);
+fn reported_figures_are_those_of_the_log() {
+    let (_server, folder, ran) = generate("0.05");
+    // No live line in a pipe.
+    assert!(!ran.stdout.contains(|c: char| c.is_control() && c != '\n'), "{:?}", ran.stdout);
+    assert_eq!(ran.stderr, "");
     let log = folder.read("vram-usage.log");
     let used = figures(&log, "Used");
-    assert!(used.len() >= 8, "{log}");
     let block = ran.stdout.split_once("] === VRAM Usage Statistics ===\n").expect("a block").1;
     let lines: Vec<&str> = block.lines().map(|line| &line["[00:00:00] ".len()..]).collect();
     let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
     assert_eq!((*least, *most), (2140, 19_210));
-    assert_eq!(lines[0], format!("Peak VRAM: {most} MB (from {} samples)", used.len()));
-    assert_eq!(lines[1], format!("Average VRAM: {} MB", average(&used)));
-    assert_eq!(lines[2], format!("Minimum VRAM: {least} MB"));
-    assert!(lines[3].starts_with("Median VRAM: "), "{block}");
     let peak = log.lines().find(|line| line.contains("Used=19210MB")).unwrap();
-    // A sample from before a poll saw the scene running is nobody's.
-    let whose = if peak.contains(",Scene=flow") { " in flow" } else { "" };
-    assert_eq!(lines[4], format!("Peak at: {}{whose}", peak.split(',').next().unwrap()));
-    assert_eq!(lines[5], "Peak while generating: 19210 MB; driver 19310 MB of 24576 MB (79 %)");
-    assert_eq!(lines[6], "The run itself took: 17070 MB (driver 19310 less 2240 at the start)");
-    let of_scene: String = log
-        .lines()
-        .filter(|line| line.contains(",Scene=flow"))
-        .map(|l| l.to_owned() + "\n")
-        .collect();
-    let of_scene = figures(&of_scene, "Used");
-    assert_eq!(
-        lines[7],
+    let peak = peak.split(',').next().unwrap();
+    let of_scene: Vec<&str> = log.lines().filter(|line| line.contains(",Scene=flow")).collect();
+    let scene = figures(&of_scene.join("\n"), "Used");
+    for (line, wanted) in lines.iter().zip([
+        format!("Peak VRAM: {most} MB (from {} samples)", used.len()),
+        format!("Average VRAM: {} MB", average(&used)),
+        format!("Minimum VRAM: {least} MB"),
+        lines[3].to_owned(),
+        format!("Peak at: {peak} in flow"),
+        "Peak while generating: 19210 MB; driver 19310 MB of 24576 MB (79 %)".to_owned(),
+        "The run itself took: 17070 MB (driver 19310 less 2240 at the start)".to_owned(),
         format!(
             "Scene flow: peak 19210 MB, average {} MB, floor {} MB ({} samples); driver peak 19310 MB",
-            average(&of_scene),
-            of_scene.iter().min().unwrap(),
-            of_scene.len()
-        )
-    );
-    let sampling = lines[8];
-    assert!(sampling.starts_with("Sampling: every 0.05 s asked, "), "{sampling}");
-    let ticks = log.lines().count();
-    let missed = log.matches("Missed=").count();
-    assert!(sampling.contains(&format!("; {missed} of {ticks} ticks missed")), "{sampling}");
-    assert!(lines[9].starts_with("VRAM log: ") && lines[9].ends_with("vram-usage.log"));
-}
-
-/// As it always was done: count the lines, look at the last 20, and take `Used=(\d+)MB` for the
-/// figures.
-#[test]
-fn the_plain_old_checks_give_the_figures_of_the_summary() {
-    let (_server, folder, _ran) = generate(&["-SampleIntervalSeconds", "0.05"]);
-    let (log, summary) = (folder.read("vram-usage.log"), folder.read("run-summary.txt"));
-    let said = |start: &str| seen::line(&summary, start);
-    assert!(log.ends_with('\n'), "{log}");
-    let lines: Vec<&str> = log.lines().collect();
-    assert!(said("Sampling: ").contains(&format!(" of {} ticks missed", lines.len())), "{log}");
-    let last = &lines[lines.len().saturating_sub(20)..];
-    for line in last {
-        let (time, fields) = line.split_once(',').expect("a time and fields");
-        assert_eq!(time.len(), "12:00:00.000".len(), "{line}");
-        let reading = ["Used", "Free", "Total"].map(|name| figures(line, name).len()) == [1; 3];
-        assert!(reading && fields.starts_with("Used=") || fields.starts_with("Missed="), "{line}");
+            average(&scene),
+            scene.iter().min().unwrap(),
+            scene.len()
+        ),
+    ]) {
+        assert_eq!(*line, wanted);
     }
-    let used = figures(&log, "Used");
-    let count = format!("(from {} samples)", used.len());
-    assert_eq!(
-        said("Peak VRAM: "),
-        format!("Peak VRAM: {} MB {count}", used.iter().max().unwrap())
-    );
-    assert_eq!(said("Average VRAM: "), format!("Average VRAM: {} MB", average(&used)));
-    assert_eq!(said("Minimum VRAM: "), format!("Minimum VRAM: {} MB", used.iter().min().unwrap()));
-}
+    assert!(lines[3].starts_with("Median VRAM: "), "{block}");
+    let (ticks, missed) = (log.lines().count(), log.matches("Missed=").count());
+    assert!(lines[8].starts_with("Sampling: every 0.05 s asked, "), "{block}");
+    assert!(lines[8].contains(&format!("; {missed} of {ticks} ticks missed")), "{block}");
+    assert!(lines[9].starts_with("VRAM log: ") && lines[9].ends_with("vram-usage.log"));
 
-#[test]
-fn the_closing_block_says_what_the_run_took_and_which_card_has_it() {
-    let (_server, folder, ran) = generate(&["-SampleIntervalSeconds", "0.05"]);
-    let scene = seen::line(&ran.stdout, "✓ flow  ");
+    // The closing block.
+    let scene = line(&ran.stdout, "✓ flow  ");
     assert!(scene.contains(" s  peak 19310 MB driver  video/flow/flow.mp4 ("), "{scene}");
-    let log = folder.read("vram-usage.log");
-    let peak = log
-        .lines()
-        .find(|line| line.contains("Driver=19310MB") && line.contains(",Scene=flow"))
-        .unwrap();
-    assert_eq!(
-        seen::line(&ran.stdout, "Peak while generating: driver "),
-        format!(
-            "Peak while generating: driver 19310 MB of 24576 (79 %), 5266 MB to spare, {} in flow",
-            peak.split(',').next().unwrap()
-        )
-    );
-    ran.says("The run itself took 17070 MB: more than a 16 GB card has, less than a 20 GB one\n")
-        .says("GPU free: queue empty, 2240 MB in use (2240 before the run)\n")
-        .says("Trust: every 0.05 s, longest gap ")
-        .says("Initial VRAM: Used=2140MB Free=22436MB Total=24576MB\n");
-    let vram = &folder.metadata()["Vram"];
-    assert_eq!(vram["PeakDriverMB"], 19_310);
-    assert_eq!(vram["RunTookMB"], 17_070);
-    assert_eq!(folder.metadata()["Scenes"][0]["Vram"]["PeakDriverMB"], 19_310);
+    ran.says(&format!(
+        "Peak while generating: driver 19310 MB of 24576 (79 %), 5266 MB to spare, {peak} in flow\n"
+    ))
+    .says("The run itself took 17070 MB: more than a 16 GB card has, less than a 20 GB one\n")
+    .says("GPU free: queue empty, 2240 MB in use (2240 before the run)\n")
+    .says("Trust: every 0.05 s, longest gap ")
+    .says("Initial VRAM: Used=2140MB Free=22436MB Total=24576MB\n");
+    let metadata = folder.metadata();
+    let vram = &metadata["Vram"];
+    assert_eq!((&vram["PeakDriverMB"], &vram["RunTookMB"]), (&19_310.into(), &17_070.into()));
+    assert_eq!(metadata["Scenes"][0]["Vram"]["PeakDriverMB"], 19_310);
 }
 
 #[test]
 fn the_log_has_one_line_a_tick_in_its_format() {
-    let (server, folder, _ran) = generate(&["-SampleIntervalSeconds", "0.1"]);
+    let (server, folder, _ran) = generate("0.1");
     let log = folder.read("vram-usage.log");
-    let first = log.lines().next().unwrap();
-    let at = |line: &str| {
-        line.bytes().map(|b| if b.is_ascii_digit() { b'0' } else { b }).collect::<Vec<_>>()
-    };
-    let fields = ",Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Ram=24302MB,Interval=0.1s";
-    assert!(first[12..].starts_with(fields), "{first}");
-    assert!(log.lines().all(|line| at(&line[..12]) == b"00:00:00.000"), "{log}");
+    assert!(log.ends_with('\n'), "{log}");
+    let lines: Vec<&str> = log.lines().collect();
+    let time = |line: &str| line[..12].replace(|c: char| c.is_ascii_digit(), "0");
+    assert!(lines.iter().all(|line| time(line) == "00:00:00.000"), "{log}");
+    let first = ",Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Ram=24302MB,Interval=0.1s";
+    assert!(lines[0][12..].starts_with(first), "{log}");
     assert_eq!(log.matches("Interval=").count(), 1, "{log}");
-    let scenes: Vec<bool> = log.lines().map(|line| line.contains(",Scene=flow")).collect();
-    assert!(scenes.contains(&true), "{log}");
+    // The plain old checks: a reading or the reason why there is none.
+    for line in &lines {
+        let reading = ["Used", "Free", "Total"].map(|name| figures(line, name).len()) == [1; 3];
+        let fields = &line[12..];
+        assert!(
+            reading && fields.starts_with(",Used=") || fields.starts_with(",Missed="),
+            "{line}"
+        );
+    }
+    let scenes: Vec<bool> = lines.iter().map(|line| line.contains(",Scene=flow")).collect();
     assert!(!scenes[0] && !scenes[scenes.len() - 1], "{log}");
     assert!(scenes.windows(2).filter(|pair| pair[0] != pair[1]).count() == 2, "{log}");
-    let of_peak = |line: &&str| line.contains("Used=19210MB") && line.contains("Scene=");
-    let running = log.lines().find(of_peak).unwrap();
-    let fields = ",Used=19210MB,Free=5366MB,Total=24576MB,Driver=19310MB,Ram=24302MB,Scene=flow";
-    assert!(running[12..].starts_with(fields), "{running}");
+    let peak = ",Used=19210MB,Free=5366MB,Total=24576MB,Driver=19310MB,Ram=24302MB,Scene=flow";
+    assert!(log.contains(peak), "{log}");
     // The knock and the first sample come before anything is posted.
     let requests = server.requests();
     let post = requests.iter().position(|request| request.is("POST /prompt")).unwrap();
@@ -156,32 +124,26 @@ fn the_log_has_one_line_a_tick_in_its_format() {
 }
 
 #[test]
-fn from_a_second_on_the_times_are_the_script_s() {
+fn a_cpu_has_system_ram_and_no_driver_figure() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    folder.run_on(&server.url(), &["flow.json"]).exits(0);
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 4096, 1));
+    let words = ["-SampleIntervalSeconds", "1", "-Poll", "0.2", "flow.json"];
+    run_sampled(&server, &folder, &words, &["flow"])
+        .exits(0)
+        .says("Peak while generating: system RAM 5325 MB of 24106 (22 %), 18781 MB to spare, ")
+        .says("The run itself took 4096 MB of system RAM\n");
     let log = folder.read("vram-usage.log");
+    // From a second on the times are the script's, without a fraction.
     let first = log.lines().next().unwrap();
     assert!(first[8..].starts_with(",Used=1229MB,Free=22877MB,Total=24106MB"), "{first}");
-    assert!(first.contains(",Interval=5s"), "{first}");
-    assert!(!log.contains("Driver="), "a CPU has no driver: {log}");
-}
-
-#[test]
-fn of_a_cpu_the_figures_are_called_system_ram() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 4096, 1));
-    let words = ["-SampleIntervalSeconds", "0.05", "flow.json"];
-    let ran = folder.run_on(&server.url(), &words).exits(0);
-    ran.says("Peak while generating: system RAM 5325 MB of 24106 (22 %), 18781 MB to spare, ")
-        .says("The run itself took 4096 MB of system RAM\n");
+    assert!(first.contains(",Interval=1s") && !log.contains("Driver="), "{log}");
 }
 
 #[test]
 fn missed_ticks_are_lines_and_are_counted_by_reason() {
     let server = StandIn::with(Config::cuda());
     let folder = Folder::new();
-    folder.workflow("flow.json", &graphs::video("video/flow", 1.2, 64, 1));
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 64, 1));
     let words = ["-SampleIntervalSeconds", "0.05", "-VramSource", "comfyui", "flow.json"];
     let running = folder.start_on(&server.url(), &words);
     assert!(server.wait_until_running(SOON));
@@ -189,41 +151,18 @@ fn missed_ticks_are_lines_and_are_counted_by_reason() {
     server.fail_next(STATS, 1, Fault::Reset);
     server.fail_next(STATS, 3, Fault::Body("{\"devices\": ".into()));
     server.fail_next(STATS, 1, Fault::Body("{\"system\": {}, \"devices\": []}".into()));
+    assert!(server.wait_until_faults_are_met(SOON));
+    server.finish_running();
     let ran = running.wait().exits(0);
     let log = folder.read("vram-usage.log");
     let reasons = [("reset", 1), ("status", 2), ("badJson", 3), ("noDevice", 1)];
     for (reason, times) in reasons {
         assert_eq!(log.matches(&format!(",Missed={reason}")).count(), times, "{reason}\n{log}");
     }
-    let sampling = seen::line(&ran.stdout, "Sampling: ");
+    let sampling = line(&ran.stdout, "Sampling: ");
     assert!(sampling.contains("(reset 1, status 2, badJson 3, noDevice 1"), "{sampling}");
     let missed = &folder.metadata()["Vram"]["Missed"];
     for (reason, times) in reasons {
         assert_eq!(missed[reason], times, "{missed}");
     }
-}
-
-#[test]
-fn without_any_sample_the_reason_stands_in_place_of_figures() {
-    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    server.fail_next(STATS, 1, Fault::Delay(Duration::ZERO));
-    server.fail_next(STATS, usize::MAX, Fault::Status(500, "busy"));
-    let words = ["-VramSource", "comfyui", "flow.json"];
-    let ran = folder.run_on(&server.url(), &words).exits(0);
-    let missed = folder.read("vram-usage.log").matches("Missed=status").count();
-    let ran = ran
-        .says(&format!("No VRAM sample was taken: status {missed}\n"))
-        .says("GPU free: queue empty\n");
-    assert!(!ran.stdout.contains("Peak"), "{ran}");
-    assert!(folder.metadata()["Vram"]["PeakMB"].is_null());
-}
-
-#[test]
-fn a_device_that_is_not_there_is_told_and_the_run_goes_on() {
-    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    let ran = folder.run_on(&server.url(), &["-Gpu", "3", "flow.json"]).exits(0);
-    ran.says("no device 3 (it lists 1): no VRAM is recorded")
-        .says("No VRAM sample was taken: noDevice ");
 }

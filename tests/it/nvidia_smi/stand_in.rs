@@ -3,18 +3,17 @@
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, Running, example};
+#[cfg(unix)]
+use crate::support::is_alive;
+use crate::support::{Folder, Ran, Running, SOON, example, wait_until};
 
 pub const STATS: &str = "GET /system_stats";
 /// The card of [`Config::cuda`], as it is called there and in nvidia-smi.
 pub const CARD: &str = "NVIDIA GeForce RTX 4090";
 const ALONE: [&str; 3] = ["monitor", "--comfyui-url", "http://127.0.0.1:9"];
-/// Nothing that is waited for here takes as long.
-const LONG: Duration = Duration::from_secs(30);
 
 /// A server with one scene that runs until it is told to end, and the folder of the run.
 pub struct Bench {
@@ -30,7 +29,7 @@ pub fn line(index: u32, name: &str, used: &str) -> String {
 impl Bench {
     pub fn new(config: Config) -> Self {
         let bench = Bench { server: StandIn::with(config), folder: Folder::new() };
-        bench.folder.workflow("flow.json", &graphs::video("flow", 60.0, 0, 1));
+        bench.folder.workflow("flow.json", &graphs::video("flow", 600.0, 0, 1));
         bench
     }
 
@@ -90,7 +89,7 @@ impl Bench {
 
     /// Waits until nvidia-smi has printed that many rounds.
     pub fn wait_for_rounds(&self, rounds: u64) {
-        self.until("rounds of nvidia-smi", || {
+        wait_until("rounds of nvidia-smi", || {
             let out = fs::read_to_string(self.folder.path().join("rounds")).unwrap_or_default();
             out.parse::<u64>().is_ok_and(|out| out >= rounds)
         });
@@ -100,7 +99,7 @@ impl Bench {
     pub fn wait_for_lines(&self, text: &str, count: usize) -> String {
         let log = || fs::read_to_string(self.folder.runs().pop()?.join("vram-usage.log")).ok();
         let mut last = String::new();
-        self.until(&format!("{count} lines with {text}"), || {
+        wait_until(&format!("{count} lines with {text}"), || {
             last = log().unwrap_or_default();
             last.matches(text).count() >= count
         });
@@ -109,13 +108,13 @@ impl Bench {
 
     /// Lets the next samples meet a fault, once the scene runs.
     pub fn fail(&self, times: usize, fault: Fault) {
-        assert!(self.server.wait_until_running(LONG));
+        assert!(self.server.wait_until_running(SOON));
         self.server.fail_next(STATS, times, fault);
     }
 
     /// Ends the scene, and with it the run.
     pub fn end(&self, running: Running) -> Ran {
-        assert!(self.server.wait_until_running(LONG));
+        assert!(self.server.wait_until_running(SOON));
         self.server.interrupt_running();
         running.wait().exits(1)
     }
@@ -127,7 +126,7 @@ impl Bench {
     }
 
     pub fn wait_for_pid(&self) {
-        self.until("a start of nvidia-smi", || !self.pids().is_empty());
+        wait_until("a start of nvidia-smi", || !self.pids().is_empty());
     }
 
     /// Fails the test while one of them lives.
@@ -135,9 +134,7 @@ impl Bench {
     pub fn none_is_left(&self) {
         #[cfg(unix)]
         for pid in self.pids() {
-            let alive =
-                Command::new("sh").args(["-c", &format!("kill -0 {pid} 2>&1")]).output().unwrap();
-            assert!(!alive.status.success(), "nvidia-smi {pid} is left behind");
+            assert!(!is_alive(&pid), "nvidia-smi {pid} is left behind");
         }
         // Each has its ids' file open as long as it lives; without the file none got so far.
         #[cfg(windows)]
@@ -148,15 +145,7 @@ impl Bench {
                 let opened = fs::OpenOptions::new().read(true).share_mode(0).open(pids);
                 opened.map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |_| true)
             };
-            self.until("the end of every nvidia-smi", alone);
-        }
-    }
-
-    fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
-        let deadline = Instant::now() + LONG;
-        while !done() {
-            assert!(Instant::now() < deadline, "{what}: never; {}", self.folder.path().display());
-            std::thread::sleep(Duration::from_millis(5));
+            wait_until("the end of every nvidia-smi", alone);
         }
     }
 }

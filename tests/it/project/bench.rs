@@ -3,13 +3,11 @@
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::scenes::SOON;
 use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::{Folder, Ran, Running};
+use crate::support::{Folder, Ran, Running, executable, wait_until};
 
 pub const HELPERS: [&str; 7] = [
     "preflight-mappings.ts",
@@ -32,7 +30,8 @@ pub struct Project {
 impl Project {
     /// With every script, and a template whose scenes take some polls.
     pub fn new() -> Self {
-        let project = Project { server: StandIn::with(Config::cuda()), folder: Folder::new() };
+        let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+        let project = Project { server, folder };
         for script in HELPERS.iter().chain(&["generate-story-scenes.ts"]) {
             project.folder.write(&format!("{ROOT}/scripts/{script}"), "");
         }
@@ -75,6 +74,11 @@ impl Project {
 
     /// Starts a run in the project; `way` is what the stand-ins do differently.
     pub fn start(&self, way: &str, words: &[&str]) -> Running {
+        self.start_about("a fox & \"friends\"", way, words)
+    }
+
+    /// The same with another idea for the story.
+    pub fn start_about(&self, idea: &str, way: &str, words: &[&str]) -> Running {
         let root = self.root();
         let url = self.server.url();
         let all = [&["--comfyui-url", &url, "-SampleIntervalSeconds", "0.2"], words].concat();
@@ -85,7 +89,7 @@ impl Project {
                 .env("PATH", self.programs_folder())
                 .env("STAND_IN_NOTES", self.folder.path().join("notes.txt"))
                 .env("STAND_IN_WAY", way)
-                .env("CUSTOM_STORY_IDEA", "a fox & \"friends\"");
+                .env("CUSTOM_STORY_IDEA", idea);
         })
     }
 
@@ -102,22 +106,14 @@ impl Project {
     /// Waits until what a stand-in has started holds its lock.
     #[track_caller]
     pub fn wait_for_what_it_started(&self) {
-        let until = Instant::now() + SOON;
-        while !self.notes().iter().any(|note| note.starts_with("locked\t")) {
-            assert!(Instant::now() < until, "nothing was started: {:?}", self.notes());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("a start", || self.notes().iter().any(|note| note.starts_with("locked\t")));
     }
 
     /// Fails the test if that goes on. What was killed is gone once the system has noticed.
     #[track_caller]
     pub fn nothing_is_left(&self) {
         let lock = fs::File::open(self.folder.path().join("notes.lock")).unwrap();
-        let until = Instant::now() + SOON;
-        while lock.try_lock().is_err() {
-            assert!(Instant::now() < until, "what a program started goes on");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("the end of what a program started", || lock.try_lock().is_ok());
     }
 
     /// The newest run's folder.
@@ -146,12 +142,3 @@ pub fn template(seconds: f64) -> Value {
     graph["1"]["inputs"]["color"] = json!("__SEED__");
     graph
 }
-
-#[cfg(unix)]
-fn executable(file: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[cfg(not(unix))]
-fn executable(_: &std::path::Path) {}

@@ -1,8 +1,6 @@
 //! A project laid out like the script's: its story, its helpers, its readers.
 
 pub mod bench;
-mod child;
-mod lines;
 mod unusual;
 pub mod validator;
 
@@ -12,7 +10,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::stand_in::graphs;
-use crate::support::Folder;
+use crate::support::line;
 
 use bench::{HELPERS, Project, ROOT, template};
 
@@ -24,6 +22,7 @@ fn satisfies(project: &Project) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // most of them are lines of the summary
 fn without_arguments_it_does_what_the_script_did() {
     let project = Project::new();
     fs::create_dir_all(project.root().join("public")).unwrap();
@@ -111,13 +110,19 @@ fn without_arguments_it_does_what_the_script_did() {
         let (_, behind) = rest.split_once(line).unwrap_or_else(|| panic!("{line}: {ran}"));
         rest = behind;
     }
-    assert!(!summary.contains("s3cret"), "{summary}");
+    assert!(
+        !summary.contains("s3cret") && !project.read("artifact-metadata.json").contains("s3cret")
+    );
     // What a helper added to the metadata stays, in the copies too.
     for copy in ["public/artifacts/latest-run.json", "public/artifact-metadata.json"] {
         let copy = fs::read_to_string(project.root().join(copy)).unwrap();
         assert_eq!(copy, project.read("artifact-metadata.json"), "{copy}");
     }
-    assert_eq!(project.metadata()["UpdatedByHelper"], true);
+    let metadata = project.metadata();
+    assert_eq!(metadata["UpdatedByHelper"], true);
+    let gpu = &metadata["Scenes"][0]["Telemetry"]["GPU"];
+    assert_eq!((&gpu["VramBeforeMB"], &gpu["VramDeltaMB"]), (&json!(22_436), &json!(0)));
+    assert_eq!(metadata["Story"]["LLM"]["providerUrl"], "http://***@127.0.0.1:1234/v1");
     let archives: Vec<_> = fs::read_dir(project.root().join("artifacts")).unwrap().collect();
     assert_eq!(archives.len(), 1);
     let name = archives[0].as_ref().unwrap().file_name();
@@ -140,7 +145,7 @@ fn a_failed_scene_satisfies_the_validator_too() {
     let ran = ran.exits(1).says("⚠ PARTIAL: 2/3 videos generated").says("Videos: 2/3\n");
     let story = project.newest().join("story");
     let story = story.to_str().unwrap();
-    let next = crate::seen::line(&ran.stdout, "Next: run-comfyui-e2e ");
+    let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
     let end = format!(" -Story \"{story}\" -SceneFilter scene-002");
     assert!(
         next.starts_with("Next: run-comfyui-e2e -FastIteration ") && next.ends_with(&end),
@@ -160,23 +165,65 @@ fn a_failed_scene_satisfies_the_validator_too() {
     assert!(vitest.contains("\t-Quick\t"), "{vitest}");
 }
 
+/// Command lines of the script's callers, with what they say of the queue's policy, and a part of what
+/// the story generator is given. What each option means is a unit test of the options.
 #[test]
-fn without_retries_it_satisfies_the_validator() {
-    let project = Project::new();
-    project.run("", &["-SceneRetryBudget", "0", "-UseMockLLM", "-LocalLLMSeed", "42"]).exits(0);
-    satisfies(&project);
-    let summary = project.read("run-summary.txt");
-    assert!(summary.contains("Queue policy: sceneRetries=0,"), "{summary}");
-    assert!(summary.contains(" | SceneRetryBudget=unbounded | "), "{summary}");
-    let story = &project.notes()[2];
-    assert!(story.contains("\t--useMockLLM\t") && story.contains("LOCAL_LLM_SEED=42"), "{story}");
+fn the_script_s_command_lines_work_in_a_project() {
+    let fast = "historyMaxWait=360s, historyPollInterval=1s, historyMaxAttempts=unbounded, \
+                postExecutionTimeout=15s";
+    for (words, policy, given) in [
+        (
+            "-SceneRetryBudget 0 -FastIteration -UseMockLLM -LocalLLMSeed 42",
+            &format!("sceneRetries=0, {fast}")[..],
+            &["\t--useMockLLM\t", "LOCAL_LLM_SEED=42"][..],
+        ),
+        (
+            "-SceneMaxWaitSeconds 900 -SceneHistoryMaxAttempts 5 -SceneHistoryPollIntervalSeconds 5 \
+             -ScenePostExecutionTimeoutSeconds 60 -SceneRetryBudget 1 -UseLocalLLM \
+             -LocalLLMProviderUrl PROVIDER -LocalLLMModel M -LocalLLMSeed 42 \
+             -LocalLLMTemperature 0.35 -LocalLLMTimeoutMs 120000 -LocalLLMRequestFormat openai-chat",
+            "sceneRetries=1, historyMaxWait=900s, historyPollInterval=5s, historyMaxAttempts=5, \
+             postExecutionTimeout=60s",
+            &["LOCAL_LLM_SEED=42"],
+        ),
+        (
+            "-Fast -MaxW: 0x258 –SceneR 6e0 -SkipLLMHealthCheck",
+            "sceneRetries=6, historyMaxWait=600s",
+            &[],
+        ),
+        (
+            "-FastIteration -ErrorAction SilentlyContinue -LMStudioEndpoint http://127.0.0.1:9",
+            &format!("sceneRetries=1, {fast}"),
+            &[],
+        ),
+        ("ROOT -StopComfyUI -Debug", "sceneRetries=1, historyMaxWait=600s", &[]),
+    ] {
+        let project = Project::new();
+        // The provider answers as ComfyUI would not; the health check has a URL that does.
+        let (root, url) = (project.root(), project.server.url());
+        let health = format!(" -LocalLLMHealthcheckUrl {url}/system_stats");
+        let health = if words.contains("PROVIDER") { &health } else { "" };
+        let words = words.replace("PROVIDER", &format!("{url}/v1/chat/completions")) + health;
+        let words = words.split_whitespace().map(|word| match word {
+            "ROOT" => root.to_str().unwrap(),
+            word => word,
+        });
+        let ran = project.run("", &words.collect::<Vec<_>>()).exits(0);
+        let ran = ran.says("OK: 3 of 3 scenes, exit 0").says(&format!("Queue policy: {policy}"));
+        satisfies(&project);
+        let story = &project.notes()[2];
+        assert!(given.iter().all(|part| story.contains(part)), "{story}");
+        let unbounded = ran.stdout.contains(" | SceneRetryBudget=unbounded | ");
+        assert_eq!(unbounded, policy.starts_with("sceneRetries=0"), "{ran}");
+    }
 }
 
 #[test]
 fn a_helper_that_fails_or_is_not_there_costs_a_warning() {
     let project = Project::new();
     fs::remove_file(project.root().join("scripts/comfyui-status.ts")).unwrap();
-    let way = "preflight-mappings.ts:fail validate-run-summary.ps1:fail";
+    let way =
+        "preflight-mappings.ts:fail validate-run-summary.ps1:fail validation-metrics.ts:flood";
     project
         .run(way, &["-Scenes", "1", "-NoArchive"])
         .exits(0)
@@ -187,6 +234,34 @@ fn a_helper_that_fails_or_is_not_there_costs_a_warning() {
         .says("Run-summary validator exitCode=3\n");
     satisfies(&project);
     assert!(!project.root().join("artifacts").exists());
+    // All that one prints is in its log, however much it is.
+    let log = project.newest().join("steps/validation-metrics.log");
+    assert!(fs::metadata(log).unwrap().len() > 2 * 1024 * 1024);
+}
+
+#[test]
+fn a_helper_whose_log_cannot_be_made_costs_a_warning() {
+    let project = Project::new();
+    project.server.stop_listening();
+    let running = project.start("", &["-Scenes", "1", "-WaitForComfyUI", "60"]);
+    running.until_it_says("Waiting up to 60 s for ComfyUI at ");
+    let blocked = project.newest().join("steps");
+    fs::write(&blocked, "in the way").unwrap();
+    project.server.listen_again();
+    let why = format!(
+        "WARNING: Mapping preflight: scripts/preflight-mappings.ts: it does not start: {}",
+        blocked.display()
+    );
+    running.wait().exits(1).says(&why);
+    assert!(project.notes().is_empty());
+}
+
+#[test]
+#[cfg(windows)] // Only a .cmd refuses words that a command line can hold.
+fn an_argument_that_a_program_cannot_be_given_is_named() {
+    let project = Project::new();
+    let ran = project.start_about("two\nlines", "", &["-Scenes", "1"]).wait().exits(1);
+    ran.says("npx.cmd cannot be given the argument 'two lines': ");
 }
 
 #[test]
@@ -287,8 +362,7 @@ fn what_no_story_makes_up_for_is_refused_before_one_is_generated() {
 
 #[test]
 fn the_archive_fails_with_one_line() {
-    let (project, folder) = (Project::new(), Folder::new());
-    drop(folder);
+    let project = Project::new();
     fs::write(project.root().join("artifacts"), "in the way").unwrap();
     project.run("", &["-Scenes", "1"]).exits(0).says("WARNING: no archive: ");
 }

@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use run_comfyui_e2e::report::record::Outcome;
-use run_comfyui_e2e::vram::reading::MissReason;
 use serde_json::Value;
 
 use crate::project::bench::Project;
-use crate::scenes::SOON;
+use crate::project::validator;
 use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, SOON, keyframe_story, run_sampled};
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
@@ -92,10 +90,16 @@ fn walk(value: &Value, path: &str, rows: &[Row], seen: &mut BTreeSet<String>) {
             return;
         }
     }
+    let dot = if path.is_empty() { "" } else { "." };
     match value {
         Value::Object(fields) => {
+            // No key is missing because its value is not known.
+            for row in rows.iter().filter(|row| !row.null.starts_with("absent")) {
+                let key = row.path.strip_prefix(&format!("{path}{dot}"));
+                let key = key.filter(|key| !key.contains(['.', '[', '<']));
+                assert!(key.is_none_or(|key| fields.contains_key(key)), "{} is missing", row.path);
+            }
             for (key, value) in fields {
-                let dot = if path.is_empty() { "" } else { "." };
                 let of_any = path.ends_with("Missed");
                 let key = if of_any { "<reason>" } else { key };
                 walk(value, &format!("{path}{dot}{key}"), rows, seen);
@@ -127,7 +131,7 @@ fn two_cards() -> StandIn {
 }
 
 #[test]
-fn the_page_and_the_documents_have_the_same_keys() {
+fn docs_and_documents_have_the_same_keys() {
     let [rows, of_log, _] = rows(&page());
     let mut seen = BTreeSet::new();
     // A story, helpers, two devices, gates, and a tick that was missed.
@@ -137,23 +141,27 @@ fn the_page_and_the_documents_have_the_same_keys() {
     assert!(project.server.wait_until_running(SOON));
     // Of four requests on end one is the sampler's.
     project.server.fail_next("GET /system_stats", 4, Fault::Status(500, "busy"));
+    assert!(project.server.wait_until_faults_are_met(SOON));
     let ran = running.wait().exits(7);
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     // What failed, what was cached, what was skipped, and nothing known at all.
     let (server, folder) = (two_cards(), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 0.4, 1000, 1));
-    folder.workflow("again.json", &graphs::video("video/flow", 0.4, 1000, 1));
+    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 1000, 1));
+    folder.workflow("again.json", &graphs::video("video/flow", 600.0, 1000, 1));
     folder.workflow("stills.json", &graphs::images("img/stills", 1, 3));
     folder.workflow("bad.json", &graphs::failing("it broke"));
     folder.workflow("large.json", &graphs::out_of_memory());
     let scenes = ["flow.json", "again.json", "stills.json", "bad.json", "large.json"];
     let words = [&["--json", "-SampleIntervalSeconds", "0.05"][..], &scenes].concat();
-    let ran = folder.run_on(&server.url(), &words).exits(1);
+    let ran = run_sampled(&server, &folder, &words, &["flow"]).exits(1);
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     let ran = folder.run(&["summary", "--json", "-MaxPeakMB", "9"]).exits(7);
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     let ran = folder.run_on("http://127.0.0.1:1", &["--json", "flow.json"]).exits(3);
-    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    let unknown = document(&ran.stdout);
+    walk(&unknown, "", &rows, &mut seen);
+    // Nor is one of the script's keys.
+    assert_eq!(validator::missing(&unknown), [""; 0]);
     // Items have a row for what they are, and not every list has one here.
     let told = rows.iter().filter(|row| !row.path.ends_with("[]"));
     let missing: Vec<&str> =
@@ -179,19 +187,15 @@ fn the_page_and_the_documents_have_the_same_keys() {
 }
 
 #[test]
-fn the_page_and_the_document_of_a_dry_run_have_the_same_keys() {
+fn docs_and_dry_run_have_the_same_keys() {
     let [_, _, rows] = rows(&page());
     let mut seen = BTreeSet::new();
     let (server, folder) = (StandIn::start(), Folder::new());
-    folder.write("key.png", [0; 64]);
-    let story = r#"{"scenes": [{"id": "a", "prompt": "a fox", "negativePrompt": "no cat",
-                               "keyframePath": "key.png"}]}"#;
-    folder.write("story.json", story);
-    let mut template = graphs::from_image("a", "old.png");
+    let words = [&keyframe_story(&folder)[..], &["--dry-run", "--json", "--seed", "5"]].concat();
+    let mut template = graphs::from_image("a", "of-the-template.png");
     template["90"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
     template["91"] = serde_json::json!({"class_type": "NoSuchNode", "inputs": {"seed": 1}});
     folder.workflow("template.json", &template);
-    let words = ["--dry-run", "--json", "--story", "story.json", "template.json", "--seed", "5"];
     let ran = folder.run_on(&server.url(), &words).exits(1);
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     server.stop_listening();
@@ -203,10 +207,19 @@ fn the_page_and_the_document_of_a_dry_run_have_the_same_keys() {
 }
 
 #[test]
-fn the_page_has_every_word_that_a_key_may_hold() {
+fn docs_list_every_outcome_and_reason() {
     let page = page();
-    let outcomes = Outcome::ALL.map(Outcome::name);
-    for word in outcomes.iter().chain(&MissReason::ALL.map(MissReason::name)) {
-        assert!(page.contains(&format!("`{word}`")), "{word}");
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    folder.run_on(&server.url(), &["--prom-file", "all.prom", "flow.json"]).exits(0);
+    // The metrics have a line for every outcome and for every reason of a missed sample.
+    let metrics = std::fs::read_to_string(folder.path().join("all.prom")).unwrap();
+    for (label, least) in [("outcome=\"", 13), ("reason=\"", 7)] {
+        let words = metrics.split(label).skip(1).map(|rest| rest.split('"').next().unwrap());
+        let words: BTreeSet<&str> = words.collect();
+        assert!(words.len() >= least, "{words:?}");
+        for word in words {
+            assert!(page.contains(&format!("`{word}`")), "{word}");
+        }
     }
 }

@@ -16,7 +16,7 @@ const HOSTILE: &str =
 fn night() -> Bench {
     let bench = Bench::new();
     bench.flow("flow", 1000, 1);
-    bench.run(&["flow.json"]).exits(0);
+    bench.run(&["flow.json"], &["flow"]).exits(0);
     let before = bench.folder.newest();
     let before = before.to_str().unwrap();
     bench.folder.workflow("bad.json", &graphs::failing(HOSTILE));
@@ -25,7 +25,7 @@ fn night() -> Bench {
     let gates = ["-MaxPeakMB", "4000", "-Baseline", before, "-MaxGrowthMB", "5"];
     // The first one comes from the cache.
     let scenes = ["flow.json", "bad.json", "large.json", "more.json"];
-    bench.run(&[&gates[..], &scenes].concat()).exits(1);
+    bench.run(&[&gates[..], &scenes].concat(), &["more"]).exits(1);
     bench
 }
 
@@ -55,7 +55,7 @@ fn python(module: &str, script: &str, file: &Path) -> Option<String> {
 }
 
 #[test]
-fn junit_is_read_by_a_reader_of_it() {
+fn junitparser_reads_the_junit_report() {
     const SCRIPT: &str = "
 import sys, datetime, junitparser
 xml = junitparser.JUnitXml.fromstring(sys.stdin.buffer.read())
@@ -96,7 +96,7 @@ for case in suite:
 }
 
 #[test]
-fn metrics_are_read_by_a_reader_of_them() {
+fn prometheus_client_and_promtool_read_the_metrics() {
     const SCRIPT: &str = "
 import sys
 from prometheus_client.parser import text_string_to_metric_families
@@ -129,7 +129,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
 }
 
 #[test]
-fn markdown_is_shown_by_a_renderer_as_it_is_meant() {
+fn cmarkgfm_renders_the_markdown_report() {
     const SCRIPT: &str = "
 import sys, cmarkgfm
 from cmarkgfm.cmark import Options
