@@ -22,13 +22,24 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written.and_then(|()| rename(&part, &path)).inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
-/// Whether a file can be written whole, before hours are spent on what is to stand in it.
+/// Same as [`write_atomic`], of a report to the file that an option names.
 ///
 /// # Errors
-/// Same as [`write_atomic`].
-pub fn check_writable(path: &Path) -> io::Result<()> {
-    let part = temp_path(&replaceable(path)?);
-    File::create(&part).and_then(|_| fs::remove_file(&part))
+/// One line with the option and the path.
+pub fn write_report(option: &str, path: &Path, text: &str) -> Result<(), String> {
+    write_atomic(path, text.as_bytes())
+        .map_err(|error| format!("{option} {}: {error}", path.display()))
+}
+
+/// Checks that [`write_report`] can work, before hours are spent on what the report tells.
+///
+/// # Errors
+/// Same as [`write_report`].
+pub fn check_writable(option: &str, path: &Path) -> Result<(), String> {
+    let replaceable = replaceable(path).map(|path| temp_path(&path));
+    replaceable
+        .and_then(|part| File::create(&part).and_then(|_| fs::remove_file(&part)))
+        .map_err(|error| format!("{option} {}: {error}", path.display()))
 }
 
 /// The file that a rename is to replace. Root could rename over `/dev/null` and `/dev/stdout` too,
@@ -151,13 +162,16 @@ mod tests {
         fs::write(path("file"), "old").unwrap();
         symlink("file", path("link")).unwrap();
         for name in ["socket", "stdout"] {
-            for tried in [check_writable(&path(name)), write_atomic(&path(name), b"new")] {
-                assert!(tried.unwrap_err().to_string().ends_with("name a file"), "{name}");
+            let path = path(name);
+            for tried in [check_writable("--html", &path), write_report("--html", &path, "new")] {
+                let why = tried.unwrap_err();
+                assert!(why.starts_with(&format!("--html {}: ", path.display())), "{why}");
+                assert!(why.ends_with("name a file"), "{why}");
             }
         }
         assert!(fs::symlink_metadata(path("socket")).unwrap().file_type().is_socket());
         assert!(path("stdout").is_symlink());
-        check_writable(&path("link")).unwrap();
+        check_writable("--html", &path("link")).unwrap();
         write_atomic(&path("link"), b"new").unwrap();
         assert_eq!(
             (path("link").is_symlink(), fs::read(path("file")).unwrap()),

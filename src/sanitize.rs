@@ -1,7 +1,4 @@
-//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder. And the two
-//! outputs, for who has no journal.
-
-use std::io::{self, ErrorKind, Write};
+//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder.
 
 use serde_json::Value;
 
@@ -67,25 +64,6 @@ pub fn escaped(json: &str) -> String {
 /// A document as it is written and printed: indented, with [`escaped`]'s escapes, and a last line break.
 pub fn json_text(value: &Value) -> String {
     escaped(&format!("{value:#}\n"))
-}
-
-/// What was asked for, on standard output. Returns whether it is all there; if not, that is said on
-/// standard error. A reader that went away (`| head`) had enough.
-pub fn print(text: &str) -> bool {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            print_error(&format!("standard output: {error}: not all of it is there"));
-            false
-        }
-        _ => true,
-    }
-}
-
-/// One line on standard error, with the program's name before it: what keeps it from having any
-/// other place to say it.
-pub fn print_error(why: &str) {
-    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", sanitize_line(why));
 }
 
 /// Characters that reorder or hide what stands around them, and the two that are none, which XML

@@ -5,15 +5,15 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::{ReportOptions, SummaryOptions};
+use crate::console::{Output, Terminal, print, print_error};
 use crate::exit_code::Exit;
-use crate::fs::write_atomic;
+use crate::fs::write_report;
 use crate::report::export;
 use crate::report::html::{Page, link};
 use crate::report::input::ReportInput;
 use crate::report::saved_run::{SavedRun, newest};
 use crate::report::{devices, gates, sparkline, text};
-use crate::sanitize::{json_text, print, print_error};
-use crate::terminal::{Stream, Terminal};
+use crate::sanitize::json_text;
 use crate::vram::gates::Verdict;
 use crate::vram::timeline::Timeline;
 
@@ -24,8 +24,8 @@ const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
 /// newest run. Several are each headed by their name; as JSON they are one array, in their order.
 /// Gates that are set judge each of them in place of the run's own.
 pub fn summary(options: &SummaryOptions) -> Exit {
-    let terminal = Terminal::of(Stream::Out, options.no_color);
-    let room = if options.json { None } else { terminal.room() };
+    let terminal = Terminal::new(Output::Stdout, options.no_color);
+    let room = if options.json { None } else { terminal.curve_width() };
     match blocks(options, room) {
         Ok((text, exit)) => {
             if print(&terminal.paint(&text)) {
@@ -163,8 +163,7 @@ fn write(option: &str, path: &Path, text: &str, past: &SavedRun) -> Result<(), S
         return Err(format!("{option} {}: that is the log itself", path.display()));
     }
     // Nothing else is going on that could be kept waiting.
-    write_atomic(path, text.as_bytes())
-        .map_err(|error| format!("{option} {}: {error}", path.display()))
+    write_report(option, path, text)
 }
 
 fn json(past: &SavedRun, verdicts: &[Verdict]) -> Value {

@@ -70,9 +70,7 @@ impl Story {
     /// The same, but for unreadable.
     pub(crate) fn parse(file: PathBuf, text: &str) -> Result<Self, String> {
         let name = file.display();
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| format!("{name}: not JSON: {error}"))?;
+        let value = super::parse_json(&file, text)?;
         let scenes = value["scenes"].as_array().map(Vec::as_slice).unwrap_or_default();
         if scenes.is_empty() {
             return Err(format!("{name}: no scenes: a story has a list 'scenes'"));

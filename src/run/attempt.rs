@@ -93,9 +93,9 @@ pub fn attempt(
 fn live(stage: &mut RunContext, scene: &Scene, what: &str, doing: &str, course: &AttemptState) {
     stage.events.console.set_live(Some(LiveRow {
         what: format!("{what} {doing}"),
-        scene: scene.id.clone(),
+        name: scene.id.clone(),
         since: course.begun,
-        of: Some(stage.options.max_wait),
+        limit: Some(stage.options.max_wait),
     }));
 }
 

@@ -2,7 +2,6 @@
 //! of it. Nothing is uploaded or posted; no folder, no lock and no state file is made.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 
 use serde_json::{Value, json};
 
@@ -13,12 +12,11 @@ use super::{banner, connect, refuse};
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
 use crate::comfyui::{Classes, Client, HttpError, SystemStats};
-use crate::console::{Console, Output};
+use crate::console::{Console, Output, Terminal, print};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::report::legacy::slashes;
-use crate::sanitize::{json_text, print, sanitize_line};
-use crate::terminal::{Stream, Terminal};
+use crate::sanitize::{json_text, sanitize_line};
 
 /// Shows the scenes of the plan and what the server lacks of each. The code is a run's own for what
 /// would come of it: 0 if nothing is lacking, 1 if a scene would be rejected at least in part, 3
@@ -115,7 +113,7 @@ impl Dry<'_> {
     fn check(&mut self) -> Result<Lacking, Unchecked> {
         let clock = Clock::start();
         let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
-        let console = Console::new(clock, None, output).coloured(self.options.no_color);
+        let console = Console::new(clock, None, output, self.options.no_color);
         let mut events = EventLoop::new(Recorder::default(), console);
         if let Err(error) = events.listen_for_interrupt() {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
@@ -150,7 +148,7 @@ impl Dry<'_> {
         if !self.options.quiet {
             self.say(&lines);
         } else if exit != Exit::Success {
-            self.print(Stream::Err, &lines);
+            self.print(Output::Stderr, &lines);
         }
         if self.options.json {
             // The code is the verdict's.
@@ -229,17 +227,13 @@ impl Dry<'_> {
     fn say(&self, lines: &[String]) {
         match (self.options.quiet, self.options.json) {
             (true, _) => {}
-            (false, true) => self.print(Stream::Err, lines),
-            (false, false) => self.print(Stream::Out, lines),
+            (false, true) => self.print(Output::Stderr, lines),
+            (false, false) => self.print(Output::Stdout, lines),
         }
     }
 
-    fn print(&self, stream: Stream, lines: &[String]) {
-        let text = Terminal::of(stream, self.options.no_color).paint(&text(lines));
-        let _ = match stream {
-            Stream::Out => std::io::stdout().write_all(text.as_bytes()),
-            Stream::Err => std::io::stderr().write_all(text.as_bytes()),
-        };
+    fn print(&self, output: Output, lines: &[String]) {
+        Terminal::new(output, self.options.no_color).print(&text(lines));
     }
 }
 

@@ -113,7 +113,7 @@ mod tests {
     use crate::run::recorder::Recorder;
 
     fn event_loop() -> EventLoop {
-        let console = Console::new(Clock::start(), None, Output::Quiet);
+        let console = Console::new(Clock::start(), None, Output::Quiet, true);
         EventLoop::new(Recorder::default(), console)
     }
 

@@ -41,10 +41,9 @@ use crate::fs::check_writable;
 use crate::report::legacy::{LegacyRun, slashes};
 use crate::report::record::{RunRecord, Settings};
 use crate::report::saved_run::SavedRun;
-use crate::sanitize::print_error;
 use crate::vram::log::names;
 
-use crate::console::{Console, Output};
+use crate::console::{Console, Output, print_error};
 use events::EventLoop;
 
 use crate::interrupt::Interrupted;
@@ -67,11 +66,8 @@ pub fn run(options: &RunOptions) -> Exit {
         Err(why) => return refuse(&format!("--baseline: {why}"), Exit::Usage),
     };
     for (format, path) in options.reports.files() {
-        if let Err(error) = check_writable(path) {
-            return refuse(
-                &format!("{} {}: {error}", format.option(), path.display()),
-                Exit::Usage,
-            );
+        if let Err(why) = check_writable(&format.option(), path) {
+            return refuse(&why, Exit::Usage);
         }
     }
     if options.dry_run {
@@ -79,7 +75,7 @@ pub fn run(options: &RunOptions) -> Exit {
     }
     let clock = Clock::start();
     let before = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let before = Console::new(clock, None, before).coloured(options.no_color);
+    let before = Console::new(clock, None, before, options.no_color);
     let mut events = EventLoop::new(Recorder::default(), before);
     let heard = events.listen_for_interrupt();
     let files = lock::Files::of(&options.project_root, &options.server.url);
@@ -100,7 +96,7 @@ pub fn run(options: &RunOptions) -> Exit {
         (false, false) => Output::Stdout,
     };
     let summary = folder.join("run-summary.txt");
-    events.console = Console::new(clock, Some(summary), output).coloured(options.no_color);
+    events.console = Console::new(clock, Some(summary), output, options.no_color);
     let log = folder.join(names::MAIN);
     let (recorder, no_log) = Recorder::new(&log, options.sampling.interval);
     events.recorder = recorder;

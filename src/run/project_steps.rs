@@ -2,7 +2,6 @@
 //! to leave the card. What fails here costs a warning; a story that cannot be had ends the run.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::Run;
 use super::plan::{self, Plan};
@@ -12,11 +11,10 @@ use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::process::{self, Ended};
-use crate::project::generator::{self, Generator};
-use crate::project::helpers::{HelperFiles, Phase, Places, STEPS, Step, scripts};
+use crate::project::helpers::{HELPERS, Helper, HelperFiles, Phase, scripts};
 use crate::project::story::Story;
 use crate::project::workflow_source::WorkflowSource;
-use crate::project::{llm, lm_studio};
+use crate::project::{generator, llm, lm_studio};
 use crate::sanitize::sanitize_line;
 
 impl Run<'_> {
@@ -32,7 +30,7 @@ impl Run<'_> {
             let files = HelperFiles::of(&self.folder);
             let told =
                 [("Step 0: Mapping preflight", files.preflight), ("ComfyUI status", files.status)];
-            let steps = STEPS.iter().filter(|step| step.phase == Phase::Preflight);
+            let steps = HELPERS.iter().filter(|step| step.phase == Phase::Preflight);
             for (step, (name, (summary, log))) in steps.zip(told) {
                 if self.step(step)?.is_some() {
                     self.events.console.log(&format!("{name} summary: {}", summary.display()));
@@ -53,7 +51,7 @@ impl Run<'_> {
 
     /// The helpers of a phase.
     pub(super) fn helpers_of(&mut self, phase: Phase) -> Result<(), Interrupted> {
-        for step in STEPS.iter().filter(|step| step.phase == phase) {
+        for step in HELPERS.iter().filter(|step| step.phase == phase) {
             let ended = self.step(step)?;
             if let (Phase::Validation, Some(Ended::Code(code))) = (phase, ended) {
                 self.events.console.log(&format!("{} exitCode={code}", step.what));
@@ -63,7 +61,7 @@ impl Run<'_> {
     }
 
     /// Runs a helper: how it ended; none where it is not there, or nothing runs it.
-    fn step(&mut self, step: &Step) -> Result<Option<Ended>, Interrupted> {
+    fn step(&mut self, step: &Helper) -> Result<Option<Ended>, Interrupted> {
         let Run { options, events, folder, .. } = self;
         let (root, what) = (&options.project_root, step.what);
         let script = step.file(root);
@@ -72,37 +70,23 @@ impl Run<'_> {
             events.console.log(&format!("{what} skipped: {name} is not there"));
             return Ok(None);
         }
-        let mut command = match step.runner.command(root, &script) {
+        let mut command = match step.command(root, folder, options.fast_iteration) {
             Ok(command) => command,
             Err(why) => {
                 events.console.warn(&format!("{what} skipped: {why}"));
                 return Ok(None);
             }
         };
-        command.args(step.words(Places { root, run: folder, fast: options.fast_iteration }));
         command.env("LOCAL_COMFY_URL", options.server.url.base());
-        events.console.set_live(Some(LiveRow {
-            what: what.to_owned(),
-            scene: name.clone(),
-            since: Instant::now(),
-            of: Some(step.limit),
-        }));
+        events.console.set_live(Some(LiveRow::new(what, &name, Some(step.limit))));
         let log = step.log(folder);
         let ended =
             process::run(command, &log, step.limit, &mut |time| events.wait_then_check(time));
         events.console.set_live(None);
         let ended = ended?;
-        let trouble = match &ended {
-            Ended::Code(0) => None,
-            Ended::Code(code) => Some(format!("exit code {code}")),
-            Ended::TimedOut => {
-                Some(format!("ended after {} min, with all it started", step.limit.as_secs() / 60))
-            }
-            Ended::NotStarted(error) => Some(format!("it does not start: {error}")),
-        };
-        if let Some(trouble) = trouble {
+        if let Some(problem) = ended.problem() {
             let log = log.display();
-            events.console.warn(&format!("{what}: {name}: {trouble}; its output: {log}"));
+            events.console.warn(&format!("{what}: {name}: {problem}; its output: {log}"));
         }
         Ok(Some(ended))
     }
@@ -161,32 +145,23 @@ impl Run<'_> {
                 *text = line.into();
             }
         }
-        let generator = Generator {
-            root: &options.project_root,
-            scenes: options.scenes,
-            llm: &options.llm,
-            idea,
-        };
         if options.llm.local && options.llm.provider.is_none() {
             events.console.log(
                 "WARNING: -UseLocalLLM without a provider: --local-llm-provider-url URL; the generator decides",
             );
         }
         let (output, log) = (folder.join("story"), folder.join("steps").join("generate-story.log"));
-        let command = match generator.command(&output) {
+        let (root, llm) = (&options.project_root, &options.llm);
+        let command = match generator::command(root, &output, options.scenes, llm, idea.as_deref())
+        {
             Ok(command) => command,
             Err(why) => return Ok(Err(why)),
         };
-        events.console.set_live(Some(LiveRow {
-            what: "story".to_owned(),
-            scene: String::new(),
-            since: Instant::now(),
-            of: Some(generator::LIMIT),
-        }));
+        events.console.set_live(Some(LiveRow::new("story", "", Some(generator::LIMIT))));
         let mut pause = |time| events.wait_then_check(time);
         let ended = process::run(command, &log, generator::LIMIT, &mut pause);
         events.console.set_live(None);
-        Ok(match Generator::trouble(&ended?, &output, &log) {
+        Ok(match generator::problem(&ended?, &output, &log) {
             Some(why) => Err(why),
             None => Story::load(&output),
         })
@@ -217,8 +192,8 @@ impl Run<'_> {
         let (gpu, events) = (self.options.sampling.gpu, &mut self.events);
         let free = || client.system_stats().ok()?.devices.get(gpu)?.memory?.free;
         let mut pause = |time| events.wait_then_check(time);
-        let unload = lm_studio::unload(&self.options.llm, &log, free, &mut pause)?;
-        self.events.console.log_all(&unload.lines());
+        let lines = lm_studio::unload(&self.options.llm, &log, free, &mut pause)?;
+        self.events.console.log_all(&lines);
         Ok(())
     }
 }

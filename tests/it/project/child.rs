@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use run_comfyui_e2e::process::{self, Ended};
+use run_comfyui_e2e::process::{self, Ended, Interrupted};
 
 use super::bench::Project;
 use crate::scenes::SOON;
@@ -29,27 +29,27 @@ fn log(project: &Project) -> PathBuf {
 fn past_its_limit_it_is_ended_with_what_it_started() {
     let project = Project::new();
     // The limit is far enough off for a first pause, which waits for it.
-    let mut pause = |time| {
+    let mut wait = |time| {
         project.wait_for_what_it_started();
         std::thread::sleep(time);
-        Ok::<(), ()>(())
+        Ok(())
     };
     let limit = Duration::from_secs(1);
-    let ended = process::run(npx(&project, "started"), &log(&project), limit, &mut pause);
-    assert_eq!(ended, Ok(Ended::TimedOut));
+    let ended = process::run(npx(&project, "started"), &log(&project), limit, &mut wait);
+    assert_eq!(ended, Ok(Ended::TimedOut(limit)));
     project.nothing_is_left();
 }
 
 #[test]
 fn an_end_that_is_asked_for_ends_what_it_started_too() {
     let project = Project::new();
-    let mut pause = |time| {
+    let mut wait = |time| {
         project.wait_for_what_it_started();
         std::thread::sleep(time);
-        Err("interrupted")
+        Err(Interrupted)
     };
-    let ended = process::run(npx(&project, "started"), &log(&project), SOON, &mut pause);
-    assert_eq!(ended, Err("interrupted"));
+    let ended = process::run(npx(&project, "started"), &log(&project), SOON, &mut wait);
+    assert_eq!(ended, Err(Interrupted));
     project.nothing_is_left();
 }
 
@@ -57,11 +57,11 @@ fn an_end_that_is_asked_for_ends_what_it_started_too() {
 fn whatever_it_prints_reaches_its_log() {
     let project = Project::new();
     let begun = Instant::now();
-    let mut pause = |time| {
+    let mut wait = |time| {
         std::thread::sleep(time);
-        Ok::<(), ()>(())
+        Ok(())
     };
-    let ended = process::run(npx(&project, "flood"), &log(&project), SOON, &mut pause);
+    let ended = process::run(npx(&project, "flood"), &log(&project), SOON, &mut wait);
     assert_eq!(ended, Ok(Ended::Code(0)), "{:?}", begun.elapsed());
     assert!(fs::metadata(log(&project)).unwrap().len() > 2 * 1024 * 1024);
 }
@@ -72,7 +72,7 @@ fn an_argument_that_a_program_cannot_be_given_is_named() {
     let project = Project::new();
     let mut command = npx(&project, "");
     command.arg("a \"fox\" & 100%").arg("two\nlines");
-    let ended = process::run(command, &log(&project), SOON, &mut |_| Ok::<(), ()>(()));
+    let ended = process::run(command, &log(&project), SOON, &mut |_| Ok(()));
     let Ok(Ended::NotStarted(why)) = ended else { panic!("{ended:?}") };
     assert!(why.starts_with("npx.cmd cannot be given the argument 'two lines': "), "{why}");
     assert!(project.notes().is_empty());
@@ -82,7 +82,7 @@ fn an_argument_that_a_program_cannot_be_given_is_named() {
 fn a_log_that_cannot_be_made_is_named() {
     let project = Project::new();
     let blocked = project.folder.write("steps", "in the way");
-    let ended = process::run(npx(&project, ""), &log(&project), SOON, &mut |_| Ok::<(), ()>(()));
+    let ended = process::run(npx(&project, ""), &log(&project), SOON, &mut |_| Ok(()));
     let Ok(Ended::NotStarted(why)) = ended else { panic!("{ended:?}") };
     assert!(why.starts_with(&blocked.join("a.log").display().to_string()), "{why}");
     assert!(project.notes().is_empty());
