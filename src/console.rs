@@ -291,28 +291,20 @@ impl Console {
     }
 }
 
-/// How much of a line is coloured.
-enum Extent {
-    /// The words that it begins with.
-    Start,
-    /// All before the run's times.
-    Verdict,
-    Line,
-}
-
-/// How a coloured line begins, its colour, and how much of it has that.
-const LINE_STARTS: [(&str, &str, Extent); 11] = [
-    ("OK: ", GREEN, Extent::Verdict),
-    ("OK, but ", YELLOW, Extent::Verdict),
-    ("FAILED: ", RED, Extent::Verdict),
-    ("INTERRUPTED: ", RED, Extent::Verdict),
-    ("✓", GREEN, Extent::Start),
-    ("✗", RED, Extent::Start),
-    ("⚠", YELLOW, Extent::Start),
-    ("WARNING: ", YELLOW, Extent::Line),
-    ("HISTORY WARNING: ", YELLOW, Extent::Line),
-    ("run-comfyui-e2e: WARNING: ", YELLOW, Extent::Line),
-    ("ERROR: ", RED, Extent::Line),
+/// How a coloured line begins, and its colour. Of a mark the mark alone has it, of a verdict what
+/// stands before the run's times, else the whole line.
+const LINE_STARTS: [(&str, &str); 11] = [
+    ("OK: ", GREEN),
+    ("OK, but ", YELLOW),
+    ("FAILED: ", RED),
+    ("INTERRUPTED: ", RED),
+    ("✓", GREEN),
+    ("✗", RED),
+    ("⚠", YELLOW),
+    ("WARNING: ", YELLOW),
+    ("HISTORY WARNING: ", YELLOW),
+    ("run-comfyui-e2e: WARNING: ", YELLOW),
+    ("ERROR: ", RED),
 ];
 
 /// The words of a gate's verdict.
@@ -320,13 +312,13 @@ const VERDICTS: [(&str, &str); 3] = [(" held", GREEN), (" FAILED", RED), (" not 
 
 /// One line in its colours, by how its text begins behind `[time] [scene] `.
 fn paint_line(line: &str) -> String {
-    let mut start = 0;
-    while line[start..].starts_with('[')
-        && let Some(end) = line[start..].find("] ")
+    let mut prefix = 0;
+    while line[prefix..].starts_with('[')
+        && let Some(end) = line[prefix..].find("] ")
     {
-        start += end + 2;
+        prefix += end + 2;
     }
-    let (head, rest) = line.split_at(start);
+    let (head, rest) = line.split_at(prefix);
     let text = rest.trim_end_matches('\n');
     let gates = ["Gates: ", "MaxPeakMB ", "Baseline ", "MaxGrowthMB "];
     if gates.iter().any(|gate| text.starts_with(gate)) {
@@ -334,16 +326,12 @@ fn paint_line(line: &str) -> String {
             line.replace(word, &format!("{colour}{word}{RESET}"))
         });
     }
-    let Some((begin, colour, extent)) =
-        LINE_STARTS.iter().find(|(begin, ..)| text.starts_with(begin))
+    let Some((start, colour)) = LINE_STARTS.iter().find(|(start, _)| text.starts_with(start))
     else {
         return line.to_owned();
     };
-    let end = match extent {
-        Extent::Start => begin.len(),
-        Extent::Verdict => text.find("      ").unwrap_or(text.len()),
-        Extent::Line => text.len(),
-    };
+    let is_mark = !start.is_ascii();
+    let end = if is_mark { start.len() } else { text.find("      ").unwrap_or(text.len()) };
     format!("{head}{colour}{}{RESET}{}", &rest[..end], &rest[end..])
 }
 

@@ -65,19 +65,17 @@ pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
 }
 
 fn ask(server: &Server, path: &str, overridden: bool) -> Status {
-    let body = match server.get(path) {
-        Ok(body) => body,
-        Err(error) => return Status::Failed(error.to_string()),
-    };
-    match read(&body, overridden) {
+    let read =
+        |body: Vec<u8>| model_ids(&body, overridden).map_err(|why| server.unusable(path, &why));
+    match server.get(path).and_then(read) {
         Ok(ids) => Status::Success(ids),
-        Err(why) => Status::Failed(server.unusable(path, &why).to_string()),
+        Err(error) => Status::Failed(error.to_string()),
     }
 }
 
 /// The ids of the models that an answer lists. Of a URL that was given nothing is known: it may
 /// answer `ok`.
-fn read(body: &[u8], overridden: bool) -> Result<Option<Vec<String>>, String> {
+fn model_ids(body: &[u8], overridden: bool) -> Result<Option<Vec<String>>, String> {
     match models(body) {
         Ok(models) => {
             let id = |model: &Value| model["id"].as_str().map(sanitize_line);
@@ -252,13 +250,13 @@ mod tests {
         let ids = |ids: &[&str]| Ok(Some(ids.iter().map(|id| (*id).to_owned()).collect()));
         let list = br#"{"data": [{"id": "a\nb"}, {"id": 5}, {"id": "c"}]}"#;
         for overridden in [false, true] {
-            assert_eq!(read(list, overridden), ids(&["a b", "c"]));
+            assert_eq!(model_ids(list, overridden), ids(&["a b", "c"]));
         }
-        assert_eq!(read(b"ok", true), Ok(None));
-        assert_eq!(read(b"ok", false), Err("an answer that is not JSON".into()));
-        assert_eq!(read(b"{}", true), Ok(None));
-        assert_eq!(read(b"{}", false), Err("an answer without models".into()));
-        assert_eq!(read(br#"{"error": "gone"}"#, true), Err("an error: gone".into()));
+        assert_eq!(model_ids(b"ok", true), Ok(None));
+        assert_eq!(model_ids(b"ok", false), Err("an answer that is not JSON".into()));
+        assert_eq!(model_ids(b"{}", true), Ok(None));
+        assert_eq!(model_ids(b"{}", false), Err("an answer without models".into()));
+        assert_eq!(model_ids(br#"{"error": "gone"}"#, true), Err("an error: gone".into()));
     }
 
     #[test]

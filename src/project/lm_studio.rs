@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::llm::{Server, models};
 use crate::cli::LlmOptions;
 use crate::http::{ErrorKind, HttpError};
@@ -11,6 +13,10 @@ use crate::interrupt::Interrupted;
 use crate::process::{self, Ended, Wait};
 use crate::vram::settle::{STILL, Settling};
 
+/// LM Studio's own list: all models that it has, each with its state.
+const ALL_MODELS: &str = "/api/v0/models";
+/// The list that others have too: the loaded ones only.
+const LOADED_MODELS: &str = "/v1/models";
 /// How long `lms unload --all` may take.
 const LMS_LIMIT: Duration = Duration::from_secs(30);
 /// How long the models may then take to go.
@@ -37,7 +43,7 @@ pub fn unload(
     let skipped = |why: &str| Ok(vec![format!("LM Studio unload skipped: {why}")]);
     let failed = |why: String| Ok(vec![format!("⚠ LM Studio unload failed: {why}")]);
     let studio = Server::new(&llm.lm_studio, llm.lm_studio.base());
-    let (route, count) = match find_route(&studio) {
+    let (path, count) = match find_list(&studio) {
         Ok((_, 0)) => return skipped("no model is loaded"),
         Ok(found) => found,
         Err(error) => return skipped(&no_list(llm, &error)),
@@ -48,7 +54,7 @@ pub fn unload(
     }
     let begun = Instant::now();
     loop {
-        match pause_for_models(&route.count(&studio), begun.elapsed()) {
+        match pause_for_models(&count_loaded(&studio, path), begun.elapsed()) {
             Ok(None) => break,
             Ok(Some(pause)) => wait(pause)?,
             Err(why) => return failed(why),
@@ -90,38 +96,20 @@ fn run_lms(count: usize, log: &Path, wait: &mut Wait) -> Result<Option<String>, 
     Ok(problem.map(|problem| format!("lms unload --all {problem}: see {}", log.display())))
 }
 
-/// Where LM Studio lists its models.
-#[derive(Clone, Copy)]
-enum Route {
-    /// Its own list: all models that it has, each with its state.
-    States,
-    /// The list that others have too: the loaded ones only.
-    Loaded,
-}
-
-impl Route {
-    /// How many models are loaded.
-    fn count(self, studio: &Server) -> Result<usize, HttpError> {
-        let path = match self {
-            Route::States => "/api/v0/models",
-            Route::Loaded => "/v1/models",
-        };
-        let models = models(&studio.get(path)?).map_err(|why| studio.unusable(path, &why))?;
-        Ok(match self {
-            Route::States => models.iter().filter(|model| model["state"] == "loaded").count(),
-            Route::Loaded => models.len(),
-        })
-    }
-}
-
-/// How many models are loaded, and the route that tells it: an older LM Studio has only the second.
-fn find_route(studio: &Server) -> Result<(Route, usize), HttpError> {
-    match Route::States.count(studio) {
+/// How many models are loaded, and the path that tells it: an older LM Studio has only the second.
+fn find_list(studio: &Server) -> Result<(&'static str, usize), HttpError> {
+    match count_loaded(studio, ALL_MODELS) {
         Err(error) if matches!(error.fault, ErrorKind::Status(_) | ErrorKind::BadJson) => {
-            Ok((Route::Loaded, Route::Loaded.count(studio)?))
+            Ok((LOADED_MODELS, count_loaded(studio, LOADED_MODELS)?))
         }
-        count => Ok((Route::States, count?)),
+        count => Ok((ALL_MODELS, count?)),
     }
+}
+
+fn count_loaded(studio: &Server, path: &str) -> Result<usize, HttpError> {
+    let models = models(&studio.get(path)?).map_err(|why| studio.unusable(path, &why))?;
+    let is_loaded = |model: &&Value| path == LOADED_MODELS || model["state"] == "loaded";
+    Ok(models.iter().filter(is_loaded).count())
 }
 
 fn no_list(llm: &LlmOptions, error: &HttpError) -> String {

@@ -71,20 +71,16 @@ impl Story {
     pub(crate) fn parse(file: PathBuf, text: &str) -> Result<Self, String> {
         let name = file.display();
         let value = super::parse_json(&file, text)?;
-        let scenes = value["scenes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let scenes = list(&value["scenes"]).enumerate().map(|(index, scene)| {
+            StoryScene::read(scene, folder)
+                .map_err(|why| format!("{name}: scene {}: {why}", index + 1))
+        });
+        let scenes = scenes.collect::<Result<Vec<_>, _>>()?;
         if scenes.is_empty() {
             return Err(format!("{name}: no scenes: a story has a list 'scenes'"));
         }
-        let folder = file.parent().unwrap_or(Path::new(""));
-        let scenes = scenes
-            .iter()
-            .enumerate()
-            .map(|(index, scene)| {
-                StoryScene::read(scene, folder)
-                    .map_err(|why| format!("{name}: scene {}: {why}", index + 1))
-            })
-            .collect::<Result<_, _>>()?;
-        let warnings = value["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let warnings = list(&value["warnings"]).filter_map(Value::as_str);
         let stem = || file.file_stem().map(|stem| sanitize_line(&stem.to_string_lossy()));
         Ok(Story {
             id: line(&value, "storyId").or_else(stem).unwrap_or_default(),
@@ -92,14 +88,12 @@ impl Story {
             directors_vision: line(&value, "directorsVision"),
             generator: line(&value, "generator"),
             llm: value["llm"].clone(),
-            warnings: warnings.iter().filter_map(Value::as_str).map(sanitize_line).collect(),
+            warnings: warnings.map(sanitize_line).collect(),
             scenes,
             file,
         })
     }
-}
 
-impl Story {
     /// How its language model did, in a line: `success (provider=…, seed=42, duration=8011ms)`;
     /// `skipped` where the generator tells of none.
     pub fn llm_status(&self) -> String {
@@ -150,6 +144,11 @@ impl StoryScene {
             camera_movement: line(scene, "cameraMovement"),
         })
     }
+}
+
+/// The items of a list; nothing else has any.
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 /// A text of one line; an empty one is none.
