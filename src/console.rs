@@ -351,6 +351,14 @@ mod tests {
     }
 
     #[test]
+    fn the_live_line_is_cut_at_its_columns() {
+        let live = LiveRow::new("2/3 running", &"x".repeat(100), None);
+        let text = |columns| live.text(live.since, Some((2140, 19_310)), columns);
+        assert_eq!(text(30), "2/3 running  0:00  2140 MB, pe");
+        assert_eq!(text(LIVE_WIDTH).chars().count(), 79);
+    }
+
+    #[test]
     fn a_line_has_the_colour_of_what_it_says() {
         for (line, wanted) in [
             ("✓ a  1 s\n", "<g>✓</> a  1 s\n"),

@@ -49,13 +49,8 @@ pub static HELPERS: [Helper; 7] = [
     helper(Phase::Validation, "Run-summary validator", "validate-run-summary.ps1", 10),
 ];
 
-const fn helper(
-    phase: Phase,
-    what: &'static str,
-    script: &'static str,
-    limit_minutes: u64,
-) -> Helper {
-    Helper { phase, what, script, limit: Duration::from_secs(limit_minutes * 60) }
+const fn helper(phase: Phase, what: &'static str, script: &'static str, minutes: u64) -> Helper {
+    Helper { phase, what, script, limit: Duration::from_secs(minutes * 60) }
 }
 
 impl Helper {

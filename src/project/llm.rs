@@ -37,8 +37,8 @@ pub enum Status {
     Success(Option<Vec<String>>),
     /// It did not: what was asked, where, and what came back.
     Failed(String),
-    /// It was not to be asked.
-    Unwanted,
+    /// It was not asked, by an option.
+    Skipped,
     /// There is none.
     NotConfigured,
 }
@@ -56,21 +56,15 @@ pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
         None => (Server::new(provider, before_v1(provider.base())), "/v1/models"),
     });
     let status = match &asked {
-        _ if llm.skip_health_check => Status::Unwanted,
+        _ if llm.skip_health_check => Status::Skipped,
         None => Status::NotConfigured,
-        Some((server, path)) => ask(server, path, overridden),
+        Some((server, path)) => match server.get(path, |body| model_ids(body, overridden)) {
+            Ok(ids) => Status::Success(ids),
+            Err(error) => Status::Failed(error.to_string()),
+        },
     };
     let url = asked.map(|(server, path)| format!("{}{path}", server.target.base));
     HealthCheck { url, overridden, status, at }
-}
-
-fn ask(server: &Server, path: &str, overridden: bool) -> Status {
-    let read =
-        |body: Vec<u8>| model_ids(&body, overridden).map_err(|why| server.unusable(path, &why));
-    match server.get(path).and_then(read) {
-        Ok(ids) => Status::Success(ids),
-        Err(error) => Status::Failed(error.to_string()),
-    }
 }
 
 /// The ids of the models that an answer lists. Of a URL that was given nothing is known: it may
@@ -91,29 +85,25 @@ fn model_ids(body: &[u8], overridden: bool) -> Result<Option<Vec<String>>, Strin
 
 /// Scheme, host and port; and the path.
 fn split(base: &str) -> (&str, &str) {
-    let host = base.find("://").map_or(0, |at| at + 3);
-    let path = base[host..].find('/').map_or(base.len(), |at| host + at);
-    base.split_at(path)
+    let third_slash = base.match_indices('/').nth(2);
+    base.split_at(third_slash.map_or(base.len(), |(at, _)| at))
 }
 
 /// What stands before `/v1/…`, the whole where nothing like it does.
 fn before_v1(base: &str) -> &str {
     let (origin, path) = split(base);
-    let mut found = path.match_indices("/v1").map(|(at, _)| at);
-    let end = found.find(|at| path[at + 3..].is_empty() || path[at + 3..].starts_with('/'));
-    &base[..origin.len() + end.unwrap_or(path.len())]
+    let end = format!("{path}/").find("/v1/").unwrap_or(path.len());
+    &base[..origin.len() + end]
 }
 
 impl HealthCheck {
     /// Why the run ends, as one line with what to do.
     pub fn failure(&self) -> Option<String> {
-        match &self.status {
-            Status::Failed(why) => Some(format!(
-                "no language model for the story: {why}: start it, or --local-llm-provider-url URL, \
-                 or --local-llm-healthcheck-url URL, or --skip-llm-health-check"
-            )),
-            _ => None,
-        }
+        let Status::Failed(why) = &self.status else { return None };
+        Some(format!(
+            "no language model for the story: {why}: start it, or --local-llm-provider-url URL, \
+             or --local-llm-healthcheck-url URL, or --skip-llm-health-check"
+        ))
     }
 
     /// The metadata's `HealthCheck`: an unknown is null, `Models` are their ids. `None` where
@@ -122,7 +112,7 @@ impl HealthCheck {
         let (status, models, error, reason) = match check.map(|check| &check.status) {
             Some(Status::Success(models)) => ("success", models.as_ref(), None, None),
             Some(Status::Failed(why)) => ("failed", None, Some(why), None),
-            Some(Status::Unwanted) => ("skipped", None, None, Some("operator request")),
+            Some(Status::Skipped) => ("skipped", None, None, Some("operator request")),
             Some(Status::NotConfigured) => ("skipped", None, None, Some(NO_PROVIDER)),
             None => ("skipped", None, None, Some("no story was to be made")),
         };
@@ -154,7 +144,7 @@ impl fmt::Display for HealthCheck {
                 )
             }
             Status::Failed(why) => write!(f, " failed: {why}"),
-            Status::Unwanted => f.write_str(": skipped by operator request"),
+            Status::Skipped => f.write_str(": skipped by operator request"),
             Status::NotConfigured => write!(f, ": skipped ({NO_PROVIDER})"),
         }
     }
@@ -168,7 +158,7 @@ const LONGEST_ERROR: usize = 200;
 
 /// A server of language models.
 pub(super) struct Server {
-    pub(super) target: Target,
+    target: Target,
 }
 
 impl Server {
@@ -178,24 +168,27 @@ impl Server {
         Server { target: Target { base: base.to_owned(), ..target } }
     }
 
-    /// The body of a GET that answered 200, within 5 s. `localhost` is tried on IPv4 first.
-    pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, HttpError> {
+    /// What `read` finds in the body of a GET that answered 200, within 5 s; its error says what
+    /// the body is instead. `localhost` is tried on IPv4 first.
+    pub(super) fn get<T>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, HttpError> {
         let begun = Instant::now();
         let ask = |target: Target| {
             let left = CALL.saturating_sub(begun.elapsed());
             Http::new(target, CONNECT).get(path, Timeout::Whole(left))
         };
-        match ask(self.target.clone()) {
+        let answer = match ask(self.target.clone()) {
             Err(error) if error.fault == ErrorKind::Refused && self.target.ipv4_only => {
                 ask(Target { ipv4_only: false, ..self.target.clone() })
             }
             answer => answer,
-        }
-    }
-
-    /// The error of an answer that is not what it should be.
-    pub(super) fn unusable(&self, path: &str, why: &str) -> HttpError {
-        HttpError::new(&format!("GET {path}"), &self.target.base, ErrorKind::BadJson, why)
+        };
+        read(&answer?).map_err(|why| {
+            HttpError::new(&format!("GET {path}"), &self.target.base, ErrorKind::BadJson, &why)
+        })
     }
 }
 
@@ -216,7 +209,7 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Value>, String> {
 }
 
 /// The error that an answer tells of, as one line.
-pub(super) fn error_text(value: &Value) -> Option<String> {
+fn error_text(value: &Value) -> Option<String> {
     let error = value.get("error").filter(|error| !error.is_null())?;
     let text = error.as_str().or(error["message"].as_str()).unwrap_or("an error without words");
     Some(shortened(&sanitize_line(text), LONGEST_ERROR))
@@ -286,7 +279,7 @@ mod tests {
                 json!(["failed", null, "no", false, null]),
             ),
             (
-                check(url, false, Status::Unwanted),
+                check(url, false, Status::Skipped),
                 ": skipped by operator request",
                 json!(["skipped", null, null, true, "operator request"]),
             ),

@@ -107,7 +107,7 @@ fn find_list(studio: &Server) -> Result<(&'static str, usize), HttpError> {
 }
 
 fn count_loaded(studio: &Server, path: &str) -> Result<usize, HttpError> {
-    let models = models(&studio.get(path)?).map_err(|why| studio.unusable(path, &why))?;
+    let models = studio.get(path, models)?;
     let is_loaded = |model: &&Value| path == LOADED_MODELS || model["state"] == "loaded";
     Ok(models.iter().filter(is_loaded).count())
 }

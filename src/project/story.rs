@@ -106,12 +106,13 @@ impl Story {
             _ => None,
         };
         let parts = [
-            text("providerUrl").map(|url| format!("provider={url}")),
-            text("seed").map(|seed| format!("seed={seed}")),
-            text("durationMs").map(|ms| format!("duration={ms}ms")),
-            text("error").map(|error| format!("error={error}")),
+            ("providerUrl", "provider", ""),
+            ("seed", "seed", ""),
+            ("durationMs", "duration", "ms"),
+            ("error", "error", ""),
         ];
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let part = |(key, name, unit)| Some(format!("{name}={}{unit}", text(key)?));
+        let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
         let status = text("status").unwrap_or_else(|| "skipped".to_owned());
         if parts.is_empty() { status } else { format!("{status} ({})", parts.join(", ")) }
     }
@@ -121,16 +122,12 @@ impl StoryScene {
     fn read(scene: &Value, folder: &Path) -> Result<Self, String> {
         let text = |key: &str| scene[key].as_str().map(str::to_owned);
         let id = text("id").filter(|id| !id.is_empty()).ok_or("it has no id")?;
-        let prompt =
-            text("prompt").ok_or_else(|| format!("'{}' has no prompt", sanitize_line(&id)))?;
+        let name = sanitize_line(&id);
+        let prompt = text("prompt").ok_or_else(|| format!("'{name}' has no prompt"))?;
         let keyframe = text("keyframePath").filter(|path| !path.is_empty());
         let keyframe = keyframe.map(|path| folder.join(path));
         if let Some(path) = keyframe.as_ref().filter(|path| !path.is_file()) {
-            return Err(format!(
-                "'{}': its keyframe {} is not there",
-                sanitize_line(&id),
-                path.display()
-            ));
+            return Err(format!("'{name}': its keyframe {} is not there", path.display()));
         }
         Ok(StoryScene {
             id,
