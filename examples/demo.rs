@@ -44,7 +44,7 @@ fn main() -> std::io::Result<ExitCode> {
     if let Some(folder) = newest {
         println!("\nThe demo's report, for a browser: {}", folder.join("report.html").display());
     }
-    Ok(exit.leave())
+    Ok(exit)
 }
 
 fn pretty(graph: &Value) -> String {

@@ -5,8 +5,8 @@
 //!
 //! - Entries are `<top>/relative/path` with forward slashes, sorted folder by folder. A folder
 //!   that nothing goes in of has an entry of its own.
-//! - Names are UTF-8. What cannot be said in one (`\` and `:`, which mean something else inside a
-//!   zip, and bytes that are no text) becomes `_` or U+FFFD; of two names that become the same
+//! - Names are UTF-8. What a name cannot hold (`\` and `:`, which mean something else inside a zip,
+//!   and bytes that are no text) becomes `_` or U+FFFD; of two names that become the same
 //!   one, the later gets a `_` more.
 //! - A file is taken as long as it was when it was opened. If it has grown since, the rest is
 //!   left; if it has shrunk, the entry has what was read. Both ways the entry's size and checksum
@@ -19,217 +19,218 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::UNIX_EPOCH;
 
 use rawzip::extra_fields::ExtraFieldId;
-use rawzip::time::UtcDateTime;
-use rawzip::{Header, ZipArchiveWriter};
+use rawzip::time::{DosDateTime, UtcDateTime, ZipDateTimeKind};
+use rawzip::{Header, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveWriter};
 use time::UtcOffset;
 
 use crate::fs::{names_in, rename, temp_path};
+use crate::interrupt::Interrupted;
 use crate::sanitize::sanitize_line;
 
 #[cfg(test)]
 mod tests;
-mod times;
 
-/// Copied between two looks at what has arrived.
+/// Bytes copied between two checks for an interrupt.
 const CHUNK: usize = 256 << 10;
 
-/// Written between two syncs, so that the last one, which nothing can interrupt, is short: 2.5 s
+/// Bytes written between two syncs, so that the last one, which nothing can interrupt, is short: 2.5 s
 /// on a disk that takes 100 MB/s. Four times as many made the whole slower.
 const SYNC_EVERY: u64 = 256 << 20;
 
 const GONE: &str = "gone before it was read";
 
-/// What an archive holds.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Files in it.
-    pub files: u64,
-    /// The size of the archive.
-    pub bytes: u64,
-    /// A line for each thing that is not in it, or not whole, and why: `flow.log: a link`.
-    pub left_out: Vec<String>,
+/// Why there is no archive.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ArchiveError {
+    /// Somebody wants the end of the program.
+    Interrupted,
+    /// One line: the file, and what the system said of it.
+    Failed(String),
+}
+
+impl From<Interrupted> for ArchiveError {
+    fn from(_: Interrupted) -> Self {
+        ArchiveError::Interrupted
+    }
+}
+
+/// Makes the error of a file from what the system said.
+fn failed<E: Display>(name: impl Display) -> impl FnOnce(E) -> ArchiveError {
+    move |error| ArchiveError::Failed(sanitize_line(&format!("{name}: {error}")))
+}
+
+/// The same of the zip's writer: what the system said of the archive, or what is wrong with a name.
+fn zip_failed(name: &str, target: &Path) -> impl FnOnce(rawzip::Error) -> ArchiveError {
+    move |error| match error.into_kind() {
+        rawzip::ErrorKind::IO(error) => failed(target.display())(error),
+        other => failed(name)(other),
+    }
 }
 
 /// Writes what is in `folder` to `target`, under the folder `top`; an archive of that name is
-/// replaced, and the folder that it lies in is made. Local times are those of `offset`.
+/// replaced, and the folder that it lies in is made. Local times are those of `offset`. Returns a
+/// line for each thing that is not in the archive, or not whole, and why: `flow.log: a link`.
 ///
-/// `wait` is how the caller waits: that long, or not at all if it is zero, as between two chunks.
-/// It may stop the whole. Nothing is left behind then, nor after an error.
+/// `check` is called between files and between chunks of them. Nothing is left behind after an error.
 ///
 /// # Errors
-/// What `wait` said; the inner one is a line that names the file and what the system said of it.
-pub fn write<E>(
+/// `check` found an interrupt, or something cannot be read or written.
+pub fn write(
     folder: &Path,
     top: &str,
     target: &Path,
     offset: UtcOffset,
-    wait: &mut impl FnMut(Duration) -> Result<(), E>,
-) -> Result<Result<Written, String>, E> {
+    check: &mut dyn FnMut() -> Result<(), Interrupted>,
+) -> Result<Vec<String>, ArchiveError> {
     let part = temp_path(target);
-    let absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let made: Vec<&Path> = target.ancestors().skip(1).take_while(absent).collect();
-    let result = fill(folder, top, target, offset, wait).and_then(|written| {
-        rename(&part, target).map_err(|error| trouble(target.display(), error))?;
-        Ok(written)
+    let is_absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<&Path> = target.ancestors().skip(1).take_while(is_absent).collect();
+    let written = write_part(folder, top, target, offset, check).and_then(|left_out| {
+        rename(&part, target).map_err(failed(target.display()))?;
+        Ok(left_out)
     });
-    result.map(Ok).or_else(|stop| {
+    written.inspect_err(|_| {
         // It may never have been made, and the folders may have other things in them by now.
         let _ = fs::remove_file(&part);
         for folder in made {
             let _ = fs::remove_dir(folder);
         }
-        match stop {
-            Stop::Asked(asked) => Err(asked),
-            Stop::Trouble(line) => Ok(Err(sanitize_line(&line))),
-        }
     })
 }
 
-/// Why an archive was not finished.
-enum Stop<E> {
-    Asked(E),
-    Trouble(String),
-}
-
-fn trouble<E>(name: impl Display, what: impl Display) -> Stop<E> {
-    Stop::Trouble(format!("{name}: {what}"))
-}
-
 /// Writes the temporary file.
-fn fill<E>(
+fn write_part(
     folder: &Path,
     top: &str,
     target: &Path,
     offset: UtcOffset,
-    wait: &mut impl FnMut(Duration) -> Result<(), E>,
-) -> Result<Written, Stop<E>> {
+    check: &mut dyn FnMut() -> Result<(), Interrupted>,
+) -> Result<Vec<String>, ArchiveError> {
     let part = temp_path(target);
-    let broken = |error| trouble(target.display(), error);
     if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(broken)?;
+        fs::create_dir_all(parent).map_err(failed(target.display()))?;
     }
-    let out = File::create(&part).map_err(broken)?;
+    let out = File::create(&part).map_err(failed(target.display()))?;
     let mut packer = Packer {
         archive: ZipArchiveWriter::new(BufWriter::new(&out)),
         out: &out,
         top,
         target,
-        wait,
+        check,
         chunk: vec![0; CHUNK],
         unsynced: 0,
-        written: Written::default(),
+        left_out: Vec::new(),
     };
-    packer.folder(folder, "", None)?;
-    let Packer { archive, mut written, wait, .. } = packer;
-    archive.finish().map_err(|error| trouble(target.display(), error))?;
+    packer.add_folder(folder, "", None)?;
+    let Packer { archive, left_out, check, .. } = packer;
+    archive.finish().map_err(zip_failed("", target))?;
     if !offset.is_utc() {
-        times::make_local(&part, &out, offset, wait)
-            .map_err(|error| trouble(target.display(), error))?
-            .map_err(Stop::Asked)?;
+        write_local_times(target, &out, offset, check)?;
     }
-    out.sync_all().map_err(broken)?;
-    written.bytes = out.metadata().map_err(broken)?.len();
-    Ok(written)
+    out.sync_all().map_err(failed(target.display()))?;
+    Ok(left_out)
 }
 
-struct Packer<'a, W> {
+struct Packer<'a> {
     archive: ZipArchiveWriter<BufWriter<&'a File>>,
     out: &'a File,
     top: &'a str,
     target: &'a Path,
-    wait: &'a mut W,
+    check: &'a mut dyn FnMut() -> Result<(), Interrupted>,
     chunk: Vec<u8>,
     unsynced: u64,
-    written: Written,
+    left_out: Vec<String>,
 }
 
-impl<E, W: FnMut(Duration) -> Result<(), E>> Packer<'_, W> {
-    /// Puts in what the folder holds. `name` is its place in the archive, below `top`.
-    fn folder(&mut self, path: &Path, name: &str, about: Option<&Metadata>) -> Result<(), Stop<E>> {
+impl Packer<'_> {
+    /// Adds what the folder holds. `name` is its place in the archive, below `top`; `about` is
+    /// `None` for the top itself.
+    fn add_folder(
+        &mut self,
+        path: &Path,
+        name: &str,
+        about: Option<&Metadata>,
+    ) -> Result<(), ArchiveError> {
         let names = match names_in(path) {
             Err(error) if is_gone(&error) && about.is_some() => {
                 self.leave_out(name, GONE);
                 return Ok(());
             }
-            Err(error) if name.is_empty() => return Err(trouble(path.display(), error)),
-            names => names.map_err(|error| trouble(name, error))?,
+            Err(error) if name.is_empty() => return Err(failed(path.display())(error)),
+            names => names.map_err(failed(name))?,
         };
         let before = self.archive.stream_offset();
         let mut taken = HashSet::new();
         for own in names {
-            (self.wait)(Duration::ZERO).map_err(Stop::Asked)?;
+            (self.check)()?;
             let path = path.join(&own);
-            let name = format!("{name}{}", spelt(&own.to_string_lossy(), &mut taken));
+            let name = format!("{name}{}", zip_name(&own.to_string_lossy(), &mut taken));
             match fs::symlink_metadata(&path) {
                 Err(error) if is_gone(&error) => self.leave_out(&name, GONE),
-                Err(error) => return Err(trouble(name, error)),
+                Err(error) => return Err(failed(name)(error)),
                 Ok(about) if about.is_dir() => {
-                    self.folder(&path, &format!("{name}/"), Some(&about))?;
+                    self.add_folder(&path, &format!("{name}/"), Some(&about))?;
                 }
                 Ok(about) if about.is_symlink() => self.leave_out(&name, "a link"),
                 Ok(about) if !about.is_file() => self.leave_out(&name, "neither file nor folder"),
                 Ok(_) if path.extension().is_some_and(|end| end == "part") => {}
-                Ok(_) => self.file(&path, &name)?,
+                Ok(_) => self.add_file(&path, &name)?,
             }
         }
         if self.archive.stream_offset() == before {
             let mut entry = self.archive.new_dir(format!("{}/{name}", self.top));
-            if let Some(seconds) = about.and_then(times::modified) {
+            if let Some(seconds) = about.and_then(modified) {
                 entry = entry.last_modified(UtcDateTime::from_unix(seconds.into()));
             }
-            entry.create().map_err(|error| refused(name, self.target, error))?;
+            entry.create().map_err(zip_failed(name, self.target))?;
         }
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, name: &str) -> Result<(), Stop<E>> {
+    fn add_file(&mut self, path: &Path, name: &str) -> Result<(), ArchiveError> {
         let file = match File::open(path) {
             Err(error) if is_gone(&error) => {
                 self.leave_out(name, GONE);
                 return Ok(());
             }
-            file => file.map_err(|error| trouble(name, error))?,
+            file => file.map_err(failed(name))?,
         };
-        let about = file.metadata().map_err(|error| trouble(name, error))?;
+        let about = file.metadata().map_err(failed(name))?;
         let target = self.target;
-        let broken = |error: io::Error| trouble(target.display(), error);
-        let refused = |error: rawzip::Error| refused(name, target, error);
-
         let mut entry = self.archive.new_file(format!("{}/{name}", self.top));
-        if let Some(seconds) = times::modified(&about) {
+        if let Some(seconds) = modified(&about) {
             // The one that unzip looks at when it writes a file; rawzip writes the list's alone.
             let [a, b, c, d] = seconds.to_le_bytes();
             let id = ExtraFieldId::EXTENDED_TIMESTAMP;
             entry = entry
                 .last_modified(UtcDateTime::from_unix(seconds.into()))
                 .extra_field(id, &[1, a, b, c, d], Header::LOCAL)
-                .map_err(refused)?;
+                .map_err(zip_failed(name, target))?;
         }
-        let (mut entry, config) = entry.start().map_err(refused)?;
+        let (mut entry, config) = entry.start().map_err(zip_failed(name, target))?;
         let mut to = config.wrap(&mut entry);
         let mut from = file.take(about.len());
         loop {
             let count = match from.read(&mut self.chunk) {
                 Ok(0) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                count => count.map_err(|error| trouble(name, error))?,
+                count => count.map_err(failed(name))?,
             };
-            to.write_all(&self.chunk[..count]).map_err(broken)?;
+            to.write_all(&self.chunk[..count]).map_err(failed(target.display()))?;
             self.unsynced += count as u64;
             if self.unsynced >= SYNC_EVERY {
                 self.unsynced = 0;
-                self.out.sync_data().map_err(broken)?;
+                self.out.sync_data().map_err(failed(target.display()))?;
             }
-            (self.wait)(Duration::ZERO).map_err(Stop::Asked)?;
+            (self.check)()?;
         }
-        let (_, sums) = to.finish().map_err(refused)?;
-        entry.finish(sums).map_err(refused)?;
-        self.written.files += 1;
+        let (_, sums) = to.finish().map_err(zip_failed(name, target))?;
+        entry.finish(sums).map_err(zip_failed(name, target))?;
         if from.limit() > 0 {
             let (whole, read) = (about.len(), about.len() - from.limit());
             self.leave_out(name, &format!("{read} of {whole} bytes, it shrank meanwhile"));
@@ -238,20 +239,48 @@ impl<E, W: FnMut(Duration) -> Result<(), E>> Packer<'_, W> {
     }
 
     fn leave_out(&mut self, name: &str, why: &str) {
-        self.written.left_out.push(sanitize_line(&format!("{name}: {why}")));
+        self.left_out.push(sanitize_line(&format!("{name}: {why}")));
     }
 }
 
-/// An error of the zip's writer: what the system said of the archive, or what is wrong with a name.
-fn refused<E>(name: &str, target: &Path, error: rawzip::Error) -> Stop<E> {
-    match error.into_kind() {
-        rawzip::ErrorKind::IO(error) => trouble(target.display(), error),
-        other => trouble(name, other),
+/// Writes local times over the entries' MS-DOS times, which rawzip writes in UTC: Windows and
+/// Python show no others. They are at 10 in an entry's own header, at 12 in the list of them.
+fn write_local_times(
+    target: &Path,
+    mut out: &File,
+    offset: UtcOffset,
+    check: &mut dyn FnMut() -> Result<(), Interrupted>,
+) -> Result<(), ArchiveError> {
+    let zip_failed = || zip_failed("", target);
+    let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+    // Opened a second time: reading here must not move where the other one writes.
+    let part = File::open(temp_path(target)).map_err(failed(target.display()))?;
+    let archive = ZipArchive::from_file(part, &mut buffer).map_err(zip_failed())?;
+    let mut entries = archive.entries(&mut buffer);
+    while let Some(entry) = entries.next_entry().map_err(zip_failed())? {
+        check()?;
+        let ZipDateTimeKind::Utc(utc) = entry.last_modified() else { continue };
+        let local = UtcDateTime::from_unix(utc.to_unix() + i64::from(offset.whole_seconds()));
+        let local = DosDateTime::from(&local);
+        let [a, b] = local.packed_time().to_le_bytes();
+        let [c, d] = local.packed_date().to_le_bytes();
+        for at in [entry.local_header_offset() + 10, entry.central_directory_offset() + 12] {
+            out.seek(SeekFrom::Start(at))
+                .and_then(|_| out.write_all(&[a, b, c, d]))
+                .map_err(failed(target.display()))?;
+        }
     }
+    Ok(())
 }
 
-/// A name as it can be said in a zip, unlike its neighbours'.
-fn spelt(name: &str, taken: &mut HashSet<String>) -> String {
+/// Seconds since 1970, as far as a zip can hold them.
+fn modified(about: &Metadata) -> Option<u32> {
+    let since = about.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// A name as a zip can hold it, unlike its neighbours'.
+fn zip_name(name: &str, taken: &mut HashSet<String>) -> String {
     let mut name = name.replace(['\\', ':'], "_");
     while !taken.insert(name.clone()) {
         name.push('_');

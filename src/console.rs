@@ -1,20 +1,51 @@
-//! The human lines: `run-summary.txt` and the terminal, and the live line below them.
+//! The human lines: `run-summary.txt`, the terminal with its colours, and the live row below them.
+//! Pipes and files get plain lines only.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use terminal_size::{Width, terminal_size_of};
+
 use crate::clock::{Clock, hms};
 use crate::sanitize::sanitize_line;
-use crate::terminal::{Stream, Terminal};
 
-/// A line that wraps cannot be drawn over: the terminal is asked to cut what is wider than it, and
-/// then to wrap again. Older Windows consoles would print the request.
-const CUT: &str = if cfg!(windows) { "" } else { "\x1b[?7l" };
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RESET: &str = "\x1b[0m";
+
+/// Turns line wrapping off and on again: a live row that wraps cannot be drawn over. Older Windows
+/// consoles would print the sequences.
+const NO_WRAP: &str = if cfg!(windows) { "" } else { "\x1b[?7l" };
 const WRAP: &str = if cfg!(windows) { "" } else { "\x1b[?7h" };
 
-/// Where the human lines go besides the file.
+/// The widest live row, in columns.
+const LIVE_WIDTH: usize = 79;
+/// The widest curve, in columns.
+const CURVE_WIDTH: usize = 60;
+
+/// Prints a text on standard output. False if it could not be written, which is then said on
+/// standard error; a reader that went away (`| head`) is no failure.
+pub fn print(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            print_error(&format!("standard output: {error}: not all of it is there"));
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Prints one error line to standard error, for errors raised where there is no run log.
+pub fn print_error(why: &str) {
+    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", sanitize_line(why));
+}
+
+/// Where human lines go besides the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Standard output.
@@ -25,172 +56,283 @@ pub enum Output {
     Quiet,
 }
 
-/// What the live line tells beside the memory.
-#[derive(Clone, Debug)]
-pub struct LiveRow {
-    /// `2/3 running`.
-    pub what: String,
-    /// The scene; last on the line, since a long name is what may be cut.
-    pub scene: String,
-    /// Since when.
-    pub since: Instant,
-    /// The time it may take, if that is known.
-    pub of: Option<Duration>,
+impl Output {
+    fn is_terminal(self) -> bool {
+        match self {
+            Output::Stdout => io::stdout().is_terminal(),
+            Output::Stderr => io::stderr().is_terminal(),
+            Output::Quiet => false,
+        }
+    }
+
+    /// The terminal's width now; `None` where it is none or does not tell.
+    fn columns(self) -> Option<usize> {
+        let size = match self {
+            Output::Stdout => terminal_size_of(io::stdout()),
+            Output::Stderr => terminal_size_of(io::stderr()),
+            Output::Quiet => None,
+        };
+        size.map(|(Width(columns), _)| columns.into())
+    }
 }
 
-/// Writes each line as it comes: the file is opened for every line, since helper scripts append
-/// to it too and people follow it.
+/// An output and what it can show.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    output: Output,
+    has_escapes: bool,
+    has_colours: bool,
+    has_blocks: bool,
+}
+
+impl Terminal {
+    /// What the environment says of an output: of a pipe, a file or `Quiet` that it shows plain
+    /// lines only.
+    pub fn new(output: Output, no_color: bool) -> Self {
+        let term = std::env::var_os("TERM");
+        let in_windows_terminal = std::env::var_os("WT_SESSION").is_some();
+        let (escapes, blocks) = capabilities(term.as_deref(), in_windows_terminal);
+        let has_escapes = escapes && output.is_terminal();
+        Terminal {
+            output,
+            has_escapes,
+            has_colours: has_escapes && !no_color,
+            has_blocks: has_escapes && blocks,
+        }
+    }
+
+    /// The text with its lines coloured, where the output has colours.
+    pub fn paint(self, text: &str) -> String {
+        if self.has_colours {
+            text.split_inclusive('\n').map(paint_line).collect()
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Prints the text, coloured. A reader that went away (`| head`) is no reason to end a run.
+    pub fn print(self, text: &str) {
+        let text = self.paint(text);
+        let _ = match self.output {
+            Output::Stdout => io::stdout().write_all(text.as_bytes()),
+            Output::Stderr => io::stderr().write_all(text.as_bytes()),
+            Output::Quiet => Ok(()),
+        };
+    }
+
+    /// How many columns a curve may have now, at most 60; `None` where its blocks cannot be shown.
+    pub fn curve_width(self) -> Option<usize> {
+        let columns = || self.output.columns().unwrap_or(CURVE_WIDTH).min(CURVE_WIDTH);
+        self.has_blocks.then(columns)
+    }
+}
+
+/// Whether a terminal with this `TERM` takes escape sequences, and whether it has all eight block
+/// elements.
+///
+/// On Windows a console takes escapes after a system call that safe Rust does not have, or by
+/// itself in Windows Terminal (which sets `WT_SESSION`) and in those that set `TERM`, as Git's does;
+/// any other gets none. The font of Linux' own console lacks most of the blocks.
+fn capabilities(term: Option<&OsStr>, in_windows_terminal: bool) -> (bool, bool) {
+    match term.and_then(OsStr::to_str).unwrap_or_default() {
+        "dumb" => (false, false),
+        "" => (in_windows_terminal, in_windows_terminal),
+        "linux" => (true, false),
+        _ => (true, true),
+    }
+}
+
+/// The row that is drawn over and over below the lines.
+#[derive(Clone, Debug)]
+pub struct LiveRow {
+    /// What is going on: `2/3 running`.
+    pub what: String,
+    /// The scene or the script; last on the row, since a long name is what may be cut.
+    pub name: String,
+    /// When it began.
+    pub since: Instant,
+    /// The time it may take, if that is known.
+    pub limit: Option<Duration>,
+}
+
+impl LiveRow {
+    /// The row of something that begins now.
+    pub fn new(what: &str, name: &str, limit: Option<Duration>) -> Self {
+        LiveRow { what: what.to_owned(), name: name.to_owned(), since: Instant::now(), limit }
+    }
+
+    /// The text at a moment, in at most so many columns; `memory` is latest and peak, in MB.
+    fn text(&self, now: Instant, memory: Option<(u64, u64)>, columns: usize) -> String {
+        let mut text = format!("{}  {}", self.what, minutes(now - self.since));
+        text.extend(self.limit.map(|limit| format!(" of {}", minutes(limit))));
+        text.extend(memory.map(|(latest, peak)| format!("  {latest} MB, peak {peak}")));
+        text.push_str(&format!("  {}", self.name));
+        text.trim_end().chars().take(columns).collect()
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+/// Writes each line as it comes, to the file and to the output. The file is opened for every line,
+/// since helper scripts append to it too and people follow it.
 pub struct Console {
     clock: Clock,
     file: Option<PathBuf>,
-    output: Output,
     terminal: Terminal,
     has_live: bool,
     live: Option<LiveRow>,
+    /// Columns of the live row that is on the screen.
     drawn: usize,
     file_failed: bool,
 }
 
 impl Console {
-    /// A console over this file. Without one its lines may stand among those of a command: each says
-    /// whose it is.
-    pub fn new(clock: Clock, file: Option<PathBuf>, output: Output) -> Self {
-        // The live line is for a person before a terminal; in a pipe there are whole lines only.
-        let err = Terminal::of(Stream::Err, true);
-        let drawn = if cfg!(windows) { Stream::Err.is_terminal() } else { err.has_escapes() };
-        let has_live = match output {
-            Output::Stdout => drawn && Stream::Out.is_terminal(),
-            Output::Stderr => drawn,
-            Output::Quiet => false,
-        };
-        let terminal = Terminal::plain();
+    /// A console that also appends to this file. Without a file its lines may stand among those of
+    /// a command, so each begins with the program's name instead of the time.
+    pub fn new(clock: Clock, file: Option<PathBuf>, output: Output, no_color: bool) -> Self {
+        let can_draw = cfg!(windows) || Terminal::new(Output::Stderr, true).has_escapes;
+        let is_shown = output.is_terminal() && Output::Stderr.is_terminal();
         Console {
             clock,
             file,
-            output,
-            terminal,
-            has_live,
+            terminal: Terminal::new(output, no_color),
+            has_live: is_shown && can_draw,
             live: None,
             drawn: 0,
             file_failed: false,
         }
     }
 
-    /// The same with colours where its lines go to a terminal that has them, unless nobody wants any.
-    pub fn coloured(self, no_color: bool) -> Self {
-        let terminal = match self.output {
-            Output::Stdout => Terminal::of(Stream::Out, no_color),
-            Output::Stderr => Terminal::of(Stream::Err, no_color),
-            Output::Quiet => Terminal::plain(),
-        };
-        Console { terminal, ..self }
-    }
-
-    /// Lines for a terminal alone, which has room for so many columns: they reach no file.
+    /// Prints lines on the terminal alone, which has room for a curve of so many columns.
     pub fn show(&mut self, lines: impl FnOnce(usize) -> Vec<String>) {
-        if let Some(room) = self.terminal.room() {
-            let lines: String = lines(room).iter().map(|line| sanitize_line(line) + "\n").collect();
-            self.print(&lines);
+        if let Some(width) = self.terminal.curve_width() {
+            let lines = lines(width);
+            self.print(&lines.iter().map(|line| sanitize_line(line) + "\n").collect::<String>());
         }
     }
 
-    /// One line, `[HH:mm:ss] text`.
+    /// Writes one line, `[HH:mm:ss] text`.
     pub fn log(&mut self, text: &str) {
-        let Some(file) = self.file.clone() else {
-            return self.print(&format!("run-comfyui-e2e: {}\n", sanitize_line(text)));
+        let text = sanitize_line(text);
+        let Some(file) = &self.file else {
+            return self.print(&format!("run-comfyui-e2e: {text}\n"));
         };
-        // The last gate before terminal and file, whatever the text is made of.
-        let line = format!("[{}] {}\n", hms(self.clock.now()), sanitize_line(text));
+        let line = format!("[{}] {text}\n", hms(self.clock.now()));
+        let opened = OpenOptions::new().append(true).create(true).open(file);
+        let written = opened.and_then(|mut file| file.write_all(line.as_bytes()));
+        let warning = written.err().map(|error| {
+            format!("WARNING: {}: {error}: lines are missing there\n", file.display())
+        });
         self.print(&line);
-        let written = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&file)
-            .and_then(|mut file| file.write_all(line.as_bytes()));
-        if let Err(error) = written
+        if let Some(warning) = warning
             && !std::mem::replace(&mut self.file_failed, true)
         {
-            self.print(&format!("WARNING: {}: {error}: lines are missing there\n", file.display()));
+            self.print(&warning);
         }
     }
 
-    /// A warning.
-    pub fn warn(&mut self, text: &str) {
-        self.log(&format!("WARNING: {text}"));
-    }
-
-    /// A title between blank lines.
-    pub fn header(&mut self, title: &str) {
-        self.log("");
-        self.log(&format!("=== {title} ==="));
-        self.log("");
-    }
-
-    /// Several lines.
+    /// Writes several lines.
     pub fn log_all(&mut self, lines: &[String]) {
         for line in lines {
             self.log(line);
         }
     }
 
-    /// What the live line says from now on; none takes it away.
+    /// Writes a warning.
+    pub fn warn(&mut self, text: &str) {
+        self.log(&format!("WARNING: {text}"));
+    }
+
+    /// Writes a title between blank lines.
+    pub fn header(&mut self, title: &str) {
+        self.log("");
+        self.log(&format!("=== {title} ==="));
+        self.log("");
+    }
+
+    /// Sets the live row that the next [`Console::draw`] shows; `None` takes it off the screen.
     pub fn set_live(&mut self, live: Option<LiveRow>) {
         self.live = live;
         if self.live.is_none() {
-            self.erase();
+            self.draw_over("");
         }
     }
 
-    /// Whether there is a line to draw from time to time.
+    /// Whether there is a row to draw from time to time.
     pub fn is_live(&self) -> bool {
         self.has_live && self.live.is_some()
     }
 
-    /// Draws the live line.
+    /// Draws the live row, in 79 columns or one less than the terminal has.
     pub fn draw(&mut self, memory: Option<(u64, u64)>) {
         let Some(live) = self.live.as_ref().filter(|_| self.has_live) else { return };
-        let line = live_line(live, Instant::now(), memory);
-        let width = line.chars().count();
+        let columns =
+            Output::Stderr.columns().map_or(LIVE_WIDTH, |columns| columns.saturating_sub(1));
+        self.draw_over(&live.text(Instant::now(), memory, columns.min(LIVE_WIDTH)));
+    }
+
+    /// Replaces what is drawn by this text.
+    fn draw_over(&mut self, text: &str) {
+        let width = text.chars().count();
+        if self.drawn == 0 && width == 0 {
+            return;
+        }
         let rest = " ".repeat(self.drawn.saturating_sub(width));
         let mut err = io::stderr().lock();
-        let _ = write!(err, "{CUT}\r{line}{rest}\r{line}{WRAP}").and_then(|()| err.flush());
+        let _ = write!(err, "{NO_WRAP}\r{text}{rest}\r{text}{WRAP}").and_then(|()| err.flush());
         self.drawn = width;
     }
 
-    fn erase(&mut self) {
-        if self.drawn > 0 {
-            let mut err = io::stderr().lock();
-            let blank = " ".repeat(self.drawn);
-            let _ = write!(err, "{CUT}\r{blank}\r{WRAP}").and_then(|()| err.flush());
-            self.drawn = 0;
-        }
-    }
-
-    /// A reader that went away (`| head`) is no reason to end a run.
-    fn print(&mut self, line: &str) {
-        self.erase();
-        let line = self.terminal.paint(line);
-        let _ = match self.output {
-            Output::Stdout => io::stdout().lock().write_all(line.as_bytes()),
-            Output::Stderr => io::stderr().lock().write_all(line.as_bytes()),
-            Output::Quiet => Ok(()),
-        };
+    fn print(&mut self, text: &str) {
+        self.draw_over("");
+        self.terminal.print(text);
     }
 }
 
-/// At most 79 columns.
-fn live_line(live: &LiveRow, now: Instant, memory: Option<(u64, u64)>) -> String {
-    let mut line = format!("{}  {}", live.what, minutes(now.saturating_duration_since(live.since)));
-    line.extend(live.of.map(|of| format!(" of {}", minutes(of))));
-    if let Some((latest, peak)) = memory {
-        line.push_str(&format!("  {latest} MB, peak {peak}"));
-    }
-    line.push_str(&format!("  {}", live.scene));
-    line.trim_end().chars().take(79).collect()
-}
+/// How a coloured line begins, and its colour. Of a mark the mark alone has it, of a verdict what
+/// stands before the run's times, else the whole line.
+const LINE_STARTS: [(&str, &str); 11] = [
+    ("OK: ", GREEN),
+    ("OK, but ", YELLOW),
+    ("FAILED: ", RED),
+    ("INTERRUPTED: ", RED),
+    ("✓", GREEN),
+    ("✗", RED),
+    ("⚠", YELLOW),
+    ("WARNING: ", YELLOW),
+    ("HISTORY WARNING: ", YELLOW),
+    ("run-comfyui-e2e: WARNING: ", YELLOW),
+    ("ERROR: ", RED),
+];
 
-fn minutes(time: Duration) -> String {
-    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+/// The words of a gate's verdict.
+const VERDICTS: [(&str, &str); 3] = [(" held", GREEN), (" FAILED", RED), (" not judged", YELLOW)];
+
+/// One line in its colours, by how its text begins behind `[time] [scene] `.
+fn paint_line(line: &str) -> String {
+    let mut prefix = 0;
+    while line[prefix..].starts_with('[')
+        && let Some(end) = line[prefix..].find("] ")
+    {
+        prefix += end + 2;
+    }
+    let (head, rest) = line.split_at(prefix);
+    let text = rest.trim_end_matches('\n');
+    let gates = ["Gates: ", "MaxPeakMB ", "Baseline ", "MaxGrowthMB "];
+    if gates.iter().any(|gate| text.starts_with(gate)) {
+        return VERDICTS.iter().fold(line.to_owned(), |line, (word, colour)| {
+            line.replace(word, &format!("{colour}{word}{RESET}"))
+        });
+    }
+    let Some((start, colour)) = LINE_STARTS.iter().find(|(start, _)| text.starts_with(start))
+    else {
+        return line.to_owned();
+    };
+    let is_mark = !start.is_ascii();
+    let end = if is_mark { start.len() } else { text.find("      ").unwrap_or(text.len()) };
+    format!("{head}{colour}{}{RESET}{}", &rest[..end], &rest[end..])
 }
 
 #[cfg(test)]
@@ -200,11 +342,54 @@ mod tests {
     #[test]
     fn the_live_line_has_a_limit_only_where_there_is_one() {
         let since = Instant::now();
-        let line = |of| {
-            let live = LiveRow { what: "monitor".into(), scene: String::new(), since, of };
-            live_line(&live, since + Duration::from_secs(65), None)
+        let line = |limit| {
+            let live = LiveRow { since, ..LiveRow::new("monitor", "", limit) };
+            live.text(since + Duration::from_secs(65), None, LIVE_WIDTH)
         };
         assert_eq!(line(None), "monitor  1:05");
         assert_eq!(line(Some(Duration::from_secs(600))), "monitor  1:05 of 10:00");
+    }
+
+    #[test]
+    fn the_live_line_is_cut_at_its_columns() {
+        let live = LiveRow::new("2/3 running", &"x".repeat(100), None);
+        let text = |columns| live.text(live.since, Some((2140, 19_310)), columns);
+        assert_eq!(text(30), "2/3 running  0:00  2140 MB, pe");
+        assert_eq!(text(LIVE_WIDTH).chars().count(), 79);
+    }
+
+    #[test]
+    fn a_line_has_the_colour_of_what_it_says() {
+        for (line, wanted) in [
+            ("✓ a  1 s\n", "<g>✓</> a  1 s\n"),
+            ("[23:00:01] ✗ a  failed: OK: no\n", "[23:00:01] <r>✗</> a  failed: OK: no\n"),
+            ("[23:00:01] [Scene a] WARNING: x\n", "[23:00:01] [Scene a] <y>WARNING: x</>\n"),
+            ("OK: 1 of 1 scenes      24 Nov\n", "<g>OK: 1 of 1 scenes</>      24 Nov\n"),
+            ("OK, but nothing", "<y>OK, but nothing</>"),
+            ("FAILED: 1 of 2 gates, exit 7\n", "<r>FAILED: 1 of 2 gates, exit 7</>\n"),
+            ("MaxPeakMB 5: held, driver 4 MB\n", "MaxPeakMB 5:<g> held</>, driver 4 MB\n"),
+            (
+                "Gates: MaxPeakMB 5 FAILED (driver 6); MaxGrowthMB 5 not judged (few)\n",
+                "Gates: MaxPeakMB 5<r> FAILED</> (driver 6); MaxGrowthMB 5<y> not judged</> (few)\n",
+            ),
+            ("[23:00:01] \n", "[23:00:01] \n"),
+            ("Peak VRAM: 5 MB\n", "Peak VRAM: 5 MB\n"),
+            ("[", "["),
+        ] {
+            let signs = [(GREEN, "<g>"), (RED, "<r>"), (YELLOW, "<y>"), (RESET, "</>")];
+            let shown = paint_line(line);
+            let shown = signs.iter().fold(shown, |text, (escape, sign)| text.replace(escape, sign));
+            assert_eq!(shown, wanted);
+        }
+    }
+
+    #[test]
+    fn the_environment_tells_what_a_terminal_shows() {
+        let of = |term: &str, wt| capabilities(Some(OsStr::new(term)), wt);
+        assert_eq!(of("xterm-256color", false), (true, true));
+        assert_eq!(of("linux", false), (true, false));
+        assert_eq!(of("dumb", true), (false, false));
+        assert_eq!([of("", false), capabilities(None, false)], [(false, false); 2]);
+        assert_eq!(capabilities(None, true), (true, true));
     }
 }

@@ -28,91 +28,62 @@ pub enum Exit {
     Interrupted,
 }
 
+/// Each [`Exit`] in its order, with its code, its word in a verdict and in the metadata, and its
+/// sentence in `--help` and the README.
+const TABLE: [(Exit, u8, &str, &str); 10] = [
+    (Exit::Success, 0, "success", "every scene succeeded and every gate held"),
+    (
+        Exit::Failed,
+        1,
+        "failed",
+        "scenes failed, for different reasons or for one without a code of its own",
+    ),
+    (Exit::Usage, 2, "usage", "usage or configuration; nothing was run, no run folder made"),
+    (Exit::Unreachable, 3, "unreachable", "ComfyUI unreachable"),
+    (Exit::Deadline, 4, "deadline", "deadline"),
+    (Exit::OutOfMemory, 5, "out of memory", "out of memory"),
+    (Exit::Lost, 6, "lost", "prompt lost: the server restarted, or somebody removed it"),
+    (Exit::Gate, 7, "gate", "scenes succeeded, a gate failed or could not be judged"),
+    (Exit::Locked, 8, "locked", "another run holds the lock; no run folder made"),
+    (Exit::Interrupted, 130, "interrupted", "interrupted: Ctrl-C, Ctrl-Break, SIGTERM, SIGHUP"),
+];
+
 impl Exit {
     /// Every way to end, by its code.
-    pub const ALL: [Exit; 10] = [
-        Exit::Success,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::Unreachable,
-        Exit::Deadline,
-        Exit::OutOfMemory,
-        Exit::Lost,
-        Exit::Gate,
-        Exit::Locked,
-        Exit::Interrupted,
-    ];
+    pub fn all() -> [Exit; 10] {
+        TABLE.map(|(exit, ..)| exit)
+    }
 
-    /// The number.
+    /// The number that the process ends with.
     pub fn code(self) -> u8 {
-        match self {
-            Exit::Success => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Unreachable => 3,
-            Exit::Deadline => 4,
-            Exit::OutOfMemory => 5,
-            Exit::Lost => 6,
-            Exit::Gate => 7,
-            Exit::Locked => 8,
-            Exit::Interrupted => 130,
-        }
+        TABLE[self as usize].1
+    }
+
+    /// The word behind the code in a verdict and in the metadata.
+    pub fn reason(self) -> &'static str {
+        TABLE[self as usize].2
     }
 
     /// The sentence of `--help` and the README.
     pub fn sentence(self) -> &'static str {
-        match self {
-            Exit::Success => "every scene succeeded and every gate held",
-            Exit::Failed => {
-                "scenes failed, for different reasons or for one without a code of its own"
-            }
-            Exit::Usage => "usage or configuration; nothing was run, no run folder made",
-            Exit::Unreachable => "ComfyUI unreachable",
-            Exit::Deadline => "deadline",
-            Exit::OutOfMemory => "out of memory",
-            Exit::Lost => "prompt lost: the server restarted, or somebody removed it",
-            Exit::Gate => "scenes succeeded, a gate failed or could not be judged",
-            Exit::Locked => "another run holds the lock; no run folder made",
-            Exit::Interrupted => "interrupted: Ctrl-C, Ctrl-Break, SIGTERM, SIGHUP",
-        }
-    }
-
-    /// The word behind it in a verdict and in the metadata.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Exit::Success => "success",
-            Exit::Failed => "failed",
-            Exit::Usage => "usage",
-            Exit::Unreachable => "unreachable",
-            Exit::Deadline => "deadline",
-            Exit::OutOfMemory => "out of memory",
-            Exit::Lost => "lost",
-            Exit::Gate => "gate",
-            Exit::Locked => "locked",
-            Exit::Interrupted => "interrupted",
-        }
+        TABLE[self as usize].3
     }
 }
 
-/// The number that the process ends with: ours, or that of `monitor`'s command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code(i32);
-
-impl Code {
-    /// The code of a command as the system told it.
-    pub fn of_command(code: i32) -> Self {
-        Code(code)
-    }
-
-    /// What `main` returns. The codes of Windows have 32 bits and [`ExitCode`] has 8: a larger one
-    /// ends the process here, so this is the last thing that is called.
-    pub fn leave(self) -> ExitCode {
-        u8::try_from(self.0).map_or_else(|_| std::process::exit(self.0), ExitCode::from)
-    }
+/// What `main` returns for a code: ours, or that of `monitor`'s command. Windows' codes have 32 bits
+/// and [`ExitCode`] has 8: a larger one ends the process here.
+pub fn into_exit_code(code: i32) -> ExitCode {
+    u8::try_from(code).map_or_else(|_| std::process::exit(code), ExitCode::from)
 }
 
-impl From<Exit> for Code {
-    fn from(exit: Exit) -> Self {
-        Code(exit.code().into())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_exits() {
+        for (place, (exit, ..)) in TABLE.iter().enumerate() {
+            assert_eq!(*exit as usize, place);
+        }
     }
 }

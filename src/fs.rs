@@ -22,13 +22,24 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written.and_then(|()| rename(&part, &path)).inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
-/// Whether a file can be written whole, before hours are spent on what is to stand in it.
+/// Same as [`write_atomic`], of a report to the file that an option names.
 ///
 /// # Errors
-/// Same as [`write_atomic`].
-pub fn check_writable(path: &Path) -> io::Result<()> {
-    let part = temp_path(&replaceable(path)?);
-    File::create(&part).and_then(|_| fs::remove_file(&part))
+/// One line with the option and the path.
+pub fn write_report(option: &str, path: &Path, text: &str) -> Result<(), String> {
+    write_atomic(path, text.as_bytes())
+        .map_err(|error| format!("{option} {}: {error}", path.display()))
+}
+
+/// Checks that [`write_report`] can work, before hours are spent on what the report tells.
+///
+/// # Errors
+/// Same as [`write_report`].
+pub fn check_writable(option: &str, path: &Path) -> Result<(), String> {
+    let replaceable = replaceable(path).map(|path| temp_path(&path));
+    replaceable
+        .and_then(|part| File::create(&part).and_then(|_| fs::remove_file(&part)))
+        .map_err(|error| format!("{option} {}: {error}", path.display()))
 }
 
 /// The file that a rename is to replace. Root could rename over `/dev/null` and `/dev/stdout` too,
@@ -121,18 +132,19 @@ mod tests {
             fs::write(&to, "old").unwrap();
             // As a virus scanner does: others may read.
             let open = || fs::OpenOptions::new().read(true).share_mode(1).open(held).unwrap();
-            let (mut reader, mut pauses) = (Some(open()), 0);
-            rename(&from, &to, |_| {
-                pauses += 1;
-                reader = reader.take().filter(|_| pauses < 3);
-            })
-            .unwrap();
-            assert_eq!((pauses, fs::read(&to).unwrap()), (3, b"new".to_vec()));
+            let reader = open();
+            let releasing = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(30));
+                drop(reader);
+            });
+            rename(&from, &to).unwrap();
+            releasing.join().unwrap();
+            assert_eq!(fs::read(&to).unwrap(), b"new");
 
             fs::write(&from, "newer").unwrap();
-            let (reader, mut pauses) = (open(), 0);
-            assert!(rename(&from, &to, |_| pauses += 1).is_err());
-            assert_eq!((pauses, fs::read(&to).unwrap()), (25, b"new".to_vec()));
+            let reader = open();
+            assert!(rename(&from, &to).is_err());
+            assert_eq!(fs::read(&to).unwrap(), b"new");
             drop(reader);
         }
         fs::remove_dir_all(&folder).unwrap();
@@ -151,13 +163,16 @@ mod tests {
         fs::write(path("file"), "old").unwrap();
         symlink("file", path("link")).unwrap();
         for name in ["socket", "stdout"] {
-            for tried in [check_writable(&path(name)), write_atomic(&path(name), b"new")] {
-                assert!(tried.unwrap_err().to_string().ends_with("name a file"), "{name}");
+            let path = path(name);
+            for tried in [check_writable("--html", &path), write_report("--html", &path, "new")] {
+                let why = tried.unwrap_err();
+                assert!(why.starts_with(&format!("--html {}: ", path.display())), "{why}");
+                assert!(why.ends_with("name a file"), "{why}");
             }
         }
         assert!(fs::symlink_metadata(path("socket")).unwrap().file_type().is_socket());
         assert!(path("stdout").is_symlink());
-        check_writable(&path("link")).unwrap();
+        check_writable("--html", &path("link")).unwrap();
         write_atomic(&path("link"), b"new").unwrap();
         assert_eq!(
             (path("link").is_symlink(), fs::read(path("file")).unwrap()),

@@ -8,7 +8,7 @@
 //!
 //! [`options`] → [`run`] → ([`comfyui`], [`vram`], [`project`], [`llm`]), and [`report`] reads the
 //! plain record that the run fills. [`monitor`] samples beside a command, with the same wait.
-//! What a terminal is shown beside the plain lines is in [`terminal`].
+//! What a terminal is shown beside the plain lines is in [`console`].
 //! Nothing outside [`comfyui`] sees its JSON.
 
 mod archive;
@@ -31,31 +31,38 @@ mod run;
 mod sanitize;
 mod suggest;
 mod summary;
-mod terminal;
 pub mod vram;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use cli::{Command, Env};
-use exit_code::{Code, Exit};
+use exit_code::Exit;
 
 /// The whole program: arguments without the program's name in, the code that it ends with out.
-pub fn start(arguments: impl IntoIterator<Item = OsString>) -> Code {
+pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let env = Env {
         var: &|name| std::env::var_os(name),
         current_dir: std::env::current_dir().unwrap_or_default(),
         program: std::env::current_exe().ok(),
     };
-    match cli::parse(arguments, &env) {
+    let exit = match cli::parse(arguments, &env) {
         Ok(Command::Print(text)) => {
-            if sanitize::print(&(text + "\n")) { Exit::Success } else { Exit::Failed }.into()
+            if console::print(&(text + "\n")) {
+                Exit::Success
+            } else {
+                Exit::Failed
+            }
         }
-        Ok(Command::Run(options)) => run::run(&options).into(),
-        Ok(Command::Summary(options)) => summary::summary(&options).into(),
-        Ok(Command::Monitor(options)) => monitor::monitor(&options),
+        Ok(Command::Run(options)) => run::run(&options),
+        Ok(Command::Summary(options)) => summary::summary(&options),
+        Ok(Command::Monitor(options)) => {
+            return exit_code::into_exit_code(monitor::monitor(&options));
+        }
         Err(error) => {
-            sanitize::print_error(&error.to_string());
-            Exit::Usage.into()
+            console::print_error(&error.to_string());
+            Exit::Usage
         }
-    }
+    };
+    exit.code().into()
 }

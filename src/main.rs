@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run_comfyui_e2e::start(std::env::args_os().skip(1)).leave()
+    run_comfyui_e2e::start(std::env::args_os().skip(1))
 }

@@ -1,20 +1,12 @@
-//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder. And the two
-//! outputs, for who has no journal.
-
-use std::io::{self, ErrorKind, Write};
+//! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder.
 
 use serde_json::Value;
 
 /// One line without control characters: what a server, a story or a workflow says, before it
 /// reaches a terminal, a log or a page. Line breaks and tabs become one space each.
 pub fn sanitize_line(text: &str) -> String {
-    let text = text.replace("\r\n", " ");
-    text.chars()
-        .map(|c| if matches!(c, '\n' | '\t' | '\r' | '\u{2028}' | '\u{2029}') { ' ' } else { c })
-        .filter(|c| !c.is_control() && !is_format(*c))
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
+    let text = text.replace("\r\n", " ").replace(['\n', '\t', '\r', '\u{2028}', '\u{2029}'], " ");
+    text.chars().filter(|c| !is_unsafe(*c)).collect::<String>().trim_end().to_owned()
 }
 
 /// A text of at most so many characters, and `…` for what is left out behind them.
@@ -46,54 +38,36 @@ pub fn without_credentials(text: &str) -> String {
     text.split_inclusive(char::is_whitespace).map(url_without_credentials).collect()
 }
 
-/// JSON with `\u` escapes in place of the characters that [`clean`] takes away: the same value, and
-/// nothing for a terminal to act on. Line breaks stay.
-pub fn escaped(json: &str) -> String {
+/// A document as it is written and printed: indented, with a last line break, and [`escape_json`]'s
+/// escapes.
+pub fn json_text(value: &Value) -> String {
+    escape_json(&format!("{value:#}\n"))
+}
+
+/// JSON with `\u` escapes in place of the characters that [`sanitize_line`] removes: the same value,
+/// and nothing for a terminal to act on. Line breaks stay.
+pub fn escape_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        let acts = c.is_control() || is_format(c) || matches!(c, '\u{2028}' | '\u{2029}');
-        if acts && c != '\n' {
-            // Beyond U+FFFF two of them are one.
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
+        if c == '\n' || !is_unsafe(c) {
             text.push(c);
+            continue;
+        }
+        // Beyond U+FFFF two of them are one.
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            text.push_str(&format!("\\u{unit:04x}"));
         }
     }
     text
 }
 
-/// A document as it is written and printed: indented, with [`escaped`]'s escapes, and a last line break.
-pub fn json_text(value: &Value) -> String {
-    escaped(&format!("{value:#}\n"))
-}
-
-/// What was asked for, on standard output. Returns whether it is all there; if not, that is said on
-/// standard error. A reader that went away (`| head`) had enough.
-pub fn print(text: &str) -> bool {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            print_error(&format!("standard output: {error}: not all of it is there"));
-            false
-        }
-        _ => true,
-    }
-}
-
-/// One line on standard error, with the program's name before it: what keeps it from having any
-/// other place to say it.
-pub fn print_error(why: &str) {
-    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", sanitize_line(why));
-}
-
-/// Characters that reorder or hide what stands around them, and the two that are none, which XML
-/// does not take.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
-        | '\u{e0000}'..='\u{e007f}')
+/// Whether a terminal or a page would act on a character: control characters, those that reorder or
+/// hide what stands around them, and the two noncharacters that XML refuses.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
@@ -105,7 +79,7 @@ pub fn scene_id(text: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
         .take(100)
         .collect();
-    harmless(&id).replace("..", "__")
+    avoid_reserved_name(&id).replace("..", "__")
 }
 
 /// A file's name from elsewhere as one that stays in its folder on every system: without
@@ -116,11 +90,11 @@ pub fn file_name(text: &str) -> String {
         .chars()
         .map(|c| if r#"<>:"|?*"#.contains(c) { '_' } else { c })
         .collect();
-    harmless(&shorten(&name))
+    avoid_reserved_name(&shorten_file_name(&name))
 }
 
 /// At most 180 bytes, the extension kept: file systems end at 255, and a suffix may follow.
-fn shorten(name: &str) -> String {
+fn shorten_file_name(name: &str) -> String {
     const MOST: usize = 180;
     if name.len() <= MOST {
         return name.to_owned();
@@ -134,21 +108,15 @@ fn shorten(name: &str) -> String {
     format!("{}{extension}", &name[..end])
 }
 
-fn harmless(name: &str) -> String {
+/// The name with `_` before it where Windows reserves it for a device, and `_` where it is empty.
+fn avoid_reserved_name(name: &str) -> String {
     const RESERVED: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
     let name = name.trim_end_matches(['.', ' ']).trim_start_matches(' ');
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
-    let port = ["COM", "LPT"].iter().any(|port| {
-        stem.strip_prefix(port).is_some_and(|n| {
-            let mut digits = n.chars();
-            matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
-        })
-    });
-    if name.is_empty() || port || RESERVED.contains(&stem.as_str()) {
-        format!("_{name}")
-    } else {
-        name.to_owned()
-    }
+    let number = stem.strip_prefix("COM").or(stem.strip_prefix("LPT"));
+    let is_port = number.is_some_and(|n| n.chars().count() == 1 && "0123456789¹²³".contains(n));
+    let needs_prefix = name.is_empty() || is_port || RESERVED.contains(&stem.as_str());
+    format!("{}{name}", if needs_prefix { "_" } else { "" })
 }
 
 #[cfg(test)]
@@ -156,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clean_is_one_line_without_control_characters() {
+    fn a_sanitized_line_is_one_line_without_control_characters() {
         assert_eq!(sanitize_line("a\r\nb\tc\x1b[31md\u{202e}e\u{ffff}\n"), "a b c[31mde");
         assert_eq!(sanitize_line("Grüße ✓"), "Grüße ✓");
     }
@@ -188,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn clean_leaves_nothing_that_reorders_or_hides() {
+    fn a_sanitized_line_has_nothing_that_reorders_or_hides() {
         for c in ['\u{ad}', '\u{61c}', '\u{180e}', '\u{200e}', '\u{2067}', '\u{206a}', '\u{e0061}']
         {
             assert_eq!(sanitize_line(&format!("a{c}b")), "ab", "{c:?}");
@@ -198,7 +166,7 @@ mod tests {
     #[test]
     fn escaped_json_is_the_same_value() {
         let value = serde_json::json!("a\u{9b}\u{61c}\u{e0061}\u{2028}\n✓");
-        let text = escaped(&value.to_string());
+        let text = escape_json(&value.to_string());
         assert_eq!(text, r#""a\u009b\u061c\udb40\udc61\u2028\n✓""#);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }

@@ -14,24 +14,17 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }
-    let mut edited: Option<(usize, &str)> = None;
-    let mut longer: Option<(usize, &str)> = None;
-    for original in names {
-        let name = folded(original);
-        if word.len() >= 3 && name.starts_with(&word) && longer.is_none_or(|(n, _)| name.len() < n)
-        {
-            longer = Some((name.len(), original));
-        }
+    let names: Vec<_> = names.into_iter().map(|name| (folded(name), name)).collect();
+    let few_edits = |name: &[char]| {
         let limit = word.len().max(name.len()) / 3;
-        if word.len().abs_diff(name.len()) > limit {
-            continue;
-        }
-        let edits = distance(&word, &name);
-        if edits <= limit && edited.is_none_or(|(fewest, _)| edits < fewest) {
-            edited = Some((edits, original));
-        }
-    }
-    edited.or(longer).map(|(_, name)| name)
+        let may_fit = word.len().abs_diff(name.len()) <= limit;
+        may_fit.then(|| distance(&word, name)).filter(|edits| *edits <= limit)
+    };
+    let edited = names.iter().filter_map(|(folded, name)| Some((few_edits(folded)?, *name)));
+    let longer = names.iter().filter(|(name, _)| word.len() >= 3 && name.starts_with(&word));
+    let longer = longer.map(|(folded, name)| (folded.len(), *name));
+    let first = edited.min_by_key(|(edits, _)| *edits);
+    first.or_else(|| longer.min_by_key(|(length, _)| *length)).map(|(_, name)| name)
 }
 
 fn folded(word: &str) -> Vec<char> {

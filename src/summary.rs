@@ -1,32 +1,31 @@
 //! The `summary` verb: the same blocks again, from a log, a run folder or the newest run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::cli::{ReportOptions, SummaryOptions};
+use crate::cli::SummaryOptions;
+use crate::console::{Output, Terminal, print, print_error};
 use crate::exit_code::Exit;
-use crate::fs::write_atomic;
+use crate::fs::write_report;
 use crate::report::export;
 use crate::report::html::{Page, link};
 use crate::report::input::ReportInput;
 use crate::report::saved_run::{SavedRun, newest};
-use crate::report::{devices, gates, sparkline, text};
-use crate::sanitize::{json_text, print, print_error};
-use crate::terminal::{Stream, Terminal};
+use crate::report::{devices, gates, sparkline, text::block};
+use crate::sanitize::json_text;
 use crate::vram::gates::Verdict;
 use crate::vram::timeline::Timeline;
 
-/// What stands in place of a verdict.
+/// What stands in place of the verdict of a run without metadata.
 const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
 
 /// Prints the statistics of each log or run folder, a run's verdict first; without one, of the
 /// newest run. Several are each headed by their name; as JSON they are one array, in their order.
 /// Gates that are set judge each of them in place of the run's own.
 pub fn summary(options: &SummaryOptions) -> Exit {
-    let terminal = Terminal::of(Stream::Out, options.no_color);
-    let room = if options.json { None } else { terminal.room() };
-    match blocks(options, room) {
+    let terminal = Terminal::new(Output::Stdout, options.no_color);
+    match summarize(options, terminal) {
         Ok((text, exit)) => {
             if print(&terminal.paint(&text)) {
                 exit
@@ -41,149 +40,130 @@ pub fn summary(options: &SummaryOptions) -> Exit {
     }
 }
 
-fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit), String> {
+/// The text to print, and the exit code of the gates.
+fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Exit), String> {
     let targets = match options.targets.as_slice() {
         [] => vec![newest(&options.logs_dir).ok_or_else(|| no_run(&options.logs_dir))?],
         given => given.to_vec(),
     };
     let baselines = SavedRun::load_all(&options.gates.baselines)?;
-    let judged: Vec<(SavedRun, Vec<Verdict>)> = SavedRun::load_all(&targets)?
-        .into_iter()
-        .map(|past| judged(past, options, &baselines))
-        .collect();
-    for note in judged.iter().filter_map(|(past, _)| past.note.as_ref()) {
-        print_error(note);
+    let mut runs = SavedRun::load_all(&targets)?;
+    let verdicts: Vec<Vec<Verdict>> =
+        runs.iter_mut().map(|run| judge(run, options, &baselines)).collect();
+    runs.iter().filter_map(|run| run.note.as_ref()).for_each(|note| print_error(note));
+    // The options allow reports of one run only.
+    if let ([run], [verdicts]) = (runs.as_slice(), verdicts.as_slice()) {
+        write_reports(options, run, verdicts, &baselines)?;
     }
-    // With a page or a report there is one of them.
-    if let [(past, verdicts)] = judged.as_slice() {
-        let name = past.log.file_name().unwrap_or_default().to_string_lossy();
-        let told = ReportInput {
-            record: past.record(),
-            title: &format!("VRAM of {name}"),
-            note: past.is_unfinished().then_some(UNFINISHED),
-            vram: &past.vram,
-            gates: verdicts,
-        };
-        if let Some(path) = &options.html {
-            write_page(path, past, told)?;
-        }
-        write_reports(&options.reports, past, &told, &baselines)?;
-    }
-    let all_held = judged.iter().flat_map(|(_, verdicts)| verdicts).all(Verdict::held);
+    let all_held = verdicts.iter().flatten().all(Verdict::held);
     let exit = if all_held || !options.gates.any() { Exit::Success } else { Exit::Gate };
+    let both = runs.iter().zip(&verdicts);
     if options.json {
-        let documents: Vec<Value> =
-            judged.iter().map(|(past, verdicts)| json(past, verdicts)).collect();
-        let text = match documents.as_slice() {
-            [one] => json_text(one),
-            many => json_text(&json!(many)),
+        let mut documents: Vec<Value> = both.map(|(run, verdicts)| json(run, verdicts)).collect();
+        let document = match documents.len() {
+            1 => documents.remove(0),
+            _ => documents.into(),
         };
-        return Ok((text, exit));
+        return Ok((json_text(&document), exit));
     }
-    if let [(past, verdicts)] = judged.as_slice() {
-        return Ok((text(past, verdicts, room), exit));
-    }
-    let headed = targets.iter().zip(&judged).map(|(target, (past, verdicts))| {
-        format!("==> {} <==\n{}", target.display(), text(past, verdicts, room))
-    });
-    Ok((headed.collect::<Vec<_>>().join("\n"), exit))
+    let texts = both.map(|(run, verdicts)| text(run, verdicts, terminal.curve_width()));
+    let headed = |(target, text): (&PathBuf, String)| match targets.len() {
+        1 => text,
+        _ => format!("==> {} <==\n{text}", target.display()),
+    };
+    let texts: Vec<String> = targets.iter().zip(texts).map(headed).collect();
+    Ok((texts.join("\n"), exit))
 }
 
-/// The verdicts by the gates that are set, else those that the run has recorded.
-fn judged(
-    mut past: SavedRun,
-    options: &SummaryOptions,
-    baselines: &[SavedRun],
-) -> (SavedRun, Vec<Verdict>) {
+/// The verdicts by the gates that are set, which replace the run's own; else those.
+fn judge(run: &mut SavedRun, options: &SummaryOptions, baselines: &[SavedRun]) -> Vec<Verdict> {
     if !options.gates.any() {
-        let recorded = past.record().map(|record| record.gates.clone());
-        return (past, recorded.unwrap_or_default());
+        return run.record().map(|record| record.gates.clone()).unwrap_or_default();
     }
-    let verdicts = gates::verdicts_on(&options.gates, past.record(), &past.vram, baselines);
-    if let Some((record, _)) = &mut past.run {
+    let verdicts = gates::verdicts_on(&options.gates, run.record(), &run.vram, baselines);
+    if let Some((record, _)) = &mut run.run {
         record.gates.clone_from(&verdicts);
     }
-    (past, verdicts)
+    verdicts
 }
 
 fn no_run(logs: &Path) -> String {
     format!("no run in {}: name a log or a run folder, or --logs-dir FOLDER", logs.display())
 }
 
-/// The block of one log, a run's verdict first; on a terminal with so much room its curve is drawn.
-fn text(past: &SavedRun, gates: &[Verdict], room: Option<usize>) -> String {
+/// The block of one log, a run's verdict first; with a curve where it may have columns.
+fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String {
     let mut lines = Vec::new();
     let mut without = Vec::new();
-    if let Some(record) = past.record() {
-        lines = text::block(record, &past.vram);
+    if let Some(record) = run.record() {
+        lines = block(record, &run.vram);
         without = record.without_figures();
-    } else if past.is_unfinished() {
+    } else if run.is_unfinished() {
         lines.push(UNFINISHED.to_owned());
     }
-    if let Some(room) = room {
-        // What keeps the log from being read was told when its figures were taken.
-        let curve = Timeline::of_log(&past.log).unwrap_or_default();
-        lines.extend(sparkline::lines(&curve, &past.vram, past.record(), room));
+    if let Some(width) = curve_width {
+        // A log that cannot be read was an error before.
+        let curve = Timeline::of_log(&run.log).unwrap_or_default();
+        lines.extend(sparkline::lines(&curve, &run.vram, run.record(), width));
     }
-    if past.record().is_some() {
+    if run.record().is_some() {
         lines.push(String::new());
     }
-    lines.extend(past.vram.block(Some(&past.log), &without));
+    lines.extend(run.vram.block(Some(&run.log), &without));
     lines.extend(gates.iter().map(Verdict::to_string));
-    lines.extend(past.others.iter().flat_map(|device| device.block(&without)));
+    lines.extend(run.others.iter().flat_map(|device| device.block(&without)));
     lines.join("\n") + "\n"
 }
 
-/// The page of one log, or of its run.
-fn write_page(path: &Path, past: &SavedRun, told: ReportInput) -> Result<(), String> {
-    let log = &past.log;
-    let curve = Timeline::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
-    let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
-    let folder = &link::to_folder(&parent(path), &parent(log));
-    let page = Page { told, curve: &curve, others: &past.others, folder };
-    write("--html", path, &page.html(), past)
-}
-
-/// What other programs are to read of it.
+/// Writes the page and the reports for other programs, as far as they are asked for.
 fn write_reports(
-    options: &ReportOptions,
-    past: &SavedRun,
-    told: &ReportInput,
+    options: &SummaryOptions,
+    run: &SavedRun,
+    gates: &[Verdict],
     baselines: &[SavedRun],
 ) -> Result<(), String> {
-    let summary = past.log.with_file_name("run-summary.txt");
-    let reports = export::reports(options, told, baselines, &summary)?;
-    reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, past))
+    let log = &run.log;
+    let title = format!("VRAM of {}", log.file_name().unwrap_or_default().display());
+    let note = run.is_unfinished().then_some(UNFINISHED);
+    let told = ReportInput { record: run.record(), title: &title, note, vram: &run.vram, gates };
+    if let Some(path) = &options.html {
+        let curve = Timeline::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
+        let folder = &link::to_folder(&parent(path), &parent(log));
+        let page = Page { told, curve: &curve, others: &run.others, folder };
+        write("--html", path, &page.html(), log)?;
+    }
+    let summary = log.with_file_name("run-summary.txt");
+    let reports = export::reports(&options.reports, &told, baselines, &summary)?;
+    reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, log))
 }
 
-/// Writes a file whole, or not at all; never over the log.
-fn write(option: &str, path: &Path, text: &str, past: &SavedRun) -> Result<(), String> {
-    let log = past.log.canonicalize();
-    if path.canonicalize().is_ok_and(|path| log.is_ok_and(|log| log == path)) {
+/// Writes a report, but never over the log.
+fn write(option: &str, path: &Path, text: &str, log: &Path) -> Result<(), String> {
+    let is_log = |path: PathBuf| log.canonicalize().is_ok_and(|log| log == path);
+    if path.canonicalize().is_ok_and(is_log) {
         return Err(format!("{option} {}: that is the log itself", path.display()));
     }
-    // Nothing else is going on that could be kept waiting.
-    write_atomic(path, text.as_bytes())
-        .map_err(|error| format!("{option} {}: {error}", path.display()))
+    write_report(option, path, text)
 }
 
-fn json(past: &SavedRun, verdicts: &[Verdict]) -> Value {
-    if let Some((record, document)) = &past.run {
+fn json(run: &SavedRun, verdicts: &[Verdict]) -> Value {
+    if let Some((record, document)) = &run.run {
         let mut document = document.clone();
         document["Gates"] = gates::json(verdicts);
         document["ExitCode"] = record.exit().code().into();
         document["ExitReason"] = record.exit().reason().into();
         return document;
     }
+    let vram = &run.vram;
+    let scenes = vram.scenes.iter().map(|scene| json!({"SceneId": scene.id, "Vram": scene.json()}));
     let mut document = json!({
         "SchemaVersion": 1,
-        "Log": past.log.display().to_string(),
-        "Vram": past.vram.json(),
-        "Scenes": past.vram.scenes.iter().map(|scene| {
-            json!({"SceneId": scene.id, "Vram": scene.json()})
-        }).collect::<Vec<_>>(),
+        "Log": run.log.display().to_string(),
+        "Vram": vram.json(),
+        "Scenes": scenes.collect::<Vec<_>>(),
         "Gates": gates::json(verdicts),
     });
-    devices::add(&mut document, &past.others);
+    devices::add(&mut document, &run.others);
     document
 }

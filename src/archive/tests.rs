@@ -1,7 +1,6 @@
 //! What is written is read back by rawzip itself.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -43,10 +42,20 @@ impl Place {
         path
     }
 
-    fn write(&self) -> Result<Written, String> {
-        let Ok(written) =
-            write(&self.run(), "top", &self.target(), UtcOffset::UTC, &mut |_| never());
-        written
+    /// What is left out, or the line of the error.
+    fn write(&self) -> Result<Vec<String>, String> {
+        self.write_checking(UtcOffset::UTC, &mut never).map_err(|error| match error {
+            ArchiveError::Failed(why) => why,
+            ArchiveError::Interrupted => unreachable!("nothing interrupts it"),
+        })
+    }
+
+    fn write_checking(
+        &self,
+        offset: UtcOffset,
+        check: &mut dyn FnMut() -> Result<(), Interrupted>,
+    ) -> Result<Vec<String>, ArchiveError> {
+        write(&self.run(), "top", &self.target(), offset, check)
     }
 
     /// Only the run is there, not even the folder that was to be made.
@@ -62,7 +71,7 @@ impl Drop for Place {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what is handed in may stop the archive")]
-fn never() -> Result<(), Infallible> {
+fn never() -> Result<(), Interrupted> {
     Ok(())
 }
 
@@ -95,7 +104,7 @@ fn everything_is_in_it_in_order_and_part_files_are_not() {
     place.file("video/ü ✓.webm", "");
     place.file("B", "b");
     fs::create_dir_all(place.run().join("steps/none")).unwrap();
-    let written = place.write().unwrap();
+    assert_eq!(place.write().unwrap(), [""; 0]);
     assert_eq!(
         read(&place.target()),
         [
@@ -106,8 +115,6 @@ fn everything_is_in_it_in_order_and_part_files_are_not() {
             ("top/video/ü ✓.webm".into(), vec![]),
         ]
     );
-    let bytes = fs::metadata(place.target()).unwrap().len();
-    assert_eq!(written, Written { files: 4, bytes, left_out: vec![] });
     assert_eq!(fs::read_dir(place.target().parent().unwrap()).unwrap().count(), 1);
     // Once more: the same bytes, in place of the old ones.
     let before = fs::read(place.target()).unwrap();
@@ -118,7 +125,7 @@ fn everything_is_in_it_in_order_and_part_files_are_not() {
 #[test]
 fn a_run_without_files_is_an_archive_with_its_folder() {
     let place = Place::new();
-    assert_eq!(place.write().unwrap().files, 0);
+    place.write().unwrap();
     assert_eq!(names(&place.target()), ["top/"]);
 }
 
@@ -129,8 +136,7 @@ fn stamp(path: &Path) {
 }
 
 fn write_at(place: &Place, offset: UtcOffset) {
-    let Ok(written) = write(&place.run(), "top", &place.target(), offset, &mut |_| never());
-    written.unwrap();
+    place.write_checking(offset, &mut never).unwrap();
 }
 
 #[test]
@@ -163,7 +169,7 @@ fn a_file_that_grows_is_as_long_as_it_was_and_one_that_shrinks_as_long_as_it_is(
         File::options().write(true).open(path).unwrap().set_len(bytes as u64).unwrap();
     };
     let mut looks = 0;
-    let mut wait = |_| {
+    let mut check = || {
         looks += 1;
         match looks {
             2 => size(&grows, CHUNK * 2),
@@ -172,9 +178,9 @@ fn a_file_that_grows_is_as_long_as_it_was_and_one_that_shrinks_as_long_as_it_is(
         }
         never()
     };
-    let Ok(written) = write(&place.run(), "top", &place.target(), UtcOffset::UTC, &mut wait);
+    let left_out = place.write_checking(UtcOffset::UTC, &mut check).unwrap();
     let note = format!("b-shrinks: {} of {} bytes, it shrank meanwhile", CHUNK + 1, CHUNK * 3);
-    assert_eq!(written.unwrap().left_out, [note]);
+    assert_eq!(left_out, [note]);
     let found = read(&place.target());
     assert_eq!(found[0].1, vec![1; CHUNK + 10]);
     assert_eq!(found[1].1, vec![2; CHUNK + 1]);
@@ -187,7 +193,7 @@ fn what_vanishes_is_left_out_and_named() {
     let file = place.file("b", "b");
     let folder = place.file("c/d", "d").parent().unwrap().to_owned();
     let mut looks = 0;
-    let mut wait = |_| {
+    let mut check = || {
         looks += 1;
         if looks == 2 {
             fs::remove_file(&file).unwrap();
@@ -195,9 +201,9 @@ fn what_vanishes_is_left_out_and_named() {
         }
         never()
     };
-    let Ok(written) = write(&place.run(), "top", &place.target(), UtcOffset::UTC, &mut wait);
+    let left_out = place.write_checking(UtcOffset::UTC, &mut check).unwrap();
     let wanted = ["b: gone before it was read", "c: gone before it was read"];
-    assert_eq!(written.unwrap().left_out, wanted);
+    assert_eq!(left_out, wanted);
     assert_eq!(names(&place.target()), ["top/a"]);
 }
 
@@ -210,14 +216,14 @@ fn an_interrupt_at_any_moment_leaves_nothing() {
     let mut stopped = 0;
     for last in 1.. {
         looks.set(0);
-        let mut wait = |_| {
+        let mut check = || {
             looks.set(looks.get() + 1);
-            if looks.get() == last { Err("stop") } else { Ok(()) }
+            if looks.get() == last { Err(Interrupted) } else { Ok(()) }
         };
-        match write(&place.run(), "top", &place.target(), offset!(+2), &mut wait) {
-            Err("stop") => assert!(place.is_as_before(), "after look {last}"),
+        match place.write_checking(offset!(+2), &mut check) {
+            Err(ArchiveError::Interrupted) => assert!(place.is_as_before(), "after look {last}"),
             result => {
-                result.unwrap().unwrap();
+                result.unwrap();
                 break;
             }
         }

@@ -100,7 +100,7 @@ pub(super) fn full() -> String {
     // No option has it, as in the script.
     lines.push(format!("  {:<38}what a generated story is about", "CUSTOM_STORY_IDEA"));
     lines.push("\nExit codes:".to_owned());
-    lines.extend(Exit::ALL.map(|exit| format!("  {:<5}{}", exit.code(), exit.sentence())));
+    lines.extend(Exit::all().map(|exit| format!("  {:<5}{}", exit.code(), exit.sentence())));
     lines.push("\nExamples:".to_owned());
     lines.extend(EXAMPLES.map(|(line, meaning)| format!("  {line}\n{INDENT}{meaning}")));
     lines.join("\n")
@@ -193,7 +193,7 @@ mod tests {
             assert!(words(&text).contains(&words(row.help)), "{}", row.name);
             assert_eq!(row.help.is_empty(), row.group == Group::Inert, "{}", row.name);
         }
-        for exit in Exit::ALL {
+        for exit in Exit::all() {
             let line = format!("  {:<5}{}\n", exit.code(), exit.sentence());
             assert!(text.contains(&line), "{line}");
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Number, Value};
 
 use super::json::in_node_order;
-use crate::sanitize::{escaped, sanitize_line};
+use crate::sanitize::{escape_json, sanitize_line};
 use crate::suggest::nearest;
 
 /// A graph as `POST /prompt` takes it: node id → `class_type`, `inputs`.
@@ -66,7 +66,7 @@ impl Workflow {
             format!("  {}: {node}", Value::from(id))
         };
         let nodes: Vec<String> = self.ids().into_iter().map(node).collect();
-        escaped(&format!("{{\n{}\n}}", nodes.join(",\n")))
+        escape_json(&format!("{{\n{}\n}}", nodes.join(",\n")))
     }
 
     pub(super) fn nodes(&self) -> &Map<String, Value> {

@@ -1,72 +1,112 @@
-//! A program of the project's, run to its end with its output in a file.
+//! Child processes: started, waited for with a time limit, ended with what they have started.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+mod unix;
+#[cfg(not(unix))]
+mod windows;
+
+pub use crate::interrupt::Interrupted;
+pub use platform::{own_group, signal_tree};
+#[cfg(unix)]
+use unix as platform;
+#[cfg(not(unix))]
+use windows as platform;
+
+use crate::clock::span;
 use crate::sanitize::sanitize_line;
 
-/// How long what was asked to end has for it, and once more after it was killed.
+/// How long a process that is ended has to clean up, and again after it was killed.
 const GRACE: Duration = Duration::from_secs(2);
-/// The longest pause between two looks at whether it has ended.
-const LOOK: Duration = Duration::from_millis(250);
-/// The pause while it is being ended.
-const SHORT: Duration = Duration::from_millis(20);
+/// The pauses between two looks at a running child: the first, doubled up to the longest.
+const FIRST_POLL: Duration = Duration::from_millis(5);
+const LONGEST_POLL: Duration = Duration::from_millis(250);
+/// The pause while a child is being ended.
+const ENDING_POLL: Duration = Duration::from_millis(20);
 
-/// How it ended.
+/// How a caller of a long operation waits: it waits the whole time, and then returns an error if
+/// somebody wants an end.
+pub type Wait<'a> = dyn FnMut(Duration) -> Result<(), Interrupted> + 'a;
+
+/// How a child of [`run`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With this code: its own, or 128 and the number of the signal that ended it.
+    /// With this code, as [`exit_code`] has it.
     Code(i32),
-    /// It took too long; it and what it started were ended.
-    TimedOut,
+    /// It took longer than this; it and what it started were ended.
+    TimedOut(Duration),
     /// It was not started: what the system said.
     NotStarted(String),
 }
 
-/// Runs a command, its output and errors in `log`: not in a pipe, which a process that it leaves
-/// behind would hold open. Past `limit` its whole tree is ended: asked first, killed 2 s later.
-/// `pause` is how the caller waits: it waits the whole time, and its error says that somebody wants
-/// an end meanwhile.
-///
-/// # Errors
-/// What `pause` said, once the tree is ended.
-pub fn run<E>(
-    mut command: Command,
-    log: &Path,
-    limit: Duration,
-    pause: &mut impl FnMut(Duration) -> Result<(), E>,
-) -> Result<Ended, E> {
-    let mut child = match start(&mut command, log) {
-        Ok(child) => child,
-        Err(why) => return Ok(Ended::NotStarted(why)),
-    };
-    let until = Instant::now() + limit;
-    let mut look = Duration::from_millis(5);
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(Ended::Code(code(status))),
-            Ok(None) => {}
-            Err(error) => return Ok(Ended::NotStarted(error.to_string())),
+impl Ended {
+    /// What went wrong; `None` after exit code 0.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Ended::Code(0) => None,
+            Ended::Code(code) => Some(format!("exit code {code}")),
+            Ended::TimedOut(limit) => {
+                let limit = span(time::Duration::ZERO + *limit);
+                Some(format!("not done after {limit}, ended with all it started"))
+            }
+            Ended::NotStarted(why) => Some(format!("it does not start: {why}")),
         }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            end(&mut child, pause)?;
-            return Ok(Ended::TimedOut);
-        }
-        if let Err(stop) = pause(look.min(left)) {
-            // It is gone in any case, and the first reason counts.
-            let _ = end(&mut child, pause);
-            return Err(stop);
-        }
-        look = (look * 2).min(LOOK);
     }
 }
 
-fn start(command: &mut Command, log: &Path) -> Result<Child, String> {
+/// What a process is told by [`signal_tree`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// To end itself: SIGTERM. On Windows only a program with a window hears it.
+    Terminate,
+    /// Ended by the system: SIGKILL.
+    Kill,
+}
+
+/// Runs a command in a process group of its own, with nothing on standard input. Its output and
+/// errors go to the file `log`, not into a pipe, which a process that it leaves behind would hold
+/// open. Past `limit` the whole group is ended: asked first, killed 2 s later.
+///
+/// # Errors
+/// [`Interrupted`] if `wait` returns it, once the group is ended.
+pub fn run(
+    mut command: Command,
+    log: &Path,
+    limit: Duration,
+    wait: &mut Wait,
+) -> Result<Ended, Interrupted> {
+    let mut child = match spawn(&mut command, log) {
+        Ok(child) => child,
+        Err(why) => return Ok(Ended::NotStarted(why)),
+    };
+    let deadline = Instant::now() + limit;
+    let mut pause = FIRST_POLL;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(Ended::Code(exit_code(status))),
+            Ok(None) => {}
+            Err(error) => return Ok(Ended::NotStarted(error.to_string())),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            end_group(&mut child, wait)?;
+            return Ok(Ended::TimedOut(limit));
+        }
+        if wait(pause.min(left)).is_err() {
+            let _ = end_group(&mut child, wait);
+            return Err(Interrupted);
+        }
+        pause = (pause * 2).min(LONGEST_POLL);
+    }
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Result<Child, String> {
     let created = log.parent().map_or(Ok(()), fs::create_dir_all);
     let files =
         created.and_then(|()| File::create(log)).and_then(|log| Ok((log.try_clone()?, log)));
@@ -76,10 +116,11 @@ fn start(command: &mut Command, log: &Path) -> Result<Child, String> {
     command.spawn().map_err(|error| refusal(command, &error))
 }
 
-/// Why it was not started. A `.cmd` cannot be given every argument: the one that it cannot is named.
+/// Why a command was not started. A `.cmd` cannot be given every argument: the one that it cannot
+/// is named.
 fn refusal(command: &Command, error: &io::Error) -> String {
-    let odd = |word: &&OsStr| word.to_string_lossy().contains(char::is_control);
-    match command.get_args().find(odd) {
+    let has_control = |word: &&OsStr| word.to_string_lossy().contains(char::is_control);
+    match command.get_args().find(has_control) {
         Some(word) if error.kind() == io::ErrorKind::InvalidInput => {
             let program = Path::new(command.get_program()).file_name().unwrap_or_default();
             let (program, word) = (program.to_string_lossy(), word.to_string_lossy());
@@ -89,146 +130,87 @@ fn refusal(command: &Command, error: &io::Error) -> String {
     }
 }
 
-/// Ends the tree, at most some seconds long. What a pause said meanwhile is handed on, the first.
-fn end<E>(child: &mut Child, pause: &mut impl FnMut(Duration) -> Result<(), E>) -> Result<(), E> {
-    let mut said = Ok(());
-    end_tree(child, &mut |is_over| {
+/// Ends the child's group, within about 4 s.
+fn end_group(child: &mut Child, wait: &mut Wait) -> Result<(), Interrupted> {
+    let mut result = Ok(());
+    platform::end_group(child, &mut |is_over| {
         let until = Instant::now() + GRACE;
-        while !is_over() {
+        loop {
+            if is_over() {
+                return true;
+            }
             if Instant::now() >= until {
                 return false;
             }
-            let paused = pause(SHORT);
-            if said.is_ok() {
-                said = paused;
-            }
+            result = result.and(wait(ENDING_POLL));
         }
-        true
     });
-    said
+    result
 }
 
-fn code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| signal(status))
+/// A process's own exit code; 128 and its number if a signal ended it.
+pub fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| platform::signal_number(status).map_or(1, |n| 128 + n))
 }
 
-#[cfg(unix)]
-use unix::{end_tree, own_group, signal};
-
-#[cfg(unix)]
-mod unix {
-    use std::os::unix::process::{CommandExt, ExitStatusExt};
-    use std::process::{Child, Command, ExitStatus};
-
-    use nix::errno::Errno;
-    use nix::sys::signal::{Signal, killpg};
-    use nix::unistd::Pid;
-
-    /// The terminal's Ctrl-C does not reach it: it is ended by us, with what it started.
-    pub fn own_group(command: &mut Command) {
-        command.process_group(0);
-    }
-
-    /// `within` waits until it is so, for the time that there is: whether it is.
-    pub fn end_tree(child: &mut Child, within: &mut impl FnMut(&mut dyn FnMut() -> bool) -> bool) {
-        let Ok(id) = i32::try_from(child.id()) else { return };
-        let group = Pid::from_raw(id);
-        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            let _ = killpg(group, signal);
-            // Of the child nothing is left once it is waited for; what it started may go on.
-            let mut is_gone = || {
-                !matches!(child.try_wait(), Ok(None)) && killpg(group, None) == Err(Errno::ESRCH)
-            };
-            if within(&mut is_gone) {
-                return;
-            }
-        }
-    }
-
-    pub fn signal(status: ExitStatus) -> i32 {
-        status.signal().map_or(1, |signal| 128 + signal)
-    }
+/// The first of these programs that a folder of the PATH holds. On Windows it may be a `.cmd`,
+/// which the standard library runs through cmd.exe, its arguments quoted or refused.
+pub fn find_program(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    names.iter().find_map(|name| find_in(name, &path))
 }
 
-#[cfg(not(unix))]
-use windows::{end_tree, own_group, signal};
-
-#[cfg(not(unix))]
-mod windows {
-    use std::os::windows::process::CommandExt;
-    use std::process::{Child, Command, ExitStatus, Stdio};
-
-    const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-
-    /// Neither a console window nor the console's Ctrl-C.
-    pub fn own_group(command: &mut Command) {
-        const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
-        command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
-    }
-
-    /// What has no window hears nobody ask. `within` waits until it is so, for the time that there
-    /// is: whether it is.
-    pub fn end_tree(child: &mut Child, within: &mut impl FnMut(&mut dyn FnMut() -> bool) -> bool) {
-        let taskkill = Command::new("taskkill")
-            .args(["/T", "/F", "/PID", &child.id().to_string()])
-            .creation_flags(CREATE_NO_WINDOW)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        // First: with the child gone, nobody would know what it has started.
-        if let Ok(mut taskkill) = taskkill {
-            within(&mut || !matches!(taskkill.try_wait(), Ok(None)));
-        }
-        // It may have ended meanwhile.
-        let _ = child.kill();
-        within(&mut || !matches!(child.try_wait(), Ok(None)));
-    }
-
-    pub fn signal(_: ExitStatus) -> i32 {
-        1
-    }
+fn find_in(name: &str, path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .flat_map(|folder| {
+            platform::EXTENSIONS.iter().map(move |end| folder.join(format!("{name}{end}")))
+        })
+        .find(|file| platform::is_program(file))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::convert::Infallible;
 
+    #[cfg(unix)]
     fn folder(name: &str) -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("child-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         folder
     }
 
+    #[cfg(unix)]
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         command
     }
 
-    /// A wait as the run's is, for a test that has no channel.
-    fn wait() -> impl FnMut(Duration) -> Result<(), Infallible> {
-        |time| {
-            std::thread::sleep(time);
-            Ok(())
-        }
+    #[cfg(unix)]
+    /// A wait without an event loop, which nothing interrupts.
+    #[expect(clippy::unnecessary_wraps, reason = "what a run hands in may be interrupted")]
+    fn sleep(time: Duration) -> Result<(), Interrupted> {
+        std::thread::sleep(time);
+        Ok(())
     }
 
+    #[cfg(unix)]
     #[test]
-    fn its_code_and_all_that_it_said() {
+    fn the_exit_code_is_returned_and_all_output_is_in_the_log() {
         let log = folder("code").join("steps/a.log");
         let limit = Duration::from_secs(60);
-        let run = |script| run(shell(script), &log, limit, &mut wait()).unwrap();
+        let run = |script| run(shell(script), &log, limit, &mut sleep).unwrap();
         assert_eq!(run("echo out; echo err >&2; exit 3"), Ended::Code(3));
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "out\nerr\n");
         assert_eq!(run("kill -KILL $$"), Ended::Code(137));
-        let missing = super::run(Command::new("/no/such"), &log, limit, &mut wait()).unwrap();
+        let missing = super::run(Command::new("/no/such"), &log, limit, &mut sleep).unwrap();
         assert!(matches!(missing, Ended::NotStarted(_)), "{missing:?}");
     }
 
+    #[cfg(unix)]
     #[test]
-    fn what_is_ended_has_time_for_its_own_end_and_no_more() {
+    fn what_is_ended_has_time_to_clean_up_and_no_more() {
         let log = folder("grace").join("a.log");
         // The shell is told at once and goes; what it started takes a while, and another is deaf.
         let script =
@@ -238,18 +220,46 @@ mod tests {
         let ended = run(shell(script), &log, Duration::from_secs(60), &mut |time| {
             std::thread::sleep(time);
             let ready = text().contains("one") && text().contains("two");
-            if ready { Err("interrupted") } else { Ok(()) }
+            if ready { Err(Interrupted) } else { Ok(()) }
         });
-        assert_eq!(ended, Err("interrupted"));
+        assert_eq!(ended, Err(Interrupted));
         assert!(text().contains("bye"), "{}", text());
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_grandchild_that_holds_the_output_open_holds_up_nobody() {
         let log = folder("held").join("a.log");
         let begun = Instant::now();
-        let ended = run(shell("sleep 5 & exit 0"), &log, Duration::from_secs(60), &mut wait());
+        let ended = run(shell("sleep 5 & exit 0"), &log, Duration::from_secs(60), &mut sleep);
         assert_eq!(ended.unwrap(), Ended::Code(0));
         assert!(begun.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_program_is_found_in_the_first_folder_of_the_path_that_has_it() {
+        let root = std::env::temp_dir().join(format!("tool-{}", std::process::id()));
+        let end = if cfg!(windows) { ".cmd" } else { "" };
+        let mut folders = Vec::new();
+        for (folder, program) in [("empty", false), ("one two", true), ("three", true)] {
+            let folder = root.join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            if program {
+                let file = folder.join(format!("tsx-runner{end}"));
+                std::fs::write(&file, "").unwrap();
+                #[cfg(unix)]
+                {
+                    use std::os::unix::fs::PermissionsExt;
+                    let all = std::fs::Permissions::from_mode(0o755);
+                    std::fs::set_permissions(&file, all).unwrap();
+                }
+            }
+            folders.push(folder);
+        }
+        let path = std::env::join_paths(&folders).unwrap();
+        let wanted = folders[1].join(format!("tsx-runner{end}"));
+        assert_eq!(find_in("tsx-runner", &path), Some(wanted));
+        assert_eq!(find_in("no-runner", &path), None);
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }

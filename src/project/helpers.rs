@@ -1,9 +1,10 @@
-//! The helper scripts of a project: one table, and where their files lie.
+//! The helper scripts of a project: one table, their commands, and the files that they write.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use super::tool::Runner;
+use crate::process::find_program;
 
 /// When a helper is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,158 +25,98 @@ pub enum Phase {
 
 /// One helper script.
 #[derive(Debug)]
-pub struct Step {
+pub struct Helper {
     /// When it is run.
     pub phase: Phase,
     /// What it does, in a line.
     pub what: &'static str,
     /// The script's file in the project's `scripts`.
     pub script: &'static str,
-    /// What runs it.
-    pub runner: Runner,
-    /// Its arguments.
-    arguments: &'static [Argument],
     /// How long it may take.
     pub limit: Duration,
 }
 
-/// One or two words of a command.
-#[derive(Clone, Copy, Debug)]
-enum Argument {
-    Word(&'static str),
-    Root,
-    RunDir,
-    /// A path in the run folder.
-    InRun(&'static str),
-    /// Only under `FastIteration`.
-    IfFast(&'static str),
-}
-
-/// What a helper's arguments are made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Places<'a> {
-    /// The project's folder.
-    pub root: &'a Path,
-    /// The run folder.
-    pub run: &'a Path,
-    /// Whether the run is one of `FastIteration`.
-    pub fast: bool,
-}
-
-const TEN_MINUTES: Duration = Duration::from_secs(600);
-const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
-const STATUS: &str = "test-results/comfyui-status";
-const PREFLIGHT_LOG: &str = "test-results/comfyui-status/mapping-preflight.log";
-const STATUS_LOG: &str = "test-results/comfyui-status/comfyui-status.log";
+const STATUS_SCRIPT: &str = "comfyui-status.ts";
 
 /// Every helper, in the order in which they are run.
-pub static STEPS: [Step; 7] = [
-    Step {
-        phase: Phase::Preflight,
-        what: "Mapping preflight",
-        script: "preflight-mappings.ts",
-        runner: Runner::Tsx,
-        arguments: &[
-            Argument::Word("--project"),
-            Argument::Root,
-            Argument::Word("--summary-dir"),
-            Argument::InRun(STATUS),
-            Argument::Word("--log-path"),
-            Argument::InRun(PREFLIGHT_LOG),
-        ],
-        limit: TEN_MINUTES,
-    },
-    Step {
-        phase: Phase::Preflight,
-        what: "ComfyUI status",
-        script: "comfyui-status.ts",
-        runner: Runner::Tsx,
-        arguments: &[
-            Argument::Word("--project"),
-            Argument::Root,
-            Argument::Word("--summary-dir"),
-            Argument::InRun(STATUS),
-            Argument::Word("--log-path"),
-            Argument::InRun(STATUS_LOG),
-        ],
-        limit: TEN_MINUTES,
-    },
-    Step {
-        phase: Phase::Metrics,
-        what: "Validation metrics",
-        script: "validation-metrics.ts",
-        runner: Runner::Tsx,
-        arguments: &[Argument::Word("--run-dir"), Argument::RunDir],
-        limit: TEN_MINUTES,
-    },
-    Step {
-        phase: Phase::Quality,
-        what: "Video quality validation",
-        script: "validate-video-quality.ts",
-        runner: Runner::Tsx,
-        arguments: &[Argument::Word("--run-dir"), Argument::RunDir],
-        limit: TEN_MINUTES,
-    },
-    Step {
-        phase: Phase::Vitest,
-        what: "Vitest suites",
-        script: "run-vitests.ps1",
-        runner: Runner::PowerShell,
-        arguments: &[
-            Argument::Word("-ProjectRoot"),
-            Argument::Root,
-            Argument::Word("-RunDir"),
-            Argument::RunDir,
-            Argument::IfFast("-Quick"),
-        ],
-        limit: HALF_AN_HOUR,
-    },
-    Step {
-        phase: Phase::Metadata,
-        what: "Scene video metadata",
-        script: "update-scene-video-metadata.ps1",
-        runner: Runner::PowerShell,
-        arguments: &[Argument::Word("-RunDir"), Argument::RunDir],
-        limit: TEN_MINUTES,
-    },
-    Step {
-        phase: Phase::Validation,
-        what: "Run-summary validator",
-        script: "validate-run-summary.ps1",
-        runner: Runner::PowerShell,
-        arguments: &[Argument::Word("-RunDir"), Argument::RunDir],
-        limit: TEN_MINUTES,
-    },
+pub static HELPERS: [Helper; 7] = [
+    helper(Phase::Preflight, "Mapping preflight", "preflight-mappings.ts", 10),
+    helper(Phase::Preflight, "ComfyUI status", STATUS_SCRIPT, 10),
+    helper(Phase::Metrics, "Validation metrics", "validation-metrics.ts", 10),
+    helper(Phase::Quality, "Video quality validation", "validate-video-quality.ts", 10),
+    helper(Phase::Vitest, "Vitest suites", "run-vitests.ps1", 30),
+    helper(Phase::Metadata, "Scene video metadata", "update-scene-video-metadata.ps1", 10),
+    helper(Phase::Validation, "Run-summary validator", "validate-run-summary.ps1", 10),
 ];
 
-impl Step {
-    /// Its script in the project.
+const fn helper(phase: Phase, what: &'static str, script: &'static str, minutes: u64) -> Helper {
+    Helper { phase, what, script, limit: Duration::from_secs(minutes * 60) }
+}
+
+impl Helper {
+    /// The script's path in the project.
     pub fn file(&self, root: &Path) -> PathBuf {
         scripts(root).join(self.script)
     }
 
-    /// Its arguments, in order.
-    pub fn words(&self, places: Places) -> Vec<PathBuf> {
-        let word = |argument: &Argument| match *argument {
-            Argument::Word(word) => Some(word.into()),
-            Argument::IfFast(word) => places.fast.then(|| word.into()),
-            Argument::Root => Some(places.root.to_owned()),
-            Argument::RunDir => Some(places.run.to_owned()),
-            Argument::InRun(path) => Some(in_run(places.run, path)),
-        };
-        self.arguments.iter().filter_map(word).collect()
+    /// The command for a run folder; `fast` is whether the run is one of `FastIteration`.
+    ///
+    /// # Errors
+    /// Same as [`script_command`].
+    pub fn command(&self, root: &Path, run: &Path, fast: bool) -> Result<Command, String> {
+        let mut command = script_command(root, &self.file(root))?;
+        self.add_arguments(&mut command, root, run, fast);
+        Ok(command)
     }
 
-    /// Where its output goes.
+    fn add_arguments(&self, command: &mut Command, root: &Path, run: &Path, fast: bool) {
+        match self.phase {
+            Phase::Preflight => {
+                let HelperFiles { preflight, status, .. } = HelperFiles::of(run);
+                let log = if self.script == STATUS_SCRIPT { status.1 } else { preflight.1 };
+                command.arg("--project").arg(root).arg("--summary-dir").arg(status_folder(run));
+                command.arg("--log-path").arg(log)
+            }
+            Phase::Metrics | Phase::Quality => command.arg("--run-dir").arg(run),
+            Phase::Vitest => {
+                command.arg("-ProjectRoot").arg(root).arg("-RunDir").arg(run);
+                command.args(fast.then_some("-Quick"))
+            }
+            Phase::Metadata | Phase::Validation => command.arg("-RunDir").arg(run),
+        };
+    }
+
+    /// The file in the run folder where its output goes.
     pub fn log(&self, run: &Path) -> PathBuf {
-        let stem = self.script.rsplit_once('.').map_or(self.script, |(stem, _)| stem);
-        run.join("steps").join(format!("{stem}.log"))
+        run.join("steps").join(self.script).with_extension("log")
     }
 }
 
 /// Where a project has its scripts.
 pub fn scripts(root: &Path) -> PathBuf {
     root.join("scripts")
+}
+
+/// The command that runs a script in the project's folder: `npx tsx SCRIPT` of Node.js, and for a
+/// `.ps1` `pwsh -NoLogo -ExecutionPolicy Bypass -File SCRIPT`; on Windows `powershell.exe` where
+/// there is no `pwsh`.
+///
+/// # Errors
+/// The program is not on the PATH: one line that names it.
+pub fn script_command(root: &Path, script: &Path) -> Result<Command, String> {
+    let mut command;
+    if script.extension().is_some_and(|end| end == "ps1") {
+        let shells: &[&str] = if cfg!(windows) { &["pwsh", "powershell"] } else { &["pwsh"] };
+        let shell = find_program(shells).ok_or("pwsh is not on the PATH: it is PowerShell's")?;
+        command = Command::new(shell);
+        command.args(["-NoLogo", "-ExecutionPolicy", "Bypass", "-File"]);
+    } else {
+        let npx = find_program(&["npx"]).ok_or("npx is not on the PATH: it is Node.js's")?;
+        command = Command::new(npx);
+        command.arg("tsx");
+    }
+    command.arg(script).current_dir(root);
+    Ok(command)
 }
 
 /// The files in the run folder that helpers write, whether or not they were run.
@@ -194,22 +135,19 @@ pub struct HelperFiles {
 impl HelperFiles {
     /// Those of this run folder.
     pub fn of(run: &Path) -> Self {
-        let file = |path| in_run(run, path);
+        let file = |name| run.join(name);
+        let status = |name| status_folder(run).join(name);
         HelperFiles {
-            preflight: (
-                file("test-results/comfyui-status/mapping-preflight.json"),
-                file(PREFLIGHT_LOG),
-            ),
-            status: (file("test-results/comfyui-status/comfyui-status.json"), file(STATUS_LOG)),
+            preflight: (status("mapping-preflight.json"), status("mapping-preflight.log")),
+            status: (status("comfyui-status.json"), status("comfyui-status.log")),
             vitest: ["vitest-comfyui.log", "vitest-e2e.log", "vitest-scripts.log"].map(file),
             vitest_results: file("vitest-results.json"),
         }
     }
 }
 
-/// A path in the run folder, as the system writes paths.
-fn in_run(run: &Path, path: &str) -> PathBuf {
-    path.split('/').fold(run.to_owned(), |path, part| path.join(part))
+fn status_folder(run: &Path) -> PathBuf {
+    run.join("test-results").join("comfyui-status")
 }
 
 #[cfg(test)]
@@ -220,9 +158,10 @@ mod tests {
     fn arguments_are_words_of_their_own() {
         let (root, run) = (Path::new("/my project"), Path::new("/my project/logs/2026"));
         let words = |script: &str, fast| -> Vec<String> {
-            let step = STEPS.iter().find(|step| step.script == script).unwrap();
-            let words = step.words(Places { root, run, fast });
-            words.iter().map(|word| word.display().to_string()).collect()
+            let helper = HELPERS.iter().find(|helper| helper.script == script).unwrap();
+            let mut command = Command::new("npx");
+            helper.add_arguments(&mut command, root, run, fast);
+            command.get_args().map(|word| word.display().to_string()).collect()
         };
         let vitest = ["-ProjectRoot", "/my project", "-RunDir", "/my project/logs/2026"];
         assert_eq!(words("run-vitests.ps1", false), vitest);
@@ -230,6 +169,6 @@ mod tests {
         let preflight = words("preflight-mappings.ts", false);
         assert_eq!(preflight[..2], ["--project", "/my project"]);
         assert!(preflight[5].ends_with("mapping-preflight.log"), "{preflight:?}");
-        assert!(STEPS[4].log(run).ends_with("steps/run-vitests.log"));
+        assert!(HELPERS[4].log(run).ends_with("steps/run-vitests.log"));
     }
 }

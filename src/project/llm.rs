@@ -1,14 +1,16 @@
-//! Whether the provider of the story answers, asked before the generator is started.
+//! The servers of language models, and whether the story's provider answers before the generator is
+//! started. Their JSON stays in this module and in [`super::lm_studio`].
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::llm_server::{Server, models, said};
 use crate::cli::LlmOptions;
 use crate::clock::iso;
-use crate::sanitize::sanitize_line;
+use crate::http::{ErrorKind, Http, HttpError, ServerUrl, Target, Timeout};
+use crate::sanitize::{sanitize_line, shortened};
 
 /// Why nothing was asked where there is no provider.
 const NO_PROVIDER: &str = "no local provider configured";
@@ -35,8 +37,8 @@ pub enum Status {
     Success(Option<Vec<String>>),
     /// It did not: what was asked, where, and what came back.
     Failed(String),
-    /// It was not to be asked.
-    Unwanted,
+    /// It was not asked, by an option.
+    Skipped,
     /// There is none.
     NotConfigured,
 }
@@ -54,35 +56,27 @@ pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
         None => (Server::new(provider, before_v1(provider.base())), "/v1/models"),
     });
     let status = match &asked {
-        _ if llm.skip_health_check => Status::Unwanted,
+        _ if llm.skip_health_check => Status::Skipped,
         None => Status::NotConfigured,
-        Some((server, path)) => ask(server, path, overridden),
+        Some((server, path)) => match server.get(path, |body| model_ids(body, overridden)) {
+            Ok(ids) => Status::Success(ids),
+            Err(error) => Status::Failed(error.to_string()),
+        },
     };
     let url = asked.map(|(server, path)| format!("{}{path}", server.target.base));
     HealthCheck { url, overridden, status, at }
 }
 
-fn ask(server: &Server, path: &str, overridden: bool) -> Status {
-    let body = match server.get(path) {
-        Ok(body) => body,
-        Err(error) => return Status::Failed(error.to_string()),
-    };
-    match read(&body, overridden) {
-        Ok(ids) => Status::Success(ids),
-        Err(why) => Status::Failed(server.unusable(path, &why).to_string()),
-    }
-}
-
 /// The ids of the models that an answer lists. Of a URL that was given nothing is known: it may
 /// answer `ok`.
-fn read(body: &[u8], overridden: bool) -> Result<Option<Vec<String>>, String> {
+fn model_ids(body: &[u8], overridden: bool) -> Result<Option<Vec<String>>, String> {
     match models(body) {
         Ok(models) => {
             let id = |model: &Value| model["id"].as_str().map(sanitize_line);
             Ok(Some(models.iter().filter_map(id).collect()))
         }
         Err(_) if overridden => {
-            let error = serde_json::from_slice(body).ok().and_then(|value| said(&value));
+            let error = serde_json::from_slice(body).ok().and_then(|value| error_text(&value));
             error.map_or(Ok(None), |error| Err(format!("an error: {error}")))
         }
         Err(why) => Err(why),
@@ -91,29 +85,25 @@ fn read(body: &[u8], overridden: bool) -> Result<Option<Vec<String>>, String> {
 
 /// Scheme, host and port; and the path.
 fn split(base: &str) -> (&str, &str) {
-    let host = base.find("://").map_or(0, |at| at + 3);
-    let path = base[host..].find('/').map_or(base.len(), |at| host + at);
-    base.split_at(path)
+    let third_slash = base.match_indices('/').nth(2);
+    base.split_at(third_slash.map_or(base.len(), |(at, _)| at))
 }
 
 /// What stands before `/v1/…`, the whole where nothing like it does.
 fn before_v1(base: &str) -> &str {
     let (origin, path) = split(base);
-    let mut found = path.match_indices("/v1").map(|(at, _)| at);
-    let end = found.find(|at| path[at + 3..].is_empty() || path[at + 3..].starts_with('/'));
-    &base[..origin.len() + end.unwrap_or(path.len())]
+    let end = format!("{path}/").find("/v1/").unwrap_or(path.len());
+    &base[..origin.len() + end]
 }
 
 impl HealthCheck {
     /// Why the run ends, as one line with what to do.
     pub fn failure(&self) -> Option<String> {
-        match &self.status {
-            Status::Failed(why) => Some(format!(
-                "no language model for the story: {why}: start it, or --local-llm-provider-url URL, \
-                 or --local-llm-healthcheck-url URL, or --skip-llm-health-check"
-            )),
-            _ => None,
-        }
+        let Status::Failed(why) = &self.status else { return None };
+        Some(format!(
+            "no language model for the story: {why}: start it, or --local-llm-provider-url URL, \
+             or --local-llm-healthcheck-url URL, or --skip-llm-health-check"
+        ))
     }
 
     /// The metadata's `HealthCheck`: an unknown is null, `Models` are their ids. `None` where
@@ -122,7 +112,7 @@ impl HealthCheck {
         let (status, models, error, reason) = match check.map(|check| &check.status) {
             Some(Status::Success(models)) => ("success", models.as_ref(), None, None),
             Some(Status::Failed(why)) => ("failed", None, Some(why), None),
-            Some(Status::Unwanted) => ("skipped", None, None, Some("operator request")),
+            Some(Status::Skipped) => ("skipped", None, None, Some("operator request")),
             Some(Status::NotConfigured) => ("skipped", None, None, Some(NO_PROVIDER)),
             None => ("skipped", None, None, Some("no story was to be made")),
         };
@@ -154,10 +144,75 @@ impl fmt::Display for HealthCheck {
                 )
             }
             Status::Failed(why) => write!(f, " failed: {why}"),
-            Status::Unwanted => f.write_str(": skipped by operator request"),
+            Status::Skipped => f.write_str(": skipped by operator request"),
             Status::NotConfigured => write!(f, ": skipped ({NO_PROVIDER})"),
         }
     }
+}
+
+/// The time-out of a call, end to end, and of its connection.
+const CALL: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(2);
+/// The longest error text of a server that is repeated, in characters.
+const LONGEST_ERROR: usize = 200;
+
+/// A server of language models.
+pub(super) struct Server {
+    target: Target,
+}
+
+impl Server {
+    /// The server of a URL; `base` is the part of it that a path is appended to.
+    pub(super) fn new(url: &ServerUrl, base: &str) -> Self {
+        let target = Target::new(url, "user:password@ in the URL");
+        Server { target: Target { base: base.to_owned(), ..target } }
+    }
+
+    /// What `read` finds in the body of a GET that answered 200, within 5 s; its error says what
+    /// the body is instead. `localhost` is tried on IPv4 first.
+    pub(super) fn get<T>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, HttpError> {
+        let begun = Instant::now();
+        let ask = |target: Target| {
+            let left = CALL.saturating_sub(begun.elapsed());
+            Http::new(target, CONNECT).get(path, Timeout::Whole(left))
+        };
+        let answer = match ask(self.target.clone()) {
+            Err(error) if error.kind == ErrorKind::Refused && self.target.ipv4_only => {
+                ask(Target { ipv4_only: false, ..self.target.clone() })
+            }
+            answer => answer,
+        };
+        read(&answer?).map_err(|why| {
+            HttpError::new(&format!("GET {path}"), &self.target.base, ErrorKind::BadJson, &why)
+        })
+    }
+}
+
+/// The `data` of a list of models. The error is what the answer is instead: LM Studio answers 200
+/// to a route that it does not have.
+pub(super) fn models(body: &[u8]) -> Result<Vec<Value>, String> {
+    let value: Value =
+        serde_json::from_slice(body).map_err(|_| "an answer that is not JSON".to_owned())?;
+    match value.get("data") {
+        Some(Value::Array(models)) => Ok(models.clone()),
+        // Ollama's empty list.
+        Some(Value::Null) => Ok(Vec::new()),
+        _ => Err(match error_text(&value) {
+            Some(error) => format!("an answer without models: {error}"),
+            None => "an answer without models".to_owned(),
+        }),
+    }
+}
+
+/// The error that an answer tells of, as one line.
+fn error_text(value: &Value) -> Option<String> {
+    let error = value.get("error").filter(|error| !error.is_null())?;
+    let text = error.as_str().or(error["message"].as_str()).unwrap_or("an error without words");
+    Some(shortened(&sanitize_line(text), LONGEST_ERROR))
 }
 
 #[cfg(test)]
@@ -188,13 +243,13 @@ mod tests {
         let ids = |ids: &[&str]| Ok(Some(ids.iter().map(|id| (*id).to_owned()).collect()));
         let list = br#"{"data": [{"id": "a\nb"}, {"id": 5}, {"id": "c"}]}"#;
         for overridden in [false, true] {
-            assert_eq!(read(list, overridden), ids(&["a b", "c"]));
+            assert_eq!(model_ids(list, overridden), ids(&["a b", "c"]));
         }
-        assert_eq!(read(b"ok", true), Ok(None));
-        assert_eq!(read(b"ok", false), Err("an answer that is not JSON".into()));
-        assert_eq!(read(b"{}", true), Ok(None));
-        assert_eq!(read(b"{}", false), Err("an answer without models".into()));
-        assert_eq!(read(br#"{"error": "gone"}"#, true), Err("an error: gone".into()));
+        assert_eq!(model_ids(b"ok", true), Ok(None));
+        assert_eq!(model_ids(b"ok", false), Err("an answer that is not JSON".into()));
+        assert_eq!(model_ids(b"{}", true), Ok(None));
+        assert_eq!(model_ids(b"{}", false), Err("an answer without models".into()));
+        assert_eq!(model_ids(br#"{"error": "gone"}"#, true), Err("an error: gone".into()));
     }
 
     #[test]
@@ -224,7 +279,7 @@ mod tests {
                 json!(["failed", null, "no", false, null]),
             ),
             (
-                check(url, false, Status::Unwanted),
+                check(url, false, Status::Skipped),
                 ": skipped by operator request",
                 json!(["skipped", null, null, true, "operator request"]),
             ),
@@ -249,5 +304,24 @@ mod tests {
         let none = HealthCheck::json(None);
         assert_eq!(none["SkipReason"], "no story was to be made");
         assert_eq!((&none["Skipped"], &none["Timestamp"]), (&json!(true), &Value::Null));
+    }
+
+    #[test]
+    fn a_list_of_models_is_told_from_anything_else() {
+        let count = |body: &str| models(body.as_bytes()).map(|models| models.len());
+        assert_eq!(count(r#"{"object": "list", "data": [{"id": "a"}, {}]}"#), Ok(2));
+        assert_eq!(count(r#"{"object": "list", "data": null}"#), Ok(0));
+        let cases = [
+            ("ok", "an answer that is not JSON"),
+            ("[]", "an answer without models"),
+            (r#"{"data": {}}"#, "an answer without models"),
+            (r#"{"error": null}"#, "an answer without models"),
+            (r#"{"error": {}}"#, "an answer without models: an error without words"),
+            (r#"{"error": "no such\nroute"}"#, "an answer without models: no such route"),
+            (r#"{"error": {"message": "no key"}}"#, "an answer without models: no key"),
+        ];
+        for (body, why) in cases {
+            assert_eq!(count(body), Err(why.to_owned()), "{body}");
+        }
     }
 }

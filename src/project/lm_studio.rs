@@ -4,152 +4,112 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::llm_server::{Server, models};
+use serde_json::Value;
+
+use super::llm::{Server, models};
 use crate::cli::LlmOptions;
 use crate::http::{ErrorKind, HttpError};
-use crate::process::{self, Ended};
-use crate::project::tool::on_path;
+use crate::interrupt::Interrupted;
+use crate::process::{self, Ended, Wait};
 use crate::vram::settle::{STILL, Settling};
 
+/// LM Studio's own list: all models that it has, each with its state.
+const ALL_MODELS: &str = "/api/v0/models";
+/// The list that others have too: the loaded ones only.
+const LOADED_MODELS: &str = "/v1/models";
 /// How long `lms unload --all` may take.
-const COMMAND: Duration = Duration::from_secs(30);
-/// And then the models, until none is loaded.
-const GONE_WITHIN: Duration = Duration::from_secs(30);
-/// Between two looks for them.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// What became of LM Studio's models.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unload {
-    /// They were to stay.
-    Unwanted,
-    /// None is known to be loaded, because of this.
-    Skipped(String),
-    /// All are gone; the MB that were free before and after, where both are known.
-    Done(Option<(u64, u64)>),
-    /// They stay, or may, because of this.
-    Failed(String),
-}
-
-impl Unload {
-    /// What to tell of it.
-    pub fn lines(&self) -> Vec<String> {
-        match self {
-            Unload::Unwanted => {
-                vec!["Skipping LM Studio unload (--SkipLMStudioUnload flag)".to_owned()]
-            }
-            Unload::Skipped(why) => vec![format!("LM Studio unload skipped: {why}")],
-            Unload::Failed(why) => vec![format!("⚠ LM Studio unload failed: {why}")],
-            Unload::Done(free) => {
-                let done = "✓ LM Studio model unloaded - VRAM available for ComfyUI".to_owned();
-                let freed = free.map(|(before, after)| match after.saturating_sub(before) {
-                    freed if freed <= STILL => "LM Studio unload: freed nothing".to_owned(),
-                    freed => {
-                        format!("LM Studio unload: freed {freed} MB (free {before} to {after} MB)")
-                    }
-                });
-                [Some(done), freed].into_iter().flatten().collect()
-            }
-        }
-    }
-}
+const LMS_LIMIT: Duration = Duration::from_secs(30);
+/// How long the models may then take to go.
+const GONE_LIMIT: Duration = Duration::from_secs(30);
+/// The pause between two looks for them.
+const GONE_POLL: Duration = Duration::from_millis(500);
 
 /// Unloads LM Studio's models, if any is loaded, and waits until they are gone and their memory is
 /// free: 30 s for the program `lms`, whose output goes to `log`, 30 s for the models and 10 s for
-/// the memory at most. `free` gives the MB that are free on the card, if that is known; `pause`
-/// waits, as a child's end wants it. Whatever fails is in the value.
+/// the memory at most. `free` returns the MB that are free on the card, if that is known. Returns
+/// the lines that say what came of it; a failure is one of them.
 ///
 /// # Errors
-/// What `pause` gave.
-pub fn unload<E>(
+/// [`Interrupted`] if `wait` returns it.
+pub fn unload(
     llm: &LlmOptions,
     log: &Path,
     free: impl Fn() -> Option<u64>,
-    pause: &mut impl FnMut(Duration) -> Result<(), E>,
-) -> Result<Unload, E> {
+    wait: &mut Wait,
+) -> Result<Vec<String>, Interrupted> {
     if llm.skip_unload {
-        return Ok(Unload::Unwanted);
+        return Ok(vec!["Skipping LM Studio unload (--SkipLMStudioUnload flag)".to_owned()]);
     }
+    let skipped = |why: &str| Ok(vec![format!("LM Studio unload skipped: {why}")]);
+    let failed = |why: String| Ok(vec![format!("⚠ LM Studio unload failed: {why}")]);
     let studio = Server::new(&llm.lm_studio, llm.lm_studio.base());
-    let (route, count) = match first_look(&studio) {
-        Ok((_, 0)) => return Ok(Unload::Skipped("no model is loaded".into())),
-        Ok(loaded) => loaded,
-        Err(error) => return Ok(Unload::Skipped(no_list(llm, &error))),
-    };
-    let Some(program) = on_path(&["lms"]) else {
-        let why = format!("{}, but lms is not on the PATH: it comes with LM Studio", loaded(count));
-        return Ok(Unload::Failed(why));
+    let (path, count) = match find_list(&studio) {
+        Ok((_, 0)) => return skipped("no model is loaded"),
+        Ok(found) => found,
+        Err(error) => return skipped(&no_list(llm, &error)),
     };
     let before = free();
-    let mut command = Command::new(program);
-    command.args(["unload", "--all"]);
-    let failed = |how: &str| Ok(Unload::Failed(format!("lms unload --all {how}")));
-    let see = || format!("see {}", log.display());
-    match process::run(command, log, COMMAND, pause)? {
-        Ended::Code(0) => {}
-        Ended::Code(code) => return failed(&format!("ended with exit code {code}: {}", see())),
-        Ended::TimedOut => {
-            return failed(&format!("did not end within {} s: {}", COMMAND.as_secs(), see()));
-        }
-        Ended::NotStarted(why) => return failed(&format!("did not start: {why}")),
+    if let Some(problem) = run_lms(count, log, wait)? {
+        return failed(problem);
     }
     let begun = Instant::now();
     loop {
-        match next(&route.count(&studio), begun.elapsed()) {
-            Next::Gone => break,
-            Next::Look(time) => pause(time)?,
-            Next::Stayed(why) => return Ok(Unload::Failed(why)),
+        match pause_for_models(&count_loaded(&studio, path), begun.elapsed()) {
+            Ok(None) => break,
+            Ok(Some(pause)) => wait(pause)?,
+            Err(why) => return failed(why),
         }
     }
     let (begun, mut settling) = (Instant::now(), Settling::default());
     loop {
         let after = free();
         match settling.observe(begun.elapsed(), after) {
-            Some(time) => pause(time)?,
-            None => return Ok(Unload::Done(before.zip(after))),
+            Some(pause) => wait(pause)?,
+            None => return Ok(unloaded(before.zip(after))),
         }
     }
 }
 
-/// Where LM Studio tells of its models.
-#[derive(Clone, Copy)]
-enum Route {
-    /// Its own list: all models that it has, each with its state.
-    States,
-    /// The list that others have too: those that are loaded.
-    Loaded,
+/// The lines after an unload; `free` are the MB that were free before and after.
+fn unloaded(free: Option<(u64, u64)>) -> Vec<String> {
+    let mut lines = vec!["✓ LM Studio model unloaded - VRAM available for ComfyUI".to_owned()];
+    lines.extend(free.map(|(before, after)| match after.saturating_sub(before) {
+        freed if freed <= STILL => "LM Studio unload: freed nothing".to_owned(),
+        freed => format!("LM Studio unload: freed {freed} MB (free {before} to {after} MB)"),
+    }));
+    lines
 }
 
-impl Route {
-    fn path(self) -> &'static str {
-        match self {
-            Route::States => "/api/v0/models",
-            Route::Loaded => "/v1/models",
-        }
-    }
-
-    /// How many models are loaded.
-    fn count(self, studio: &Server) -> Result<usize, HttpError> {
-        let models =
-            models(&studio.get(self.path())?).map_err(|why| studio.unusable(self.path(), &why))?;
-        Ok(match self {
-            Route::States => models.iter().filter(|model| model["state"] == "loaded").count(),
-            Route::Loaded => models.len(),
-        })
-    }
-}
-
-/// How many models are loaded, and by which route that is known: an older LM Studio has only the
-/// second.
-fn first_look(studio: &Server) -> Result<(Route, usize), HttpError> {
-    let route = match Route::States.count(studio) {
-        Ok(count) => return Ok((Route::States, count)),
-        Err(error) if matches!(error.kind, ErrorKind::Status(_) | ErrorKind::BadJson) => {
-            Route::Loaded
-        }
-        Err(error) => return Err(error),
+/// Runs `lms unload --all`: what went wrong.
+fn run_lms(count: usize, log: &Path, wait: &mut Wait) -> Result<Option<String>, Interrupted> {
+    let Some(program) = process::find_program(&["lms"]) else {
+        let loaded = loaded(count);
+        return Ok(Some(format!("{loaded}, but lms is not on the PATH: it comes with LM Studio")));
     };
-    Ok((route, route.count(studio)?))
+    let mut command = Command::new(program);
+    command.args(["unload", "--all"]);
+    let ended = process::run(command, log, LMS_LIMIT, wait)?;
+    let problem = match &ended {
+        Ended::Code(code @ 1..) => Some(format!("ended with exit code {code}")),
+        ended => ended.problem(),
+    };
+    Ok(problem.map(|problem| format!("lms unload --all {problem}: see {}", log.display())))
+}
+
+/// How many models are loaded, and the path that tells it: an older LM Studio has only the second.
+fn find_list(studio: &Server) -> Result<(&'static str, usize), HttpError> {
+    match count_loaded(studio, ALL_MODELS) {
+        Err(error) if matches!(error.kind, ErrorKind::Status(_) | ErrorKind::BadJson) => {
+            Ok((LOADED_MODELS, count_loaded(studio, LOADED_MODELS)?))
+        }
+        count => Ok((ALL_MODELS, count?)),
+    }
+}
+
+fn count_loaded(studio: &Server, path: &str) -> Result<usize, HttpError> {
+    let models = studio.get(path, models)?;
+    let is_loaded = |model: &&Value| path == LOADED_MODELS || model["state"] == "loaded";
+    Ok(models.iter().filter(is_loaded).count())
 }
 
 fn no_list(llm: &LlmOptions, error: &HttpError) -> String {
@@ -168,32 +128,22 @@ fn loaded(count: usize) -> String {
     }
 }
 
-/// What a look for models that were told to go leads to.
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    /// None is loaded.
-    Gone,
-    /// Another look, after this time.
-    Look(Duration),
-    /// Time is up.
-    Stayed(String),
-}
-
-/// Judges the look that is taken so long after they were told to.
-fn next(seen: &Result<usize, HttpError>, since: Duration) -> Next {
-    let left = GONE_WITHIN.saturating_sub(since);
+/// The pause until the next look for models, so long after they were told to go; `None` once none
+/// is loaded.
+///
+/// # Errors
+/// Time is up: what was seen.
+fn pause_for_models(
+    seen: &Result<usize, HttpError>,
+    since: Duration,
+) -> Result<Option<Duration>, String> {
+    let left = GONE_LIMIT.saturating_sub(since);
+    let limit = GONE_LIMIT.as_secs();
     match seen {
-        Ok(0) => Next::Gone,
-        _ if !left.is_zero() => Next::Look(left.min(LOOK_AGAIN)),
-        Ok(count) => Next::Stayed(format!(
-            "{} still, {} s after lms unload --all",
-            loaded(*count),
-            GONE_WITHIN.as_secs()
-        )),
-        Err(error) => Next::Stayed(format!(
-            "its models were not seen gone within {} s: {error}",
-            GONE_WITHIN.as_secs()
-        )),
+        Ok(0) => Ok(None),
+        _ if !left.is_zero() => Ok(Some(left.min(GONE_POLL))),
+        Ok(count) => Err(format!("{} still, {limit} s after lms unload --all", loaded(*count))),
+        Err(error) => Err(format!("its models were not seen gone within {limit} s: {error}")),
     }
 }
 
@@ -204,22 +154,22 @@ mod tests {
     #[test]
     fn models_are_looked_for_until_they_are_gone_for_thirty_seconds_at_most() {
         let (ms, refused) = (Duration::from_millis, Err(HttpError::example(ErrorKind::Refused)));
-        assert_eq!(next(&Ok(0), ms(0)), Next::Gone);
-        assert_eq!(next(&Ok(0), ms(31_000)), Next::Gone);
-        assert_eq!(next(&Ok(2), ms(0)), Next::Look(ms(500)));
-        assert_eq!(next(&refused, ms(20_000)), Next::Look(ms(500)));
-        assert_eq!(next(&Ok(1), ms(29_900)), Next::Look(ms(100)));
-        let stayed = |text: &str| Next::Stayed(text.to_owned());
+        assert_eq!(pause_for_models(&Ok(0), ms(0)), Ok(None));
+        assert_eq!(pause_for_models(&Ok(0), ms(31_000)), Ok(None));
+        assert_eq!(pause_for_models(&Ok(2), ms(0)), Ok(Some(ms(500))));
+        assert_eq!(pause_for_models(&refused, ms(20_000)), Ok(Some(ms(500))));
+        assert_eq!(pause_for_models(&Ok(1), ms(29_900)), Ok(Some(ms(100))));
+        let stayed = |text: &str| Err(text.to_owned());
         let still = "1 model is loaded still, 30 s after lms unload --all";
-        assert_eq!(next(&Ok(1), ms(30_000)), stayed(still));
+        assert_eq!(pause_for_models(&Ok(1), ms(30_000)), stayed(still));
         let unseen = "its models were not seen gone within 30 s: \
                       GET /queue at http://127.0.0.1:8188: as a test has it";
-        assert_eq!(next(&refused, ms(30_000)), stayed(unseen));
+        assert_eq!(pause_for_models(&refused, ms(30_000)), stayed(unseen));
     }
 
     #[test]
     fn what_came_free_is_told_where_it_is_known() {
-        let lines = |free| Unload::Done(free).lines().split_off(1);
+        let lines = |free| unloaded(free).split_off(1);
         assert_eq!(lines(None), [""; 0]);
         let freed = "LM Studio unload: freed 8123 MB (free 3100 to 11223 MB)";
         assert_eq!(lines(Some((3100, 11_223))), [freed]);

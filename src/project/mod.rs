@@ -1,10 +1,19 @@
-//! The script's side of a project: its story, its template, and its own programs.
+//! The script's side of a project: its story, its workflow, its own programs, and its language
+//! models.
 
 pub mod generator;
 pub mod helpers;
 pub mod llm;
-mod llm_server;
 pub mod lm_studio;
 pub mod story;
-pub mod tool;
 pub mod workflow_source;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+/// The JSON in a file's text, which may begin with a byte order mark. The error names the file.
+fn parse_json(file: &Path, text: &str) -> Result<Value, String> {
+    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))
+        .map_err(|error| format!("{}: not JSON: {error}", file.display()))
+}

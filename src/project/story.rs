@@ -70,23 +70,17 @@ impl Story {
     /// The same, but for unreadable.
     pub(crate) fn parse(file: PathBuf, text: &str) -> Result<Self, String> {
         let name = file.display();
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| format!("{name}: not JSON: {error}"))?;
-        let scenes = value["scenes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let value = super::parse_json(&file, text)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let scenes = list(&value["scenes"]).enumerate().map(|(index, scene)| {
+            StoryScene::read(scene, folder)
+                .map_err(|why| format!("{name}: scene {}: {why}", index + 1))
+        });
+        let scenes = scenes.collect::<Result<Vec<_>, _>>()?;
         if scenes.is_empty() {
             return Err(format!("{name}: no scenes: a story has a list 'scenes'"));
         }
-        let folder = file.parent().unwrap_or(Path::new(""));
-        let scenes = scenes
-            .iter()
-            .enumerate()
-            .map(|(index, scene)| {
-                StoryScene::read(scene, folder)
-                    .map_err(|why| format!("{name}: scene {}: {why}", index + 1))
-            })
-            .collect::<Result<_, _>>()?;
-        let warnings = value["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let warnings = list(&value["warnings"]).filter_map(Value::as_str);
         let stem = || file.file_stem().map(|stem| sanitize_line(&stem.to_string_lossy()));
         Ok(Story {
             id: line(&value, "storyId").or_else(stem).unwrap_or_default(),
@@ -94,14 +88,12 @@ impl Story {
             directors_vision: line(&value, "directorsVision"),
             generator: line(&value, "generator"),
             llm: value["llm"].clone(),
-            warnings: warnings.iter().filter_map(Value::as_str).map(sanitize_line).collect(),
+            warnings: warnings.map(sanitize_line).collect(),
             scenes,
             file,
         })
     }
-}
 
-impl Story {
     /// How its language model did, in a line: `success (provider=…, seed=42, duration=8011ms)`;
     /// `skipped` where the generator tells of none.
     pub fn llm_status(&self) -> String {
@@ -114,12 +106,13 @@ impl Story {
             _ => None,
         };
         let parts = [
-            text("providerUrl").map(|url| format!("provider={url}")),
-            text("seed").map(|seed| format!("seed={seed}")),
-            text("durationMs").map(|ms| format!("duration={ms}ms")),
-            text("error").map(|error| format!("error={error}")),
+            ("providerUrl", "provider", ""),
+            ("seed", "seed", ""),
+            ("durationMs", "duration", "ms"),
+            ("error", "error", ""),
         ];
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let part = |(key, name, unit)| Some(format!("{name}={}{unit}", text(key)?));
+        let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
         let status = text("status").unwrap_or_else(|| "skipped".to_owned());
         if parts.is_empty() { status } else { format!("{status} ({})", parts.join(", ")) }
     }
@@ -129,16 +122,12 @@ impl StoryScene {
     fn read(scene: &Value, folder: &Path) -> Result<Self, String> {
         let text = |key: &str| scene[key].as_str().map(str::to_owned);
         let id = text("id").filter(|id| !id.is_empty()).ok_or("it has no id")?;
-        let prompt =
-            text("prompt").ok_or_else(|| format!("'{}' has no prompt", sanitize_line(&id)))?;
+        let name = sanitize_line(&id);
+        let prompt = text("prompt").ok_or_else(|| format!("'{name}' has no prompt"))?;
         let keyframe = text("keyframePath").filter(|path| !path.is_empty());
         let keyframe = keyframe.map(|path| folder.join(path));
         if let Some(path) = keyframe.as_ref().filter(|path| !path.is_file()) {
-            return Err(format!(
-                "'{}': its keyframe {} is not there",
-                sanitize_line(&id),
-                path.display()
-            ));
+            return Err(format!("'{name}': its keyframe {} is not there", path.display()));
         }
         Ok(StoryScene {
             id,
@@ -152,6 +141,11 @@ impl StoryScene {
             camera_movement: line(scene, "cameraMovement"),
         })
     }
+}
+
+/// The items of a list; nothing else has any.
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 /// A text of one line; an empty one is none.

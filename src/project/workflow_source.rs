@@ -58,31 +58,18 @@ impl WorkflowSource {
 fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
     let name = file.display();
     let text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| format!("{name}: not JSON: {error}"))?;
-    let keys = [
-        (
-            &value["workflowProfiles"]["wan-i2v"]["workflowJson"],
-            "workflowProfiles.wan-i2v.workflowJson",
-        ),
-        (&value["workflowJson"], "workflowJson"),
-    ];
-    for (value, key) in keys {
-        let text = match value {
-            Value::String(text) if !text.trim().is_empty() => text.to_owned(),
-            Value::String(_) | Value::Null => continue,
-            _ => {
-                return Err(format!(
-                    "{name} ({key}): no text: the workflow's JSON is a string here"
-                ));
+    let settings = super::parse_json(file, &text)?;
+    for key in ["workflowProfiles.wan-i2v.workflowJson", "workflowJson"] {
+        let name = format!("{name} ({key})");
+        match key.split('.').fold(&settings, |value, key| &value[key]) {
+            Value::Null => {}
+            Value::String(text) if text.trim().is_empty() => {}
+            Value::String(text) => {
+                let (file, text) = (file.to_owned(), text.to_owned());
+                return Ok(Some(WorkflowSource { name, file, text }));
             }
-        };
-        return Ok(Some(WorkflowSource {
-            name: format!("{name} ({key})"),
-            file: file.to_owned(),
-            text,
-        }));
+            _ => return Err(format!("{name}: no text: the workflow's JSON is a string here")),
+        }
     }
     Ok(None)
 }

@@ -118,7 +118,7 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
         None
     } else {
         let code = failure.number("Code")?;
-        let exit = Exit::ALL.into_iter().find(|exit| u64::from(exit.code()) == code);
+        let exit = Exit::all().into_iter().find(|exit| u64::from(exit.code()) == code);
         Some((exit.ok_or_else(|| failure.wrong("Code"))?, failure.text("Why")?))
     };
     Ok(RunRecord {

@@ -134,9 +134,9 @@ impl AttemptState<'_, '_> {
     fn show(&mut self, doing: &str) {
         self.run.events.console.set_live(Some(LiveRow {
             what: format!("{} {doing}", self.number),
-            scene: self.scene.id.clone(),
+            name: self.scene.id.clone(),
             since: self.submitted,
-            of: Some(self.run.options.max_wait),
+            limit: Some(self.run.options.max_wait),
         }));
     }
 

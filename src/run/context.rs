@@ -124,7 +124,7 @@ impl<'a> RunContext<'a> {
             (false, false) => Output::Stdout,
         };
         let summary = folder.join("run-summary.txt");
-        events.console = Console::new(clock, Some(summary), output).coloured(options.no_color);
+        events.console = Console::new(clock, Some(summary), output, options.no_color);
         let (recorder, no_log) =
             Recorder::new(&folder.join(names::MAIN), options.sampling.interval);
         events.recorder = recorder;

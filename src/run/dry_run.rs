@@ -2,7 +2,6 @@
 //! Nothing is uploaded or posted; no folder, no lock and no state file is made.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 
 use serde_json::{Value, json};
 
@@ -15,11 +14,10 @@ use super::recorder::Recorder;
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
 use crate::comfyui::{Client, HttpError, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
-use crate::console::{Console, Output};
+use crate::console::{Console, Output, Terminal, print};
 use crate::exit_code::Exit;
 use crate::report::legacy::slashes;
-use crate::sanitize::{json_text, print, sanitize_line};
-use crate::terminal::{Stream, Terminal};
+use crate::sanitize::{json_text, sanitize_line};
 
 /// Prints the scenes of the plan and what the server lacks of each. Returns 0 if nothing is lacking,
 /// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
@@ -96,7 +94,7 @@ impl Dry<'_> {
     fn check(&mut self) -> Result<Lacking, RunError> {
         let clock = Clock::start();
         let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
-        let console = Console::new(clock, None, output).coloured(self.options.no_color);
+        let console = Console::new(clock, None, output, self.options.no_color);
         let mut events = EventLoop::new(Recorder::default(), console);
         if let Err(error) = events.listen_for_interrupt() {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
@@ -131,7 +129,7 @@ impl Dry<'_> {
         if !self.options.quiet {
             self.say(&lines);
         } else if exit != Exit::Success {
-            self.print(Stream::Err, &lines);
+            self.print(Output::Stderr, &lines);
         }
         if self.options.json {
             // The code is the verdict's.
@@ -210,17 +208,13 @@ impl Dry<'_> {
     fn say(&self, lines: &[String]) {
         match (self.options.quiet, self.options.json) {
             (true, _) => {}
-            (false, true) => self.print(Stream::Err, lines),
-            (false, false) => self.print(Stream::Out, lines),
+            (false, true) => self.print(Output::Stderr, lines),
+            (false, false) => self.print(Output::Stdout, lines),
         }
     }
 
-    fn print(&self, stream: Stream, lines: &[String]) {
-        let text = Terminal::of(stream, self.options.no_color).paint(&text(lines));
-        let _ = match stream {
-            Stream::Out => std::io::stdout().write_all(text.as_bytes()),
-            Stream::Err => std::io::stderr().write_all(text.as_bytes()),
-        };
+    fn print(&self, output: Output, lines: &[String]) {
+        Terminal::new(output, self.options.no_color).print(&text(lines));
     }
 }
 

@@ -2,14 +2,14 @@
 //! metadata, the page, the closing block, and last the archive.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use super::context::RunContext;
 use super::rerun;
-use crate::archive;
+use crate::archive::{self, ArchiveError};
+use crate::console::{Output, Terminal, print, print_error};
 use crate::exit_code::Exit;
-use crate::fs::write_atomic;
+use crate::fs::{write_atomic, write_report};
 use crate::interrupt::Interrupted;
 use crate::project::helpers::{HelperFiles, Phase};
 use crate::report::devices::OtherDevice;
@@ -19,8 +19,7 @@ use crate::report::input::ReportInput;
 use crate::report::legacy::scene::LegacyFields;
 use crate::report::saved_run::SavedRun;
 use crate::report::{devices, export, gates, legacy, metadata, sparkline, text};
-use crate::sanitize::{json_text, print, print_error};
-use crate::terminal::{Stream, Terminal};
+use crate::sanitize::json_text;
 use crate::vram::stats::VramStats;
 use crate::vram::timeline::Timeline;
 
@@ -70,8 +69,8 @@ impl RunContext<'_> {
         }
         let exit = self.record.exit();
         if self.options.quiet && exit != Exit::Success {
-            let terminal = Terminal::of(Stream::Err, self.options.no_color);
-            let _ = writeln!(std::io::stderr(), "{}", terminal.paint(&block.join("\n")));
+            let terminal = Terminal::new(Output::Stderr, self.options.no_color);
+            terminal.print(&(block.join("\n") + "\n"));
         }
         let exit = self.archive().unwrap_or(exit);
         self.state.close();
@@ -177,9 +176,7 @@ impl RunContext<'_> {
             Vec::new()
         });
         for Report { option, path, text } in reports {
-            if let Err(error) = write_atomic(path, text.as_bytes()) {
-                lines.push(format!("{option} {}: {error}", path.display()));
-            }
+            lines.extend(write_report(&option, path, &text).err());
         }
         for line in lines {
             self.events.console.warn(&line);
@@ -222,14 +219,13 @@ impl RunContext<'_> {
     fn archive(&mut self) -> Option<Exit> {
         let target = self.legacy.archive.take()?;
         let (events, offset) = (&mut self.events, self.clock.now().offset());
-        let id = &self.record.id;
-        let written =
-            archive::write(&self.folder, id, &target, offset, &mut |time| events.wait(time));
+        let mut check = || events.check();
+        let written = archive::write(&self.folder, &self.record.id, &target, offset, &mut check);
         let lines = match written {
-            Ok(Ok(written)) => written.left_out,
-            Ok(Err(why)) => vec![format!("no archive: {why}")],
-            Err(Interrupted) => {
-                self.events.console.log("WARNING: no archive: interrupted");
+            Ok(left_out) => left_out,
+            Err(ArchiveError::Failed(why)) => vec![format!("no archive: {why}")],
+            Err(ArchiveError::Interrupted) => {
+                self.events.console.warn("no archive: interrupted");
                 return Some(Exit::Interrupted);
             }
         };

@@ -126,7 +126,7 @@ mod tests {
     use crate::run::recorder::Recorder;
 
     fn take(root: &Path, patience: Duration) -> Result<Lock, RunError> {
-        let console = Console::new(Clock::start(), None, Output::Quiet);
+        let console = Console::new(Clock::start(), None, Output::Quiet, true);
         let mut events = EventLoop::new(Recorder::default(), console);
         Lock::on(
             Files::of(root, &ServerUrl::parse("127.0.0.1:8188").unwrap()),

@@ -29,11 +29,10 @@ mod submit;
 
 use crate::cli::RunOptions;
 use crate::clock::Clock;
-use crate::console::{Console, Output};
+use crate::console::{Console, Output, print_error};
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
 use crate::report::saved_run::SavedRun;
-use crate::sanitize::print_error;
 
 use context::{RunContext, RunError};
 use events::EventLoop;
@@ -66,7 +65,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     }
     let clock = Clock::start();
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
-    let console = Console::new(clock, None, output).coloured(options.no_color);
+    let console = Console::new(clock, None, output, options.no_color);
     let mut events = EventLoop::new(Recorder::default(), console);
     let deaf = events.listen_for_interrupt().err();
     let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
@@ -81,10 +80,8 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
 
 /// Whether every report that is asked for can be written, before hours are spent on it.
 fn check_reports(options: &RunOptions) -> Result<(), String> {
-    options.reports.files().into_iter().try_for_each(|(format, path)| {
-        check_writable(path)
-            .map_err(|error| format!("{} {}: {error}", format.option(), path.display()))
-    })
+    let mut reports = options.reports.files().into_iter();
+    reports.try_for_each(|(format, path)| check_writable(&format.option(), path))
 }
 
 impl RunContext<'_> {

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::{RunContext, RunError};
 use super::plan::{self, Plan, Scene};
@@ -12,11 +12,10 @@ use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::process::{self, Ended};
-use crate::project::generator::{self, Generator};
-use crate::project::helpers::{HelperFiles, Phase, Places, STEPS, Step, scripts};
+use crate::project::helpers::{HELPERS, Helper, HelperFiles, Phase, scripts};
 use crate::project::story::Story;
 use crate::project::workflow_source::WorkflowSource;
-use crate::project::{llm, lm_studio};
+use crate::project::{generator, llm, lm_studio};
 use crate::sanitize::sanitize_line;
 
 impl RunContext<'_> {
@@ -32,9 +31,9 @@ impl RunContext<'_> {
             let files = HelperFiles::of(&self.folder);
             let outputs =
                 [("Step 0: Mapping preflight", files.preflight), ("ComfyUI status", files.status)];
-            let steps = STEPS.iter().filter(|step| step.phase == Phase::Preflight);
-            for (step, (name, (summary, log))) in steps.zip(outputs) {
-                if self.helper(step)?.is_some() {
+            let helpers = HELPERS.iter().filter(|helper| helper.phase == Phase::Preflight);
+            for (helper, (name, (summary, log))) in helpers.zip(outputs) {
+                if self.helper(helper)?.is_some() {
                     self.events.console.log(&format!("{name} summary: {}", summary.display()));
                     self.events.console.log(&format!("{name} log: {}", log.display()));
                 }
@@ -47,46 +46,38 @@ impl RunContext<'_> {
 
     /// The helpers of a phase, in order.
     pub(super) fn helpers(&mut self, phase: Phase) -> Result<(), Interrupted> {
-        for step in STEPS.iter().filter(|step| step.phase == phase) {
-            let ended = self.helper(step)?;
+        for helper in HELPERS.iter().filter(|helper| helper.phase == phase) {
+            let ended = self.helper(helper)?;
             if let (Phase::Validation, Some(Ended::Code(code))) = (phase, ended) {
-                self.events.console.log(&format!("{} exitCode={code}", step.what));
+                self.events.console.log(&format!("{} exitCode={code}", helper.what));
             }
         }
         Ok(())
     }
 
     /// Runs a helper, and returns how it ended; none where it is not there, or nothing runs it.
-    fn helper(&mut self, step: &Step) -> Result<Option<Ended>, Interrupted> {
-        let (root, what) = (&self.options.project_root, step.what);
-        let script = step.file(root);
-        let name = format!("scripts/{}", step.script);
+    fn helper(&mut self, helper: &Helper) -> Result<Option<Ended>, Interrupted> {
+        let (root, what) = (&self.options.project_root, helper.what);
+        let script = helper.file(root);
+        let name = format!("scripts/{}", helper.script);
         if !script.is_file() {
             self.events.console.log(&format!("{what} skipped: {name} is not there"));
             return Ok(None);
         }
-        let mut command = match step.runner.command(root, &script) {
+        let mut command = match helper.command(root, &self.folder, self.options.fast_iteration) {
             Ok(command) => command,
             Err(why) => {
                 self.events.console.warn(&format!("{what} skipped: {why}"));
                 return Ok(None);
             }
         };
-        let fast = self.options.fast_iteration;
-        command.args(step.words(Places { root, run: &self.folder, fast }));
         command.env("LOCAL_COMFY_URL", self.options.server.url.base());
-        let log = step.log(&self.folder);
-        let ended = self.run_child(command, &log, step.limit, what, &name)?;
-        let problem = match &ended {
-            Ended::Code(0) => return Ok(Some(ended)),
-            Ended::Code(code) => format!("exit code {code}"),
-            Ended::TimedOut => {
-                format!("ended after {} min, with all it started", step.limit.as_secs() / 60)
-            }
-            Ended::NotStarted(error) => format!("it does not start: {error}"),
-        };
-        let log = log.display();
-        self.events.console.warn(&format!("{what}: {name}: {problem}; its output: {log}"));
+        let log = helper.log(&self.folder);
+        let ended = self.run_child(command, &log, helper.limit, what, &name)?;
+        if let Some(problem) = ended.problem() {
+            let log = log.display();
+            self.events.console.warn(&format!("{what}: {name}: {problem}; its output: {log}"));
+        }
         Ok(Some(ended))
     }
 
@@ -99,8 +90,7 @@ impl RunContext<'_> {
         what: &str,
         name: &str,
     ) -> Result<Ended, Interrupted> {
-        let (what, scene, since) = (what.to_owned(), name.to_owned(), Instant::now());
-        self.events.console.set_live(Some(LiveRow { what, scene, since, of: Some(limit) }));
+        self.events.console.set_live(Some(LiveRow::new(what, name, Some(limit))));
         let mut wait = |time| self.events.wait_then_check(time);
         let ended = process::run(command, log, limit, &mut wait);
         self.events.console.set_live(None);
@@ -155,17 +145,18 @@ impl RunContext<'_> {
                 "-UseLocalLLM without a provider: --local-llm-provider-url URL; the generator decides",
             );
         }
-        let generator = Generator {
-            root: &options.project_root,
-            scenes: options.scenes,
-            llm: &options.llm,
-            idea,
-        };
         let output = self.folder.join("story");
         let log = self.folder.join("steps").join("generate-story.log");
-        let command = generator.command(&output).map_err(failed)?;
+        let command = generator::command(
+            &options.project_root,
+            &output,
+            options.scenes,
+            &options.llm,
+            idea.as_deref(),
+        )
+        .map_err(failed)?;
         let ended = self.run_child(command, &log, generator::LIMIT, "story", "")?;
-        match Generator::trouble(&ended, &output, &log) {
+        match generator::problem(&ended, &output, &log) {
             Some(why) => Err(failed(why)),
             None => Story::load(&output).map_err(failed),
         }
@@ -209,8 +200,8 @@ impl RunContext<'_> {
         let gpu = options.sampling.gpu;
         let free = || client.system_stats().ok()?.devices.get(gpu)?.memory?.free;
         let mut wait = |time| events.wait_then_check(time);
-        let unload = lm_studio::unload(&options.llm, &log, free, &mut wait)?;
-        self.events.console.log_all(&unload.lines());
+        let lines = lm_studio::unload(&options.llm, &log, free, &mut wait)?;
+        self.events.console.log_all(&lines);
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         let opened = OpenOptions::new().append(true).open(&path);
         opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
     }
-    let mut console = Console::new(clock, Some(path.clone()), Output::Quiet);
+    let mut console = Console::new(clock, Some(path.clone()), Output::Quiet, true);
     console.header("RUN INTERRUPTED");
     console.log(said);
     console.log("");

@@ -1,6 +1,7 @@
 //! What is written is read back by other programs, where they are there.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -78,15 +79,15 @@ fn past_four_gigabytes() {
     let size = (41 << 30) / 10;
     File::create(place.run().join("a.mp4")).unwrap().set_len(size).unwrap();
     stamp(&place.file("b.txt", "after it"));
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let longest = Cell::new(Duration::ZERO);
     let last = Cell::new(start);
-    let mut wait = |_| {
-        longest.set(longest.get().max(last.replace(std::time::Instant::now()).elapsed()));
+    let mut check = || {
+        longest.set(longest.get().max(last.replace(Instant::now()).elapsed()));
         never()
     };
-    let Ok(written) = write(&place.run(), "top", &place.target(), offset!(+2), &mut wait);
-    let bytes = written.unwrap().bytes;
+    place.write_checking(offset!(+2), &mut check).unwrap();
+    let bytes = fs::metadata(place.target()).unwrap().len();
     let longest = longest.get();
     println!("{bytes} bytes in {:?}, longest between two looks {longest:?}", start.elapsed());
     println!("the last sync {:?}", last.get().elapsed());

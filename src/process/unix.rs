@@ -1,0 +1,111 @@
+//! Processes on Unix: groups and signals.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal as UnixSignal, kill, killpg};
+use nix::unistd::Pid;
+
+use super::Signal;
+
+/// How the file names of programs end.
+pub const EXTENSIONS: &[&str] = &[""];
+
+pub fn is_program(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+/// Puts the command into a process group of its own: the terminal's Ctrl-C does not reach it.
+pub fn own_group(command: &mut Command) {
+    command.process_group(0);
+}
+
+/// Ends the group that the child leads. `wait_until` waits for a condition with a time limit, and
+/// returns whether it holds.
+pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool) {
+    let Ok(id) = i32::try_from(child.id()) else { return };
+    let group = Pid::from_raw(id);
+    for signal in [UnixSignal::SIGTERM, UnixSignal::SIGKILL] {
+        let _ = killpg(group, signal);
+        // The child is gone once it is waited for; what it started may live on.
+        let mut is_gone =
+            || !matches!(child.try_wait(), Ok(None)) && killpg(group, None) == Err(Errno::ESRCH);
+        if wait_until(&mut is_gone) {
+            return;
+        }
+    }
+}
+
+/// Signals a child of our own group and its descendants, one by one: the group may also be that of
+/// the rest of a pipeline. Parents come first, so that a shell does not go on to its next command.
+pub fn signal_tree(child: &mut Child, signal: Signal) {
+    let signal = match signal {
+        Signal::Terminate => UnixSignal::SIGTERM,
+        Signal::Kill => UnixSignal::SIGKILL,
+    };
+    for id in descendants(child.id(), &parents()) {
+        if let Ok(id) = i32::try_from(id) {
+            // It may have ended meanwhile.
+            let _ = kill(Pid::from_raw(id), signal);
+        }
+    }
+}
+
+/// The signal that ended a process.
+pub fn signal_number(status: ExitStatus) -> Option<i32> {
+    status.signal()
+}
+
+/// All processes that `/proc` lists, each with its parent. Empty where there is no `/proc`.
+fn parents() -> Vec<(u32, u32)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    let pair = |entry: std::io::Result<fs::DirEntry>| {
+        let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
+        Some((id, parent(&String::from_utf8_lossy(&stat))?))
+    };
+    entries.filter_map(pair).collect()
+}
+
+/// A process and its descendants, parents before their children.
+fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(&id) = tree.get(next) {
+        next += 1;
+        let children = parents.iter().filter(|(child, parent)| *parent == id && *child != root);
+        tree.extend(children.map(|(child, _)| child));
+    }
+    tree
+}
+
+/// The parent in a `/proc/<id>/stat`: the fourth field. The second is a name in parentheses, which
+/// may hold anything.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_the_root_and_what_it_started() {
+        let parents = [(5, 1), (6, 5), (7, 6), (8, 5), (9, 1), (1, 0)];
+        assert_eq!(descendants(5, &parents), [5, 6, 8, 7]);
+        assert_eq!(descendants(9, &parents), [9]);
+        assert_eq!(descendants(4, &parents), [4]);
+    }
+
+    #[test]
+    fn a_name_may_look_like_fields() {
+        assert_eq!(parent("12 (a) S 99 (b) S 34 12 12 0 -1"), Some(34));
+        assert_eq!(parent("12 (sh) S 34 12 12 0 -1"), Some(34));
+        assert_eq!(parent("12 (sh"), None);
+    }
+}
