@@ -10,7 +10,7 @@ use super::llm::{Server, models};
 use crate::cli::LlmOptions;
 use crate::http::{ErrorKind, HttpError};
 use crate::interrupt::Interrupted;
-use crate::process::{self, Ended, Wait};
+use crate::process::{self, Wait};
 use crate::vram::settle::{STILL, Settling};
 
 /// LM Studio's own list: all models that it has, each with its state.
@@ -89,11 +89,8 @@ fn run_lms(count: usize, log: &Path, wait: &mut Wait) -> Result<Option<String>, 
     let mut command = Command::new(program);
     command.args(["unload", "--all"]);
     let ended = process::run(command, log, LMS_LIMIT, wait)?;
-    let problem = match &ended {
-        Ended::Code(code @ 1..) => Some(format!("ended with exit code {code}")),
-        ended => ended.problem(),
-    };
-    Ok(problem.map(|problem| format!("lms unload --all {problem}: see {}", log.display())))
+    let problem = ended.problem();
+    Ok(problem.map(|problem| format!("lms unload --all: {problem}: see {}", log.display())))
 }
 
 /// How many models are loaded, and the path that tells it: an older LM Studio has only the second.

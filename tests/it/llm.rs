@@ -256,7 +256,7 @@ fn an_lms_that_is_missing_or_fails_costs_a_warning() {
     let ran = project.unloaded(&studio.url()).exits(0);
     let log = project.folder.newest().join("steps").join("lms-unload.log");
     ran.says(&format!(
-        "] ⚠ LM Studio unload failed: lms unload --all ended with exit code 3: see {}\n",
+        "] ⚠ LM Studio unload failed: lms unload --all: exit code 3: see {}\n",
         log.display()
     ));
     assert_eq!(fs::read_to_string(log).unwrap().trim_end(), "unload --all");
@@ -269,7 +269,7 @@ fn an_lms_that_does_not_end_is_ended_with_what_it_started() {
     let (project, studio) = (Project::new(), models(STATES, states(&["loaded"])));
     let script = "#!/bin/sh\n/bin/sh -c 'echo $$; exec /bin/sleep 300' &\nwait\n";
     executable(&project.folder.write("programs/lms", script));
-    let failed = "] ⚠ LM Studio unload failed: lms unload --all did not end within 30 s: see ";
+    let failed = "] ⚠ LM Studio unload failed: lms unload --all: not done after 30 s, ended with all it started: see ";
     project.unloaded(&studio.url()).exits(0).says(failed);
     let started = project.folder.read("steps/lms-unload.log");
     crate::support::wait_until("its end", || !crate::support::is_alive(started.trim()));
