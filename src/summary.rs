@@ -9,9 +9,8 @@ use crate::exit_code::Exit;
 use crate::fs::write_atomic;
 use crate::report::export;
 use crate::report::html::{Page, link};
-use crate::report::input::ReportInput;
 use crate::report::saved_run::{SavedRun, newest};
-use crate::report::{devices, gates, sparkline, text};
+use crate::report::{self, ReportInput, metadata, saved_run, sparkline, text};
 use crate::sanitize::{json_text, print, print_error};
 use crate::terminal::{Stream, Terminal};
 use crate::vram::gates::Verdict;
@@ -57,7 +56,7 @@ fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit
     // With a page or a report there is one of them.
     if let [(past, verdicts)] = judged.as_slice() {
         let name = past.log.file_name().unwrap_or_default().to_string_lossy();
-        let told = ReportInput {
+        let input = ReportInput {
             record: past.record(),
             title: &format!("VRAM of {name}"),
             note: past.is_unfinished().then_some(UNFINISHED),
@@ -65,9 +64,9 @@ fn blocks(options: &SummaryOptions, room: Option<usize>) -> Result<(String, Exit
             gates: verdicts,
         };
         if let Some(path) = &options.html {
-            write_page(path, past, told)?;
+            write_page(path, past, input)?;
         }
-        write_reports(&options.reports, past, &told, &baselines)?;
+        write_reports(&options.reports, past, &input, &baselines)?;
     }
     let all_held = judged.iter().flat_map(|(_, verdicts)| verdicts).all(Verdict::held);
     let exit = if all_held || !options.gates.any() { Exit::Success } else { Exit::Gate };
@@ -99,7 +98,7 @@ fn judged(
         let recorded = past.record().map(|record| record.gates.clone());
         return (past, recorded.unwrap_or_default());
     }
-    let verdicts = gates::verdicts_on(&options.gates, past.record(), &past.vram, baselines);
+    let verdicts = report::verdicts(&options.gates, past.record(), &past.vram, baselines);
     if let Some((record, _)) = &mut past.run {
         record.gates.clone_from(&verdicts);
     }
@@ -115,7 +114,7 @@ fn text(past: &SavedRun, gates: &[Verdict], room: Option<usize>) -> String {
     let mut lines = Vec::new();
     let mut without = Vec::new();
     if let Some(record) = past.record() {
-        lines = text::block(record, &past.vram);
+        lines = text::summary_block(record, &past.vram);
         without = record.without_figures();
     } else if past.is_unfinished() {
         lines.push(UNFINISHED.to_owned());
@@ -135,12 +134,12 @@ fn text(past: &SavedRun, gates: &[Verdict], room: Option<usize>) -> String {
 }
 
 /// The page of one log, or of its run.
-fn write_page(path: &Path, past: &SavedRun, told: ReportInput) -> Result<(), String> {
+fn write_page(path: &Path, past: &SavedRun, input: ReportInput) -> Result<(), String> {
     let log = &past.log;
     let curve = Timeline::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let folder = &link::to_folder(&parent(path), &parent(log));
-    let page = Page { told, curve: &curve, others: &past.others, folder };
+    let page = Page { input, curve: &curve, others: &past.others, folder };
     write("--html", path, &page.html(), past)
 }
 
@@ -148,11 +147,11 @@ fn write_page(path: &Path, past: &SavedRun, told: ReportInput) -> Result<(), Str
 fn write_reports(
     options: &ReportOptions,
     past: &SavedRun,
-    told: &ReportInput,
+    input: &ReportInput,
     baselines: &[SavedRun],
 ) -> Result<(), String> {
     let summary = past.log.with_file_name("run-summary.txt");
-    let reports = export::reports(options, told, baselines, &summary)?;
+    let reports = export::reports(options, input, baselines, &summary)?;
     reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, past))
 }
 
@@ -170,7 +169,7 @@ fn write(option: &str, path: &Path, text: &str, past: &SavedRun) -> Result<(), S
 fn json(past: &SavedRun, verdicts: &[Verdict]) -> Value {
     if let Some((record, document)) = &past.run {
         let mut document = document.clone();
-        document["Gates"] = gates::json(verdicts);
+        document["Gates"] = metadata::gates_json(verdicts);
         document["ExitCode"] = record.exit().code().into();
         document["ExitReason"] = record.exit().reason().into();
         return document;
@@ -179,11 +178,9 @@ fn json(past: &SavedRun, verdicts: &[Verdict]) -> Value {
         "SchemaVersion": 1,
         "Log": past.log.display().to_string(),
         "Vram": past.vram.json(),
-        "Scenes": past.vram.scenes.iter().map(|scene| {
-            json!({"SceneId": scene.id, "Vram": scene.json()})
-        }).collect::<Vec<_>>(),
-        "Gates": gates::json(verdicts),
+        "Scenes": saved_run::scenes_json(&past.vram),
+        "Gates": metadata::gates_json(verdicts),
     });
-    devices::add(&mut document, &past.others);
+    saved_run::add_devices(&mut document, &past.others);
     document
 }

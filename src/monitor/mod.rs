@@ -21,11 +21,9 @@ use crate::clock::Clock;
 use crate::console::{Console, LiveRow, Output};
 use crate::exit_code::{Code, Exit};
 use crate::fs::{check_writable, write_atomic};
-use crate::report::gates;
 use crate::report::html::Page;
-use crate::report::input::ReportInput;
 use crate::report::saved_run::SavedRun;
-use crate::report::sparkline;
+use crate::report::{self, ReportInput, sparkline};
 use crate::run::events::{Event, EventLoop};
 use crate::run::recorder::Recorder;
 use crate::sanitize::print_error;
@@ -134,7 +132,7 @@ impl Monitor<'_> {
         self.events.console.set_live(None);
         let log = self.options.log.as_deref();
         let (vram, curve) = self.events.recorder.tallied();
-        let verdicts = gates::verdicts_on(&self.options.gates, None, &vram, &self.baselines);
+        let verdicts = report::verdicts(&self.options.gates, None, &vram, &self.baselines);
         let code = if code == Exit::Success.into() && !verdicts.iter().all(Verdict::held) {
             Exit::Gate.into()
         } else {
@@ -156,8 +154,8 @@ impl Monitor<'_> {
     fn write_page(&mut self, vram: &VramStats, curve: &Timeline, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
         let title = "VRAM recorded by monitor";
-        let told = ReportInput { record: None, title, note: None, vram, gates };
-        let page = Page { told, curve, others: &[], folder: "" };
+        let input = ReportInput { record: None, title, note: None, vram, gates };
+        let page = Page { input, curve, others: &[], folder: "" };
         if let Err(error) = write_atomic(path, page.html().as_bytes()) {
             print_error(&format!("--html {}: {error}", path.display()));
         }

@@ -11,13 +11,10 @@ use crate::exit_code::Exit;
 use crate::fs::write_atomic;
 use crate::interrupt::Interrupted;
 use crate::project::helpers::{HelperFiles, Phase};
-use crate::report::devices::OtherDevice;
 use crate::report::export::Report;
 use crate::report::html::Page;
-use crate::report::input::ReportInput;
-use crate::report::legacy::scene::LegacyFields;
-use crate::report::saved_run::SavedRun;
-use crate::report::{devices, export, gates, legacy, metadata, sparkline, text};
+use crate::report::saved_run::{OtherDevice, SavedRun};
+use crate::report::{self, ReportInput, export, legacy, metadata, sparkline, text};
 use crate::sanitize::{json_text, print, print_error};
 use crate::terminal::{Stream, Terminal};
 use crate::vram::stats::VramStats;
@@ -29,13 +26,14 @@ impl Run<'_> {
         // What counts is whether it was asked for before the end.
         self.events.drain();
         self.record.ended = self.clock.now();
-        let generated = self.script.story.as_ref().and_then(|story| story.file.parent());
+        let generated = self.record.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
         let (scenes, records) = (&self.scenes, &self.record.scenes);
         self.record.next = rerun::command(self.options, story, scenes, records, self.waiting_helps);
         if self.options.archive {
             let name = format!("comfyui-e2e-{}.zip", self.record.id);
-            self.script.archive = Some(self.options.project_root.join("artifacts").join(name));
+            self.record.legacy.archive =
+                Some(self.options.project_root.join("artifacts").join(name));
         }
         self.look_for_interrupt();
         self.events.console.header("STEP 3: Validate Results");
@@ -53,11 +51,11 @@ impl Run<'_> {
         self.write_reports(&vram, baselines);
         self.events.console.header("RUN COMPLETE");
         self.events.console.log(&format!("Run directory: {}", self.folder.display()));
-        if let Some(archive) = &self.script.archive {
+        if let Some(archive) = &self.record.legacy.archive {
             self.events.console.log(&format!("Archive: {}", archive.display()));
         }
         self.events.console.log(&legacy::tally(&self.record.scenes));
-        let block = text::block(&self.record, &vram);
+        let block = text::summary_block(&self.record, &vram);
         self.events.console.log_all(&block);
         let record = Some(&self.record);
         self.events.console.show(|room| sparkline::lines(&curve, &vram, record, room));
@@ -83,7 +81,7 @@ impl Run<'_> {
         });
         vram.grow_by(&self.record.series());
         self.record.gates =
-            gates::verdicts_on(&self.options.gates, Some(&self.record), &vram, baselines);
+            report::verdicts(&self.options.gates, Some(&self.record), &vram, baselines);
         self.events.console.log("");
         self.events.console.log_all(&vram.block(Some(log), &self.record.without_figures()));
         for verdict in &self.record.gates {
@@ -103,10 +101,10 @@ impl Run<'_> {
         }
         self.look_for_interrupt();
         let mut text = self.write_metadata(vram, others);
-        if is_project || self.script.story.is_some() {
+        if is_project || self.record.legacy.story.is_some() {
             self.events.console.header("STEP 7: Artifact Metadata + UI Snapshot");
             let files = HelperFiles::of(&self.folder);
-            self.events.console.log_all(&self.script.index(&self.record.scenes, &files));
+            self.events.console.log_all(&legacy::index(&self.record, &files));
         }
         if helped && !self.record.interrupted {
             let _ = self.behind_metadata();
@@ -122,7 +120,7 @@ impl Run<'_> {
     /// After an interrupt no archive comes, and none is told of.
     fn look_for_interrupt(&mut self) {
         self.record.interrupted = self.events.interrupted();
-        self.script.archive.take_if(|_| self.record.interrupted);
+        self.record.legacy.archive.take_if(|_| self.record.interrupted);
     }
 
     fn before_metadata(&mut self) -> Result<(), Interrupted> {
@@ -137,31 +135,23 @@ impl Run<'_> {
     }
 
     fn write_metadata(&mut self, vram: &VramStats, others: &[OtherDevice]) -> String {
-        let mut document = metadata::document(&self.record, vram);
-        devices::add(&mut document, others);
-        self.script.add_to(&mut document, &HelperFiles::of(&self.folder));
-        let (settings, server) = (&self.record.settings, &self.record.server);
-        let both = self.record.scenes.iter().zip(&self.script.scenes);
-        let scenes = document["Scenes"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
-        for (object, (scene, script)) in scenes.iter_mut().zip(both) {
-            LegacyFields { scene, script, settings, server }.add_to(object);
-        }
-        let text = json_text(&document);
+        let files = HelperFiles::of(&self.folder);
+        let text = json_text(&metadata::document(&self.record, vram, others, &files));
         self.write("artifact-metadata.json", &text);
         text
     }
 
     fn write_page(&mut self, curve: &Timeline, vram: &VramStats, others: &[OtherDevice]) {
-        let told = ReportInput::of_run(&self.record, vram);
-        let page = Page { told, curve, others, folder: "" }.html();
+        let input = ReportInput::of_run(&self.record, vram);
+        let page = Page { input, curve, others, folder: "" }.html();
         self.write("report.html", &page);
     }
 
     /// What other programs read of it. A report that cannot be written costs the run nothing.
     fn write_reports(&mut self, vram: &VramStats, baselines: &[SavedRun]) {
-        let told = ReportInput::of_run(&self.record, vram);
+        let input = ReportInput::of_run(&self.record, vram);
         let summary = self.folder.join("run-summary.txt");
-        let reports = export::reports(&self.options.reports, &told, baselines, &summary);
+        let reports = export::reports(&self.options.reports, &input, baselines, &summary);
         let mut lines = Vec::new();
         let reports = reports.unwrap_or_else(|why| {
             lines.push(why);
@@ -211,7 +201,7 @@ impl Run<'_> {
     /// The archive of the finished folder; none after an interrupt. The code where one came
     /// meanwhile.
     fn archive(&mut self) -> Option<Exit> {
-        let target = self.script.archive.take()?;
+        let target = self.record.legacy.archive.take()?;
         let (events, offset) = (&mut self.events, self.clock.now().offset());
         let id = &self.record.id;
         let written =

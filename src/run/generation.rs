@@ -60,7 +60,7 @@ impl Run<'_> {
         self.record.aftermath.still_running =
             self.ledger.prompts().first().map(|prompt| prompt.scene.clone());
         self.scenes = scenes;
-        (self.record.scenes, self.script.scenes) = told.into_iter().unzip();
+        self.record.scenes = told;
         let good = self.record.succeeded();
         let bad = self.record.scenes.len() - good;
         let console = &mut self.events.console;

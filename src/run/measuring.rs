@@ -7,7 +7,7 @@ use super::Run;
 use super::banner;
 use super::stop::Stop;
 use crate::comfyui::{Client, SystemStats, Target};
-use crate::report::devices::OtherDevice;
+use crate::report::saved_run::OtherDevice;
 use crate::vram::log::names;
 use crate::vram::sampler::{self, Sampler, SamplerEvent};
 use crate::vram::source::{self, ReadingSource};

@@ -38,7 +38,7 @@ use crate::clock::Clock;
 use crate::comfyui::Client;
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
-use crate::report::legacy::{LegacyRun, slashes};
+use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
 use crate::report::saved_run::SavedRun;
 use crate::sanitize::print_error;
@@ -130,14 +130,13 @@ pub fn run(options: &RunOptions) -> Exit {
         events,
         ledger,
         scenes: Vec::new(),
-        record: RunRecord::begun(
+        record: RunRecord::new(
             id,
             slashes(&folder),
             started,
             settings(options),
             options.server.url.base(),
         ),
-        script: LegacyRun::default(),
         folder,
         waiting_helps: false,
         others: Vec::new(),
@@ -172,7 +171,6 @@ struct Run<'a> {
     ledger: StateFile,
     scenes: Vec<Scene>,
     record: RunRecord,
-    script: LegacyRun,
     /// Nobody listened at the server's address yet.
     waiting_helps: bool,
     /// The other devices that are recorded, by position and name.
@@ -186,7 +184,7 @@ impl Run<'_> {
         if let Plan::Scenes(scenes, story) = &plan {
             // Should nothing come of them, they are told as skipped.
             self.scenes.clone_from(scenes);
-            self.script.story.clone_from(story);
+            self.record.legacy.story.clone_from(story);
         }
         let measured = match self.reach(count, previous) {
             Ok(measured) => measured,
@@ -237,11 +235,9 @@ impl Run<'_> {
             }
         };
         for scene in self.scenes.iter().skip(self.record.scenes.len()) {
-            let told = scene::skip(scene, skipped);
-            scene::tell(&mut self.events, &self.folder, &self.record, &told);
-            let (record, script) = told;
+            let record = scene::skip(scene, skipped);
+            scene::tell(&mut self.events, &self.folder, &self.record, &record);
             self.record.scenes.push(record);
-            self.script.scenes.push(script);
         }
     }
 }

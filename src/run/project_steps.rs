@@ -128,7 +128,7 @@ impl Run<'_> {
         let lines = lines(&story);
         self.events.console.log_all(&lines);
         self.scenes = scenes;
-        self.script.story = Some(story);
+        self.record.legacy.story = Some(story);
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Run<'_> {
         let check = llm::check(&self.options.llm, self.clock.now());
         self.events.console.log(&check.to_string());
         let failure = check.failure();
-        self.script.health_check = Some(check);
+        self.record.legacy.health_check = Some(check);
         match failure {
             Some(why) => {
                 let (exit, skipped) = (Exit::Failed, "no language model");

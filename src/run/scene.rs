@@ -11,12 +11,12 @@ use super::events::EventLoop;
 use super::plan::Scene;
 use crate::fs::{is_video, write_atomic};
 use crate::interrupt::Interrupted;
-use crate::report::legacy::scene::{LegacyFields, LegacyScene};
-use crate::report::record::{Attempt, Outcome, RunRecord, SceneRecord};
+use crate::report::legacy;
+use crate::report::record::{Attempt, LegacyScene, Outcome, RunRecord, SceneRecord};
 use crate::vram::reading::Reading;
 
 /// Runs a scene to its outcome. `what` is how the live line counts it: `2/3`.
-pub fn run(stage: &mut RunContext, scene: &Scene, what: &str) -> (SceneRecord, LegacyScene) {
+pub fn run(stage: &mut RunContext, scene: &Scene, what: &str) -> SceneRecord {
     let (begun, start) = (Instant::now(), stage.clock.now());
     stage.events.console.log(&format!("[Scene {}] Starting video generation...", scene.id));
     let mut life = SceneRunner {
@@ -39,25 +39,20 @@ pub fn run(stage: &mut RunContext, scene: &Scene, what: &str) -> (SceneRecord, L
     let SceneRunner { mut record, mut script, .. } = life;
     record.seconds = seconds(begun.elapsed());
     script.span = Some((start, stage.clock.now()));
-    (record, script)
+    record.legacy = script;
+    record
 }
 
 /// A scene that is not run.
-pub fn skip(scene: &Scene, why: &str) -> (SceneRecord, LegacyScene) {
-    let script = LegacyScene { story: scene.story.clone(), ..LegacyScene::default() };
-    (SceneRecord::skipped(&scene.id, why), script)
+pub fn skip(scene: &Scene, why: &str) -> SceneRecord {
+    let legacy = LegacyScene { story: scene.story.clone(), ..LegacyScene::default() };
+    SceneRecord { legacy, ..SceneRecord::skipped(&scene.id, why) }
 }
 
 /// How a scene ended, run or not: its verdict, and what the script's readers look for below it.
-pub fn tell(
-    events: &mut EventLoop,
-    folder: &Path,
-    run: &RunRecord,
-    told: &(SceneRecord, LegacyScene),
-) {
-    let (scene, script) = told;
-    let telling = LegacyFields { scene, script, settings: &run.settings, server: &run.server };
-    for line in verdict(scene, folder).into_iter().chain(telling.lines()) {
+pub fn tell(events: &mut EventLoop, folder: &Path, run: &RunRecord, scene: &SceneRecord) {
+    let lines = legacy::scene_lines(scene, run);
+    for line in verdict(scene, folder).into_iter().chain(lines) {
         events.console.log(&format!("[Scene {}] {line}", scene.id));
     }
 }
