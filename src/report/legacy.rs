@@ -161,7 +161,6 @@ pub fn scene_lines(scene: &SceneRecord, run: &RunRecord) -> Vec<String> {
 
 fn telemetry_line(scene: &SceneRecord, run: &RunRecord) -> String {
     let (legacy, settings) = (&scene.legacy, &run.settings);
-    let limit = |n: u32| if n == 0 { "unbounded".to_owned() } else { n.to_string() };
     let mut parts = vec![
         format!("DurationSeconds={:.1}s", scene.seconds),
         format!("MaxWaitSeconds={}s", settings.max_wait_seconds),
@@ -183,13 +182,17 @@ fn telemetry_line(scene: &SceneRecord, run: &RunRecord) -> String {
     format!("Telemetry: {}", parts.join(" | "))
 }
 
+/// A number of attempts; 0 is `unbounded`.
+pub(super) fn limit(attempts: u32) -> String {
+    if attempts == 0 { "unbounded".to_owned() } else { attempts.to_string() }
+}
+
 /// The script's fields of a scene's object in the metadata.
 pub fn scene_fields(scene: &SceneRecord, run: &RunRecord) -> Value {
     let (legacy, settings) = (&scene.legacy, &run.settings);
     let story = legacy.story.as_ref();
     let (title, summary) = (story.map(|story| &story.title), story.map(|story| &story.summary));
     let (count, floor) = (frame_count(scene), frame_floor(scene));
-    let limit = settings.history_max_attempts;
     json!({
         "SceneTitle": title,
         "SceneSummary": summary,
@@ -210,12 +213,12 @@ pub fn scene_fields(scene: &SceneRecord, run: &RunRecord) -> Value {
         "StoryMood": story.map(|story| &story.mood),
         "StoryExpectedFrames": floor,
         "StoryCameraMovement": story.map(|story| &story.camera_movement),
-        "HistoryAttemptLimit": limit,
+        "HistoryAttemptLimit": settings.history_max_attempts,
         "SceneRetryBudget": settings.scene_retry_budget,
         "HistoryConfig": {
             "MaxWaitSeconds": settings.max_wait_seconds,
             "PollIntervalSeconds": settings.poll_interval_seconds,
-            "MaxAttempts": limit,
+            "MaxAttempts": settings.history_max_attempts,
             "PostExecutionTimeoutSeconds": settings.post_execution_timeout_seconds,
         },
         "Telemetry": telemetry(scene, run),

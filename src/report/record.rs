@@ -15,7 +15,7 @@ use crate::vram::stats::{SceneStatistics, VramStats};
 pub const HISTORY_UNREADABLE: &str = "history not readable";
 
 /// How a scene or an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// Executed, and its files were downloaded.
     Succeeded,
@@ -42,6 +42,7 @@ pub enum Outcome {
     /// The server went away.
     Unreachable,
     /// Not started.
+    #[default]
     Skipped,
 }
 
@@ -140,7 +141,7 @@ impl Output {
 }
 
 /// What became of one scene.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SceneRecord {
     /// `[A-Za-z0-9._-]`.
     pub id: String,
@@ -193,17 +194,7 @@ impl LegacyScene {
 impl SceneRecord {
     /// A scene that was not started.
     pub fn skipped(id: &str, why: impl Into<String>) -> Self {
-        SceneRecord {
-            id: id.to_owned(),
-            outcome: Outcome::Skipped,
-            why: why.into(),
-            seconds: 0.0,
-            attempts: Vec::new(),
-            outputs: Vec::new(),
-            warnings: Vec::new(),
-            seed: None,
-            legacy: LegacyScene::default(),
-        }
+        SceneRecord { id: id.to_owned(), why: why.into(), ..SceneRecord::default() }
     }
 
     /// Seconds in the queue, of all attempts; `None` without an attempt.

@@ -57,27 +57,21 @@ pub fn document(input: &ReportInput, excerpts: &Excerpts) -> Option<String> {
         return None;
     }
     let count = |element| cases.iter().filter(|case| case.has(element)).count();
-    let time = input
-        .record
-        .map(|run| format!(" time=\"{:.3}\"", (run.ended - run.started).as_seconds_f64()));
-    let attributes = format!(
-        "name=\"run-comfyui-e2e\" tests=\"{}\" failures=\"{}\" errors=\"{}\"{}",
-        cases.len(),
-        count(FAILURE),
-        count(ERROR),
-        time.unwrap_or_default()
+    let (tests, failures, errors) = (cases.len(), count(FAILURE), count(ERROR));
+    let mut suites = format!(
+        r#"name="run-comfyui-e2e" tests="{tests}" failures="{failures}" errors="{errors}""#
     );
-    let timestamp = input.record.map(|run| {
+    let mut suite = format!(r#" skipped="{}""#, count(SKIPPED));
+    if let Some(run) = input.record {
         let started = run.started.replace_nanosecond(0).unwrap_or(run.started);
-        format!(" timestamp=\"{}\"", iso(started))
-    });
+        suites += &format!(r#" time="{:.3}""#, (run.ended - run.started).as_seconds_f64());
+        suite += &format!(r#" timestamp="{}""#, iso(started));
+    }
+    let properties = input.record.map(properties).unwrap_or_default();
+    let cases: String = cases.iter().map(TestCase::xml).collect();
     Some(format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {attributes}>\n\
-         <testsuite {attributes} skipped=\"{}\"{}>\n{}{}</testsuite>\n</testsuites>\n",
-        count(SKIPPED),
-        timestamp.unwrap_or_default(),
-        input.record.map(properties).unwrap_or_default(),
-        cases.iter().map(TestCase::xml).collect::<String>()
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {suites}>\n\
+         <testsuite {suites}{suite}>\n{properties}{cases}</testsuite>\n</testsuites>\n"
     ))
 }
 
@@ -162,23 +156,19 @@ impl TestCase {
     }
 
     fn xml(&self) -> String {
-        let problem = self.problem.as_ref().map(|Problem { element, kind, message, lines }| {
+        let TestCase { class, name, seconds, problem, lines } = self;
+        let name = Escaped(name);
+        let mut xml =
+            format!("<testcase classname=\"{class}\" name=\"{name}\" time=\"{seconds:.3}\">\n");
+        if let Some(Problem { element, kind, message, lines }) = problem {
             let (message, lines) = (Escaped(message), escaped_lines(lines));
-            format!("<{element} type=\"{kind}\" message=\"{message}\">{lines}</{element}>\n")
-        });
-        let lines = escaped_lines(&self.lines);
-        let output = if lines.is_empty() {
-            String::new()
-        } else {
-            format!("<system-out>{lines}</system-out>\n")
-        };
-        format!(
-            "<testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\">\n{}{output}</testcase>\n",
-            self.class,
-            Escaped(&self.name),
-            self.seconds,
-            problem.unwrap_or_default()
-        )
+            xml +=
+                &format!("<{element} type=\"{kind}\" message=\"{message}\">{lines}</{element}>\n");
+        }
+        if !lines.is_empty() {
+            xml += &format!("<system-out>{}</system-out>\n", escaped_lines(lines));
+        }
+        xml + "</testcase>\n"
     }
 }
 

@@ -12,9 +12,9 @@ use crate::vram::timeline::{Band, Column, Peak};
 const HEIGHT: u64 = 1000;
 /// More readings of nvidia-smi than this are drawn small, or they would hide the lines.
 const MANY_MARKS: usize = 60;
-/// The plot's assumed width in pixels on a wide screen and on a phone, and the CSS class of what is
-/// shown there alone.
-const WIDTHS: [(u64, &str); 2] = [(960, "w"), (290, "n")];
+/// The plot's assumed width in pixels on a wide screen and on a phone; the classes `w` and `n` of
+/// the style sheet show an element on one of them alone.
+const WIDTHS: [u64; 2] = [960, 290];
 /// The width of one letter of a scene's name in pixels.
 const LETTER: u64 = 7;
 /// A vertical name is cut behind so many letters.
@@ -44,67 +44,55 @@ fn legend(page: &Page) -> String {
     let (curve, ram) = (page.curve, page.input.is_system_ram());
     let has = |metric| curve.columns().iter().any(|column| column.readings(metric).is_some());
     let Sources { comfyui, nvidia_smi } = page.input.vram.sources;
-    let keys = [
-        (
-            has(Metric::Used),
-            r#"<path class="area" d="M0 5H28V14H0Z"/><path class="used" d="M0 5H28"/>"#,
-            if ram {
-                "used: system RAM, the machine's own memory"
-            } else {
-                "used: what live tensors hold"
-            },
-        ),
+    let is_mixed = comfyui > 0 && nvidia_smi > 0;
+    let (used, total) = if ram {
+        ("used: system RAM, the machine's own memory", "total: the machine")
+    } else {
+        ("used: what live tensors hold", "total: the card")
+    };
+    let mut items = String::new();
+    for (is_shown, class, d, text) in [
+        (has(Metric::Used), "used", "M0 5H28", used),
         (
             has(Metric::Driver),
-            r#"<path class="driver" d="M0 7H28"/>"#,
+            "driver",
+            "M0 7H28",
             "driver: handed out, torch's idle cache included",
         ),
-        (
-            page.input.vram.total.is_some(),
-            r#"<path class="total" d="M0 7H28"/>"#,
-            if ram { "total: the machine" } else { "total: the card" },
-        ),
-        (
-            comfyui > 0 && nvidia_smi > 0,
-            r#"<path class="fallback" d="M14 7h.1"/>"#,
-            "nvidia-smi, where ComfyUI missed it",
-        ),
-        (!curve.gaps().is_empty(), r#"<path class="missed" d="M0 7H28"/>"#, "no reading"),
-        (
-            !curve.bands().is_empty(),
-            r#"<path class="b0" d="M0 0H28V14H0Z"/>"#,
-            "a scene, while its prompt was running",
-        ),
-    ];
-    let shown = keys.into_iter().filter(|(is_shown, ..)| *is_shown);
-    let items = shown.map(|(_, swatch, text)| {
-        format!(
-            "<li><svg aria-hidden=\"true\" width=\"28\" height=\"14\">{swatch}</svg> {text}</li>\n"
-        )
-    });
-    format!("<ul class=\"legend\">\n{}</ul>\n", items.collect::<String>())
+        (page.input.vram.total.is_some(), "total", "M0 7H28", total),
+        (is_mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
+        (!curve.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
+        (!curve.bands().is_empty(), "b0", "M0 0H28V14H0Z", "a scene, while its prompt was running"),
+    ] {
+        let area = if class == "used" { r#"<path class="area" d="M0 5H28V14H0Z"/>"# } else { "" };
+        let swatch = format!("{area}<path class=\"{class}\" d=\"{d}\"/>");
+        if is_shown {
+            items += &format!(
+                "<li><svg aria-hidden=\"true\" width=\"28\" height=\"14\">{swatch}</svg> {text}</li>\n"
+            );
+        }
+    }
+    format!("<ul class=\"legend\">\n{items}</ul>\n")
 }
 
 fn caption(page: &Page) -> String {
-    let offset = page.input.record.map(|run| run.started.offset()).map(|offset| {
+    let mut text = "Local time".to_owned();
+    if let Some(offset) = page.input.record.map(|run| run.started.offset()) {
         let sign = if offset.is_negative() { '−' } else { '+' };
         let (h, m, _) = offset.as_hms();
-        format!(", UTC{sign}{:02}:{:02}", h.unsigned_abs(), m.unsigned_abs())
-    });
-    let notes = [
-        (page.input.vram.sources.comfyui == 0, " All readings are nvidia-smi's."),
-        (
-            page.curve.set_back(),
-            " The clock was set back meanwhile: what comes after stands too far right.",
-        ),
-        (page.curve.unbanded(), " There were more scenes than are shown."),
-    ];
-    let notes: String = notes.iter().filter(|(holds, _)| *holds).map(|(_, note)| *note).collect();
-    format!(
-        "<figcaption>Local time{}. 1 MB is 1048576 bytes. \
-         All figures are the whole device's.{notes}</figcaption>\n",
-        offset.unwrap_or_default()
-    )
+        text += &format!(", UTC{sign}{:02}:{:02}", h.unsigned_abs(), m.unsigned_abs());
+    }
+    text += ". 1 MB is 1048576 bytes. All figures are the whole device's.";
+    if page.input.vram.sources.comfyui == 0 {
+        text += " All readings are nvidia-smi's.";
+    }
+    if page.curve.set_back() {
+        text += " The clock was set back meanwhile: what comes after stands too far right.";
+    }
+    if page.curve.unbanded() {
+        text += " There were more scenes than are shown.";
+    }
+    format!("<figcaption>{text}</figcaption>\n")
 }
 
 /// The drawing in words, for screen readers.
@@ -141,7 +129,7 @@ fn plot(page: &Page) -> String {
         curves(page, &scale),
         total(page, &scale).unwrap_or_default(),
         names(page),
-        scale.peak.map(|peak| peak_mark(page, &scale, peak)).unwrap_or_default(),
+        peak_mark(page, &scale).unwrap_or_default(),
     )
 }
 
@@ -182,17 +170,15 @@ fn extent(page: &Page, band: &Band) -> (u64, u64) {
 
 /// The scenes behind the curve.
 fn bands(page: &Page) -> String {
-    let rects = page.curve.bands().iter().enumerate().map(|(n, band)| {
-        let (from, width) = extent(page, band);
-        format!(
-            "<rect class=\"b{}\" x=\"{}\" width=\"{}\" height=\"100%\"><title>{}</title></rect>\n",
-            n % 2,
-            percent(from),
-            percent(width),
-            Escaped(&band.scene)
-        )
-    });
-    rects.collect()
+    let mut rects = String::new();
+    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(page.curve.bands()) {
+        let ((x, width), title) = (extent(page, band), Escaped(&band.scene));
+        let (x, width) = (percent(x), percent(width));
+        rects += &format!(
+            "<rect class=\"{class}\" x=\"{x}\" width=\"{width}\" height=\"100%\"><title>{title}</title></rect>\n"
+        );
+    }
+    rects
 }
 
 /// The names of the scenes, in front of the curve.
@@ -203,21 +189,18 @@ fn names(page: &Page) -> String {
         let (from, width) = extent(page, band);
         let (number, failed) = table_row(page, &band.scene).unwrap_or((index + 1, false));
         let name = if failed { format!("✗ {}", band.scene) } else { band.scene.clone() };
-        let [wide, narrow] = WIDTHS.map(|(plot, _)| {
+        let [wide, narrow] = WIDTHS.map(|plot| {
             label(&name, number, width * plot / 1000, numbers_every(plot, bands.len() as u64))
         });
-        let shown = if wide == narrow {
-            vec![(wide, "")]
-        } else {
-            vec![(wide, WIDTHS[0].1), (narrow, WIDTHS[1].1)]
-        };
-        for (label, class) in shown {
+        // The same label on both needs no class.
+        let both = wide == narrow;
+        let labels = [(wide, if both { "" } else { "w" }), (narrow.filter(|_| !both), "n")];
+        for (label, class) in labels {
             let Some((attributes, text)) = label else { continue };
+            let (x, text) = (percent(from + width / 2), Escaped(&text));
             // A nested SVG is a place in percent, within which the text is turned.
             out += &format!(
-                "<svg class=\"name {class}\" x=\"{}\" y=\"100%\"><text {attributes}>{}</text></svg>\n",
-                percent(from + width / 2),
-                Escaped(&text)
+                "<svg class=\"name {class}\" x=\"{x}\" y=\"100%\"><text {attributes}>{text}</text></svg>\n"
             );
         }
     }
@@ -226,12 +209,12 @@ fn names(page: &Page) -> String {
 
 /// A scene's number in the table, and whether it failed.
 fn table_row(page: &Page, scene: &str) -> Option<(usize, bool)> {
-    if let Some(run) = page.input.record {
-        let index = run.scenes.iter().position(|known| known.id == scene)?;
-        return Some((index + 1, !run.scenes[index].outcome.is_success()));
-    }
-    let index = page.input.vram.scenes.iter().position(|known| known.id == scene)?;
-    Some((index + 1, false))
+    let Some(run) = page.input.record else {
+        let index = page.input.vram.scenes.iter().position(|known| known.id == scene)?;
+        return Some((index + 1, false));
+    };
+    let index = run.scenes.iter().position(|known| known.id == scene)?;
+    Some((index + 1, !run.scenes[index].outcome.is_success()))
 }
 
 /// The attributes and the text of a scene's label that fits a band of so many pixels: its name in a
@@ -294,28 +277,30 @@ fn total(page: &Page, scale: &Scale) -> Option<String> {
     ))
 }
 
-fn peak_mark(page: &Page, scale: &Scale, peak: Peak) -> String {
-    let x = x_of(page, peak.at_ms);
+fn peak_mark(page: &Page, scale: &Scale) -> Option<String> {
+    let Peak { mb, at_ms, .. } = scale.peak?;
+    let x = x_of(page, at_ms);
     let place = match x {
         0..=250 => r#"class="peak " dx="-4""#,
         251..=750 => r#"class="peak mid""#,
         _ => r#"class="peak end" dx="4""#,
     };
-    let (x, y) = (percent(x), percent(scale.y_of(peak.mb)));
-    format!(
+    let (x, y) = (percent(x), percent(scale.y_of(mb)));
+    Some(format!(
         "<circle class=\"peak\" r=\"4\" cx=\"{x}\" cy=\"{y}\"/>\
-         <text {place} dy=\"-9\" x=\"{x}\" y=\"{y}\">peak {} MB</text>\n",
-        peak.mb
-    )
+         <text {place} dy=\"-9\" x=\"{x}\" y=\"{y}\">peak {mb} MB</text>\n"
+    ))
 }
 
 /// The lines themselves, two units a column, and the gaps below them.
 fn curves(page: &Page, scale: &Scale) -> String {
     let columns = page.curve.columns();
     let width = columns.len() * 2;
-    let mut paths = vec![("area", area(columns, scale))];
-    paths.push(("used", line(columns, scale, Metric::Used)));
-    paths.push(("driver", line(columns, scale, Metric::Driver)));
+    let mut paths = vec![
+        ("area", area(columns, scale)),
+        ("used", line(columns, scale, Metric::Used)),
+        ("driver", line(columns, scale, Metric::Driver)),
+    ];
     if page.input.vram.sources.comfyui > 0 {
         let marks = with_x(columns).filter_map(|(x, column)| Some((x, column.fallback?)));
         let marks: Vec<String> =
@@ -324,17 +309,17 @@ fn curves(page: &Page, scale: &Scale) -> String {
         paths.push((class, marks.concat()));
     }
     let paths = paths.iter().map(|(class, d)| format!("<path class=\"{class}\" d=\"{d}\"/>\n"));
+    let paths: String = paths.collect();
     // From reading to reading; what lies in one column is as wide as that.
     let gaps = page.curve.gaps().into_iter().map(|(from, to)| {
         let half = usize::from(from != to);
         format!("M{} 7H{}", from * 2 + half, to * 2 + 2 - half)
     });
+    let gaps: String = gaps.collect();
     format!(
-        "<svg class=\"curves\" preserveAspectRatio=\"none\" viewBox=\"0 0 {width} 1000\">\n{}</svg>\n\
+        "<svg class=\"curves\" preserveAspectRatio=\"none\" viewBox=\"0 0 {width} 1000\">\n{paths}</svg>\n\
          <svg class=\"missed\" y=\"100%\" height=\"12\" preserveAspectRatio=\"none\" \
-         viewBox=\"0 0 {width} 12\"><path d=\"{}\"/></svg>\n",
-        paths.collect::<String>(),
-        gaps.collect::<String>()
+         viewBox=\"0 0 {width} 12\"><path d=\"{gaps}\"/></svg>\n"
     )
 }
 

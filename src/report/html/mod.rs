@@ -82,19 +82,18 @@ impl Page<'_> {
             Some(_) => r#" class="bad""#,
         };
         let vram = self.input.vram;
-        let when = match (self.input.record, vram.first_at.zip(vram.last_at)) {
-            (Some(run), _) => Some(format!("Run {}, {}", Escaped(&run.id), times(run))),
-            (None, Some((from, to))) => Some(format!("{} to {}", time_text(from), time_text(to))),
-            (None, None) => None,
-        };
-        let when = when.map(|when| format!("<p class=\"quiet\">{when}</p>\n"));
-        let note = self.input.note.map(|note| format!("<p>{}</p>\n", Escaped(note)));
-        format!(
-            "<header>\n<h1{class}>{}</h1>\n{}{}</header>\n",
-            Escaped(verdict),
-            when.unwrap_or_default(),
-            note.unwrap_or_default()
-        )
+        let mut header = format!("<header>\n<h1{class}>{}</h1>\n", Escaped(verdict));
+        if let Some(run) = self.input.record {
+            let (id, times) = (Escaped(&run.id), times(run));
+            header += &format!("<p class=\"quiet\">Run {id}, {times}</p>\n");
+        } else if let Some((from, to)) = vram.first_at.zip(vram.last_at) {
+            let (from, to) = (time_text(from), time_text(to));
+            header += &format!("<p class=\"quiet\">{from} to {to}</p>\n");
+        }
+        if let Some(note) = self.input.note {
+            header += &format!("<p>{}</p>\n", Escaped(note));
+        }
+        header + "</header>\n"
     }
 
     fn gates(&self) -> String {
@@ -103,7 +102,8 @@ impl Page<'_> {
         }
         let gates = self.input.gates.iter();
         let lines = gates.map(|gate| format!("{} {gate}", if gate.held() { '✓' } else { '✗' }));
-        section("gates", "Gates", &marked_list(&lines.collect::<Vec<_>>()))
+        let lines: Vec<String> = lines.collect();
+        section("gates", "Gates", &marked_list(&lines.iter().collect::<Vec<_>>()))
     }
 
     /// The statistics, except for what the table of scenes tells.
@@ -140,29 +140,26 @@ fn section(id: &str, title: &str, content: &str) -> String {
 /// away: the table has them.
 fn summary(block: &[String]) -> String {
     let Some((_, lines)) = block.split_first() else { return String::new() };
-    let (scenes, others): (Vec<String>, Vec<String>) =
-        lines.iter().cloned().partition(|line| line.starts_with(['✓', '✗']));
-    let (good, bad): (Vec<String>, Vec<String>) =
-        scenes.iter().cloned().partition(|line| line.starts_with('✓'));
-    let scenes = if good.len() > MANY_SCENES {
-        format!(
-            "{}<details>\n<summary>{} scenes did what they were asked for</summary>\n{}</details>\n",
-            marked_list(&bad),
-            good.len(),
-            marked_list(&good)
-        )
+    let of = |marks: &[char]| lines.iter().filter(|line| line.starts_with(marks)).collect();
+    let (good, bad): (Vec<&String>, Vec<&String>) = (of(&['✓']), of(&['✗']));
+    let mut content = if good.len() > MANY_SCENES {
+        let (count, good, bad) = (good.len(), marked_list(&good), marked_list(&bad));
+        let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
+        format!("{bad}<details>\n{summary}\n{good}</details>\n")
     } else {
-        marked_list(&scenes)
+        marked_list(&of(&['✓', '✗']))
     };
-    let others = others.iter().map(|line| match line.strip_prefix("Next: ") {
-        Some(next) => format!("<p>Next: <code>{}</code></p>\n", Escaped(next)),
-        None => format!("<p>{}</p>\n", Escaped(line)),
-    });
-    section("closing", "In short", &(scenes + &others.collect::<String>()))
+    for line in lines.iter().filter(|line| !line.starts_with(['✓', '✗'])) {
+        content += &match line.strip_prefix("Next: ") {
+            Some(next) => format!("<p>Next: <code>{}</code></p>\n", Escaped(next)),
+            None => format!("<p>{}</p>\n", Escaped(line)),
+        };
+    }
+    section("closing", "In short", &content)
 }
 
 /// Lines that begin with a mark.
-fn marked_list(lines: &[String]) -> String {
+fn marked_list(lines: &[&String]) -> String {
     if lines.is_empty() {
         return String::new();
     }

@@ -3,6 +3,7 @@
 use super::link::to_file;
 use super::{Escaped, Page, section};
 use crate::fs::extension;
+use crate::report::legacy::limit;
 use crate::report::record::{Output, SceneRecord};
 use crate::report::text::{seconds, with_size};
 use crate::vram::log::names;
@@ -13,84 +14,63 @@ const IMAGES: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "
 const VIDEOS: [&str; 4] = ["mp4", "webm", "m4v", "mov"];
 const SOUNDS: [&str; 6] = ["mp3", "wav", "flac", "ogg", "opus", "m4a"];
 
-/// A scene as far as the record and the log know it.
-struct Row<'a> {
-    id: &'a str,
-    record: Option<&'a SceneRecord>,
-    figures: Option<&'a SceneStatistics>,
-}
+/// A column's name, and its figure of a scene, if the record or the log knows it.
+type Column = (&'static str, fn(Option<&SceneRecord>, Option<&SceneStatistics>) -> Option<String>);
 
-/// A column's name, and its figure of a scene if that is known.
-type Column = (&'static str, fn(&Row) -> Option<String>);
-
-const ATTEMPTS: Column = ("Attempts", |row| Some(row.record?.attempts.len().to_string()));
-const QUEUED: Column = ("Queued\u{a0}(s)", |row| row.record?.queued_seconds().map(seconds));
-const EXECUTING: Column = ("Executing\u{a0}(s)", |row| row.record?.server_seconds().map(seconds));
-const SAMPLES: Column = ("Samples", |row| Some(row.figures?.samples.to_string()));
-const DRIVER: Column =
-    ("Peak, driver\u{a0}(MB)", |row| Some(row.figures?.driver_peak?.to_string()));
-const USED: Column = ("Peak, used\u{a0}(MB)", |row| Some(row.figures?.peak?.to_string()));
-const AVERAGE: Column = ("Average, used\u{a0}(MB)", |row| Some(row.figures?.average?.to_string()));
-const FLOOR: Column = ("Floor, used\u{a0}(MB)", |row| Some(row.figures?.floor?.to_string()));
+const ATTEMPTS: Column = ("Attempts", |scene, _| Some(scene?.attempts.len().to_string()));
+const QUEUED: Column = ("Queued\u{a0}(s)", |scene, _| scene?.queued_seconds().map(seconds));
+const EXECUTING: Column = ("Executing\u{a0}(s)", |scene, _| scene?.server_seconds().map(seconds));
+const SAMPLES: Column = ("Samples", |_, vram| Some(vram?.samples.to_string()));
+const DRIVER: Column = ("Peak, driver\u{a0}(MB)", |_, vram| Some(vram?.driver_peak?.to_string()));
+const USED: Column = ("Peak, used\u{a0}(MB)", |_, vram| Some(vram?.peak?.to_string()));
+const AVERAGE: Column = ("Average, used\u{a0}(MB)", |_, vram| Some(vram?.average?.to_string()));
+const FLOOR: Column = ("Floor, used\u{a0}(MB)", |_, vram| Some(vram?.floor?.to_string()));
 
 /// The table of scenes, which becomes cards on a phone: its roles stay when the rows stop looking
 /// like rows.
 pub(super) fn scenes(page: &Page) -> String {
     let vram = page.input.vram;
-    let (rows, caption, outcome, columns): (Vec<Row>, _, _, _) = match page.input.record {
+    let (caption, mut heads, mut columns, scenes): (_, _, _, Vec<_>) = match page.input.record {
         Some(run) => (
-            run.scenes
-                .iter()
-                .map(|scene| Row {
-                    id: &scene.id,
-                    record: Some(scene),
-                    figures: scene.figures(vram),
-                })
-                .collect(),
             "Seconds are those of all attempts; a dash is unknown.",
-            r#"<th role="columnheader" scope="col">Outcome</th>"#,
+            r#"<th role="columnheader" scope="col">Outcome</th>"#.to_owned(),
             vec![ATTEMPTS, QUEUED, EXECUTING, DRIVER, USED, FLOOR],
+            run.scenes.iter().map(|scene| (&scene.id, Some(scene), scene.figures(vram))).collect(),
         ),
         None => (
-            vram.scenes
-                .iter()
-                .map(|figures| Row { id: &figures.id, record: None, figures: Some(figures) })
-                .collect(),
             "The samples taken while a scene's prompt was running.",
-            "",
+            String::new(),
             vec![SAMPLES, DRIVER, USED, AVERAGE, FLOOR],
+            vram.scenes.iter().map(|scene| (&scene.id, None, Some(scene))).collect(),
         ),
     };
-    if rows.is_empty() {
+    if scenes.is_empty() {
         return String::new();
     }
-    let has_driver = vram.scenes.iter().any(|scene| scene.driver_peak.is_some());
-    let columns: Vec<Column> =
-        columns.into_iter().filter(|column| has_driver || column.0 != DRIVER.0).collect();
-    let heads = columns.iter().map(|(name, _)| {
-        format!(r#"<th role="columnheader" scope="col" class="figure">{name}</th>"#)
-    });
-    let rows = (1..).zip(&rows).map(|(number, row)| {
-        let outcome = row.record.map(outcome_cell).unwrap_or_default();
-        let cells = columns.iter().map(|(name, figure)| {
-            let figure = figure(row);
-            let figure = figure.as_deref().unwrap_or("–");
-            format!(r#"<td role="cell" class="figure" data-is="{name}">{figure}</td>"#)
-        });
-        format!(
+    if vram.scenes.iter().all(|scene| scene.driver_peak.is_none()) {
+        columns.retain(|(name, _)| *name != DRIVER.0);
+    }
+    for (name, _) in &columns {
+        heads += &format!(r#"<th role="columnheader" scope="col" class="figure">{name}</th>"#);
+    }
+    let mut rows = String::new();
+    for (number, (id, scene, figures)) in (1..).zip(scenes) {
+        let mut cells = scene.map(outcome_cell).unwrap_or_default();
+        for (name, figure) in &columns {
+            let figure = figure(scene, figures).unwrap_or_else(|| "–".to_owned());
+            cells += &format!(r#"<td role="cell" class="figure" data-is="{name}">{figure}</td>"#);
+        }
+        rows += &format!(
             "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">\
-             <span class=\"quiet\">{number}</span> {}</th>{outcome}{}</tr>\n",
-            Escaped(row.id),
-            cells.collect::<String>()
-        )
-    });
+             <span class=\"quiet\">{number}</span> {}</th>{cells}</tr>\n",
+            Escaped(id)
+        );
+    }
     let table = format!(
         "<table role=\"table\">\n<caption>{caption}</caption>\n\
          <thead role=\"rowgroup\"><tr role=\"row\">\
-         <th role=\"columnheader\" scope=\"col\">Scene</th>{outcome}{}</tr></thead>\n\
-         <tbody role=\"rowgroup\">\n{}</tbody>\n</table>\n",
-        heads.collect::<String>(),
-        rows.collect::<String>()
+         <th role=\"columnheader\" scope=\"col\">Scene</th>{heads}</tr></thead>\n\
+         <tbody role=\"rowgroup\">\n{rows}</tbody>\n</table>\n"
     );
     section("scenes", "Scenes", &table)
 }
@@ -154,42 +134,36 @@ fn figure(page: &Page, output: &Output) -> String {
 pub(super) fn environment(page: &Page) -> String {
     let Some(run) = page.input.record else { return String::new() };
     let (server, settings, vram) = (&run.server, &run.settings, page.input.vram);
-    let history_limit = match settings.history_max_attempts {
-        0 => "unbounded".to_owned(),
-        n => n.to_string(),
-    };
-    let terms = [
+    let history_limit = limit(settings.history_max_attempts);
+    let memory = if page.input.is_system_ram() { "System RAM (MB)" } else { "Memory (MB)" };
+    let text = |number: &dyn ToString| Some(number.to_string());
+    let mut terms = String::new();
+    for (name, value) in [
         ("ComfyUI", server.comfyui.clone()),
         ("PyTorch", server.pytorch.clone()),
         ("Python", server.python.clone()),
         ("Device", server.device.clone()),
         ("Type", server.device_kind.clone()),
-        (
-            if page.input.is_system_ram() { "System RAM (MB)" } else { "Memory (MB)" },
-            vram.total.map(|mb| mb.to_string()),
-        ),
-        ("Server", Some(server.url.clone())),
-        ("MaxWaitSeconds", Some(settings.max_wait_seconds.to_string())),
-        ("PollIntervalSeconds", Some(settings.poll_interval_seconds.to_string())),
-        ("HistoryMaxAttempts", Some(history_limit)),
-        ("PostExecutionTimeoutSeconds", Some(settings.post_execution_timeout_seconds.to_string())),
-        ("SceneRetryBudget", Some(settings.scene_retry_budget.to_string())),
-        ("SampleIntervalSeconds", Some(settings.sample_interval_seconds.to_string())),
-    ];
-    let known = terms.iter().filter_map(|(name, value)| {
-        let value = value.as_ref().filter(|value| !value.is_empty())?;
-        Some(format!("<dt>{name}</dt><dd>{}</dd>\n", Escaped(value)))
-    });
+        (memory, vram.total.map(|mb| mb.to_string())),
+        ("Server", text(&server.url)),
+        ("MaxWaitSeconds", text(&settings.max_wait_seconds)),
+        ("PollIntervalSeconds", text(&settings.poll_interval_seconds)),
+        ("HistoryMaxAttempts", text(&history_limit)),
+        ("PostExecutionTimeoutSeconds", text(&settings.post_execution_timeout_seconds)),
+        ("SceneRetryBudget", text(&settings.scene_retry_budget)),
+        ("SampleIntervalSeconds", text(&settings.sample_interval_seconds)),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            terms += &format!("<dt>{name}</dt><dd>{}</dd>\n", Escaped(&value));
+        }
+    }
     let mut files = vec!["run-summary.txt", "artifact-metadata.json"];
     files.extend((vram.ticks > 0).then_some(names::MAIN));
     let files = files.iter().map(|name| {
         let link = to_file(page.folder, name).unwrap_or_default();
         format!("<a href=\"{}\">{name}</a>", Escaped(&link))
     });
-    let terms = format!(
-        "<dl>\n{}<dt>Files</dt><dd>{}</dd>\n</dl>\n",
-        known.collect::<String>(),
-        files.collect::<Vec<_>>().join(", ")
-    );
+    let files = files.collect::<Vec<_>>().join(", ");
+    let terms = format!("<dl>\n{terms}<dt>Files</dt><dd>{files}</dd>\n</dl>\n");
     section("environment", "Environment", &terms)
 }
