@@ -47,7 +47,7 @@ impl<'a> ReportInput<'a> {
 }
 
 /// A run as gates see it; without its record, its log.
-pub(crate) fn subject<'a>(record: Option<&'a RunRecord>, vram: &'a VramStats) -> Subject<'a> {
+fn subject<'a>(record: Option<&'a RunRecord>, vram: &'a VramStats) -> Subject<'a> {
     let known = record.map(|run| Known {
         device: run.server.device.as_deref(),
         system_ram: run.is_system_ram(),

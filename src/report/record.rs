@@ -202,7 +202,7 @@ impl SceneRecord {
         sum(self.attempts.iter().map(|attempt| attempt.queued_seconds))
     }
 
-    /// Seconds of execution, of all attempts of which the server told them; `None` if it told none.
+    /// Seconds of execution, of all attempts whose time is known; `None` if none is known.
     pub fn server_seconds(&self) -> Option<f64> {
         sum(self.attempts.iter().filter_map(|attempt| attempt.server_seconds))
     }

@@ -215,6 +215,11 @@ fn trust(run: &RunRecord, vram: &VramStats) -> String {
     format!("Trust: {}{}{others}", parts.join(", "), bound.unwrap_or_default())
 }
 
+/// `✓` or `✗`.
+pub(super) fn mark(good: bool) -> char {
+    if good { '✓' } else { '✗' }
+}
+
 /// Seconds as a person reads them: to the tenth below ten.
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.1}") } else { format!("{seconds:.0}") }

@@ -94,7 +94,7 @@ fn cases(input: &ReportInput, excerpts: &Excerpts) -> Vec<TestCase> {
     cases
 }
 
-/// Why the run as a whole could not be carried out, where no scene and no gate tells it.
+/// Why the run as a whole could not be carried out, where no scene and no gate says so.
 fn run_problem(run: &RunRecord, red: bool) -> Option<(&'static str, String)> {
     let exit = run.exit();
     match &run.failure {

@@ -8,7 +8,7 @@ use crate::exit_code::Exit;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
 use crate::report::saved_run::SavedRun;
 use crate::report::text::{
-    attempts, failure, headline, metric_name, ordered_scenes, seconds, summary_block, times,
+    attempts, failure, headline, mark, metric_name, ordered_scenes, seconds, summary_block, times,
 };
 use crate::report::{ReportInput, subject};
 use crate::sanitize::{self, sanitize_line};
@@ -78,10 +78,10 @@ fn verdicts(gates: &[Verdict]) -> String {
     sorted.sort_by_key(|gate| (gate.scene.is_some(), gate.scene.is_some() && gate.held()));
     let of_run = gates.iter().filter(|gate| gate.scene.is_none()).count();
     let most = of_run + MOST_VERDICTS;
-    let items = sorted.iter().take(most).map(|gate| {
-        let mark = if gate.held() { '✓' } else { '✗' };
-        format!("- {mark} {}\n", shortened(&gate.to_string()))
-    });
+    let items = sorted
+        .iter()
+        .take(most)
+        .map(|gate| format!("- {} {}\n", mark(gate.held()), shortened(&gate.to_string())));
     let mut list = format!("\n**Gates**\n\n{}", items.collect::<String>());
     if gates.len() > most {
         list += &format!("- and {} more of scenes\n", gates.len() - most);
@@ -212,7 +212,7 @@ fn difference(now: u64, before: u64) -> String {
 fn outcome(scene: &SceneRecord, run: &RunRecord) -> String {
     let name = scene.outcome.name();
     let success = scene.outcome.is_success();
-    let mut parts = vec![format!("{} {name}", if success { '✓' } else { '✗' })];
+    let mut parts = vec![format!("{} {name}", mark(success))];
     if !success {
         let failure = failure(scene, run);
         // The name stands before it.
@@ -222,13 +222,11 @@ fn outcome(scene: &SceneRecord, run: &RunRecord) -> String {
     if scene.attempts.len() > 1 {
         parts.push(shortened(&attempts(&scene.attempts)));
     }
-    let seconds = match scene.outcome {
-        Outcome::Skipped => "–".to_owned(),
-        _ => seconds(scene.seconds),
-    };
     if scene.outcome == Outcome::Cached {
         parts.push("no execution".to_owned());
     }
+    let is_skipped = scene.outcome == Outcome::Skipped;
+    let seconds = if is_skipped { "–".to_owned() } else { seconds(scene.seconds) };
     format!(" {} | {seconds} |", parts.join("<br>"))
 }
 

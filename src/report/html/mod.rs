@@ -14,7 +14,7 @@ use super::ReportInput;
 use super::escape::Escaped;
 use super::record::RunRecord;
 use super::saved_run::OtherDevice;
-use super::text::{MANY_SCENES, headline, summary_block, times};
+use super::text::{MANY_SCENES, headline, mark, summary_block, times};
 use crate::exit_code::Exit;
 use crate::vram::log::time_text;
 use crate::vram::timeline::Timeline;
@@ -101,7 +101,7 @@ impl Page<'_> {
             return String::new();
         }
         let gates = self.input.gates.iter();
-        let lines = gates.map(|gate| format!("{} {gate}", if gate.held() { '✓' } else { '✗' }));
+        let lines = gates.map(|gate| format!("{} {gate}", mark(gate.held())));
         let lines: Vec<String> = lines.collect();
         section("gates", "Gates", &marked_list(&lines.iter().collect::<Vec<_>>()))
     }
