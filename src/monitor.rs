@@ -18,11 +18,9 @@ use crate::console::{Console, LiveRow, Output, Terminal, print_error};
 use crate::exit_code::Exit;
 use crate::fs::{check_writable, write_report};
 use crate::process::{self, Signal};
-use crate::report::gates;
 use crate::report::html::Page;
-use crate::report::input::ReportInput;
 use crate::report::saved_run::SavedRun;
-use crate::report::sparkline;
+use crate::report::{self, ReportInput, sparkline};
 use crate::run::connect;
 use crate::run::events::{Event, EventLoop};
 use crate::run::recorder::Recorder;
@@ -110,7 +108,7 @@ impl<'a> Monitor<'a> {
         self.last_reading(&readings);
         self.events.console.set_live(None);
         let (vram, curve) = self.events.recorder.tallied();
-        let verdicts = gates::verdicts_on(&self.options.gates, None, &vram, &self.baselines);
+        let verdicts = report::verdicts(&self.options.gates, None, &vram, &self.baselines);
         let all_held = verdicts.iter().all(Verdict::held);
         let code = if code == 0 && !all_held { Exit::Gate.code().into() } else { code };
         if !self.options.quiet || code != 0 {
@@ -194,8 +192,8 @@ impl<'a> Monitor<'a> {
     fn write_page(&self, vram: &VramStats, curve: &Timeline, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
         let title = "VRAM recorded by monitor";
-        let told = ReportInput { record: None, title, note: None, vram, gates };
-        let page = Page { told, curve, others: &[], folder: "" };
+        let input = ReportInput { record: None, title, note: None, vram, gates };
+        let page = Page { input, curve, others: &[], folder: "" };
         if let Err(why) = write_report("--html", path, &page.html()) {
             print_error(&why);
         }

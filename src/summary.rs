@@ -10,9 +10,9 @@ use crate::exit_code::Exit;
 use crate::fs::write_report;
 use crate::report::export;
 use crate::report::html::{Page, link};
-use crate::report::input::ReportInput;
 use crate::report::saved_run::{SavedRun, newest};
-use crate::report::{devices, gates, sparkline, text::block};
+use crate::report::text::summary_block;
+use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
 use crate::sanitize::json_text;
 use crate::vram::gates::Verdict;
 use crate::vram::timeline::Timeline;
@@ -80,7 +80,7 @@ fn judge(run: &mut SavedRun, options: &SummaryOptions, baselines: &[SavedRun]) -
     if !options.gates.any() {
         return run.record().map(|record| record.gates.clone()).unwrap_or_default();
     }
-    let verdicts = gates::verdicts_on(&options.gates, run.record(), &run.vram, baselines);
+    let verdicts = report::verdicts(&options.gates, run.record(), &run.vram, baselines);
     if let Some((record, _)) = &mut run.run {
         record.gates.clone_from(&verdicts);
     }
@@ -96,7 +96,7 @@ fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String
     let mut lines = Vec::new();
     let mut without = Vec::new();
     if let Some(record) = run.record() {
-        lines = block(record, &run.vram);
+        lines = summary_block(record, &run.vram);
         without = record.without_figures();
     } else if run.is_unfinished() {
         lines.push(UNFINISHED.to_owned());
@@ -125,16 +125,16 @@ fn write_reports(
     let log = &run.log;
     let title = format!("VRAM of {}", log.file_name().unwrap_or_default().display());
     let note = run.is_unfinished().then_some(UNFINISHED);
-    let told = ReportInput { record: run.record(), title: &title, note, vram: &run.vram, gates };
+    let input = ReportInput { record: run.record(), title: &title, note, vram: &run.vram, gates };
     if let Some(path) = &options.html {
         let curve = Timeline::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
         let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
         let folder = &link::to_folder(&parent(path), &parent(log));
-        let page = Page { told, curve: &curve, others: &run.others, folder };
+        let page = Page { input, curve: &curve, others: &run.others, folder };
         write("--html", path, &page.html(), log)?;
     }
     let summary = log.with_file_name("run-summary.txt");
-    let reports = export::reports(&options.reports, &told, baselines, &summary)?;
+    let reports = export::reports(&options.reports, &input, baselines, &summary)?;
     reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, log))
 }
 
@@ -150,7 +150,7 @@ fn write(option: &str, path: &Path, text: &str, log: &Path) -> Result<(), String
 fn json(run: &SavedRun, verdicts: &[Verdict]) -> Value {
     if let Some((record, document)) = &run.run {
         let mut document = document.clone();
-        document["Gates"] = gates::json(verdicts);
+        document["Gates"] = metadata::gates_json(verdicts);
         document["ExitCode"] = record.exit().code().into();
         document["ExitReason"] = record.exit().reason().into();
         return document;
@@ -162,8 +162,8 @@ fn json(run: &SavedRun, verdicts: &[Verdict]) -> Value {
         "Log": run.log.display().to_string(),
         "Vram": vram.json(),
         "Scenes": scenes.collect::<Vec<_>>(),
-        "Gates": gates::json(verdicts),
+        "Gates": metadata::gates_json(verdicts),
     });
-    devices::add(&mut document, &run.others);
+    saved_run::add_devices(&mut document, &run.others);
     document
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::sanitize::{sanitize_line, without_credentials};
 
 /// A story. Texts are one line each, without control characters; prompts are as they were written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Story {
     /// The file that it was read from.
     pub file: PathBuf,

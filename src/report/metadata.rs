@@ -1,24 +1,33 @@
-//! `artifact-metadata.json`: the machine's record of a run, and the record read back from it.
+//! `artifact-metadata.json`: the record of a run as JSON, and the record read back from it.
 
 use serde_json::{Value, json};
 
-use super::fields::Fields;
-use super::gates;
+use super::legacy;
 use super::record::{
-    Attempt, Outcome, Output, PostRunState, RunRecord, SceneRecord, Server, Settings,
+    Attempt, LegacyRun, LegacyScene, Outcome, Output, PostRunState, RunRecord, SceneRecord, Server,
+    Settings,
 };
-use crate::clock::iso;
+use super::saved_run::{OtherDevice, add_devices};
+use crate::clock::{from_iso, iso};
 use crate::exit_code::Exit;
-use crate::vram::stats::VramStats;
+use crate::project::helpers::HelperFiles;
+use crate::sanitize::sanitize_line;
+use crate::vram::gates::{Gate, Measured, State, Verdict};
+use crate::vram::stats::{SceneStatistics, VramStats};
 
-/// Counts up whenever a key changes its meaning or goes.
+/// Incremented when a key changes its meaning or goes.
 const SCHEMA: u64 = 1;
 
-/// The document. An unknown is null; times are ISO 8601 with their offset, paths have forward
-/// slashes, keys are in alphabetical order.
-pub fn document(run: &RunRecord, vram: &VramStats) -> Value {
+/// The document, the script's fields included. An unknown is null; times are ISO 8601 with their
+/// offset, paths have forward slashes, keys are in alphabetical order.
+pub fn document(
+    run: &RunRecord,
+    vram: &VramStats,
+    others: &[OtherDevice],
+    files: &HelperFiles,
+) -> Value {
     let exit = run.exit();
-    json!({
+    let mut document = json!({
         "SchemaVersion": SCHEMA,
         "Tool": {"Name": env!("CARGO_PKG_NAME"), "Version": env!("CARGO_PKG_VERSION")},
         "RunId": run.id,
@@ -42,9 +51,9 @@ pub fn document(run: &RunRecord, vram: &VramStats) -> Value {
             "PostExecutionTimeoutSeconds": run.settings.post_execution_timeout_seconds,
         },
         "SampleIntervalSeconds": run.settings.sample_interval_seconds,
-        "Scenes": run.scenes.iter().map(|scene| of_scene(scene, vram)).collect::<Vec<_>>(),
+        "Scenes": run.scenes.iter().map(|scene| scene_json(scene, run, vram)).collect::<Vec<_>>(),
         "Vram": vram.json(),
-        "Gates": gates::json(&run.gates),
+        "Gates": gates_json(&run.gates),
         "Aftermath": {
             "QueueLength": run.aftermath.queue,
             "UsedBeforeMB": run.aftermath.used_before_mb,
@@ -57,38 +66,43 @@ pub fn document(run: &RunRecord, vram: &VramStats) -> Value {
         "ExitCode": exit.code(),
         "ExitReason": exit.reason(),
         "Next": run.next,
-    })
+    });
+    extend(&mut document, legacy::run_fields(&run.legacy, files));
+    add_devices(&mut document, others);
+    document
 }
 
-fn of_scene(scene: &SceneRecord, vram: &VramStats) -> Value {
+fn extend(object: &mut Value, fields: Value) {
+    if let (Value::Object(object), Value::Object(fields)) = (object, fields) {
+        object.extend(fields);
+    }
+}
+
+fn scene_json(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> Value {
     let last = scene.attempts.last();
-    let figures = vram
-        .scenes
-        .iter()
-        .find(|figures| figures.id == scene.id && scene.outcome != Outcome::Cached)
-        .map(crate::vram::stats::SceneStatistics::json);
-    json!({
+    let output = |output: &Output| json!({"Path": output.path, "Bytes": output.bytes});
+    let mut object = json!({
         "SceneId": scene.id,
         "Success": scene.outcome.is_success(),
         "Outcome": scene.outcome.name(),
         "Why": none_if_empty(&scene.why),
         "DurationSeconds": scene.seconds,
-        "PromptId": last.and_then(|attempt| attempt.prompt_id.clone()),
-        "CachedNodes": last.map(|attempt| attempt.cached_nodes.clone()).unwrap_or_default(),
+        "PromptId": last.and_then(|attempt| attempt.prompt_id.as_ref()),
+        "CachedNodes": last.map(|attempt| attempt.cached_nodes.as_slice()).unwrap_or_default(),
         "QueuedSeconds": last.map(|attempt| attempt.queued_seconds),
         "ServerSeconds": last.and_then(|attempt| attempt.server_seconds),
         "AttemptsRun": scene.attempts.len(),
-        "Attempts": scene.attempts.iter().map(of_attempt).collect::<Vec<_>>(),
-        "Outputs": scene.outputs.iter().map(|output| {
-            json!({"Path": output.path, "Bytes": output.bytes})
-        }).collect::<Vec<_>>(),
+        "Attempts": scene.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
+        "Outputs": scene.outputs.iter().map(output).collect::<Vec<_>>(),
         "Warnings": scene.warnings,
         "Seed": scene.seed,
-        "Vram": figures,
-    })
+        "Vram": scene.figures(vram).map(SceneStatistics::json),
+    });
+    extend(&mut object, legacy::scene_fields(scene, run));
+    object
 }
 
-fn of_attempt(attempt: &Attempt) -> Value {
+fn attempt_json(attempt: &Attempt) -> Value {
     json!({
         "Outcome": attempt.outcome.name(),
         "Why": none_if_empty(&attempt.why),
@@ -106,80 +120,186 @@ fn none_if_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The record in a document.
+/// The `Gates` array: MB, except for the names. An unknown is null.
+pub fn gates_json(verdicts: &[Verdict]) -> Value {
+    verdicts.iter().map(verdict_json).collect()
+}
+
+fn verdict_json(verdict: &Verdict) -> Value {
+    let (figure, mb, used) = match verdict.measured {
+        Some(Measured::Driver(mb, used)) => (Some("driver"), json!(mb), used),
+        Some(Measured::Used(mb)) => (Some("used"), json!(mb), Some(mb)),
+        Some(Measured::SystemRam(mb)) => (Some("systemRam"), json!(mb), None),
+        Some(Measured::Growth(mb)) => (Some("growth"), json!(mb), None),
+        None => (None, Value::Null, None),
+    };
+    let (state, why) = match &verdict.state {
+        State::Held => ("held", None),
+        State::Failed => ("failed", None),
+        State::NotJudged(why) => ("notJudged", Some(why)),
+    };
+    json!({
+        "Gate": verdict.gate.name(),
+        "SceneId": verdict.scene,
+        "LimitMB": verdict.limit,
+        "Figure": figure,
+        "MeasuredMB": mb,
+        "UsedMB": used,
+        "Verdict": state,
+        "Why": why,
+    })
+}
+
+/// The record in a document; its script's part is not read.
 ///
 /// # Errors
-/// The key that is missing or holds something else, one line.
+/// One line: the key that is missing or has a value of another kind.
 pub fn record(document: &Value) -> Result<RunRecord, String> {
-    let doc = Fields::of(document);
+    let doc = Fields { path: String::new(), value: document };
     let (server, queue, after) = (doc.at("Server"), doc.at("QueueConfig"), doc.at("Aftermath"));
-    let failure = doc.at("Failure");
-    let failure = if failure.value.is_null() {
-        None
-    } else {
-        let code = failure.number("Code")?;
-        let exit = Exit::all().into_iter().find(|exit| u64::from(exit.code()) == code);
-        Some((exit.ok_or_else(|| failure.wrong("Code"))?, failure.text("Why")?))
-    };
     Ok(RunRecord {
-        id: doc.text("RunId")?,
-        folder: doc.text("RunDir")?,
-        started: doc.time("Timestamp")?,
-        ended: doc.time("Ended")?,
+        id: doc.get("RunId", line)?,
+        folder: doc.get("RunDir", line)?,
+        started: doc.get("Timestamp", |time| from_iso(&line(time)?))?,
+        ended: doc.get("Ended", |time| from_iso(&line(time)?))?,
         settings: Settings {
-            max_wait_seconds: queue.number("HistoryMaxWaitSeconds")?,
-            poll_interval_seconds: queue.decimal("HistoryPollIntervalSeconds")?,
-            history_max_attempts: queue.small("HistoryMaxAttempts")?,
-            post_execution_timeout_seconds: queue.number("PostExecutionTimeoutSeconds")?,
-            scene_retry_budget: queue.small("SceneRetryBudget")?,
-            sample_interval_seconds: doc.decimal("SampleIntervalSeconds")?,
+            max_wait_seconds: queue.get("HistoryMaxWaitSeconds", Value::as_u64)?,
+            poll_interval_seconds: queue.get("HistoryPollIntervalSeconds", Value::as_f64)?,
+            history_max_attempts: queue.get("HistoryMaxAttempts", small)?,
+            post_execution_timeout_seconds: queue
+                .get("PostExecutionTimeoutSeconds", Value::as_u64)?,
+            scene_retry_budget: queue.get("SceneRetryBudget", small)?,
+            sample_interval_seconds: doc.get("SampleIntervalSeconds", Value::as_f64)?,
         },
         server: Server {
-            url: server.text("Url")?,
-            comfyui: server.maybe_text("ComfyUIVersion"),
-            pytorch: server.maybe_text("PyTorchVersion"),
-            python: server.maybe_text("PythonVersion"),
-            device: server.maybe_text("Device"),
-            device_kind: server.maybe_text("DeviceType"),
+            url: server.get("Url", line)?,
+            comfyui: line(&server.value["ComfyUIVersion"]),
+            pytorch: line(&server.value["PyTorchVersion"]),
+            python: line(&server.value["PythonVersion"]),
+            device: line(&server.value["Device"]),
+            device_kind: line(&server.value["DeviceType"]),
             device_index: server.value["DeviceIndex"].as_u64(),
         },
-        scenes: doc.each("Scenes", |scene| {
-            Ok(SceneRecord {
-                id: scene.text("SceneId")?,
-                outcome: scene.outcome()?,
-                why: scene.maybe_text("Why").unwrap_or_default(),
-                seconds: scene.decimal("DurationSeconds")?,
-                attempts: scene.each("Attempts", |attempt| {
-                    Ok(Attempt {
-                        outcome: attempt.outcome()?,
-                        why: attempt.maybe_text("Why").unwrap_or_default(),
-                        prompt_id: attempt.maybe_text("PromptId"),
-                        seconds: attempt.decimal("DurationSeconds")?,
-                        queued_seconds: attempt.decimal("QueuedSeconds")?,
-                        server_seconds: attempt.value["ServerSeconds"].as_f64(),
-                        polls: attempt.small("Polls")?,
-                        cached_nodes: attempt.texts("CachedNodes")?,
-                        // Runs of an older version did not note it.
-                        freed: attempt.value["FreedBefore"].as_bool().unwrap_or_default(),
-                    })
-                })?,
-                outputs: scene.each("Outputs", |output| {
-                    Ok(Output { path: output.text("Path")?, bytes: output.number("Bytes")? })
-                })?,
-                warnings: scene.texts("Warnings")?,
-                seed: scene.value["Seed"].as_u64(),
-            })
-        })?,
-        interrupted: doc.value["Interrupted"].as_bool().ok_or_else(|| doc.wrong("Interrupted"))?,
-        failure,
-        gates: gates::verdicts(&doc)?,
+        scenes: doc.each("Scenes", |scene| read_scene(&scene))?,
+        interrupted: doc.get("Interrupted", Value::as_bool)?,
+        failure: match doc.at("Failure") {
+            Fields { value: Value::Null, .. } => None,
+            failure => Some((failure.get("Code", exit)?, failure.get("Why", line)?)),
+        },
+        gates: doc.each("Gates", |gate| read_verdict(&gate))?,
         aftermath: PostRunState {
             queue: after.value["QueueLength"].as_u64(),
             used_before_mb: after.value["UsedBeforeMB"].as_u64(),
             used_after_mb: after.value["UsedAfterMB"].as_u64(),
-            other_prompts: after.number("OtherPrompts")?,
-            still_running: after.maybe_text("StillRunning"),
+            other_prompts: after.get("OtherPrompts", Value::as_u64)?,
+            still_running: line(&after.value["StillRunning"]),
         },
-        next: doc.maybe_text("Next"),
+        next: line(&document["Next"]),
+        legacy: LegacyRun::default(),
     })
+}
+
+fn read_scene(scene: &Fields) -> Result<SceneRecord, String> {
+    Ok(SceneRecord {
+        id: scene.get("SceneId", line)?,
+        outcome: scene.get("Outcome", outcome)?,
+        why: line(&scene.value["Why"]).unwrap_or_default(),
+        seconds: scene.get("DurationSeconds", Value::as_f64)?,
+        attempts: scene.each("Attempts", |attempt| read_attempt(&attempt))?,
+        outputs: scene.each("Outputs", |output| {
+            let bytes = output.get("Bytes", Value::as_u64)?;
+            Ok(Output { path: output.get("Path", line)?, bytes })
+        })?,
+        warnings: scene.get("Warnings", lines)?,
+        seed: scene.value["Seed"].as_u64(),
+        legacy: LegacyScene::default(),
+    })
+}
+
+fn read_attempt(attempt: &Fields) -> Result<Attempt, String> {
+    Ok(Attempt {
+        outcome: attempt.get("Outcome", outcome)?,
+        why: line(&attempt.value["Why"]).unwrap_or_default(),
+        prompt_id: line(&attempt.value["PromptId"]),
+        seconds: attempt.get("DurationSeconds", Value::as_f64)?,
+        queued_seconds: attempt.get("QueuedSeconds", Value::as_f64)?,
+        server_seconds: attempt.value["ServerSeconds"].as_f64(),
+        polls: attempt.get("Polls", small)?,
+        cached_nodes: attempt.get("CachedNodes", lines)?,
+        // Older versions did not write it.
+        freed: attempt.value["FreedBefore"].as_bool().unwrap_or_default(),
+    })
+}
+
+fn read_verdict(gate: &Fields) -> Result<Verdict, String> {
+    let mb = || gate.get("MeasuredMB", Value::as_u64);
+    Ok(Verdict {
+        gate: gate.get("Gate", |name| Gate::ALL.into_iter().find(|gate| *name == gate.name()))?,
+        scene: line(&gate.value["SceneId"]),
+        limit: gate.value["LimitMB"].as_u64(),
+        measured: match gate.value["Figure"].as_str() {
+            None => None,
+            Some("driver") => Some(Measured::Driver(mb()?, gate.value["UsedMB"].as_u64())),
+            Some("used") => Some(Measured::Used(mb()?)),
+            Some("systemRam") => Some(Measured::SystemRam(mb()?)),
+            Some("growth") => Some(Measured::Growth(gate.get("MeasuredMB", Value::as_i64)?)),
+            Some(_) => return Err(gate.wrong("Figure")),
+        },
+        state: match gate.value["Verdict"].as_str() {
+            Some("held") => State::Held,
+            Some("failed") => State::Failed,
+            Some("notJudged") => State::NotJudged(gate.get("Why", line)?),
+            _ => return Err(gate.wrong("Verdict")),
+        },
+    })
+}
+
+/// An object of the document, with its path for error messages.
+struct Fields<'a> {
+    path: String,
+    value: &'a Value,
+}
+
+impl<'a> Fields<'a> {
+    fn at(&self, key: &str) -> Fields<'a> {
+        Fields { path: format!("{}{key}.", self.path), value: &self.value[key] }
+    }
+
+    fn get<T>(&self, key: &str, read: impl Fn(&Value) -> Option<T>) -> Result<T, String> {
+        read(&self.value[key]).ok_or_else(|| self.wrong(key))
+    }
+
+    fn each<T>(
+        &self,
+        key: &str,
+        read: impl Fn(Fields<'a>) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let items = self.value[key].as_array().ok_or_else(|| self.wrong(key))?;
+        let item = |(n, value)| Fields { path: format!("{}{key}[{n}].", self.path), value };
+        items.iter().enumerate().map(item).map(read).collect()
+    }
+
+    fn wrong(&self, key: &str) -> String {
+        format!("{}{key} is missing or not what it should be", self.path)
+    }
+}
+
+fn line(value: &Value) -> Option<String> {
+    value.as_str().map(sanitize_line)
+}
+
+fn lines(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(line).collect()
+}
+
+fn small(value: &Value) -> Option<u32> {
+    value.as_u64()?.try_into().ok()
+}
+
+fn outcome(value: &Value) -> Option<Outcome> {
+    Outcome::from_name(value.as_str()?)
+}
+
+fn exit(value: &Value) -> Option<Exit> {
+    Exit::all().into_iter().find(|exit| value.as_u64() == Some(exit.code().into()))
 }

@@ -1,15 +1,10 @@
-//! What a finished run looks like: pure functions of one record and the statistics of its log.
+//! What a finished run looks like: functions of its record and of the statistics of its log.
 
-pub mod devices;
 mod escape;
 pub mod export;
-mod fields;
-pub mod gates;
 pub mod html;
-pub mod input;
 pub mod legacy;
 pub mod metadata;
-mod outcome;
 pub mod record;
 pub mod saved_run;
 pub mod sparkline;
@@ -17,3 +12,57 @@ pub mod text;
 
 #[cfg(test)]
 mod tests;
+
+use crate::cli::GateOptions;
+use crate::vram::gates::{Known, Subject, Verdict, judge};
+use crate::vram::stats::VramStats;
+use record::{Outcome, RunRecord};
+use saved_run::SavedRun;
+
+/// What the page and the reports for other programs are made of: a run, or a log alone.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportInput<'a> {
+    /// The run; `None` for a log alone.
+    pub record: Option<&'a RunRecord>,
+    /// The heading where there is no run with a verdict.
+    pub title: &'a str,
+    /// What stands in place of a verdict, of a run that is still going or was killed.
+    pub note: Option<&'a str>,
+    /// The statistics of the log.
+    pub vram: &'a VramStats,
+    /// The verdicts of the gates.
+    pub gates: &'a [Verdict],
+}
+
+impl<'a> ReportInput<'a> {
+    /// The input for a run that has ended.
+    pub fn of_run(run: &'a RunRecord, vram: &'a VramStats) -> Self {
+        ReportInput { record: Some(run), title: "", note: None, vram, gates: &run.gates }
+    }
+
+    /// Whether the figures are the machine's own memory, as of `cpu` and `mps` devices.
+    fn is_system_ram(&self) -> bool {
+        self.record.is_some_and(RunRecord::is_system_ram)
+    }
+}
+
+/// A run as gates see it; without its record, its log.
+fn subject<'a>(record: Option<&'a RunRecord>, vram: &'a VramStats) -> Subject<'a> {
+    let known = record.map(|run| Known {
+        device: run.server.device.as_deref(),
+        system_ram: run.is_system_ram(),
+        scenes: run.scenes.iter().map(|s| (s.id.as_str(), s.outcome == Outcome::Cached)).collect(),
+    });
+    Subject { vram, known }
+}
+
+/// The verdicts of gates on a run; without its record, on its log.
+pub fn verdicts(
+    options: &GateOptions,
+    record: Option<&RunRecord>,
+    vram: &VramStats,
+    baselines: &[SavedRun],
+) -> Vec<Verdict> {
+    let baselines: Vec<_> = baselines.iter().map(SavedRun::baseline).collect();
+    judge(options.limits, &subject(record, vram), &baselines)
+}

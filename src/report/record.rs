@@ -1,13 +1,107 @@
-//! The plain record of a run: filled while it goes on, read by every report.
+//! The record of a run: filled while it goes on, read by every report.
+
+use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-pub use super::outcome::{HISTORY_UNREADABLE, Outcome};
 use crate::exit_code::Exit;
-use crate::vram::gates::{Known, Verdict};
-use crate::vram::reading::is_system_ram;
+use crate::project::llm::HealthCheck;
+use crate::project::story::{Story, StoryScene};
+use crate::vram::gates::Verdict;
+use crate::vram::reading::{Reading, is_system_ram};
+use crate::vram::stats::{SceneStatistics, VramStats};
 
-/// One try of a scene.
+/// How the reason begins of a scene whose history could not be read as often as was allowed.
+pub const HISTORY_UNREADABLE: &str = "history not readable";
+
+/// How a scene or an attempt ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// Executed, and its files were downloaded.
+    Succeeded,
+    /// Its files were downloaded and nothing was executed: there are no VRAM figures of it.
+    Cached,
+    /// The server refused some of its outputs; the others were downloaded.
+    Partial,
+    /// The server refused the workflow.
+    Rejected,
+    /// A node raised an error.
+    Failed,
+    /// A node ran out of memory.
+    OutOfMemory,
+    /// Not finished in time.
+    Deadline,
+    /// The server does not know the prompt any more.
+    Lost,
+    /// Somebody interrupted it.
+    Interrupted,
+    /// Succeeded without an output file.
+    NoOutput,
+    /// Succeeded, and a file could not be downloaded.
+    DownloadFailed,
+    /// The server went away.
+    Unreachable,
+    /// Not started.
+    #[default]
+    Skipped,
+}
+
+/// Every outcome in the order of the enum: its name, the exit code that it asks for, and whether
+/// nodes may have been executed.
+const OUTCOMES: [(Outcome, &str, Exit, bool); 13] = [
+    (Outcome::Succeeded, "succeeded", Exit::Success, true),
+    (Outcome::Cached, "cached", Exit::Success, false),
+    (Outcome::Partial, "partial", Exit::Failed, true),
+    (Outcome::Rejected, "rejected", Exit::Failed, false),
+    (Outcome::Failed, "failed", Exit::Failed, true),
+    (Outcome::OutOfMemory, "outOfMemory", Exit::OutOfMemory, true),
+    (Outcome::Deadline, "deadline", Exit::Deadline, true),
+    (Outcome::Lost, "lost", Exit::Lost, true),
+    (Outcome::Interrupted, "interrupted", Exit::Failed, true),
+    (Outcome::NoOutput, "noOutput", Exit::Failed, true),
+    (Outcome::DownloadFailed, "downloadFailed", Exit::Failed, true),
+    (Outcome::Unreachable, "unreachable", Exit::Unreachable, false),
+    (Outcome::Skipped, "skipped", Exit::Failed, false),
+];
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 13] = {
+        let mut all = [Outcome::Skipped; 13];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = OUTCOMES[index].0;
+            assert!(all[index] as usize == index, "the table has the order of the enum");
+            index += 1;
+        }
+        all
+    };
+
+    /// The name in lines and in the metadata.
+    pub fn name(self) -> &'static str {
+        OUTCOMES[self as usize].1
+    }
+
+    /// The outcome of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Outcome::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
+    /// Whether the scene did what it was asked for.
+    pub fn is_success(self) -> bool {
+        self.exit() == Exit::Success
+    }
+
+    fn exit(self) -> Exit {
+        OUTCOMES[self as usize].2
+    }
+
+    fn may_have_executed(self) -> bool {
+        OUTCOMES[self as usize].3
+    }
+}
+
+/// One attempt at a scene.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// How it ended.
@@ -16,99 +110,147 @@ pub struct Attempt {
     pub why: String,
     /// The server's id of the prompt, if there was one.
     pub prompt_id: Option<String>,
-    /// Seconds from the submission to the end, its files included.
+    /// Seconds from the submission to the end of the download.
     pub seconds: f64,
-    /// Seconds of it in the queue, as far as polls showed.
+    /// Seconds in the server's queue, as far as polls showed.
     pub queued_seconds: f64,
     /// Seconds of execution by the server's own clock.
     pub server_seconds: Option<f64>,
-    /// Polls that it took.
+    /// How often queue or history was asked for it.
     pub polls: u32,
     /// Nodes that came from the cache.
     pub cached_nodes: Vec<String>,
-    /// Memory and cache were emptied since the attempt before it, of whatever scene.
+    /// Whether a `/free` emptied memory and cache since the attempt before it, of whatever scene.
     pub freed: bool,
 }
 
-/// A file brought home.
+/// A downloaded output file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// Its path in the run folder, with forward slashes.
+    /// The path in the run folder, with forward slashes.
     pub path: String,
-    /// Its size.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
-/// One scene.
-#[derive(Clone, Debug, PartialEq)]
+impl Output {
+    /// The last part of the path.
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// What became of one scene.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SceneRecord {
-    /// Its id, `[A-Za-z0-9._-]`.
+    /// `[A-Za-z0-9._-]`.
     pub id: String,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, one line; empty for a success.
     pub why: String,
-    /// Seconds from its start to its end, all attempts.
+    /// Seconds from its start to its end, of all attempts.
     pub seconds: f64,
-    /// The attempts, in order.
+    /// In order.
     pub attempts: Vec<Attempt>,
-    /// Its files, in the order of their nodes.
+    /// In the order of their nodes.
     pub outputs: Vec<Output>,
-    /// What was noticed and did not end it.
+    /// One line each; they do not change the outcome.
     pub warnings: Vec<String>,
     /// The seed it was given, where one was.
     pub seed: Option<u64>,
+    /// What only the script's lines and fields tell. Not read back from the metadata.
+    pub legacy: LegacyScene,
+}
+
+/// What the lines and fields of the script tell of a scene, beside its record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LegacyScene {
+    /// The scene of the story that it was made of.
+    pub story: Option<StoryScene>,
+    /// When it began and ended; `None` if it was not started.
+    pub span: Option<(OffsetDateTime, OffsetDateTime)>,
+    /// The device's memory before the first attempt.
+    pub before: Option<Reading>,
+    /// The device's memory after the download of the outputs.
+    pub after: Option<Reading>,
+    /// When it succeeded, by the server's clock.
+    pub success_at: Option<OffsetDateTime>,
+    /// Whether the history entry of the last attempt was read.
+    pub history_retrieved: bool,
+    /// Whether that entry was written to the run folder.
+    pub history_kept: bool,
+    /// The `FallbackNotes`; each is a line of the scene too.
+    pub notes: Vec<String>,
+}
+
+impl LegacyScene {
+    /// Clears what is known of the history: a further attempt has an entry of its own.
+    pub fn forget_history(&mut self) {
+        (self.history_retrieved, self.history_kept, self.success_at) = (false, false, None);
+    }
 }
 
 impl SceneRecord {
     /// A scene that was not started.
     pub fn skipped(id: &str, why: impl Into<String>) -> Self {
-        SceneRecord {
-            id: id.to_owned(),
-            outcome: Outcome::Skipped,
-            why: why.into(),
-            seconds: 0.0,
-            attempts: Vec::new(),
-            outputs: Vec::new(),
-            warnings: Vec::new(),
-            seed: None,
-        }
+        SceneRecord { id: id.to_owned(), why: why.into(), ..SceneRecord::default() }
+    }
+
+    /// Seconds in the queue, of all attempts; `None` without an attempt.
+    pub fn queued_seconds(&self) -> Option<f64> {
+        sum(self.attempts.iter().map(|attempt| attempt.queued_seconds))
+    }
+
+    /// Seconds of execution, of all attempts whose time is known; `None` if none is known.
+    pub fn server_seconds(&self) -> Option<f64> {
+        sum(self.attempts.iter().filter_map(|attempt| attempt.server_seconds))
+    }
+
+    /// The figures of a scene that executed and is in the log.
+    pub fn figures<'a>(&self, vram: &'a VramStats) -> Option<&'a SceneStatistics> {
+        let executed = self.outcome != Outcome::Cached;
+        vram.scenes.iter().find(|figures| executed && figures.id == self.id)
     }
 }
 
-/// The server, as far as it said.
+fn sum(seconds: impl Iterator<Item = f64>) -> Option<f64> {
+    seconds.reduce(|sum, seconds| sum + seconds)
+}
+
+/// The server, as far as its `/system_stats` tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {
-    /// Its URL without credentials.
+    /// Without credentials.
     pub url: String,
     /// `ComfyUI`'s version.
     pub comfyui: Option<String>,
-    /// Its torch.
+    /// The version of `PyTorch`.
     pub pytorch: Option<String>,
-    /// Its Python.
+    /// The version of Python.
     pub python: Option<String>,
-    /// The device whose memory is recorded: its name.
+    /// The name of the device whose memory is recorded.
     pub device: Option<String>,
-    /// And its type: `cuda`, `cpu`, …
+    /// The type of that device: `cuda`, `cpu`, …
     pub device_kind: Option<String>,
-    /// The server's own number for it.
+    /// The server's own index of that device.
     pub device_index: Option<u64>,
 }
 
 /// What the run was asked to do.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// Seconds of one attempt.
+    /// The deadline of one attempt, in seconds.
     pub max_wait_seconds: u64,
-    /// The longest pause between polls.
+    /// The longest pause between polls, in seconds.
     pub poll_interval_seconds: f64,
     /// Failed asks for the history of a prompt that has left the queue; 0 is unbounded.
     pub history_max_attempts: u32,
-    /// Seconds without a byte while bringing outputs home.
+    /// Download timeout without data, in seconds.
     pub post_execution_timeout_seconds: u64,
-    /// Extra attempts.
+    /// Extra attempts of a failed scene.
     pub scene_retry_budget: u32,
-    /// The sampler's interval.
+    /// The sampler's interval, in seconds.
     pub sample_interval_seconds: f64,
 }
 
@@ -117,49 +259,61 @@ pub struct Settings {
 pub struct PostRunState {
     /// Prompts in the server's queue, anybody's.
     pub queue: Option<u64>,
-    /// MB in use before the run and after it, both by the driver's figure or both by
-    /// `ComfyUI`'s.
+    /// MB in use before the run; by the same figure as after it, the driver's or `ComfyUI`'s.
     pub used_before_mb: Option<u64>,
-    /// See there.
+    /// MB in use after the run.
     pub used_after_mb: Option<u64>,
     /// Prompts of other clients that were seen running during the run.
     pub other_prompts: u64,
-    /// A scene of ours that still ran when the run ended.
+    /// The scene of this run that still ran on the server when the run ended.
     pub still_running: Option<String>,
 }
 
-/// A run.
+/// What became of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRecord {
-    /// Its name, `yyyyMMdd-HHmmss`.
+    /// `yyyyMMdd-HHmmss`, the name of the run folder.
     pub id: String,
-    /// Its folder, with forward slashes.
+    /// The run folder's path, with forward slashes.
     pub folder: String,
-    /// When it began.
+    /// The time of the start.
     pub started: OffsetDateTime,
-    /// When it ended.
+    /// The time of the end.
     pub ended: OffsetDateTime,
     /// What it was asked to do.
     pub settings: Settings,
-    /// The server.
+    /// The server that it ran on.
     pub server: Server,
-    /// Its scenes, in order.
+    /// In order.
     pub scenes: Vec<SceneRecord>,
-    /// Somebody asked for its end.
+    /// Whether Ctrl-C or a signal ended it.
     pub interrupted: bool,
-    /// What kept it from being carried out, and the code for that.
+    /// Why it could not be carried out, and the exit code of that.
     pub failure: Option<(Exit, String)>,
-    /// What became of its gates.
+    /// The verdicts of its gates.
     pub gates: Vec<Verdict>,
-    /// The GPU after it.
+    /// The GPU after the run.
     pub aftermath: PostRunState,
     /// The command that repeats what failed.
     pub next: Option<String>,
+    /// What only the script's lines and fields tell. Not read back from the metadata.
+    pub legacy: LegacyRun,
+}
+
+/// What the lines and fields of the script tell of a run, beside its record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LegacyRun {
+    /// The story of its scenes.
+    pub story: Option<Story>,
+    /// Whether the story's language model answered.
+    pub health_check: Option<HealthCheck>,
+    /// The archive to be written.
+    pub archive: Option<PathBuf>,
 }
 
 impl RunRecord {
-    /// A run that begins.
-    pub fn begun(
+    /// The record of a run that begins.
+    pub fn new(
         id: String,
         folder: String,
         started: OffsetDateTime,
@@ -179,6 +333,7 @@ impl RunRecord {
             gates: Vec::new(),
             aftermath: PostRunState::default(),
             next: None,
+            legacy: LegacyRun::default(),
         }
     }
 
@@ -191,24 +346,21 @@ impl RunRecord {
         if let Some((exit, _)) = &self.failure {
             return *exit;
         }
-        let mut exits = self.scenes.iter().map(|scene| scene.outcome.exit());
-        if exits.clone().any(|exit| exit == Exit::Unreachable) {
+        let exits = self.scenes.iter().map(|scene| scene.outcome.exit());
+        let mut failures = exits.filter(|exit| *exit != Exit::Success);
+        if failures.clone().any(|exit| exit == Exit::Unreachable) {
             return Exit::Unreachable;
         }
-        let scenes = exits
-            .try_fold(Exit::Success, |all, exit| match (all, exit) {
-                (Exit::Success, one) | (one, Exit::Success) => Ok(one),
-                (all, one) if all == one => Ok(one),
-                _ => Err(Exit::Failed),
-            })
-            .unwrap_or_else(|mixed| mixed);
-        match scenes {
-            Exit::Success if !self.gates.iter().all(Verdict::held) => Exit::Gate,
-            scenes => scenes,
+        match failures.next() {
+            Some(first) if failures.all(|exit| exit == first) => first,
+            Some(_) => Exit::Failed,
+            None if self.gates.iter().all(Verdict::held) => Exit::Success,
+            None => Exit::Gate,
         }
     }
 
-    /// The scenes that executed, in series that a `/free` parts: what grew before it is gone.
+    /// The scenes that executed, split where a `/free` emptied the memory between two of them:
+    /// growth is counted within each part.
     pub fn series(&self) -> Vec<Vec<&str>> {
         let mut series: Vec<Vec<&str>> = Vec::new();
         let mut freed = false;
@@ -217,11 +369,11 @@ impl RunRecord {
             if !scene.outcome.may_have_executed() {
                 continue;
             }
-            let anew = std::mem::take(&mut freed);
             match series.last_mut() {
-                Some(last) if !anew => last.push(&scene.id),
+                Some(last) if !freed => last.push(&scene.id),
                 _ => series.push(vec![&scene.id]),
             }
+            freed = false;
         }
         series
     }
@@ -231,23 +383,19 @@ impl RunRecord {
         self.server.device_kind.as_deref().is_some_and(is_system_ram)
     }
 
-    /// What a gate has to know beside the log.
-    pub fn known(&self) -> Known<'_> {
+    /// Whether nothing was executed: every scene came from `ComfyUI`'s cache.
+    pub fn is_cached(&self) -> bool {
         let cached = |scene: &SceneRecord| scene.outcome == Outcome::Cached;
-        Known {
-            device: self.server.device.as_deref(),
-            system_ram: self.is_system_ram(),
-            scenes: self.scenes.iter().map(|scene| (scene.id.as_str(), cached(scene))).collect(),
-        }
+        !self.scenes.is_empty() && self.scenes.iter().all(cached)
     }
 
-    /// Scenes without figures, and what stands in their place.
+    /// The scenes without VRAM figures, each with the text that stands in their place.
     pub fn without_figures(&self) -> Vec<(String, String)> {
         let cached = self.scenes.iter().filter(|scene| scene.outcome == Outcome::Cached);
         cached.map(|scene| (scene.id.clone(), "no execution".to_owned())).collect()
     }
 
-    /// Scenes that did what they were asked for.
+    /// How many scenes succeeded.
     pub fn succeeded(&self) -> usize {
         self.scenes.iter().filter(|scene| scene.outcome.is_success()).count()
     }

@@ -3,49 +3,42 @@
 use time::Duration;
 
 use super::record::RunRecord;
+use super::text::metric_name;
 use crate::vram::log::time_text;
 use crate::vram::stats::{Metric, VramStats};
-use crate::vram::timeline::{Column, Extremes, Timeline};
+use crate::vram::timeline::Timeline;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The scale, and the curve in at most `width` columns: one for each tick, of more ticks the highest
-/// reading of several. A gap is blank. Nothing where nothing was sampled.
+/// The scale, and the curve in at most `width` columns: one for each tick; if there are more ticks,
+/// the highest reading of several. A gap is blank. Empty if nothing was sampled.
 ///
-/// The figure is the one that counts in the statistics; of a run on `cpu` or `mps` it is the
-/// machine's own memory, which only `run` knows.
+/// The figure is the one that counts in the statistics; `run` tells whether it is the machine's own
+/// memory.
 pub fn lines(
     curve: &Timeline,
     vram: &VramStats,
     run: Option<&RunRecord>,
     width: usize,
 ) -> Vec<String> {
-    let all = |meaning| curve.columns().iter().filter_map(move |column| column.readings(meaning));
-    let meanings = [vram.meaning, Metric::Driver, Metric::Used];
-    let Some(meaning) = meanings.into_iter().find(|meaning| all(*meaning).next().is_some()) else {
+    let all = |metric| curve.columns().iter().filter_map(move |column| column.readings(metric));
+    let metrics = [vram.meaning, Metric::Driver, Metric::Used];
+    let Some(metric) = metrics.into_iter().find(|metric| all(*metric).next().is_some()) else {
         return Vec::new();
     };
-    let low = all(meaning).map(|kept| kept.low).min().unwrap_or_default();
-    let high = all(meaning).map(|kept| kept.high).max().unwrap_or_default();
-    let what = match meaning {
-        Metric::Driver => "driver",
-        Metric::Used if run.is_some_and(RunRecord::is_system_ram) => "system RAM",
-        Metric::Used => "used",
-    };
+    let low = all(metric).map(|readings| readings.low).min().unwrap_or_default();
+    let high = all(metric).map(|readings| readings.high).max().unwrap_or_default();
+    let name = metric_name(metric, run.is_some_and(RunRecord::is_system_ram));
     let from = curve.first_at().unwrap_or(time::Time::MIDNIGHT);
-    let span = Duration::milliseconds(i64::try_from(curve.span_ms()).unwrap_or_default());
-    let to = (from + span).replace_millisecond(0).unwrap_or(from);
-    let from = from.replace_millisecond(0).unwrap_or(from);
+    let to = from + Duration::milliseconds(i64::try_from(curve.span_ms()).unwrap_or_default());
+    let [from, to] = [from, to].map(|at| time_text(at.replace_millisecond(0).unwrap_or(from)));
     let scale = format!("▁ {low} █ {high} MB");
-    let scales = [
-        format!("VRAM {scale} {what}, {} to {}", time_text(from), time_text(to)),
-        format!("VRAM {scale} {what}"),
-    ];
+    let scales = [format!("VRAM {scale} {name}, {from} to {to}"), format!("VRAM {scale} {name}")];
     let fits = scales.into_iter().find(|line| line.chars().count() <= width);
-    vec![fits.unwrap_or(scale), blocks(curve, meaning, width, low, high)]
+    vec![fits.unwrap_or(scale), blocks(curve, metric, width, low, high)]
 }
 
-fn blocks(curve: &Timeline, meaning: Metric, width: usize, low: u64, high: u64) -> String {
+fn blocks(curve: &Timeline, metric: Metric, width: usize, low: u64, high: u64) -> String {
     let columns = curve.columns();
     let ticks = columns.iter().filter(|column| !column.is_empty() || column.missed > 0).count();
     let cells = ticks.min(width).max(1);
@@ -54,16 +47,14 @@ fn blocks(curve: &Timeline, meaning: Metric, width: usize, low: u64, high: u64) 
     let mut latest = low;
     let cell = |cell: usize| {
         let (from, to) = (cell * columns.len() / cells, (cell + 1) * columns.len() / cells);
-        let kept = columns[from..to].iter().filter_map(|column: &Column| column.readings(meaning));
-        match kept.reduce(|a, b| Extremes { high: a.high.max(b.high), ..b }) {
-            Some(kept) => {
-                latest = kept.last;
-                block(kept.high, low, high)
-            }
-            None if (from..to).all(in_gap) => ' ',
-            // Between two ticks it is what it was.
-            None => block(latest, low, high),
+        let readings = || columns[from..to].iter().filter_map(|column| column.readings(metric));
+        if let Some(last) = readings().next_back() {
+            latest = last.last;
+        } else if (from..to).all(in_gap) {
+            return ' ';
         }
+        // Between two ticks the latest reading still holds.
+        block(readings().map(|readings| readings.high).max().unwrap_or(latest), low, high)
     };
     (0..cells).map(cell).collect::<String>().trim_end().to_owned()
 }

@@ -1,10 +1,15 @@
 //! A night with one of everything, as the closing block and the metadata tell it.
 
+use std::path::Path;
+
+use serde_json::Value;
 use time::macros::datetime;
 
+use super::metadata;
 use super::record::*;
-use super::{metadata, text as closing};
+use super::text::summary_block;
 use crate::exit_code::Exit;
+use crate::project::helpers::HelperFiles;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::log::Reader;
 use crate::vram::stats::VramStats;
@@ -77,6 +82,7 @@ pub(super) fn night() -> RunRecord {
             still_running: None,
         },
         next: Some("run-comfyui-e2e -SceneFilter scene-003".into()),
+        legacy: LegacyRun::default(),
     }
 }
 
@@ -118,7 +124,7 @@ pub(super) fn vram() -> VramStats {
 #[test]
 fn the_closing_block_is_what_a_person_needs() {
     assert_eq!(
-        closing::block(&night(), &vram()),
+        summary_block(&night(), &vram()),
         [
             "FAILED: 1 of 3 scenes, exit 4 (deadline)      24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
             "✓ scene-001  188 s  peak 19310 MB driver  video/scene-001/scene-001.mp4 (1.53 MB)",
@@ -137,17 +143,17 @@ fn the_closing_block_is_what_a_person_needs() {
 fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
     let log = "12:00:00,Used=0MB,Total=24576MB\n12:00:05,Used=15360MB,Scene=scene-001\n"; // 62.5 %
     let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
-    let lines = closing::block(&night(), &vram).join("\n");
+    let lines = summary_block(&night(), &vram).join("\n");
     assert!(lines.contains("15360 MB of 24576 (62 %)"), "{lines}");
     assert!(vram.block(None, &[]).join("\n").contains("15360 MB of 24576 MB (62 %)"));
     // As much as a 16 GB card has, and not less.
     let log = log.replace("15360", "16384");
     let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
-    let lines = closing::block(&night(), &vram).join("\n");
+    let lines = summary_block(&night(), &vram).join("\n");
     assert!(lines.contains("took 16384 MB: more than a 12 GB card has, less than a 20"), "{lines}");
     let log = log.replace("16384", "9000");
     let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
-    let lines = closing::block(&night(), &vram).join("\n");
+    let lines = summary_block(&night(), &vram).join("\n");
     assert!(
         lines.contains("9000 MB: more than an 8 GB card has, less than a 10 GB one"),
         "{lines}"
@@ -160,12 +166,12 @@ fn gates_stand_in_the_closing_block_and_decide_where_all_scenes_succeeded() {
     let (limit, measured) = (Some(19_000), Some(Measured::Driver(19_310, Some(18_231))));
     let bad = Verdict { gate: Gate::MaxPeak, scene: None, limit, measured, state: State::Failed };
     run.gates = vec![bad];
-    let block = closing::block(&run, &vram());
+    let block = summary_block(&run, &vram());
     assert_eq!(block[8], "Gates: MaxPeakMB 19000 FAILED (driver 19310)");
     assert_eq!(run.exit(), Exit::Deadline);
     run.scenes.truncate(2);
     assert_eq!(run.exit(), Exit::Gate);
-    let verdict = &closing::block(&run, &vram())[0];
+    let verdict = &summary_block(&run, &vram())[0];
     assert!(verdict.starts_with("FAILED: 1 of 1 gates, exit 7 (gate)      24 Nov"), "{verdict}");
     run.gates[0].state = State::NotJudged("why".into());
     assert_eq!(run.exit(), Exit::Gate);
@@ -201,9 +207,14 @@ fn a_free_parts_the_scenes_that_executed() {
 fn with_many_scenes_failures_come_first() {
     let mut run = night();
     run.scenes.extend((4..10).map(|n| scene(&format!("scene-{n}"), Outcome::Cached, 0.1, vec![])));
-    let block = closing::block(&run, &vram());
+    let block = summary_block(&run, &vram());
     assert!(block[1].starts_with("✗ scene-003"), "{block:?}");
     assert!(block[2].starts_with("✓ scene-001"), "{block:?}");
+}
+
+/// The metadata of a run.
+fn document(run: &RunRecord) -> Value {
+    metadata::document(run, &vram(), &[], &HelperFiles::of(Path::new("run")))
 }
 
 #[test]
@@ -221,7 +232,7 @@ fn the_metadata_hold_the_whole_record() {
             ..night()
         },
     ] {
-        let document = metadata::document(&run, &vram());
+        let document = document(&run);
         // As `summary` has it, from the file's text.
         let document = serde_json::from_str(&document.to_string()).unwrap();
         assert_eq!(metadata::record(&document), Ok(run));
@@ -232,10 +243,10 @@ fn the_metadata_hold_the_whole_record() {
 fn a_cached_scene_has_no_figures_whatever_the_log_says() {
     let mut run = night();
     run.scenes[0].outcome = Outcome::Cached;
-    let document = metadata::document(&run, &vram());
+    let document = document(&run);
     assert!(document["Scenes"][0]["Vram"].is_null());
     assert_eq!(document["Scenes"][1]["Vram"]["PeakDriverMB"], 19080);
-    let block = closing::block(&run, &vram());
+    let block = summary_block(&run, &vram());
     assert!(block[1].starts_with("✓ scene-001  188 s  cached, no execution"), "{block:?}");
 }
 

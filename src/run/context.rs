@@ -22,7 +22,7 @@ use crate::comfyui::Client;
 use crate::console::{Console, Output};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
-use crate::report::legacy::{LegacyRun, slashes};
+use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
 use crate::vram::log::names;
 use crate::vram::reading::{MissReason, Reading};
@@ -87,8 +87,6 @@ pub struct RunContext<'a> {
     pub scenes: Vec<Scene>,
     /// What the reports are made of.
     pub record: RunRecord,
-    /// What the script's readers are told beside it.
-    pub legacy: LegacyRun,
     /// No server was there at the start, and it may yet come: `Next:` waits for it.
     pub server_may_come: bool,
     /// The other devices that are recorded, by position and name.
@@ -147,7 +145,7 @@ impl<'a> RunContext<'a> {
         for problem in problems.into_iter().flatten() {
             events.console.warn(&problem);
         }
-        let record = RunRecord::begun(
+        let record = RunRecord::new(
             id,
             slashes(&folder),
             started,
@@ -166,7 +164,6 @@ impl<'a> RunContext<'a> {
             sampling: None,
             scenes: Vec::new(),
             record,
-            legacy: LegacyRun::default(),
             server_may_come: false,
             other_devices: Vec::new(),
             history_seen: false,

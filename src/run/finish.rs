@@ -2,7 +2,6 @@
 //! metadata, the page, the closing block, and last the archive.
 
 use std::fs;
-use std::path::Path;
 
 use super::context::RunContext;
 use super::rerun;
@@ -12,13 +11,10 @@ use crate::exit_code::Exit;
 use crate::fs::{write_atomic, write_report};
 use crate::interrupt::Interrupted;
 use crate::project::helpers::{HelperFiles, Phase};
-use crate::report::devices::OtherDevice;
 use crate::report::export::Report;
 use crate::report::html::Page;
-use crate::report::input::ReportInput;
-use crate::report::legacy::scene::LegacyFields;
-use crate::report::saved_run::SavedRun;
-use crate::report::{devices, export, gates, legacy, metadata, sparkline, text};
+use crate::report::saved_run::{OtherDevice, SavedRun};
+use crate::report::{self, ReportInput, export, legacy, metadata, sparkline, text};
 use crate::sanitize::json_text;
 use crate::vram::stats::VramStats;
 use crate::vram::timeline::Timeline;
@@ -30,42 +26,45 @@ impl RunContext<'_> {
         // An interrupt counts if it arrived before the end.
         self.events.drain();
         self.record.ended = self.clock.now();
-        let generated = self.legacy.story.as_ref().and_then(|story| story.file.parent());
+        let generated = self.record.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
         let (scenes, records) = (&self.scenes, &self.record.scenes);
         self.record.next =
             rerun::command(self.options, story, scenes, records, self.server_may_come);
         if self.options.archive {
             let name = format!("comfyui-e2e-{}.zip", self.record.id);
-            self.legacy.archive = Some(self.options.project_root.join("artifacts").join(name));
+            self.record.legacy.archive =
+                Some(self.options.project_root.join("artifacts").join(name));
         }
-        self.look_for_interrupt();
+        self.note_interrupt();
         self.events.console.header("STEP 3: Validate Results");
         self.events.console.log_all(&legacy::results(&self.record.scenes));
-        let vram = self.statistics(log, baselines);
+        let vram = self.statistics(baselines);
         let others = self.load_other_devices();
         let without = self.record.without_figures();
         for device in &others {
             self.events.console.log_all(&device.block(&without));
         }
-        let text = self.with_helpers(&vram, &others);
+        let document = self.run_helpers_around_metadata(&vram, &others);
         // Why the log cannot be read was logged with the statistics.
         let curve = Timeline::of_log(log).unwrap_or_default();
-        self.write_page(&curve, &vram, &others);
+        let input = ReportInput::of_run(&self.record, &vram);
+        let page = Page { input, curve: &curve, others: &others, folder: "" }.html();
+        self.write("report.html", &page);
         self.write_reports(&vram, baselines);
         self.events.console.header("RUN COMPLETE");
         self.events.console.log(&format!("Run directory: {}", self.folder.display()));
-        if let Some(archive) = &self.legacy.archive {
+        if let Some(archive) = &self.record.legacy.archive {
             self.events.console.log(&format!("Archive: {}", archive.display()));
         }
         self.events.console.log(&legacy::tally(&self.record.scenes));
-        let block = text::block(&self.record, &vram);
+        let block = text::summary_block(&self.record, &vram);
         self.events.console.log_all(&block);
         let record = Some(&self.record);
         self.events.console.show(|room| sparkline::lines(&curve, &vram, record, room));
         if self.options.json {
             // It lies in the folder too, and the code is that of the run.
-            let _ = print(&text);
+            let _ = print(&document);
         }
         let exit = self.record.exit();
         if self.options.quiet && exit != Exit::Success {
@@ -78,56 +77,52 @@ impl RunContext<'_> {
     }
 
     /// The statistics of the log, and the gates.
-    fn statistics(&mut self, log: &Path, baselines: &[SavedRun]) -> VramStats {
-        let mut vram = VramStats::of_log(log).unwrap_or_else(|error| {
+    fn statistics(&mut self, baselines: &[SavedRun]) -> VramStats {
+        let log = self.vram_log();
+        let mut vram = VramStats::of_log(&log).unwrap_or_else(|error| {
             self.events.console.warn(&format!("{}: {error}", log.display()));
             VramStats::default()
         });
         vram.grow_by(&self.record.series());
         self.record.gates =
-            gates::verdicts_on(&self.options.gates, Some(&self.record), &vram, baselines);
+            report::verdicts(&self.options.gates, Some(&self.record), &vram, baselines);
         self.events.console.log("");
-        self.events.console.log_all(&vram.block(Some(log), &self.record.without_figures()));
+        self.events.console.log_all(&vram.block(Some(&log), &self.record.without_figures()));
         for verdict in &self.record.gates {
             self.events.console.log(&verdict.to_string());
         }
         vram
     }
 
-    /// The helpers that come after the scenes, and the metadata where the script wrote them: those
-    /// before them find the outputs, those behind them the metadata too. Returns the document.
-    fn with_helpers(&mut self, vram: &VramStats, others: &[OtherDevice]) -> String {
+    /// Runs the helpers that come after the scenes and writes the metadata between them, where the
+    /// script did: the first ones read the outputs, the last ones the metadata too. Returns the
+    /// metadata's document.
+    fn run_helpers_around_metadata(&mut self, vram: &VramStats, others: &[OtherDevice]) -> String {
         let is_project = self.has_scripts();
         let helped = is_project && self.record.failure.is_none() && !self.record.interrupted;
         if helped {
-            // An interrupt skips the rest of them and is seen below.
-            let _ = self.before_metadata();
+            // An interrupt skips the rest of them and is noted below.
+            let _ = self.helpers_before_metadata();
         }
-        self.look_for_interrupt();
-        let mut text = self.write_metadata(vram, others);
-        if is_project || self.legacy.story.is_some() {
+        self.note_interrupt();
+        let mut document = self.write_metadata(vram, others);
+        if is_project || self.record.legacy.story.is_some() {
             self.events.console.header("STEP 7: Artifact Metadata + UI Snapshot");
             let files = HelperFiles::of(&self.folder);
-            self.events.console.log_all(&self.legacy.index(&self.record.scenes, &files));
+            self.events.console.log_all(&legacy::index(&self.record, &files));
         }
         if helped && !self.record.interrupted {
-            let _ = self.behind_metadata();
-            self.look_for_interrupt();
-            if self.record.interrupted {
-                text = self.write_metadata(vram, others);
+            let ran = self.helpers(Phase::Metadata).and_then(|()| self.helpers(Phase::Validation));
+            self.note_interrupt();
+            if ran.is_err() || self.record.interrupted {
+                document = self.write_metadata(vram, others);
             }
         }
         self.copy_to_public();
-        text
+        document
     }
 
-    /// After an interrupt no archive is written, and none is mentioned.
-    fn look_for_interrupt(&mut self) {
-        self.record.interrupted = self.events.interrupted();
-        self.legacy.archive.take_if(|_| self.record.interrupted);
-    }
-
-    fn before_metadata(&mut self) -> Result<(), Interrupted> {
+    fn helpers_before_metadata(&mut self) -> Result<(), Interrupted> {
         for (phase, header) in [
             (Phase::Metrics, "STEP 4: Validation Metrics"),
             (Phase::Quality, "STEP 4.5: Video Quality Validation"),
@@ -139,49 +134,34 @@ impl RunContext<'_> {
         Ok(())
     }
 
-    fn behind_metadata(&mut self) -> Result<(), Interrupted> {
-        self.helpers(Phase::Metadata)?;
-        self.helpers(Phase::Validation)
+    /// After an interrupt no archive is written, and none is mentioned.
+    fn note_interrupt(&mut self) {
+        self.record.interrupted = self.events.interrupted();
+        self.record.legacy.archive.take_if(|_| self.record.interrupted);
     }
 
     fn write_metadata(&mut self, vram: &VramStats, others: &[OtherDevice]) -> String {
-        let mut document = metadata::document(&self.record, vram);
-        devices::add(&mut document, others);
-        self.legacy.add_to(&mut document, &HelperFiles::of(&self.folder));
-        let (settings, server) = (&self.record.settings, &self.record.server);
-        let both = self.record.scenes.iter().zip(&self.legacy.scenes);
-        let scenes = document["Scenes"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
-        for (object, (scene, script)) in scenes.iter_mut().zip(both) {
-            LegacyFields { scene, script, settings, server }.add_to(object);
-        }
-        let text = json_text(&document);
-        self.write("artifact-metadata.json", &text);
-        text
-    }
-
-    fn write_page(&mut self, curve: &Timeline, vram: &VramStats, others: &[OtherDevice]) {
-        let told = ReportInput::of_run(&self.record, vram);
-        let page = Page { told, curve, others, folder: "" }.html();
-        self.write("report.html", &page);
+        let files = HelperFiles::of(&self.folder);
+        let document = json_text(&metadata::document(&self.record, vram, others, &files));
+        self.write("artifact-metadata.json", &document);
+        document
     }
 
     /// The reports for other programs. One that cannot be written is a warning.
     fn write_reports(&mut self, vram: &VramStats, baselines: &[SavedRun]) {
-        let told = ReportInput::of_run(&self.record, vram);
+        let input = ReportInput::of_run(&self.record, vram);
         let summary = self.folder.join("run-summary.txt");
-        let reports = export::reports(&self.options.reports, &told, baselines, &summary);
-        let mut lines = Vec::new();
-        let reports = reports.unwrap_or_else(|why| {
-            lines.push(why);
-            Vec::new()
-        });
-        for Report { option, path, text } in reports {
-            lines.extend(write_report(&option, path, &text).err());
-        }
-        for line in lines {
-            self.events.console.warn(&line);
+        let problems = match export::reports(&self.options.reports, &input, baselines, &summary) {
+            Err(why) => vec![why],
+            Ok(reports) => reports
+                .iter()
+                .filter_map(|Report { option, path, text }| write_report(option, path, text).err())
+                .collect(),
+        };
+        for problem in problems {
+            self.events.console.warn(&problem);
             if self.options.quiet {
-                print_error(&line);
+                print_error(&problem);
             }
         }
     }
@@ -193,31 +173,29 @@ impl RunContext<'_> {
         }
     }
 
-    /// The metadata where a project's pages look for it, as the helpers left it.
+    /// Copies the metadata, as the helpers left it, to where a project's pages look for it.
     fn copy_to_public(&mut self) {
         let public = self.options.project_root.join("public");
         if !public.is_dir() {
             return;
         }
         let from = self.folder.join("artifact-metadata.json");
-        for to in [
-            public.join("artifacts").join("latest-run.json"),
-            public.join("artifact-metadata.json"),
-        ] {
-            let written = fs::read(&from).and_then(|bytes| {
+        let artifacts = public.join("artifacts");
+        for to in [artifacts.join("latest-run.json"), public.join("artifact-metadata.json")] {
+            let copied = fs::read(&from).and_then(|bytes| {
                 fs::create_dir_all(to.parent().unwrap_or(&public))?;
                 write_atomic(&to, &bytes)
             });
-            if let Err(error) = written {
+            if let Err(error) = copied {
                 self.events.console.warn(&format!("{}: {error}", to.display()));
             }
         }
     }
 
-    /// The archive of the finished folder; none after an interrupt. The code where one came
-    /// meanwhile.
+    /// Archives the finished folder; not after an interrupt. Returns the exit code of an interrupt
+    /// that arrives meanwhile.
     fn archive(&mut self) -> Option<Exit> {
-        let target = self.legacy.archive.take()?;
+        let target = self.record.legacy.archive.take()?;
         let (events, offset) = (&mut self.events, self.clock.now().offset());
         let mut check = || events.check();
         let written = archive::write(&self.folder, &self.record.id, &target, offset, &mut check);

@@ -120,7 +120,7 @@ impl RunContext<'_> {
         };
         self.events.console.log_all(&story_lines(&story));
         self.scenes = scenes;
-        self.legacy.story = Some(story);
+        self.record.legacy.story = Some(story);
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl RunContext<'_> {
         let check = llm::check(&self.options.llm, self.clock.now());
         self.events.console.log(&check.to_string());
         let failure = check.failure();
-        self.legacy.health_check = Some(check);
+        self.record.legacy.health_check = Some(check);
         let (exit, skipped) = (Exit::Failed, "no language model");
         failure.map_or(Ok(()), |why| Err(RunError::Failed { exit, why, skipped }))
     }

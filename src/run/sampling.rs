@@ -7,7 +7,7 @@ use super::banner;
 use super::connect::{ConnectError, connect};
 use super::context::{RunContext, RunError, Sampling};
 use crate::comfyui::{Client, SystemStats, Target};
-use crate::report::devices::OtherDevice;
+use crate::report::saved_run::OtherDevice;
 use crate::vram::log::names;
 use crate::vram::reading::Reading;
 use crate::vram::sampler::{SamplerEvent, tick_of, took_ms};

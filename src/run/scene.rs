@@ -8,8 +8,8 @@ use super::context::{RunContext, RunError};
 use super::plan::{Plan, Scene};
 use crate::fs::{is_video, write_atomic};
 use crate::interrupt::Interrupted;
-use crate::report::legacy::scene::{LegacyFields, LegacyScene};
-use crate::report::record::{Attempt, Outcome, SceneRecord};
+use crate::report::legacy;
+use crate::report::record::{Attempt, LegacyScene, Outcome, SceneRecord};
 use crate::vram::reading::Reading;
 
 impl RunContext<'_> {
@@ -18,7 +18,7 @@ impl RunContext<'_> {
     pub(super) fn keep_scenes(&mut self, plan: &Plan) {
         if let Plan::Scenes(scenes, story) = plan {
             self.scenes.clone_from(scenes);
-            self.legacy.story.clone_from(story);
+            self.record.legacy.story.clone_from(story);
         }
     }
 
@@ -84,14 +84,12 @@ impl RunContext<'_> {
     }
 
     /// Logs how a scene ended, run or not, and keeps its record.
-    fn log_result(&mut self, (scene, legacy): (SceneRecord, LegacyScene)) {
-        let (settings, server) = (&self.record.settings, &self.record.server);
-        let fields = LegacyFields { scene: &scene, script: &legacy, settings, server };
-        for line in self.verdict(&scene).into_iter().chain(fields.lines()) {
+    fn log_result(&mut self, scene: SceneRecord) {
+        let lines = legacy::scene_lines(&scene, &self.record);
+        for line in self.verdict(&scene).into_iter().chain(lines) {
             self.events.console.log(&format!("[Scene {}] {line}", scene.id));
         }
         self.record.scenes.push(scene);
-        self.legacy.scenes.push(legacy);
     }
 
     /// The script's two phrases for whether there is a video, and the verdict.
@@ -121,9 +119,9 @@ impl RunContext<'_> {
     }
 }
 
-fn skipped(scene: &Scene, why: &str) -> (SceneRecord, LegacyScene) {
+fn skipped(scene: &Scene, why: &str) -> SceneRecord {
     let legacy = LegacyScene { story: scene.story.clone(), ..LegacyScene::default() };
-    (SceneRecord::skipped(&scene.id, why), legacy)
+    SceneRecord { legacy, ..SceneRecord::skipped(&scene.id, why) }
 }
 
 /// A scene while it is run.
@@ -133,38 +131,32 @@ struct SceneRunner<'r, 'a> {
     /// How the live row counts it: `2/3`.
     number: &'r str,
     record: SceneRecord,
-    legacy: LegacyScene,
     /// Something was executed in one of the attempts: then the scene is not a cached one.
     executed: bool,
 }
 
 impl<'r, 'a> SceneRunner<'r, 'a> {
     /// Runs the scene to its outcome.
-    fn run(
-        run: &'r mut RunContext<'a>,
-        scene: &'r Scene,
-        number: &'r str,
-    ) -> (SceneRecord, LegacyScene) {
+    fn run(run: &'r mut RunContext<'a>, scene: &'r Scene, number: &'r str) -> SceneRecord {
         let (begun, start) = (Instant::now(), run.clock.now());
         let id = &scene.id;
         run.events.console.log(&format!("[Scene {id}] Starting video generation..."));
-        let (record, legacy) = skipped(scene, "");
-        let record = SceneRecord { seed: scene.seed, ..record };
-        let mut this = SceneRunner { run, scene, number, record, legacy, executed: false };
+        let record = SceneRecord { seed: scene.seed, ..skipped(scene, "") };
+        let mut this = SceneRunner { run, scene, number, record, executed: false };
         for warning in &scene.warnings {
             this.warn(warning);
         }
-        this.legacy.before = this.reading("before");
+        this.record.legacy.before = this.reading("before");
         if this.attempts().is_ok() {
-            this.legacy.after = this.reading("after");
+            this.record.legacy.after = this.reading("after");
         } else {
             this.run.events.recorder.set_running(None);
             this.end_interrupted(begun);
         }
         this.run.events.console.set_live(None);
         this.record.seconds = seconds(begun.elapsed());
-        this.legacy.span = Some((start, this.run.clock.now()));
-        (this.record, this.legacy)
+        this.record.legacy.span = Some((start, this.run.clock.now()));
+        this.record
     }
 
     fn attempts(&mut self) -> Result<(), Interrupted> {
@@ -242,7 +234,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         let why = format!("stopped from here; {cancelled}");
         if let Some(prompt) = posted {
             // What was kept of the attempt before it is not its own.
-            self.legacy.forget_history();
+            self.record.legacy.forget_history();
             let before: f64 = self.record.attempts.iter().map(|attempt| attempt.seconds).sum();
             self.record.attempts.push(Attempt {
                 outcome: Outcome::Interrupted,
@@ -269,7 +261,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         };
         let note = format!("the free memory {when} the scene is not known ({why})");
         self.run.warn(&self.scene.id, &note);
-        self.legacy.notes.push(note);
+        self.record.legacy.notes.push(note);
         reading.ok()
     }
 
@@ -293,16 +285,17 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         }
         self.record.outputs = result.outputs;
         self.record.attempts.push(attempt);
-        self.legacy.forget_history();
+        self.record.legacy.forget_history();
         let Some(entry) = result.entry else { return };
-        self.legacy.history_retrieved = true;
-        self.legacy.success_at = entry.success_ms.and_then(|ms| self.run.clock.at_unix_ms(ms));
+        self.record.legacy.history_retrieved = true;
+        self.record.legacy.success_at =
+            entry.success_ms.and_then(|ms| self.run.clock.at_unix_ms(ms));
         let folder = self.run.folder.join("history");
         let path = folder.join(format!("{}.json", self.scene.id));
         let written =
             fs::create_dir_all(&folder).and_then(|()| write_atomic(&path, entry.raw.as_bytes()));
         match written {
-            Ok(()) => self.legacy.history_kept = true,
+            Ok(()) => self.record.legacy.history_kept = true,
             Err(error) => self.warn(&format!("{}: {error}", path.display())),
         }
     }

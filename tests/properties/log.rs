@@ -3,8 +3,8 @@
 use std::io::BufReader;
 
 use super::{are_lines, page};
+use crate::report::ReportInput;
 use crate::report::html::Page;
-use crate::report::input::ReportInput;
 use crate::vram::log::{Line, Reader};
 use crate::vram::reading::HIGHEST_MB;
 use crate::vram::stats::VramStats;
@@ -34,8 +34,8 @@ pub fn log(data: &[u8]) {
     drawn(&curve, &vram);
     let name = String::from_utf8_lossy(&data[..data.len().min(60)]);
     let title = &format!("VRAM of {name}");
-    let told = ReportInput { record: None, title, note: None, vram: &vram, gates: &[] };
-    page::is_well_formed(&Page { told, curve: &curve, others: &[], folder: "" }.html());
+    let input = ReportInput { record: None, title, note: None, vram: &vram, gates: &[] };
+    page::is_well_formed(&Page { input, curve: &curve, others: &[], folder: "" }.html());
 }
 
 /// The lines that can be read, and how many cannot: the same by both ways of reading, whatever the

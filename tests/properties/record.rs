@@ -1,15 +1,17 @@
 //! The record of a run, in each of the forms in which it is told.
 
+use std::path::Path;
+
 use time::{Duration, OffsetDateTime};
 
 use super::{are_lines, page};
-use crate::report::export::junit::excerpt::Excerpts;
+use crate::project::helpers::HelperFiles;
+use crate::report::export::junit::Excerpts;
 use crate::report::export::{junit, markdown, prometheus};
 use crate::report::html::Page;
-use crate::report::input::ReportInput;
-use crate::report::legacy::scene::{LegacyFields, LegacyScene};
 use crate::report::record::{Attempt, Outcome, RunRecord, Settings};
-use crate::report::{metadata, text as closing};
+use crate::report::text::summary_block;
+use crate::report::{ReportInput, legacy, metadata};
 use crate::vram::log::{Line, Reader};
 use crate::vram::stats::VramStats;
 use crate::vram::timeline::Timeline;
@@ -21,7 +23,7 @@ pub(super) const BEGUN: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 pub(super) fn empty() -> RunRecord {
     RunRecord {
         ended: BEGUN + Duration::seconds(1657),
-        ..RunRecord::begun(
+        ..RunRecord::new(
             "20261124-230004".into(),
             "logs/20261124-230004".into(),
             BEGUN,
@@ -62,23 +64,21 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     assert_eq!(read, lines);
     let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
 
-    are_lines(closing::block(run, &vram));
+    are_lines(summary_block(run, &vram));
     are_lines(vram.block(None, &run.without_figures()));
     for scene in &run.scenes {
-        let script = LegacyScene::default();
-        let telling =
-            LegacyFields { scene, script: &script, settings: &run.settings, server: &run.server };
-        are_lines(telling.lines());
+        are_lines(legacy::scene_lines(scene, run));
     }
-    let document = metadata::document(run, &vram).to_string();
+    let document =
+        metadata::document(run, &vram, &[], &HelperFiles::of(Path::new("run"))).to_string();
     let document = serde_json::from_str(&document).unwrap();
     assert_eq!(metadata::record(&document), Ok(run.clone()));
-    let told = ReportInput::of_run(run, &vram);
-    page::is_well_formed(&Page { told, curve: &curve, others: &[], folder: "" }.html());
-    let summary = closing::block(run, &vram).join("\n");
-    page::is_junit(&junit::document(&told, &Excerpts::of_lines(summary.as_bytes())).unwrap());
-    are_lines(markdown::document(&told, &[]).split('\n'));
-    let metrics = prometheus::metrics(&told, &run.id);
+    let input = ReportInput::of_run(run, &vram);
+    page::is_well_formed(&Page { input, curve: &curve, others: &[], folder: "" }.html());
+    let summary = summary_block(run, &vram).join("\n");
+    page::is_junit(&junit::document(&input, &Excerpts::of_lines(summary.as_bytes())).unwrap());
+    are_lines(markdown::document(&input, &[]).split('\n'));
+    let metrics = prometheus::metrics(&input, &run.id);
     are_lines(metrics.split('\n'));
     let ours = |line: &str| line.starts_with("# ") || line.starts_with("comfyui_e2e_");
     assert!(metrics.lines().all(ours), "{metrics}");

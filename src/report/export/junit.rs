@@ -1,107 +1,101 @@
 //! A run as `JUnit` XML, for a CI server: a test case for each scene and each gate. It is red
-//! there exactly when the exit code is not 0.
+//! there exactly if the exit code is not 0.
 
-pub mod excerpt;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
 use crate::clock::iso;
 use crate::exit_code::Exit;
-use crate::report::escape::Markup;
-use crate::report::input::ReportInput;
+use crate::report::ReportInput;
+use crate::report::escape::Escaped;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
-use crate::report::text as closing;
+use crate::report::text::{attempts, failure};
+use crate::sanitize::sanitize_line;
 use crate::vram::gates::{State, Verdict};
-use excerpt::Excerpts;
 
-/// A test case.
-struct Case {
+/// So many lines of a scene are kept, the last ones.
+const MOST_LINES: usize = 200;
+/// A kept line is cut behind so many characters.
+const MOST_CHARS: usize = 1000;
+/// Lines of the summary are read in pieces of at most so many bytes.
+const MOST_BYTES: u64 = 1 << 16;
+
+/// The element of a test case that did not pass.
+const FAILURE: &str = "failure";
+/// The element of a test case that could not be carried out.
+const ERROR: &str = "error";
+const SKIPPED: &str = "skipped";
+
+struct TestCase {
     class: &'static str,
     name: String,
     seconds: f64,
-    result: Result<(), Bad>,
-    /// What was said of it.
+    problem: Option<Problem>,
+    /// The lines of its `system-out`.
     lines: Vec<String>,
 }
 
-/// How a case that did not pass is told.
-struct Bad {
-    kind: Kind,
+/// Why a test case did not pass.
+struct Problem {
+    element: &'static str,
     /// One word.
-    what: &'static str,
-    why: String,
-    /// More lines, for readers that do not show the reason.
+    kind: &'static str,
+    message: String,
+    /// More lines, for readers that do not show the message.
     lines: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// It was carried out, and is not as it should be.
-    Failure,
-    /// It could not be carried out.
-    Error,
-    Skipped,
-}
-
-/// The document. None where there is nothing to pass or fail: of a log without gates.
-pub fn document(told: &ReportInput, excerpts: &Excerpts) -> Option<String> {
-    let cases = cases(told, excerpts);
-    if cases.is_empty() && told.record.is_none() {
+/// The document; `None` for a log without gates, where there is nothing to pass or fail.
+pub fn document(input: &ReportInput, excerpts: &Excerpts) -> Option<String> {
+    let cases = cases(input, excerpts);
+    if cases.is_empty() && input.record.is_none() {
         return None;
     }
-    let count = |kind| cases.iter().filter(|case| case.is(kind)).count() as u64;
-    let mut out = Markup::default();
-    let out = &mut out;
-    let attributes = |out: &mut Markup| {
-        out.raw(" name=\"run-comfyui-e2e\" tests=\"").number(cases.len() as u64);
-        out.raw("\" failures=\"").number(count(Kind::Failure));
-        out.raw("\" errors=\"").number(count(Kind::Error));
-        if let Some(run) = told.record {
-            out.raw("\" time=\"").text(&seconds((run.ended - run.started).as_seconds_f64()));
-        }
-        out.raw("\"");
-    };
-    out.raw("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites");
-    attributes(out);
-    out.raw(">\n<testsuite");
-    attributes(out);
-    out.raw(" skipped=\"").number(count(Kind::Skipped)).raw("\"");
-    if let Some(run) = told.record {
-        let whole = run.started.replace_nanosecond(0).unwrap_or(run.started);
-        out.raw(" timestamp=\"").text(&iso(whole)).raw("\"");
+    let count = |element| cases.iter().filter(|case| case.has(element)).count();
+    let (tests, failures, errors) = (cases.len(), count(FAILURE), count(ERROR));
+    let mut suites = format!(
+        r#"name="run-comfyui-e2e" tests="{tests}" failures="{failures}" errors="{errors}""#
+    );
+    let mut suite = format!(r#" skipped="{}""#, count(SKIPPED));
+    if let Some(run) = input.record {
+        let started = run.started.replace_nanosecond(0).unwrap_or(run.started);
+        suites += &format!(r#" time="{:.3}""#, (run.ended - run.started).as_seconds_f64());
+        suite += &format!(r#" timestamp="{}""#, iso(started));
     }
-    out.raw(">\n");
-    if let Some(run) = told.record {
-        properties(out, run);
-    }
-    for case in &cases {
-        case.write(out);
-    }
-    out.raw("</testsuite>\n</testsuites>\n");
-    Some(std::mem::take(out).finish())
+    let properties = input.record.map(properties).unwrap_or_default();
+    let cases: String = cases.iter().map(TestCase::xml).collect();
+    Some(format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {suites}>\n\
+         <testsuite {suites}{suite}>\n{properties}{cases}</testsuite>\n</testsuites>\n"
+    ))
 }
 
-fn cases(told: &ReportInput, excerpts: &Excerpts) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    if let Some(run) = told.record {
-        cases.extend(run.scenes.iter().map(|scene| of_scene(scene, run, excerpts)));
+fn cases(input: &ReportInput, excerpts: &Excerpts) -> Vec<TestCase> {
+    let mut cases: Vec<TestCase> = Vec::new();
+    if let Some(run) = input.record {
+        cases.extend(run.scenes.iter().map(|scene| scene_case(scene, run, excerpts)));
     }
-    cases.extend(told.gates.iter().map(of_gate));
-    let red = cases.iter().any(|case| case.is(Kind::Failure) || case.is(Kind::Error));
-    let why = match (told.record, told.note) {
-        (Some(run), _) => of_run(run, red),
-        (None, note) => note.map(|note| ("unfinished", note.to_owned())),
+    cases.extend(input.gates.iter().map(gate_case));
+    let red = cases.iter().any(|case| case.has(FAILURE) || case.has(ERROR));
+    let problem = match input.record {
+        Some(run) => run_problem(run, red),
+        None => input.note.map(|note| ("unfinished", note.to_owned())),
     };
-    if let Some((what, why)) = why {
-        let bad = Bad { kind: Kind::Error, what, why, lines: Vec::new() };
-        let (class, name) = ("run-comfyui-e2e.run", "run".to_owned());
-        cases.insert(0, Case { class, name, seconds: 0.0, result: Err(bad), lines: Vec::new() });
+    if let Some((kind, message)) = problem {
+        let problem = Problem { element: ERROR, kind, message, lines: Vec::new() };
+        let class = "run-comfyui-e2e.run";
+        cases.insert(0, TestCase::new(class, "run".to_owned(), Some(problem)));
     }
     cases
 }
 
-/// What no scene and no gate tells: why the run as a whole could not be carried out.
-fn of_run(run: &RunRecord, red: bool) -> Option<(&'static str, String)> {
+/// Why the run as a whole could not be carried out, where no scene and no gate says so.
+fn run_problem(run: &RunRecord, red: bool) -> Option<(&'static str, String)> {
     let exit = run.exit();
     match &run.failure {
         Some((_, why)) => Some((exit.reason(), why.clone())),
@@ -113,107 +107,148 @@ fn of_run(run: &RunRecord, red: bool) -> Option<(&'static str, String)> {
     }
 }
 
-fn of_scene(scene: &SceneRecord, run: &RunRecord, excerpts: &Excerpts) -> Case {
-    let kind = match scene.outcome {
+fn scene_case(scene: &SceneRecord, run: &RunRecord, excerpts: &Excerpts) -> TestCase {
+    let element = match scene.outcome {
         Outcome::Succeeded | Outcome::Cached => None,
-        Outcome::Skipped => Some(Kind::Skipped),
+        Outcome::Skipped => Some(SKIPPED),
         // Not the workflow's doing.
         Outcome::Unreachable | Outcome::Lost | Outcome::Interrupted | Outcome::DownloadFailed => {
-            Some(Kind::Error)
+            Some(ERROR)
         }
-        _ => Some(Kind::Failure),
+        _ => Some(FAILURE),
     };
-    let bad = kind.map(|kind| {
-        let mut lines = vec![closing::failure(scene, run)];
-        if scene.attempts.len() > 1 {
-            lines.push(closing::attempts(&scene.attempts));
-        }
-        Bad { kind, what: scene.outcome.name(), why: scene.why.clone(), lines }
+    let problem = element.map(|element| {
+        let mut lines = vec![failure(scene, run)];
+        lines.extend((scene.attempts.len() > 1).then(|| attempts(&scene.attempts)));
+        Problem { element, kind: scene.outcome.name(), message: scene.why.clone(), lines }
     });
-    Case {
-        class: "run-comfyui-e2e.scenes",
-        name: scene.id.clone(),
-        seconds: scene.seconds,
-        result: bad.map_or(Ok(()), Err),
-        lines: excerpts.of(&scene.id),
-    }
+    let case = TestCase::new("run-comfyui-e2e.scenes", scene.id.clone(), problem);
+    TestCase { seconds: scene.seconds, lines: excerpts.of(&scene.id), ..case }
 }
 
-fn of_gate(gate: &Verdict) -> Case {
-    let scene = gate.scene.as_ref().map(|scene| format!(" {scene}")).unwrap_or_default();
+fn gate_case(gate: &Verdict) -> TestCase {
     let line = gate.to_string();
-    let bad = |kind, what| Err(Bad { kind, what, why: line.clone(), lines: vec![line.clone()] });
-    Case {
-        lines: if gate.held() { vec![line.clone()] } else { Vec::new() },
-        class: "run-comfyui-e2e.gates", // Without its limit: the same case from run to run.
-        name: format!("{}{scene}", gate.gate.name()),
-        seconds: 0.0,
-        result: match gate.state {
-            State::Held => Ok(()),
-            State::Failed => bad(Kind::Failure, "gate"),
-            State::NotJudged(_) => bad(Kind::Error, "notJudged"),
-        },
-    }
+    let problem = match gate.state {
+        State::Held => None,
+        State::Failed => Some((FAILURE, "gate")),
+        State::NotJudged(_) => Some((ERROR, "notJudged")),
+    };
+    let problem = problem.map(|(element, kind)| Problem {
+        element,
+        kind,
+        message: line.clone(),
+        lines: vec![line.clone()],
+    });
+    let lines = if gate.held() { vec![line.clone()] } else { Vec::new() };
+    // Without its limit it is the same case from run to run.
+    let scene = gate.scene.as_ref().map(|scene| format!(" {scene}")).unwrap_or_default();
+    let name = format!("{}{scene}", gate.gate.name());
+    TestCase { lines, ..TestCase::new("run-comfyui-e2e.gates", name, problem) }
 }
 
-impl Case {
-    fn is(&self, kind: Kind) -> bool {
-        self.result.as_ref().is_err_and(|bad| bad.kind == kind)
+impl TestCase {
+    fn new(class: &'static str, name: String, problem: Option<Problem>) -> Self {
+        TestCase { class, name, seconds: 0.0, problem, lines: Vec::new() }
     }
 
-    fn write(&self, out: &mut Markup) {
-        out.raw("<testcase classname=\"").raw(self.class).raw("\" name=\"").text(&self.name);
-        out.raw("\" time=\"").text(&seconds(self.seconds)).raw("\">\n");
-        if let Err(bad) = &self.result {
-            let [open, close] = match bad.kind {
-                Kind::Failure => ["<failure", "</failure>\n"],
-                Kind::Error => ["<error", "</error>\n"],
-                Kind::Skipped => ["<skipped", "</skipped>\n"],
-            };
-            out.raw(open).raw(" type=\"").raw(bad.what).raw("\" message=\"").text(&bad.why);
-            out.raw("\">");
-            lines(out, &bad.lines);
-            out.raw(close);
+    fn has(&self, element: &str) -> bool {
+        self.problem.as_ref().is_some_and(|problem| problem.element == element)
+    }
+
+    fn xml(&self) -> String {
+        let TestCase { class, name, seconds, problem, lines } = self;
+        let name = Escaped(name);
+        let mut xml =
+            format!("<testcase classname=\"{class}\" name=\"{name}\" time=\"{seconds:.3}\">\n");
+        if let Some(Problem { element, kind, message, lines }) = problem {
+            let (message, lines) = (Escaped(message), escaped_lines(lines));
+            xml +=
+                &format!("<{element} type=\"{kind}\" message=\"{message}\">{lines}</{element}>\n");
         }
-        if !self.lines.is_empty() {
-            out.raw("<system-out>");
-            lines(out, &self.lines);
-            out.raw("</system-out>\n");
+        if !lines.is_empty() {
+            xml += &format!("<system-out>{}</system-out>\n", escaped_lines(lines));
         }
-        out.raw("</testcase>\n");
+        xml + "</testcase>\n"
     }
 }
 
-fn lines(out: &mut Markup, lines: &[String]) {
-    for (place, line) in lines.iter().enumerate() {
-        out.raw(if place > 0 { "\n" } else { "" }).text(line);
-    }
+fn escaped_lines(lines: &[String]) -> String {
+    lines.iter().map(|line| Escaped(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 
-/// With what it was made.
-fn properties(out: &mut Markup, run: &RunRecord) {
-    let exit = run.exit().code().to_string();
-    let server = &run.server;
-    let known = |text: &'_ Option<String>| text.clone();
+/// What the run was made with.
+fn properties(run: &RunRecord) -> String {
+    let (server, exit) = (&run.server, run.exit().code().to_string());
     let all = [
-        ("run", Some(run.id.clone())),
-        ("folder", Some(run.folder.clone())),
-        ("exit", Some(exit)),
-        ("server", Some(server.url.clone())),
-        ("ComfyUI", known(&server.comfyui)),
-        ("PyTorch", known(&server.pytorch)),
-        ("Python", known(&server.python)),
-        ("device", known(&server.device)),
+        ("run", Some(&run.id)),
+        ("folder", Some(&run.folder)),
+        ("exit", Some(&exit)),
+        ("server", Some(&server.url)),
+        ("ComfyUI", server.comfyui.as_ref()),
+        ("PyTorch", server.pytorch.as_ref()),
+        ("Python", server.python.as_ref()),
+        ("device", server.device.as_ref()),
     ];
-    out.raw("<properties>\n");
-    for (name, value) in all {
-        if let Some(value) = value {
-            out.raw("<property name=\"").raw(name).raw("\" value=\"").text(&value).raw("\"/>\n");
-        }
-    }
-    out.raw("</properties>\n");
+    let known = all.into_iter().filter_map(|(name, value)| {
+        Some(format!("<property name=\"{name}\" value=\"{}\"/>\n", Escaped(value?)))
+    });
+    format!("<properties>\n{}</properties>\n", known.collect::<String>())
 }
 
-fn seconds(seconds: f64) -> String {
-    format!("{seconds:.3}")
+/// The lines of each scene in a run's summary.
+#[derive(Default)]
+pub struct Excerpts {
+    /// By scene: how many lines were dropped, and those that are kept.
+    scenes: HashMap<String, (usize, VecDeque<String>)>,
+    /// The figures that follow are those of another device than the run's.
+    other_device: bool,
+}
+
+impl Excerpts {
+    /// Reads a `run-summary.txt`, as far as it can be read.
+    pub fn read(path: &Path) -> Self {
+        File::open(path).map(|file| Excerpts::of_lines(BufReader::new(file))).unwrap_or_default()
+    }
+
+    pub(crate) fn of_lines(mut summary: impl BufRead) -> Self {
+        let mut excerpts = Excerpts::default();
+        let mut bytes = Vec::new();
+        loop {
+            bytes.clear();
+            match summary.by_ref().take(MOST_BYTES).read_until(b'\n', &mut bytes) {
+                Ok(0) | Err(_) => return excerpts,
+                Ok(_) => excerpts.add(&sanitize_line(&String::from_utf8_lossy(&bytes))),
+            }
+        }
+    }
+
+    fn add(&mut self, line: &str) {
+        self.other_device |= line.contains("] === VRAM Usage Statistics: ");
+        let Some((id, has_figures)) = scene_of(line) else { return };
+        if has_figures && self.other_device {
+            return;
+        }
+        let (dropped, kept) = self.scenes.entry(id.to_owned()).or_default();
+        kept.push_back(line.chars().take(MOST_CHARS).collect());
+        if kept.len() > MOST_LINES {
+            kept.pop_front();
+            *dropped += 1;
+        }
+    }
+
+    fn of(&self, scene: &str) -> Vec<String> {
+        let Some((dropped, kept)) = self.scenes.get(scene) else { return Vec::new() };
+        let head = (*dropped > 0).then(|| format!("({dropped} lines before these)"));
+        head.into_iter().chain(kept.iter().cloned()).collect()
+    }
+}
+
+/// The scene of a line, `[12:00:00] [Scene a] …`, or `[12:00:00] Scene a: …` with its figures, and
+/// whether it is the latter.
+fn scene_of(line: &str) -> Option<(&str, bool)> {
+    let (_, text) = line.strip_prefix('[')?.split_once("] ")?;
+    match text.strip_prefix("[Scene ") {
+        Some(rest) => rest.split_once(']').map(|(id, _)| (id, false)),
+        None => text.strip_prefix("Scene ")?.split_once(": ").map(|(id, _)| (id, true)),
+    }
 }

@@ -1,114 +1,100 @@
 //! A run in Markdown, as GitHub and GitLab read it: for a pull request, or a CI job's summary. It
 //! fits a comment, of which GitHub takes 65536 characters.
 
-mod escape;
 #[cfg(test)]
 mod tests;
 
-use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
-use crate::report::input::ReportInput;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
 use crate::report::saved_run::SavedRun;
-use crate::report::{gates, text as closing};
+use crate::report::text::{
+    attempts, failure, headline, mark, metric_name, ordered_scenes, seconds, summary_block, times,
+};
+use crate::report::{ReportInput, subject};
+use crate::sanitize::{self, sanitize_line};
 use crate::vram::gates::{Subject, Verdict, comparable};
 use crate::vram::stats::Metric;
-use escape::{code, text};
 
-/// So many scenes have a row, as long as the table has no more bytes than that; of more scenes the
-/// failures come first.
-const ROWS: usize = 100;
-const TABLE: usize = 25_000;
-/// So many verdicts on scenes are told; the table has their figures.
-const VERDICTS: usize = 20;
-/// So much of a reason is told, in characters.
-const REASON: usize = 200;
-/// A longer command is not told: a part of it would be no help.
-const COMMAND: usize = 4000;
+/// So many scenes have a row, as long as the rows have no more bytes than [`MOST_ROW_BYTES`]; of
+/// more scenes the failures come first.
+const MOST_ROWS: usize = 100;
+const MOST_ROW_BYTES: usize = 25_000;
+/// So many verdicts on scenes are listed; the table has their figures.
+const MOST_VERDICTS: usize = 20;
+/// A reason is cut behind so many characters.
+const MOST_REASON: usize = 200;
+/// A command of more bytes is left out: a part of it would be no help.
+const MOST_COMMAND: usize = 4000;
 
 /// The Markdown; `baselines` stand beside the figures.
-pub fn document(told: &ReportInput, baselines: &[SavedRun]) -> String {
-    let block = told.record.map(|run| closing::block(run, told.vram)).unwrap_or_default();
-    let mut out = String::new();
-    heading(&mut out, told, &block);
-    Table::of(told, baselines).write(&mut out, told);
-    lines(&mut out, told, &block);
-    verdicts(&mut out, told.gates);
+pub fn document(input: &ReportInput, baselines: &[SavedRun]) -> String {
+    let block = input.record.map(|run| summary_block(run, input.vram)).unwrap_or_default();
     let next = block.iter().find_map(|line| line.strip_prefix("Next: "));
-    match next {
-        Some(next) if next.len() <= COMMAND => {
-            out.push_str(&format!("\nNext: {}\n", code(next)));
-        }
-        Some(_) => out.push_str("\nNext: a long command, at the end of run-summary.txt.\n"),
-        None => {}
-    }
-    out.push_str(&format!("\n<sub>{}</sub>\n", environment(told)));
-    out
+    let next = match next {
+        Some(next) if next.len() <= MOST_COMMAND => format!("\nNext: {}\n", code(next)),
+        Some(_) => "\nNext: a long command, at the end of run-summary.txt.\n".to_owned(),
+        None => String::new(),
+    };
+    [
+        heading(input, &block),
+        Table::of(input, baselines).markdown(input),
+        lines(input, &block),
+        verdicts(input.gates),
+        next,
+        format!("\n<sub>{}</sub>\n", environment(input)),
+    ]
+    .concat()
 }
 
-fn heading(out: &mut String, told: &ReportInput, block: &[String]) {
-    let verdict = block.first().map_or(told.title, |line| closing::headline(line));
-    let mark = match told.record.map(RunRecord::exit) {
+fn heading(input: &ReportInput, block: &[String]) -> String {
+    let verdict = block.first().map_or(input.title, |line| headline(line));
+    let mark = match input.record.map(RunRecord::exit) {
         None => "",
         Some(Exit::Success) => "✓ ",
         Some(_) => "✗ ",
     };
-    out.push_str(&format!("### {mark}{}\n", text(verdict)));
-    if let Some(run) = told.record {
-        let (from, to) = (day_and_time(run.started), hms(run.ended));
-        let took = span(run.ended - run.started);
-        out.push_str(&format!("\nRun {}, {from} to {to} ({took})\n", text(&run.id)));
-    }
-    if let Some(note) = told.note {
-        out.push_str(&format!("\n{}\n", text(note)));
-    }
+    let run = input.record.map(|run| format!("\nRun {}, {}\n", text(&run.id), times(run)));
+    let note = input.note.map(|note| format!("\n{}\n", text(note)));
+    let (run, note) = (run.unwrap_or_default(), note.unwrap_or_default());
+    format!("### {mark}{}\n{run}{note}", text(verdict))
 }
 
-/// The closing lines that neither the heading nor the table nor the list of gates tells.
-fn lines(out: &mut String, told: &ReportInput, block: &[String]) {
-    let of_log;
-    let lines = if told.record.is_some() {
-        block.get(1..).unwrap_or_default()
-    } else {
-        of_log = told.vram.block(None, &[]);
-        &of_log[1..]
-    };
-    let told_elsewhere = ["✓", "✗", "Gates: ", "Next: ", "Scene "];
-    let rest = lines.iter().filter(|line| !told_elsewhere.iter().any(|e| line.starts_with(e)));
-    out.push('\n');
-    for line in rest {
-        out.push_str(&format!("- {}\n", shortened(line)));
-    }
+/// The lines of the block that neither the heading nor the table nor the list of gates tells.
+fn lines(input: &ReportInput, block: &[String]) -> String {
+    const ELSEWHERE: [&str; 5] = ["✓", "✗", "Gates: ", "Next: ", "Scene "];
+    let of_log = if block.is_empty() { input.vram.block(None, &[]) } else { Vec::new() };
+    let lines = block.iter().skip(1).chain(of_log.iter().skip(1));
+    let rest = lines.filter(|line| !ELSEWHERE.iter().any(|start| line.starts_with(start)));
+    let items = rest.map(|line| format!("- {}\n", shortened(line)));
+    format!("\n{}", items.collect::<String>())
 }
 
-fn verdicts(out: &mut String, gates: &[Verdict]) {
+fn verdicts(gates: &[Verdict]) -> String {
     if gates.is_empty() {
-        return;
+        return String::new();
     }
-    out.push_str("\n**Gates**\n\n");
-    let (of_run, of_scenes): (Vec<&Verdict>, Vec<&Verdict>) =
-        gates.iter().partition(|gate| gate.scene.is_none());
-    let (held, bad): (Vec<&Verdict>, Vec<&Verdict>) =
-        of_scenes.into_iter().partition(|gate| gate.held());
-    let all = of_run.len() + bad.len() + held.len();
-    let most = of_run.len() + VERDICTS;
-    for gate in of_run.into_iter().chain(bad).chain(held).take(most) {
-        let mark = if gate.held() { '✓' } else { '✗' };
-        out.push_str(&format!("- {mark} {}\n", shortened(&gate.to_string())));
+    // Of the run, then those of scenes that failed.
+    let mut sorted: Vec<&Verdict> = gates.iter().collect();
+    sorted.sort_by_key(|gate| (gate.scene.is_some(), gate.scene.is_some() && gate.held()));
+    let of_run = gates.iter().filter(|gate| gate.scene.is_none()).count();
+    let most = of_run + MOST_VERDICTS;
+    let items = sorted
+        .iter()
+        .take(most)
+        .map(|gate| format!("- {} {}\n", mark(gate.held()), shortened(&gate.to_string())));
+    let mut list = format!("\n**Gates**\n\n{}", items.collect::<String>());
+    if gates.len() > most {
+        list += &format!("- and {} more of scenes\n", gates.len() - most);
     }
-    if all > most {
-        out.push_str(&format!("- and {} more of scenes\n", all - most));
-    }
+    list
 }
 
-fn environment(told: &ReportInput) -> String {
+fn environment(input: &ReportInput) -> String {
     let mut parts = Vec::new();
-    if let Some(server) = told.record.map(|run| &run.server) {
-        let of = |name: &str, version: &Option<String>| {
-            version.as_ref().map(|version| format!("{name} {}", shortened(version)))
-        };
-        parts.extend(of("ComfyUI", &server.comfyui));
-        parts.extend(of("PyTorch", &server.pytorch));
+    if let Some(server) = input.record.map(|run| &run.server) {
+        let version = |name: &str, version: &str| format!("{name} {}", shortened(version));
+        parts.extend(server.comfyui.as_deref().map(|comfyui| version("ComfyUI", comfyui)));
+        parts.extend(server.pytorch.as_deref().map(|pytorch| version("PyTorch", pytorch)));
         parts.extend(server.device.as_deref().map(shortened));
     }
     parts.push(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned());
@@ -118,97 +104,96 @@ fn environment(told: &ReportInput) -> String {
 /// The scenes, and the run as a whole, with their peaks.
 struct Table<'a> {
     run: Subject<'a>,
-    /// The figures that there are columns for.
-    figures: Vec<(&'static str, Metric)>,
-    /// What stands beside the figure, if there is one to be held against.
+    /// The figures that have columns.
+    metrics: Vec<Metric>,
+    /// What stands beside the figures.
     baselines: Vec<(String, Subject<'a>)>,
 }
 
 impl<'a> Table<'a> {
-    fn of(told: &'a ReportInput, baselines: &'a [SavedRun]) -> Self {
-        let run = gates::subject(told.vram, told.record);
-        let mut baselines = gates::named(baselines);
-        let ram = run.known.as_ref().is_some_and(|known| known.system_ram);
-        let used = if ram { "system RAM" } else { "used" };
-        let mut figures = vec![("driver", Metric::Driver), (used, Metric::Used)];
-        match comparable(&run, &baselines) {
-            Ok(meaning) if !baselines.is_empty() => {
-                figures.retain(|(_, figure)| *figure == meaning);
-            }
-            Ok(_) => {}
-            // Of another device: the gate says so.
-            Err(_) => baselines.clear(),
+    fn of(input: &ReportInput<'a>, baselines: &'a [SavedRun]) -> Self {
+        let run = subject(input.record, input.vram);
+        let baselines: Vec<_> = baselines.iter().map(SavedRun::baseline).collect();
+        // If they are of another device, the gate says so.
+        if !baselines.is_empty()
+            && let Ok(metric) = comparable(&run, &baselines)
+        {
+            return Table { run, metrics: vec![metric], baselines };
         }
-        let known = |meaning| {
-            let scenes = told.vram.scenes.iter().map(|scene| Some(scene.id.as_str()));
-            scenes.chain([None]).any(|scene| run.peak(scene, meaning).is_some())
+        let is_known = |metric: &Metric| {
+            let scenes = input.vram.scenes.iter().map(|scene| Some(scene.id.as_str()));
+            scenes.chain([None]).any(|scene| run.peak(scene, *metric).is_some())
         };
-        if baselines.is_empty() {
-            figures.retain(|(_, meaning)| known(*meaning));
-        }
-        Table { run, figures, baselines }
+        let metrics = [Metric::Driver, Metric::Used].into_iter().filter(is_known).collect();
+        Table { run, metrics, baselines: Vec::new() }
     }
 
-    fn write(&self, out: &mut String, told: &ReportInput) {
-        let row =
-            |id: &str, outcome: &str| format!("| {} |{outcome}{}", text(id), self.memory(Some(id)));
-        let rows: Vec<String> = match told.record {
-            Some(run) => {
-                let scenes = closing::scenes(run).into_iter();
-                scenes.map(|scene| row(&scene.id, &outcome_of(scene, run))).collect()
-            }
-            None => told.vram.scenes.iter().map(|scene| row(&scene.id, "")).collect(),
+    fn markdown(&self, input: &ReportInput) -> String {
+        let scenes: Vec<(&str, String)> = if let Some(run) = input.record {
+            let scenes = ordered_scenes(run).into_iter();
+            scenes.map(|scene| (scene.id.as_str(), outcome(scene, run))).collect()
+        } else {
+            input.vram.scenes.iter().map(|scene| (scene.id.as_str(), String::new())).collect()
         };
+        let rows = scenes.iter().map(|(id, outcome)| self.row(&text(id), outcome, Some(id)));
+        let rows: Vec<String> = rows.collect();
         if rows.is_empty() {
-            return;
+            return String::new();
         }
-        let outcome = told.record.map_or("", |_| " Outcome | Seconds |");
-        out.push_str(&format!("\n| Scene |{outcome}"));
-        for (name, _) in &self.figures {
-            out.push_str(&format!(" Peak, {name} (MB) |"));
-            if !self.baselines.is_empty() {
-                out.push_str(" Baseline (MB) | Difference (MB) |");
-            }
-        }
-        let columns = self.figures.len() * if self.baselines.is_empty() { 1 } else { 3 };
-        let outcome = told.record.map_or("", |_| "---|--:|");
-        out.push_str(&format!("\n|---|{outcome}{}\n", "--:|".repeat(columns)));
-        let full = out.len() + TABLE;
+        let mut table = self.head(input);
+        let full = table.len() + MOST_ROW_BYTES;
         let mut shown = 0;
-        for row in rows.iter().take(ROWS) {
-            if out.len() + row.len() > full {
+        for row in rows.iter().take(MOST_ROWS) {
+            if table.len() + row.len() > full {
                 break;
             }
-            out.push_str(row);
+            table += row;
             shown += 1;
         }
-        let took = told.record.map(|run| run.ended - run.started);
-        let took = took.map(|took| format!(" | {} |", closing::whole(took.as_seconds_f64())));
-        out.push_str(&format!("| **All** |{}{}", took.unwrap_or_default(), self.memory(None)));
+        let took = input.record.map(|run| (run.ended - run.started).as_seconds_f64());
+        let took = took.map(|took| format!(" | {} |", seconds(took)));
+        table += &self.row("**All**", &took.unwrap_or_default(), None);
         if rows.len() > shown {
-            out.push_str(&format!("\n{} more scenes have no row here.\n", rows.len() - shown));
+            table += &format!("\n{} more scenes have no row here.\n", rows.len() - shown);
         }
+        table
     }
 
-    /// The rest of a row.
-    fn memory(&self, scene: Option<&str>) -> String {
-        let mut out = String::new();
-        for (_, meaning) in &self.figures {
-            let now = self.run.peak(scene, *meaning);
+    fn head(&self, input: &ReportInput) -> String {
+        let (outcome, line) = match input.record {
+            Some(_) => (" Outcome | Seconds |", "---|--:|"),
+            None => ("", ""),
+        };
+        let (baseline, columns) = match self.baselines.as_slice() {
+            [] => ("", "--:|"),
+            _ => (" Baseline (MB) | Difference (MB) |", "--:|--:|--:|"),
+        };
+        let names = self.metrics.iter().map(|metric| {
+            let name = metric_name(*metric, input.is_system_ram());
+            format!(" Peak, {name} (MB) |{baseline}")
+        });
+        let names: String = names.collect();
+        let columns = columns.repeat(self.metrics.len());
+        format!("\n| Scene |{outcome}{names}\n|---|{line}{columns}\n")
+    }
+
+    /// A row of a scene, or of the run as a whole.
+    fn row(&self, name: &str, outcome: &str, scene: Option<&str>) -> String {
+        let mut row = format!("| {name} |{outcome}");
+        for metric in &self.metrics {
+            let now = self.run.peak(scene, *metric);
             let mut cells = vec![now.map(|mb| mb.to_string())];
             if !self.baselines.is_empty() {
-                let peaks =
-                    self.baselines.iter().filter_map(|(_, past)| past.peak(scene, *meaning));
-                let before = peaks.max();
+                let baselines = self.baselines.iter();
+                let before = baselines.filter_map(|(_, other)| other.peak(scene, *metric)).max();
                 cells.push(before.map(|mb| mb.to_string()));
                 cells.push(now.zip(before).map(|(now, before)| difference(now, before)));
             }
             for cell in cells {
-                out.push_str(&format!(" {} |", cell.as_deref().unwrap_or("–")));
+                row += &format!(" {} |", cell.as_deref().unwrap_or("–"));
             }
         }
-        out.push('\n');
-        out
+        row + "\n"
     }
 }
 
@@ -224,28 +209,86 @@ fn difference(now: u64, before: u64) -> String {
 }
 
 /// The cells of the outcome, with its reason, and of the time.
-fn outcome_of(scene: &SceneRecord, run: &RunRecord) -> String {
-    let good = scene.outcome.is_success();
-    let mut parts = vec![format!("{} {}", if good { '✓' } else { '✗' }, scene.outcome.name())];
-    if !good {
-        let failure = closing::failure(scene, run);
-        // The outcome stands before it.
-        let why = failure.strip_prefix(scene.outcome.name()).unwrap_or(&failure);
+fn outcome(scene: &SceneRecord, run: &RunRecord) -> String {
+    let name = scene.outcome.name();
+    let success = scene.outcome.is_success();
+    let mut parts = vec![format!("{} {name}", mark(success))];
+    if !success {
+        let failure = failure(scene, run);
+        // The name stands before it.
+        let why = failure.strip_prefix(name).unwrap_or(&failure);
         parts.push(shortened(why.trim_start_matches([',', ':', ' '])));
     }
     if scene.attempts.len() > 1 {
-        parts.push(shortened(&closing::attempts(&scene.attempts)));
+        parts.push(shortened(&attempts(&scene.attempts)));
     }
     if scene.outcome == Outcome::Cached {
         parts.push("no execution".to_owned());
     }
-    let seconds = match scene.outcome {
-        Outcome::Skipped => "–".to_owned(),
-        _ => closing::whole(scene.seconds),
-    };
+    let is_skipped = scene.outcome == Outcome::Skipped;
+    let seconds = if is_skipped { "–".to_owned() } else { seconds(scene.seconds) };
     format!(" {} | {seconds} |", parts.join("<br>"))
 }
 
 fn shortened(why: &str) -> String {
-    text(&crate::sanitize::shortened(why, REASON))
+    text(&sanitize::shortened(why, MOST_REASON))
+}
+
+/// One line of text, in a paragraph, a heading, an item or a cell, which the reader shows as it is:
+/// no markup, no link, no mention and no reference comes of it.
+fn text(text: &str) -> String {
+    let text = sanitize_line(text);
+    let text = text.trim_start();
+    let number = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let mut out = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let after = &text[at + c.len_utf8()..];
+        let next = after.chars().next();
+        let before_number = next.is_some_and(|c| c.is_ascii_digit());
+        // What becomes a picture is a name between colons; a time is none.
+        let before_emoji = next.is_some_and(|c| c.is_ascii_lowercase() || "+-".contains(c));
+        let is_behind = |word: &str| {
+            let start = at.checked_sub(word.len()).and_then(|start| text.get(start..at));
+            start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
+        let is_escaped = match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' | '#' => true,
+            ':' => after.starts_with("//"),
+            '-' | '+' | '=' if at == 0 => true,
+            // Behind a number it would begin a list.
+            '.' | ')' if at > 0 && at == number && matches!(next, None | Some(' ')) => true,
+            '.' => is_behind("www"),
+            _ => false,
+        };
+        // A word that such a character joins to the next is a mention, an issue, a merge request
+        // or a picture; these are looked for in what is left when the escapes are gone.
+        let is_parted = match c {
+            '@' | '#' => true,
+            '!' => before_number,
+            '-' => before_number && is_behind("gh"),
+            ':' => before_emoji,
+            _ => false,
+        };
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            c if is_escaped => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+        if is_parted {
+            out.push('\u{200b}');
+        }
+    }
+    out
+}
+
+/// One line as code, to be copied. Not for a cell: there it would end at a `|`.
+fn code(text: &str) -> String {
+    let text = sanitize_line(text);
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest + 1);
+    // A space on each side is taken off again; without one a fence would grow by the text's own.
+    let space = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) { " " } else { "" };
+    format!("{fence}{space}{text}{space}{fence}")
 }

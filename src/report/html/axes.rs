@@ -4,37 +4,16 @@ use time::Time;
 
 use crate::vram::log::time_text;
 
-const SECOND: u64 = 1000;
-const MINUTE: u64 = 60 * SECOND;
+const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Between two marks of time, in milliseconds.
-const STEPS: [u64; 24] = [
-    50,
-    100,
-    200,
-    500,
-    SECOND,
-    2 * SECOND,
-    5 * SECOND,
-    10 * SECOND,
-    15 * SECOND,
-    30 * SECOND,
-    MINUTE,
-    2 * MINUTE,
-    5 * MINUTE,
-    10 * MINUTE,
-    15 * MINUTE,
-    30 * MINUTE,
-    HOUR,
-    2 * HOUR,
-    3 * HOUR,
-    6 * HOUR,
-    12 * HOUR,
-    DAY,
-    2 * DAY,
-    7 * DAY,
+/// Milliseconds between two marks of time: from 50 ms to half a minute, from one minute to half an
+/// hour, and from one hour to a week.
+const STEPS: [&[u64]; 3] = [
+    &[50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000],
+    &[MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE],
+    &[HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY],
 ];
 
 /// Round figures from 0 up to the highest, six at most.
@@ -54,8 +33,8 @@ pub(super) fn of_memory(highest_mb: u64) -> Vec<u64> {
 /// and what stands there.
 pub(super) fn of_time(first: Time, span_ms: u64) -> Vec<(u64, String)> {
     let (h, m, s, ms) = first.as_hms_milli();
-    let start = (u64::from(h) * 60 + u64::from(m)) * MINUTE + u64::from(s) * SECOND + u64::from(ms);
-    let mut step = STEPS.into_iter().find(|step| span_ms / step <= 8).unwrap_or(STEPS[23]);
+    let start = u64::from(h) * HOUR + u64::from(m) * MINUTE + u64::from(s) * 1000 + u64::from(ms);
+    let mut step = STEPS.concat().into_iter().find(|step| span_ms / step <= 8).unwrap_or(7 * DAY);
     while span_ms / step > 8 {
         step *= 2;
     }
@@ -69,17 +48,16 @@ pub(super) fn of_time(first: Time, span_ms: u64) -> Vec<(u64, String)> {
 /// day.
 fn label(at: u64, step: u64, days: bool) -> String {
     let (day, rest) = (at / DAY, at % DAY);
+    let (h, m, s, ms) = (rest / HOUR, rest / MINUTE % 60, rest / 1000 % 60, rest % 1000);
     if days && day > 0 && rest == 0 {
-        return format!("+{day} d");
+        format!("+{day} d")
+    } else if step >= MINUTE {
+        format!("{h:02}:{m:02}")
+    } else if step >= 1000 || ms == 0 {
+        format!("{h:02}:{m:02}:{s:02}")
+    } else {
+        format!("{h:02}:{m:02}:{s:02}.{:02}", ms / 10)
     }
-    let mut label = format!("{:02}:{:02}", rest / HOUR, rest / MINUTE % 60);
-    if step < MINUTE {
-        label.push_str(&format!(":{:02}", rest / SECOND % 60));
-    }
-    if step < SECOND && rest % SECOND > 0 {
-        label.push_str(&format!(".{:02}", rest % SECOND / 10));
-    }
-    label
 }
 
 #[cfg(test)]

@@ -1,69 +1,149 @@
-//! VRAM over time as a drawing.
+//! VRAM over time as an SVG, with its legend.
 //!
-//! Everything stands at percentages of the plot, so that it is as wide as the page without its
-//! letters growing; the curves alone are stretched, their strokes not.
+//! Everything is placed in percent of the plot, so that it is as wide as the page without its
+//! letters growing; only the curves are stretched, their strokes are not.
 
-use super::{Page, axes, bands, legend};
-use crate::report::escape::Markup;
+use super::{Escaped, Page, axes};
 use crate::vram::log::time_text;
-use crate::vram::stats::Metric;
-use crate::vram::timeline::{Column, Peak};
+use crate::vram::stats::{Metric, Sources};
+use crate::vram::timeline::{Band, Column, Peak};
 
-/// The height in the curves' own units.
+/// The height in the units of the curves.
 const HEIGHT: u64 = 1000;
-/// Marks of nvidia-smi that leave the lines to be seen.
-const MANY: usize = 60;
+/// More readings of nvidia-smi than this are drawn small, or they would hide the lines.
+const MANY_MARKS: usize = 60;
+/// The plot's assumed width in pixels on a wide screen and on a phone; the classes `w` and `n` of
+/// the style sheet show an element on one of them alone.
+const WIDTHS: [u64; 2] = [960, 290];
+/// The width of one letter of a scene's name in pixels.
+const LETTER: u64 = 7;
+/// A vertical name is cut behind so many letters.
+const MOST_LETTERS: usize = 30;
 
-/// The section, or why there is no drawing.
-pub(super) fn section(out: &mut Markup, page: &Page) {
-    out.raw("<section aria-labelledby=\"vram\">\n<h2 id=\"vram\">");
-    out.raw(if page.is_ram() { "System RAM over time" } else { "VRAM over time" }).raw("</h2>\n");
-    let vram = page.told.vram;
-    if page.is_cached() {
-        out.raw("<p>Nothing was executed: everything came from ComfyUI's cache. ");
-        out.raw("The memory in use meanwhile says nothing about it.</p>\n");
+/// The section; without readings the reason why there is no drawing.
+pub(super) fn section(page: &Page) -> String {
+    let vram = page.input.vram;
+    let content = if page.is_cached() {
+        "<p>Nothing was executed: everything came from ComfyUI's cache. \
+         The memory in use meanwhile says nothing about it.</p>\n"
+            .to_owned()
     } else if vram.samples == 0 {
-        out.raw("<p>").text(&vram.no_sample()).raw("</p>\n");
+        format!("<p>{}</p>\n", Escaped(&vram.no_sample()))
     } else if vram.samples == 1 {
-        out.raw("<p>One sample alone was taken: ").number(vram.peak.unwrap_or_default());
-        out.raw(" MB at ").text(&vram.peak_at.map(time_text).unwrap_or_default()).raw("</p>\n");
+        let (mb, at) = (vram.peak.unwrap_or_default(), vram.peak_at.map(time_text));
+        format!("<p>One sample alone was taken: {mb} MB at {}</p>\n", at.unwrap_or_default())
     } else {
-        out.raw("<figure class=\"chart\">\n");
-        legend::list(out, page);
-        drawing(out, page);
-        legend::caption(out, page);
-        out.raw("</figure>\n");
-    }
-    out.raw("</section>\n");
+        let (legend, caption) = (legend(page), caption(page));
+        format!("<figure class=\"chart\">\n{legend}{}{caption}</figure>\n", plot(page))
+    };
+    super::section("vram", &format!("{} over time", page.memory()), &content)
 }
 
-fn drawing(out: &mut Markup, page: &Page) {
-    let curve = page.curve;
+/// The key to the drawing.
+fn legend(page: &Page) -> String {
+    let (curve, ram) = (page.curve, page.input.is_system_ram());
+    let has = |metric| curve.columns().iter().any(|column| column.readings(metric).is_some());
+    let Sources { comfyui, nvidia_smi } = page.input.vram.sources;
+    let is_mixed = comfyui > 0 && nvidia_smi > 0;
+    let (used, total) = if ram {
+        ("used: system RAM, the machine's own memory", "total: the machine")
+    } else {
+        ("used: what live tensors hold", "total: the card")
+    };
+    let mut items = String::new();
+    for (is_shown, class, d, text) in [
+        (has(Metric::Used), "used", "M0 5H28", used),
+        (
+            has(Metric::Driver),
+            "driver",
+            "M0 7H28",
+            "driver: handed out, torch's idle cache included",
+        ),
+        (page.input.vram.total.is_some(), "total", "M0 7H28", total),
+        (is_mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
+        (!curve.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
+        (!curve.bands().is_empty(), "b0", "M0 0H28V14H0Z", "a scene, while its prompt was running"),
+    ] {
+        let area = if class == "used" { r#"<path class="area" d="M0 5H28V14H0Z"/>"# } else { "" };
+        let swatch = format!("{area}<path class=\"{class}\" d=\"{d}\"/>");
+        if is_shown {
+            items += &format!(
+                "<li><svg aria-hidden=\"true\" width=\"28\" height=\"14\">{swatch}</svg> {text}</li>\n"
+            );
+        }
+    }
+    format!("<ul class=\"legend\">\n{items}</ul>\n")
+}
+
+fn caption(page: &Page) -> String {
+    let mut text = "Local time".to_owned();
+    if let Some(offset) = page.input.record.map(|run| run.started.offset()) {
+        let sign = if offset.is_negative() { '−' } else { '+' };
+        let (h, m, _) = offset.as_hms();
+        text += &format!(", UTC{sign}{:02}:{:02}", h.unsigned_abs(), m.unsigned_abs());
+    }
+    text += ". 1 MB is 1048576 bytes. All figures are the whole device's.";
+    if page.input.vram.sources.comfyui == 0 {
+        text += " All readings are nvidia-smi's.";
+    }
+    if page.curve.set_back() {
+        text += " The clock was set back meanwhile: what comes after stands too far right.";
+    }
+    if page.curve.unbanded() {
+        text += " There were more scenes than are shown.";
+    }
+    format!("<figcaption>{text}</figcaption>\n")
+}
+
+/// The drawing in words, for screen readers.
+fn description(page: &Page) -> String {
+    let vram = page.input.vram;
+    let mut text = format!("{} samples", vram.samples);
+    if let (Some(first), Some(last)) = (vram.first_at, vram.last_at) {
+        text += &format!(" from {} to {}", time_text(first), time_text(last));
+    }
+    for (name, mb) in [
+        (". Lowest ", vram.minimum),
+        (" MB. Highest used ", vram.comfyui_peak),
+        (" MB. Highest of the driver ", vram.driver_peak),
+        (" MB. Total ", vram.total),
+    ] {
+        text += &mb.map(|mb| format!("{name}{mb}")).unwrap_or_default();
+    }
+    let missed: u64 = vram.missed.values().sum();
+    let (gaps, bands) = (page.curve.gaps().len(), page.curve.bands().len());
+    text + &format!(
+        " MB. {missed} ticks missed, {gaps} gaps shown, {bands} scenes, whose figures are in the table."
+    )
+}
+
+fn plot(page: &Page) -> String {
     let scale = Scale::of(page);
-    out.raw("<svg class=\"plot\" role=\"img\" aria-labelledby=\"plot-title plot-text\">\n");
-    out.raw("<title id=\"plot-title\">Memory in use over time</title>\n<desc id=\"plot-text\">");
-    legend::words(out, page);
-    out.raw("</desc>\n");
-    bands::draw(out, page);
-    axes_of(out, page, &scale);
-    curves(out, page, &scale);
-    if let Some(total) = page.told.vram.total {
-        out.raw("<line class=\"total\" x2=\"100%\" y1=\"").thousandths(scale.y_of(total));
-        out.raw("\" y2=\"").thousandths(scale.y_of(total)).raw("\"/>\n");
-        // At the end where the peak is not.
-        let right = scale.peak.is_none_or(|peak| peak.at_ms * 2 < curve.span_ms());
-        out.raw(if right { "<text class=\"end\" x=\"100%\" " } else { "<text x=\"0%\" " });
-        out.raw("dx=\"").raw(if right { "-4" } else { "4" }).raw("\" dy=\"-5\" y=\"");
-        out.thousandths(scale.y_of(total)).raw("\">total ").number(total).raw(" MB</text>\n");
-    }
-    bands::names(out, page);
-    if let Some(peak) = scale.peak {
-        peak_mark(out, page, &scale, peak);
-    }
-    out.raw("</svg>\n");
+    format!(
+        "<svg class=\"plot\" role=\"img\" aria-labelledby=\"plot-title plot-text\">\n\
+         <title id=\"plot-title\">Memory in use over time</title>\n\
+         <desc id=\"plot-text\">{}</desc>\n{}{}{}{}{}{}</svg>\n",
+        description(page),
+        bands(page),
+        grid(page, &scale),
+        curves(page, &scale),
+        total(page, &scale).unwrap_or_default(),
+        names(page),
+        peak_mark(page, &scale).unwrap_or_default(),
+    )
 }
 
-/// From MB to a place.
+/// `12.3%` of 123 thousandths.
+fn percent(thousandths: u64) -> String {
+    format!("{}.{}%", thousandths / 10, thousandths % 10)
+}
+
+/// A time in thousandths of the plot's width.
+fn x_of(page: &Page, ms: u64) -> u64 {
+    (ms * 1000).checked_div(page.curve.span_ms()).unwrap_or(0)
+}
+
+/// From MB to a height.
 struct Scale {
     top: u64,
     peak: Option<Peak>,
@@ -71,133 +151,249 @@ struct Scale {
 
 impl Scale {
     fn of(page: &Page) -> Scale {
-        let highest = page.curve.highest().max(page.told.vram.total.unwrap_or_default()).max(1);
+        let highest = page.curve.highest().max(page.input.vram.total.unwrap_or_default()).max(1);
         // Room for what is written above the highest line.
-        Scale { top: highest + highest.div_ceil(9), peak: page.curve.peak(page.told.vram.meaning) }
+        Scale { top: highest + highest.div_ceil(9), peak: page.curve.peak(page.input.vram.meaning) }
     }
 
-    /// In thousandths of the height.
+    /// In thousandths of the height, from the top.
     fn y_of(&self, mb: u64) -> u64 {
         HEIGHT - (mb.min(self.top) * HEIGHT + self.top / 2) / self.top
     }
 }
 
-fn axes_of(out: &mut Markup, page: &Page, scale: &Scale) {
-    for mb in axes::of_memory(scale.top) {
-        let y = scale.y_of(mb);
-        out.raw("<line class=\"grid\" x2=\"100%\" y1=\"").thousandths(y);
-        out.raw("\" y2=\"").thousandths(y).raw("\"/><text class=\"end\" x=\"-8\" dy=\"4\" y=\"");
-        out.thousandths(y).raw("\">").number(mb).raw("</text>\n");
-    }
-    out.raw("<text class=\"end\" x=\"-8\" y=\"-8\">MB</text>\n");
-    let Some(first) = page.curve.first_at() else { return };
-    for (place, (at, text)) in axes::of_time(first, page.curve.span_ms()).iter().enumerate() {
-        let x = at * 1000 / page.curve.span_ms().max(1);
-        // Every second one has no room on a phone.
-        out.raw(if place % 2 == 1 { "<g class=\"o\">" } else { "<g>" });
-        out.raw("<line class=\"grid\" y2=\"100%\" x1=\"").thousandths(x);
-        out.raw("\" x2=\"").thousandths(x).raw("\"/><text class=\"");
-        out.raw(if x > 960 { "end" } else { "mid" }).raw("\" y=\"100%\" dy=\"26\" x=\"");
-        out.thousandths(x).raw("\">").text(text).raw("</text></g>\n");
-    }
+/// Where a scene begins and how wide it is, in thousandths; the shortest one is still visible.
+fn extent(page: &Page, band: &Band) -> (u64, u64) {
+    let from = x_of(page, band.from_ms);
+    (from, (x_of(page, band.to_ms) - from).max(2))
 }
 
-/// The lines themselves, two units a column.
-fn curves(out: &mut Markup, page: &Page, scale: &Scale) {
-    let curve = page.curve;
-    let columns = curve.columns();
-    out.raw("<svg class=\"curves\" preserveAspectRatio=\"none\" viewBox=\"0 0 ");
-    out.number(columns.len() as u64 * 2).raw(" 1000\">\n<path class=\"area\" d=\"");
-    area(out, columns, scale);
-    for (class, meaning) in [("used", Metric::Used), ("driver", Metric::Driver)] {
-        out.raw("\"/>\n<path class=\"").raw(class).raw("\" d=\"");
-        line(out, columns, scale, meaning);
+/// The scenes behind the curve.
+fn bands(page: &Page) -> String {
+    let mut rects = String::new();
+    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(page.curve.bands()) {
+        let ((x, width), title) = (extent(page, band), Escaped(&band.scene));
+        let (x, width) = (percent(x), percent(width));
+        rects += &format!(
+            "<rect class=\"{class}\" x=\"{x}\" width=\"{width}\" height=\"100%\"><title>{title}</title></rect>\n"
+        );
     }
-    if page.told.vram.sources.comfyui > 0 {
-        // So many that they would hide the lines are drawn small.
-        let many = columns.iter().filter(|column| column.fallback.is_some()).count() > MANY;
-        out.raw("\"/>\n<path class=\"fallback").raw(if many { " many" } else { "" });
-        out.raw("\" d=\"");
-        for (x, column) in abscissas(columns) {
-            if let Some(mb) = column.fallback {
-                out.raw("M").number(x).raw(" ").number(scale.y_of(mb)).raw("h.1");
-            }
+    rects
+}
+
+/// The names of the scenes, in front of the curve.
+fn names(page: &Page) -> String {
+    let bands = page.curve.bands();
+    let mut out = String::new();
+    for (index, band) in bands.iter().enumerate() {
+        let (from, width) = extent(page, band);
+        let (number, failed) = table_row(page, &band.scene).unwrap_or((index + 1, false));
+        let name = if failed { format!("✗ {}", band.scene) } else { band.scene.clone() };
+        let [wide, narrow] = WIDTHS.map(|plot| {
+            label(&name, number, width * plot / 1000, numbers_every(plot, bands.len() as u64))
+        });
+        // The same label on both needs no class.
+        let both = wide == narrow;
+        let labels = [(wide, if both { "" } else { "w" }), (narrow.filter(|_| !both), "n")];
+        for (label, class) in labels {
+            let Some((attributes, text)) = label else { continue };
+            let (x, text) = (percent(from + width / 2), Escaped(&text));
+            // A nested SVG is a place in percent, within which the text is turned.
+            out += &format!(
+                "<svg class=\"name {class}\" x=\"{x}\" y=\"100%\"><text {attributes}>{text}</text></svg>\n"
+            );
         }
     }
-    out.raw("\"/>\n</svg>\n<svg class=\"missed\" y=\"100%\" height=\"12\" ");
-    out.raw("preserveAspectRatio=\"none\" viewBox=\"0 0 ").number(columns.len() as u64 * 2);
-    out.raw(" 12\"><path d=\"");
-    for (from, to) in curve.gaps() {
-        // From reading to reading; what lies in one column is as wide as that.
-        let (from, to) =
-            if from == to { (from * 2, to * 2 + 2) } else { (from * 2 + 1, to * 2 + 1) };
-        out.raw("M").number(from as u64).raw(" 7H").number(to as u64);
+    out
+}
+
+/// A scene's number in the table, and whether it failed.
+fn table_row(page: &Page, scene: &str) -> Option<(usize, bool)> {
+    let Some(run) = page.input.record else {
+        let index = page.input.vram.scenes.iter().position(|known| known.id == scene)?;
+        return Some((index + 1, false));
+    };
+    let index = run.scenes.iter().position(|known| known.id == scene)?;
+    Some((index + 1, !run.scenes[index].outcome.is_success()))
+}
+
+/// The attributes and the text of a scene's label that fits a band of so many pixels: its name in a
+/// line, else upright, else every so many scenes its number in the table.
+fn label(name: &str, number: usize, pixels: u64, every: usize) -> Option<(&'static str, String)> {
+    const IN_LINE: &str = r#"y="-8" class="mid""#;
+    const UPRIGHT: &str = r#"class="upright" transform="rotate(-90)" x="8" y="4""#;
+    let letters = name.chars().count();
+    if letters as u64 * LETTER + 6 <= pixels {
+        Some((IN_LINE, name.to_owned()))
+    } else if pixels < 11 {
+        number.is_multiple_of(every).then(|| (IN_LINE, number.to_string()))
+    } else if letters > MOST_LETTERS {
+        // Long names differ at their ends: the number tells them apart.
+        Some((UPRIGHT, format!("{number} {}", crate::sanitize::shortened(name, MOST_LETTERS))))
+    } else {
+        Some((UPRIGHT, name.to_owned()))
     }
-    out.raw("\"/></svg>\n");
 }
 
-fn abscissas(columns: &[Column]) -> impl Iterator<Item = (u64, &Column)> {
-    (0..).map(|place| place * 2 + 1).zip(columns)
+/// Of how many narrow bands one shows its number, in a plot of so many pixels.
+fn numbers_every(pixels: u64, bands: u64) -> usize {
+    let has_room = |every: &usize| pixels * *every as u64 >= bands * 26;
+    [1, 2, 5, 10, 20, 50].into_iter().find(has_room).unwrap_or(100)
 }
 
-/// One figure's line. It ends where there is no reading and where the figure is not known.
-fn line(out: &mut Markup, columns: &[Column], scale: &Scale, meaning: Metric) {
+fn grid(page: &Page, scale: &Scale) -> String {
+    let mut out = String::new();
+    for mb in axes::of_memory(scale.top) {
+        let y = percent(scale.y_of(mb));
+        out += &format!(
+            r#"<line class="grid" x2="100%" y1="{y}" y2="{y}"/><text class="end" x="-8" dy="4" y="{y}">{mb}</text>"#
+        );
+        out.push('\n');
+    }
+    out += "<text class=\"end\" x=\"-8\" y=\"-8\">MB</text>\n";
+    let marks = page.curve.first_at().map(|first| axes::of_time(first, page.curve.span_ms()));
+    for (index, (at, text)) in marks.unwrap_or_default().into_iter().enumerate() {
+        // Every second one has no room on a phone.
+        let group = if index % 2 == 1 { r#"<g class="o">"# } else { "<g>" };
+        let x = x_of(page, at);
+        let (x, anchor) = (percent(x), if x > 960 { "end" } else { "mid" });
+        out += &format!(
+            r#"{group}<line class="grid" y2="100%" x1="{x}" x2="{x}"/><text class="{anchor}" y="100%" dy="26" x="{x}">{text}</text></g>"#
+        );
+        out.push('\n');
+    }
+    out
+}
+
+fn total(page: &Page, scale: &Scale) -> Option<String> {
+    let mb = page.input.vram.total?;
+    let y = percent(scale.y_of(mb));
+    // At the end where the peak is not.
+    let is_right = scale.peak.is_none_or(|peak| peak.at_ms * 2 < page.curve.span_ms());
+    let place = if is_right { r#"class="end" x="100%" dx="-4""# } else { r#"x="0%" dx="4""# };
+    Some(format!(
+        "<line class=\"total\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>\n\
+         <text {place} dy=\"-5\" y=\"{y}\">total {mb} MB</text>\n"
+    ))
+}
+
+fn peak_mark(page: &Page, scale: &Scale) -> Option<String> {
+    let Peak { mb, at_ms, .. } = scale.peak?;
+    let x = x_of(page, at_ms);
+    let place = match x {
+        0..=250 => r#"class="peak " dx="-4""#,
+        251..=750 => r#"class="peak mid""#,
+        _ => r#"class="peak end" dx="4""#,
+    };
+    let (x, y) = (percent(x), percent(scale.y_of(mb)));
+    Some(format!(
+        "<circle class=\"peak\" r=\"4\" cx=\"{x}\" cy=\"{y}\"/>\
+         <text {place} dy=\"-9\" x=\"{x}\" y=\"{y}\">peak {mb} MB</text>\n"
+    ))
+}
+
+/// The lines themselves, two units a column, and the gaps below them.
+fn curves(page: &Page, scale: &Scale) -> String {
+    let columns = page.curve.columns();
+    let width = columns.len() * 2;
+    let mut paths = vec![
+        ("area", area(columns, scale)),
+        ("used", line(columns, scale, Metric::Used)),
+        ("driver", line(columns, scale, Metric::Driver)),
+    ];
+    if page.input.vram.sources.comfyui > 0 {
+        let marks = with_x(columns).filter_map(|(x, column)| Some((x, column.fallback?)));
+        let marks: Vec<String> =
+            marks.map(|(x, mb)| format!("M{x} {}h.1", scale.y_of(mb))).collect();
+        let class = if marks.len() > MANY_MARKS { "fallback many" } else { "fallback" };
+        paths.push((class, marks.concat()));
+    }
+    let paths = paths.iter().map(|(class, d)| format!("<path class=\"{class}\" d=\"{d}\"/>\n"));
+    let paths: String = paths.collect();
+    // From reading to reading; what lies in one column is as wide as that.
+    let gaps = page.curve.gaps().into_iter().map(|(from, to)| {
+        let half = usize::from(from != to);
+        format!("M{} 7H{}", from * 2 + half, to * 2 + 2 - half)
+    });
+    let gaps: String = gaps.collect();
+    format!(
+        "<svg class=\"curves\" preserveAspectRatio=\"none\" viewBox=\"0 0 {width} 1000\">\n{paths}</svg>\n\
+         <svg class=\"missed\" y=\"100%\" height=\"12\" preserveAspectRatio=\"none\" \
+         viewBox=\"0 0 {width} 12\"><path d=\"{gaps}\"/></svg>\n"
+    )
+}
+
+fn with_x(columns: &[Column]) -> impl Iterator<Item = (u64, &Column)> {
+    (0..).map(|index| index * 2 + 1).zip(columns)
+}
+
+/// One figure's line. It ends where there is no reading and where the figure is unknown.
+fn line(columns: &[Column], scale: &Scale, metric: Metric) -> String {
+    let mut d = String::new();
     let mut drawing = false;
-    for (x, column) in abscissas(columns).filter(|(_, column)| !column.is_empty()) {
-        let Some(mb) = column.readings(meaning) else {
+    for (x, column) in with_x(columns).filter(|(_, column)| !column.is_empty()) {
+        let Some(mb) = column.readings(metric) else {
             drawing = false;
             continue;
         };
-        let goes_on = drawing && !column.after_gap;
-        drawing = true;
         let [first, low, high, last] =
             [mb.first, mb.low, mb.high, mb.last].map(|mb| scale.y_of(mb));
-        out.raw(if goes_on { "L" } else { "M" }).number(x).raw(" ").number(first);
-        if !goes_on {
-            // A reading alone is a dot; one of no length would not be printed.
-            out.raw("h.1");
-        }
+        d += &if drawing && !column.after_gap {
+            format!("L{x} {first}")
+        } else {
+            // A single reading is a dot; one of no length would not be printed.
+            format!("M{x} {first}h.1")
+        };
+        drawing = true;
         let mut at = first;
         for y in [low, high, last] {
             if y != at {
-                out.raw("V").number(y);
+                d += &format!("V{y}");
                 at = y;
             }
         }
     }
+    d
 }
 
 /// What lies under the used figure's line.
-fn area(out: &mut Markup, columns: &[Column], scale: &Scale) {
+fn area(columns: &[Column], scale: &Scale) -> String {
+    let mut d = String::new();
     let mut drawing = false;
-    for (x, column) in abscissas(columns).filter(|(_, column)| !column.is_empty()) {
+    for (x, column) in with_x(columns).filter(|(_, column)| !column.is_empty()) {
         let used = column.readings(Metric::Used);
         if drawing && (column.after_gap || used.is_none()) {
-            out.raw("V1000Z");
+            d += "V1000Z";
             drawing = false;
         }
         let Some(mb) = used else { continue };
         if !drawing {
-            out.raw("M").number(x).raw(" 1000");
+            d += &format!("M{x} 1000");
         }
         drawing = true;
-        out.raw("L").number(x).raw(" ").number(scale.y_of(mb.high));
+        d += &format!("L{x} {}", scale.y_of(mb.high));
     }
-    if drawing {
-        out.raw("V1000Z");
-    }
+    if drawing { d + "V1000Z" } else { d }
 }
 
-fn peak_mark(out: &mut Markup, page: &Page, scale: &Scale, peak: Peak) {
-    let x = (peak.at_ms * 1000).checked_div(page.curve.span_ms()).unwrap_or(0);
-    let y = scale.y_of(peak.mb);
-    out.raw("<circle class=\"peak\" r=\"4\" cx=\"").thousandths(x);
-    out.raw("\" cy=\"").thousandths(y).raw("\"/><text class=\"peak ");
-    out.raw(match x {
-        0..=250 => "\" dx=\"-4",
-        251..=750 => "mid",
-        _ => "end\" dx=\"4",
-    });
-    out.raw("\" dy=\"-9\" x=\"").thousandths(x).raw("\" y=\"").thousandths(y);
-    out.raw("\">peak ").number(peak.mb).raw(" MB</text>\n");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_where_it_has_room() {
+        let label = |pixels, number| label("scene-001", number, pixels, 10);
+        let upright = |(attributes, text): (&str, String)| (attributes.contains("rotate"), text);
+        assert_eq!(label(100, 1).map(upright), Some((false, "scene-001".into())));
+        assert_eq!(label(40, 1).map(upright), Some((true, "scene-001".into())));
+        assert_eq!(label(5, 10).map(upright), Some((false, "10".into())));
+        assert_eq!(label(5, 11), None);
+        let every = [(960, 12), (290, 60), (290, 400)].map(|(w, bands)| numbers_every(w, bands));
+        assert_eq!(every, [1, 10, 50]);
+    }
+
+    #[test]
+    fn thousandths_are_a_percentage() {
+        assert_eq!([1000, 7].map(percent), ["100.0%", "0.7%"]);
+    }
 }

@@ -2,11 +2,16 @@
 
 use std::path::{Component, Path};
 
-/// What stands before a path in `folder` in a link of a page that lies in `page_folder`: empty, or
-/// it ends with a slash. Both are absolute.
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What stands before the path of a file in `folder` in a link of a page in `page_folder`: empty,
+/// or it ends with a slash. Both folders are absolute.
 pub fn to_folder(page_folder: &Path, folder: &Path) -> String {
     let climbs = |path: &Path| path.components().any(|part| part == Component::ParentDir);
-    // A browser takes `..` away by its text; behind a link to a folder that is another place.
+    // A browser resolves `..` by the text alone, which is another place behind a symbolic link.
     if (climbs(page_folder) || climbs(folder))
         && let (Ok(from), Ok(to)) = (page_folder.canonicalize(), folder.canonicalize())
     {
@@ -15,53 +20,28 @@ pub fn to_folder(page_folder: &Path, folder: &Path) -> String {
     let (from, to): (Vec<_>, Vec<_>) =
         (page_folder.components().collect(), folder.components().collect());
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    let mut link = String::new();
-    if common == 0 {
-        // Another drive.
-        link.push_str("file:///");
-    } else {
-        link.push_str(&"../".repeat(from.len() - common));
-    }
+    // Without anything in common it is another drive.
+    let mut link =
+        if common == 0 { "file:///".to_owned() } else { "../".repeat(from.len() - common) };
     for part in &to[common..] {
-        if matches!(part, Component::RootDir) {
-            continue;
-        }
         let name = part.as_os_str().as_encoded_bytes();
-        if matches!(part, Component::Prefix(_)) {
-            link.push_str(&String::from_utf8_lossy(name));
-        } else {
-            encode(&mut link, name);
+        match part {
+            Component::RootDir => {}
+            Component::Prefix(_) => link += &format!("{}/", String::from_utf8_lossy(name)),
+            _ => link += &format!("{}/", percent_encode(name, RESERVED)),
         }
-        link.push('/');
     }
     link
 }
 
-/// The link to a file of the folder; none where its path, with forward slashes, would leave it.
+/// The link to a file of the folder, by its path with forward slashes; `None` if that would leave
+/// the folder.
 pub(super) fn to_file(folder: &str, path: &str) -> Option<String> {
-    let mut link = folder.to_owned();
-    for (place, name) in path.split('/').enumerate() {
-        if matches!(name, "" | "." | "..") || name.contains(['\\', '\0']) {
-            return None;
-        }
-        if place > 0 {
-            link.push('/');
-        }
-        encode(&mut link, name.as_bytes());
-    }
-    Some(link)
-}
-
-fn encode(link: &mut String, name: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in name {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            link.push(char::from(byte));
-        } else {
-            let digit = |value: u8| char::from(HEX[usize::from(value)]);
-            link.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
-    }
+    let names = path.split('/').map(|name| {
+        let leaves = matches!(name, "" | "." | "..") || name.contains(['\\', '\0']);
+        (!leaves).then(|| percent_encode(name.as_bytes(), RESERVED).to_string())
+    });
+    Some(folder.to_owned() + &names.collect::<Option<Vec<_>>>()?.join("/"))
 }
 
 #[cfg(test)]

@@ -1,38 +1,33 @@
-//! `report.html`: what a person looks at in the morning. One page without a script; it loads
-//! nothing but the outputs that lie beside it.
+//! `report.html`: one page without a script, which loads nothing but the outputs beside it.
+//!
+//! Each function returns the markup of one element. Whatever does not stand in its template is
+//! [`Escaped`], or a number.
 
 mod axes;
-mod bands;
 mod chart;
-mod environment;
-mod legend;
 pub mod link;
-mod outputs;
-mod scenes;
-mod table;
+mod sections;
 #[cfg(test)]
 mod tests;
 
-use super::devices::OtherDevice;
-use super::escape::Markup;
-use super::input::ReportInput;
-use super::record::{Outcome, RunRecord};
-use super::text as closing;
-use crate::clock::{day_and_time, hms, span};
+use super::ReportInput;
+use super::escape::Escaped;
+use super::record::RunRecord;
+use super::saved_run::OtherDevice;
+use super::text::{MANY_SCENES, headline, mark, summary_block, times};
 use crate::exit_code::Exit;
-use crate::vram::gates::Verdict;
 use crate::vram::log::time_text;
 use crate::vram::timeline::Timeline;
 
-/// What a page is of.
+/// What a page is made of.
 pub struct Page<'a> {
-    /// The run, or the log.
-    pub told: ReportInput<'a>,
+    /// The run, or the log alone.
+    pub input: ReportInput<'a>,
     /// The log over time.
     pub curve: &'a Timeline,
     /// The devices beside the run's own.
     pub others: &'a [OtherDevice],
-    /// What stands before a file of the run folder in a link, of [`link::to_folder`].
+    /// What stands before a file of the run folder in a link; see [`link::to_folder`].
     pub folder: &'a str,
 }
 
@@ -45,171 +40,141 @@ const HEAD: &str = concat!(
     "<meta name=\"color-scheme\" content=\"light dark\">\n",
     "<meta name=\"referrer\" content=\"no-referrer\">\n<style>\n",
     include_str!("style.css"),
-    "</style>\n<title>"
+    "</style>\n"
 );
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Page<'_> {
-    /// The page, as it stands in its file.
+    /// The page, as its file holds it.
     pub fn html(&self) -> String {
-        let mut out = Markup::default();
-        let out = &mut out;
-        let closing = self.told.record.map(|record| closing::block(record, self.told.vram));
-        out.raw(HEAD);
-        self.head(out, closing.as_deref());
-        folded_closing(out, closing.as_deref().unwrap_or_default());
-        if self.told.record.is_none() {
-            self.figures(out);
-        }
-        chart::section(out, self);
-        self.gates(out);
-        scenes::section(out, self);
-        outputs::section(out, self);
-        if self.told.record.is_some() {
-            self.figures(out);
-        }
-        environment::section(out, self);
-        out.raw("</main>\n<footer>").text(concat!(
-            env!("CARGO_PKG_NAME"),
-            " ",
-            env!("CARGO_PKG_VERSION")
-        ));
-        out.raw("</footer>\n</body>\n</html>\n");
-        std::mem::take(out).finish()
+        let run = self.input.record;
+        let block = run.map(|run| summary_block(run, self.input.vram)).unwrap_or_default();
+        let verdict = block.first().map_or(self.input.title, |line| headline(line));
+        let mut main = vec![
+            summary(&block),
+            chart::section(self),
+            self.gates(),
+            sections::scenes(self),
+            sections::outputs(self),
+        ];
+        // On the page of a log alone the figures come first.
+        main.insert(if run.is_some() { main.len() } else { 0 }, self.figures());
+        main.push(sections::environment(self));
+        format!(
+            "{}<body>\n{}<main>\n{}</main>\n<footer>{PROGRAM} {VERSION}</footer>\n</body>\n</html>\n",
+            self.head(verdict),
+            self.header(verdict),
+            main.concat()
+        )
+    }
+
+    fn head(&self, verdict: &str) -> String {
+        let id = self.input.record.map_or(PROGRAM, |run| &run.id);
+        format!("{HEAD}<title>{} – {}</title>\n</head>\n", Escaped(verdict), Escaped(id))
     }
 
     /// The verdict, and of which run.
-    fn head(&self, out: &mut Markup, closing: Option<&[String]>) {
-        // The times stand below it.
-        let verdict = closing.and_then(<[String]>::first);
-        let verdict = verdict.map_or(self.told.title, |line| closing::headline(line));
-        out.text(verdict);
-        out.raw(" – ").text(self.told.record.map_or(env!("CARGO_PKG_NAME"), |record| &record.id));
-        out.raw("</title>\n</head>\n<body>\n<header>\n<h1");
-        out.raw(match self.told.record.map(RunRecord::exit) {
-            None => ">",
-            Some(Exit::Success) => " class=\"ok\">",
-            Some(_) => " class=\"bad\">",
-        });
-        out.text(verdict).raw("</h1>\n");
-        if let Some(run) = self.told.record {
-            out.raw("<p class=\"quiet\">Run ").text(&run.id).raw(", ");
-            out.text(&day_and_time(run.started)).raw(" to ").text(&hms(run.ended));
-            out.raw(" (").text(&span(run.ended - run.started)).raw(")</p>\n");
+    fn header(&self, verdict: &str) -> String {
+        let class = match self.input.record.map(RunRecord::exit) {
+            None => "",
+            Some(Exit::Success) => r#" class="ok""#,
+            Some(_) => r#" class="bad""#,
+        };
+        let vram = self.input.vram;
+        let mut header = format!("<header>\n<h1{class}>{}</h1>\n", Escaped(verdict));
+        if let Some(run) = self.input.record {
+            let (id, times) = (Escaped(&run.id), times(run));
+            header += &format!("<p class=\"quiet\">Run {id}, {times}</p>\n");
+        } else if let Some((from, to)) = vram.first_at.zip(vram.last_at) {
+            let (from, to) = (time_text(from), time_text(to));
+            header += &format!("<p class=\"quiet\">{from} to {to}</p>\n");
         }
-        if let (None, Some(first), Some(last)) =
-            (self.told.record, self.told.vram.first_at, self.told.vram.last_at)
-        {
-            out.raw("<p class=\"quiet\">").text(&time_text(first)).raw(" to ");
-            out.text(&time_text(last)).raw("</p>\n");
+        if let Some(note) = self.input.note {
+            header += &format!("<p>{}</p>\n", Escaped(note));
         }
-        if let Some(note) = self.told.note {
-            out.raw("<p>").text(note).raw("</p>\n");
-        }
-        out.raw("</header>\n<main>\n");
+        header + "</header>\n"
     }
 
-    fn gates(&self, out: &mut Markup) {
-        if self.told.gates.is_empty() {
-            return;
+    fn gates(&self) -> String {
+        if self.input.gates.is_empty() {
+            return String::new();
         }
-        out.raw("<section aria-labelledby=\"gates\">\n<h2 id=\"gates\">Gates</h2>\n");
-        let marked = |gate: &Verdict| format!("{} {gate}", if gate.held() { '✓' } else { '✗' });
-        let lines: Vec<String> = self.told.gates.iter().map(marked).collect();
-        list(out, &lines.iter().collect::<Vec<_>>());
-        out.raw("</section>\n");
+        let gates = self.input.gates.iter();
+        let lines = gates.map(|gate| format!("{} {gate}", mark(gate.held())));
+        let lines: Vec<String> = lines.collect();
+        section("gates", "Gates", &marked_list(&lines.iter().collect::<Vec<_>>()))
     }
 
-    /// The statistics, but for what the table of scenes tells.
-    fn figures(&self, out: &mut Markup) {
-        if self.told.vram.samples == 0 || self.is_cached() {
-            return;
+    /// The statistics, except for what the table of scenes tells.
+    fn figures(&self) -> String {
+        if self.input.vram.samples == 0 || self.is_cached() {
+            return String::new();
         }
-        out.raw("<section aria-labelledby=\"figures\">\n<h2 id=\"figures\">");
-        out.raw(if self.is_ram() { "System RAM" } else { "VRAM" }).raw(" figures</h2>\n");
-        lines(out, &self.told.vram.block(None, &[])[1..]);
+        let mut figures = plain_list(&self.input.vram.block(None, &[])[1..]);
         for other in self.others {
-            let block = other.block(&[]);
-            let Some((header, rest)) = block.get(1..).and_then(<[String]>::split_first) else {
-                continue;
-            };
-            let (_, name) = header.trim_matches(['=', ' ']).split_once(": ").unwrap_or_default();
-            out.raw("<h3>The figures of ").text(name).raw("</h3>\n");
-            lines(out, rest);
+            figures += &format!("<h3>The figures of {}</h3>\n", Escaped(&other.title()));
+            // The first two lines are an empty one and the header.
+            figures += &plain_list(&other.block(&[])[2..]);
         }
-        out.raw("</section>\n");
+        section("figures", &format!("{} figures", self.memory()), &figures)
     }
 
-    /// Of `cpu` and `mps` devices the figures are the machine's own memory.
-    fn is_ram(&self) -> bool {
-        self.told.record.is_some_and(RunRecord::is_system_ram)
+    fn memory(&self) -> &'static str {
+        if self.input.is_system_ram() { "System RAM" } else { "VRAM" }
     }
 
-    /// Everything came from the cache: what was sampled says nothing about it.
+    /// Whether everything came from the cache: then what was sampled says nothing about it.
     fn is_cached(&self) -> bool {
-        let all = |run: &&RunRecord| run.scenes.iter().all(|s| s.outcome == Outcome::Cached);
-        self.told.record.filter(|run| !run.scenes.is_empty()).is_some_and(|run| all(&run))
+        self.input.record.is_some_and(RunRecord::is_cached)
     }
 }
 
-/// The lines below the verdict, as the run closed with them. Of many scenes those that
-/// succeeded are folded away: the table has them.
-fn folded_closing(out: &mut Markup, block: &[String]) {
-    const MANY: usize = 8;
-    let lines = block.get(1..).unwrap_or_default();
-    if lines.is_empty() {
-        return;
-    }
-    out.raw("<section aria-labelledby=\"closing\">\n<h2 id=\"closing\">In short</h2>\n");
-    let good = lines.iter().filter(|line| line.starts_with('✓')).count();
-    let folded = good > MANY;
-    let is_scene = |line: &&String| line.starts_with(['✓', '✗']);
-    let (scenes, others): (Vec<&String>, Vec<&String>) = lines.iter().partition(is_scene);
-    let (bad, fine): (Vec<&String>, Vec<&String>) =
-        scenes.into_iter().partition(|line| folded && line.starts_with('✗'));
-    list(out, &bad);
-    if folded {
-        out.raw("<details>\n<summary>").number(good as u64);
-        out.raw(" scenes did what they were asked for</summary>\n");
-    }
-    list(out, &fine);
-    if folded {
-        out.raw("</details>\n");
-    }
-    for line in others {
-        match line.strip_prefix("Next: ") {
-            Some(next) => out.raw("<p>Next: <code>").text(next).raw("</code></p>\n"),
-            None => out.raw("<p>").text(line).raw("</p>\n"),
+fn section(id: &str, title: &str, content: &str) -> String {
+    format!(
+        "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title}</h2>\n{content}</section>\n"
+    )
+}
+
+/// The lines of the summary block below the verdict. If many scenes succeeded, those are folded
+/// away: the table has them.
+fn summary(block: &[String]) -> String {
+    let Some((_, lines)) = block.split_first() else { return String::new() };
+    let of = |marks: &[char]| lines.iter().filter(|line| line.starts_with(marks)).collect();
+    let (good, bad): (Vec<&String>, Vec<&String>) = (of(&['✓']), of(&['✗']));
+    let mut content = if good.len() > MANY_SCENES {
+        let (count, good, bad) = (good.len(), marked_list(&good), marked_list(&bad));
+        let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
+        format!("{bad}<details>\n{summary}\n{good}</details>\n")
+    } else {
+        marked_list(&of(&['✓', '✗']))
+    };
+    for line in lines.iter().filter(|line| !line.starts_with(['✓', '✗'])) {
+        content += &match line.strip_prefix("Next: ") {
+            Some(next) => format!("<p>Next: <code>{}</code></p>\n", Escaped(next)),
+            None => format!("<p>{}</p>\n", Escaped(line)),
         };
     }
-    out.raw("</section>\n");
+    section("closing", "In short", &content)
 }
 
 /// Lines that begin with a mark.
-fn list(out: &mut Markup, lines: &[&String]) {
+fn marked_list(lines: &[&String]) -> String {
     if lines.is_empty() {
-        return;
+        return String::new();
     }
-    out.raw("<ul class=\"marked\">\n");
-    for line in lines {
-        let good = line.starts_with('✓');
-        out.raw(if good {
-            "<li class=\"ok\"><b>✓</b> "
-        } else {
-            "<li class=\"bad\"><b>✗</b> "
-        });
+    let items = lines.iter().map(|line| {
+        let (class, mark) = if line.starts_with('✓') { ("ok", '✓') } else { ("bad", '✗') };
         // What two spaces keep apart in a terminal.
-        out.text(&line.trim_start_matches(['✓', '✗', ' ']).replace("  ", " · ")).raw("</li>\n");
-    }
-    out.raw("</ul>\n");
+        let text = line.trim_start_matches(['✓', '✗', ' ']).replace("  ", " · ");
+        format!("<li class=\"{class}\"><b>{mark}</b> {}</li>\n", Escaped(&text))
+    });
+    format!("<ul class=\"marked\">\n{}</ul>\n", items.collect::<String>())
 }
 
-/// A block of statistics.
-fn lines(out: &mut Markup, block: &[String]) {
-    out.raw("<ul class=\"lines\">\n");
-    for line in block {
-        if !line.starts_with("Scene ") && !line.starts_with("VRAM log: ") {
-            out.raw("<li>").text(line).raw("</li>\n");
-        }
-    }
-    out.raw("</ul>\n");
+/// A block of statistics, except for its scenes and the log's path.
+fn plain_list(lines: &[String]) -> String {
+    let shown = |line: &&String| !line.starts_with("Scene ") && !line.starts_with("VRAM log: ");
+    let items = lines.iter().filter(shown).map(|line| format!("<li>{}</li>\n", Escaped(line)));
+    format!("<ul class=\"lines\">\n{}</ul>\n", items.collect::<String>())
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::Page;
-use crate::report::input::ReportInput;
+use crate::report::ReportInput;
 use crate::report::record::*;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::log::Reader;
@@ -55,6 +55,7 @@ fn run(scenes: Vec<SceneRecord>) -> RunRecord {
         gates: Vec::new(),
         aftermath: PostRunState::default(),
         next: None,
+        legacy: LegacyRun::default(),
     }
 }
 
@@ -73,8 +74,8 @@ fn page(record: Option<&RunRecord>, log: &str, folder: &str) -> String {
     reader().for_each(|line| curve.take(&line)).unwrap();
     let vram = &VramStats::of_lines(reader()).unwrap();
     let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
-    let told = ReportInput { record, title: "VRAM of a.log", note: None, vram, gates };
-    Page { told, curve: &curve, others: &[], folder }.html()
+    let input = ReportInput { record, title: "VRAM of a.log", note: None, vram, gates };
+    Page { input, curve: &curve, others: &[], folder }.html()
 }
 
 #[track_caller]

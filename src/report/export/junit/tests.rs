@@ -84,8 +84,8 @@ fn an_outcome_is_a_failure_an_error_skipped_or_none_of_them() {
 fn of_a_log_there_are_its_gates_or_nothing() {
     let vram = vram();
     let of = |note, gates: &[Verdict]| {
-        let told = ReportInput { record: None, title: "VRAM of a.log", note, vram: &vram, gates };
-        document(&told, &Excerpts::default())
+        let input = ReportInput { record: None, title: "VRAM of a.log", note, vram: &vram, gates };
+        document(&input, &Excerpts::default())
     };
     assert_eq!(of(None, &[]), None);
     let gates = of(None, &verdicts()).expect("gates");
@@ -154,4 +154,30 @@ proptest! {
         let in_xml = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}') || c == '\n';
         prop_assert!(text.chars().all(in_xml), "{text:?}");
     }
+}
+
+#[test]
+fn a_scene_has_its_own_lines() {
+    let summary = "\
+[12:00:00] Scenes to process: a, a.b\n[12:00:01] [Scene a] Starting\n[12:00:01] [Scene a.b] \x1b[1mno\n\
+[12:00:02] [Scene a] \u{fffd}\n[12:00:09] Scene a: peak 5 MB\n[Scene a] not ours\nScene a: neither\n\
+[12:00:09] === VRAM Usage Statistics: device 1 ===\n[12:00:09] Scene a: peak 7 MB\n";
+    let excerpts = Excerpts::of_lines(summary.as_bytes());
+    let lines = ["[12:00:01] [Scene a] Starting", "[12:00:02] [Scene a] \u{fffd}"];
+    assert_eq!(excerpts.of("a"), [&lines[..], &["[12:00:09] Scene a: peak 5 MB"]].concat());
+    assert_eq!(excerpts.of("a.b"), ["[12:00:01] [Scene a.b] [1mno"]);
+    assert_eq!(excerpts.of("b"), [""; 0]);
+}
+
+#[test]
+fn of_very_many_lines_the_last_ones_are_kept() {
+    let line = |n| format!("[12:00:00] [Scene a] {n}{}\n", "x".repeat(5000));
+    let summary: String = (0..MOST_LINES + 5).map(line).collect();
+    let lines = Excerpts::of_lines(summary.as_bytes()).of("a");
+    assert_eq!((lines.len(), lines[0].as_str()), (MOST_LINES + 1, "(5 lines before these)"));
+    assert!(lines[1].starts_with("[12:00:00] [Scene a] 5x"), "{}", lines[1]);
+    assert!(lines.iter().all(|line| line.len() <= MOST_CHARS));
+    // Without an end of line it is read in pieces, and the first one is a line.
+    let endless = format!("[12:00:00] [Scene a] {}", "y".repeat(1 << 20));
+    assert_eq!(Excerpts::of_lines(endless.as_bytes()).of("a").len(), 1);
 }

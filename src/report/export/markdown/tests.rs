@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::saved_run::SavedRun;
 use crate::report::tests::{attempt, night, scene, verdicts, vram};
 use crate::vram::gates::{Gate, State};
 use crate::vram::log::Reader;
@@ -167,5 +166,44 @@ proptest! {
         let rows: Vec<&&str> = lines.iter().filter(|line| line.starts_with('|')).collect();
         prop_assert!(rows.iter().all(|row| cells(row) == cells(rows[0])), "{text}");
         prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    }
+}
+
+#[test]
+fn text_stays_text() {
+    for (given, wanted) in [
+        ("scene-001", "scene-001"),
+        ("flow_r1", "flow\\_r1"),
+        ("a|b", "a\\|b"),
+        ("<img src=x>&amp;", "&lt;img src=x&gt;&amp;amp;"),
+        ("`rm -rf`", "\\`rm -rf\\`"),
+        ("[x](http://y)", "\\[x\\](http\\://y)"),
+        ("see WWW.x.y", "see WWW\\.x.y"),
+        ("- 5 MB", "\\- 5 MB"),
+        ("+5", "\\+5"),
+        ("1. one", "1\\. one"),
+        ("12) two", "12\\) two"),
+        ("0.3.64", "0.3.64"),
+        ("7.", "7\\."),
+        ("# x", "\\#\u{200b} x"),
+        ("node #4 of @me", "node \\#\u{200b}4 of @\u{200b}me"),
+        (
+            "GH-4, gh-4, xgh-, !7 of GitLab!",
+            "GH-\u{200b}4, gh-\u{200b}4, xgh-, !\u{200b}7 of GitLab!",
+        ),
+        (":tada: at 23:00:04, cuda:0: x", ":\u{200b}tada: at 23:00:04, cuda:0: x"),
+        ("   four\nlines\u{7}", "four lines"),
+        ("", ""),
+    ] {
+        assert_eq!(text(given), wanted);
+    }
+}
+
+#[test]
+fn code_is_fenced_by_more_than_it_has() {
+    for (given, wanted) in
+        [("a b", "`a b`"), ("a`b", "``a`b``"), ("`a``b", "``` `a``b ```"), ("x|y<b>", "`x|y<b>`")]
+    {
+        assert_eq!(code(given), wanted);
     }
 }

@@ -1,9 +1,11 @@
 //! A scene's line and fields, to the letter.
 
+use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::super::super::record::{Attempt, Output};
 use super::*;
+use crate::project::story::StoryScene;
+use crate::report::record::{Attempt, Settings};
 
 fn attempt(polls: u32) -> Attempt {
     Attempt {
@@ -65,12 +67,23 @@ fn card() -> Server {
     Server { device: Some(name.to_owned()), ..Server::default() }
 }
 
-/// Its lines, and its object in the metadata.
-fn told(scene: &SceneRecord, script: &LegacyScene, settings: &Settings) -> (Vec<String>, Value) {
-    let telling = LegacyFields { scene, script, settings, server: &card() };
-    let mut object = json!({});
-    telling.add_to(&mut object);
-    (telling.lines(), object)
+/// The lines of a scene, and its object in the metadata.
+fn told(scene: &SceneRecord, legacy: &LegacyScene, settings: &Settings) -> (Vec<String>, Value) {
+    on(&card(), scene, legacy, settings)
+}
+
+fn on(
+    server: &Server,
+    scene: &SceneRecord,
+    legacy: &LegacyScene,
+    settings: &Settings,
+) -> (Vec<String>, Value) {
+    let (settings, server) = (settings.clone(), server.clone());
+    let started = OffsetDateTime::UNIX_EPOCH;
+    let run =
+        RunRecord { server, ..RunRecord::new(String::new(), String::new(), started, settings, "") };
+    let scene = SceneRecord { legacy: legacy.clone(), ..scene.clone() };
+    (scene_lines(&scene, &run), scene_fields(&scene, &run))
 }
 
 #[test]
@@ -137,12 +150,9 @@ fn a_device_without_a_name_has_one_all_the_same() {
     let (scene, script, settings) = (ended(Outcome::Succeeded, "", &[]), good(), rules());
     for name in [None, Some(" ".to_owned())] {
         let server = Server { device: name, ..card() };
-        let telling =
-            LegacyFields { scene: &scene, script: &script, settings: &settings, server: &server };
-        let mut object = json!({});
-        telling.add_to(&mut object);
+        let (lines, object) = on(&server, &scene, &script, &settings);
         assert_eq!(object["Telemetry"]["GPU"]["Name"], "unknown");
-        assert!(telling.lines()[0].contains(" | gpu=unknown | "));
+        assert!(lines[0].contains(" | gpu=unknown | "));
     }
 }
 
@@ -206,4 +216,53 @@ fn frames_are_images_and_unknown_in_a_video_alone() {
     ] {
         assert_eq!(frames(files, floor), (told, line), "{files:?}");
     }
+}
+
+fn with_files(id: &str, files: &[(&str, u64)]) -> SceneRecord {
+    let output = |(path, bytes): &(&str, u64)| Output { path: (*path).into(), bytes: *bytes };
+    let outputs = files.iter().map(output).collect();
+    SceneRecord { outcome: Outcome::Succeeded, outputs, ..SceneRecord::skipped(id, "") }
+}
+
+#[test]
+fn a_story_s_llm_is_told_without_credentials() {
+    let with = json!({
+        "providerUrl": "http://user:p@ss@host:1/v1", "seed": 42, "status": null,
+        "error": "GET https://user:pass@host failed, so did http://me@host/x",
+        "tried": ["me@home", "http://host"],
+    });
+    let without = json!({
+        "providerUrl": "http://***@host:1/v1", "seed": 42, "status": null,
+        "error": "GET https://***@host failed, so did http://***@host/x",
+        "tried": ["me@home", "http://host"],
+    });
+    assert_eq!(without_credentials(with), without);
+}
+
+#[test]
+fn results_are_told_as_what_they_are() {
+    let mb = 1_604_321;
+    let a = with_files("a", &[("video/a/a.mp4", mb), ("outputs/a/a.png", 5)]);
+    let (b, none) = (with_files("b", &[("video/b/b.mp4", mb)]), with_files("c", &[]));
+    let images = with_files("d", &[("outputs/d/d_00001_.png", 700), ("outputs/d/e.png", 5)]);
+    let told = |scenes: &[&SceneRecord]| {
+        let scenes: Vec<SceneRecord> = scenes.iter().map(|scene| (*scene).clone()).collect();
+        (results(&scenes), tally(&scenes))
+    };
+    let all = [
+        "Videos generated: 2",
+        "   - a.mp4 (1.53 MB) and 1 more",
+        "   - b.mp4 (1.53 MB)",
+        "Expected scenes: 2",
+        "✓ SUCCESS: All scenes produced videos",
+    ];
+    assert_eq!(told(&[&a, &b]), (all.map(str::to_owned).to_vec(), "Videos: 2/2".to_owned()));
+    let (some, tally) = told(&[&a, &b, &none]);
+    assert_eq!(some.last().unwrap(), "⚠ PARTIAL: 2/3 videos generated");
+    assert_eq!(tally, "Videos: 2/3");
+    assert_eq!(told(&[&none]).0.last().unwrap(), "✗ FAILURE: No videos generated");
+    let (files, tally) = told(&[&images, &a]);
+    assert_eq!(files[1], "   - d_00001_.png (700 bytes) and 1 more");
+    assert_eq!(files.last().unwrap(), "✓ SUCCESS: All scenes produced files");
+    assert_eq!(tally, "Files: 2/2");
 }

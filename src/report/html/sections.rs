@@ -1,0 +1,169 @@
+//! The sections below the chart: the table of scenes, their outputs, and the environment.
+
+use super::link::to_file;
+use super::{Escaped, Page, section};
+use crate::fs::extension;
+use crate::report::legacy::limit;
+use crate::report::record::{Output, SceneRecord};
+use crate::report::text::{seconds, with_size};
+use crate::vram::log::names;
+use crate::vram::stats::SceneStatistics;
+
+/// What browsers show.
+const IMAGES: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "svg"];
+const VIDEOS: [&str; 4] = ["mp4", "webm", "m4v", "mov"];
+const SOUNDS: [&str; 6] = ["mp3", "wav", "flac", "ogg", "opus", "m4a"];
+
+/// A column's name, and its figure of a scene, if the record or the log knows it.
+type Column = (&'static str, fn(Option<&SceneRecord>, Option<&SceneStatistics>) -> Option<String>);
+
+const ATTEMPTS: Column = ("Attempts", |scene, _| Some(scene?.attempts.len().to_string()));
+const QUEUED: Column = ("Queued\u{a0}(s)", |scene, _| scene?.queued_seconds().map(seconds));
+const EXECUTING: Column = ("Executing\u{a0}(s)", |scene, _| scene?.server_seconds().map(seconds));
+const SAMPLES: Column = ("Samples", |_, vram| Some(vram?.samples.to_string()));
+const DRIVER: Column = ("Peak, driver\u{a0}(MB)", |_, vram| Some(vram?.driver_peak?.to_string()));
+const USED: Column = ("Peak, used\u{a0}(MB)", |_, vram| Some(vram?.peak?.to_string()));
+const AVERAGE: Column = ("Average, used\u{a0}(MB)", |_, vram| Some(vram?.average?.to_string()));
+const FLOOR: Column = ("Floor, used\u{a0}(MB)", |_, vram| Some(vram?.floor?.to_string()));
+
+/// The table of scenes, which becomes cards on a phone: its roles stay when the rows stop looking
+/// like rows.
+pub(super) fn scenes(page: &Page) -> String {
+    let vram = page.input.vram;
+    let (caption, mut heads, mut columns, scenes): (_, _, _, Vec<_>) = match page.input.record {
+        Some(run) => (
+            "Seconds are those of all attempts; a dash is unknown.",
+            r#"<th role="columnheader" scope="col">Outcome</th>"#.to_owned(),
+            vec![ATTEMPTS, QUEUED, EXECUTING, DRIVER, USED, FLOOR],
+            run.scenes.iter().map(|scene| (&scene.id, Some(scene), scene.figures(vram))).collect(),
+        ),
+        None => (
+            "The samples taken while a scene's prompt was running.",
+            String::new(),
+            vec![SAMPLES, DRIVER, USED, AVERAGE, FLOOR],
+            vram.scenes.iter().map(|scene| (&scene.id, None, Some(scene))).collect(),
+        ),
+    };
+    if scenes.is_empty() {
+        return String::new();
+    }
+    if vram.scenes.iter().all(|scene| scene.driver_peak.is_none()) {
+        columns.retain(|(name, _)| *name != DRIVER.0);
+    }
+    for (name, _) in &columns {
+        heads += &format!(r#"<th role="columnheader" scope="col" class="figure">{name}</th>"#);
+    }
+    let mut rows = String::new();
+    for (number, (id, scene, figures)) in (1..).zip(scenes) {
+        let mut cells = scene.map(outcome_cell).unwrap_or_default();
+        for (name, figure) in &columns {
+            let figure = figure(scene, figures).unwrap_or_else(|| "–".to_owned());
+            cells += &format!(r#"<td role="cell" class="figure" data-is="{name}">{figure}</td>"#);
+        }
+        rows += &format!(
+            "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">\
+             <span class=\"quiet\">{number}</span> {}</th>{cells}</tr>\n",
+            Escaped(id)
+        );
+    }
+    let table = format!(
+        "<table role=\"table\">\n<caption>{caption}</caption>\n\
+         <thead role=\"rowgroup\"><tr role=\"row\">\
+         <th role=\"columnheader\" scope=\"col\">Scene</th>{heads}</tr></thead>\n\
+         <tbody role=\"rowgroup\">\n{rows}</tbody>\n</table>\n"
+    );
+    section("scenes", "Scenes", &table)
+}
+
+/// The cell of a scene's outcome: why, its earlier attempts, and its warnings.
+fn outcome_cell(scene: &SceneRecord) -> String {
+    let (class, mark) = if scene.outcome.is_success() { ("ok", '✓') } else { ("bad", '✗') };
+    let name = scene.outcome.name();
+    let mut cell =
+        format!(r#"<td role="cell" data-is="Outcome"><b class="{class}">{mark} {name}</b>"#);
+    if !scene.why.is_empty() {
+        cell += &format!("<p>{}</p>", Escaped(&scene.why));
+    }
+    for (number, attempt) in (1..scene.attempts.len()).zip(&scene.attempts) {
+        let separator = if attempt.why.is_empty() { "" } else { ", " };
+        let (outcome, why) = (attempt.outcome.name(), Escaped(&attempt.why));
+        cell += &format!("<p>Attempt {number}: {outcome}{separator}{why}</p>");
+    }
+    for warning in &scene.warnings {
+        cell += &format!("<p>Noticed: {}</p>", Escaped(warning));
+    }
+    cell + "</td>"
+}
+
+/// The images, videos and sounds themselves.
+pub(super) fn outputs(page: &Page) -> String {
+    let scenes = page.input.record.map(|run| run.scenes.as_slice()).unwrap_or_default();
+    let mut content = String::new();
+    for scene in scenes.iter().filter(|scene| !scene.outputs.is_empty()) {
+        let figures: String = scene.outputs.iter().map(|output| figure(page, output)).collect();
+        let id = Escaped(&scene.id);
+        content += &format!("<h3>{id}</h3>\n<div class=\"outputs\">\n{figures}</div>\n");
+    }
+    if content.is_empty() { content } else { section("outputs", "Outputs", &content) }
+}
+
+fn figure(page: &Page, output: &Output) -> String {
+    let caption = with_size(&output.path, output);
+    let caption = Escaped(&caption);
+    // The path comes from the server: one that leads out of the run folder is no link.
+    let Some(link) = to_file(page.folder, &output.path) else {
+        return format!("<figure><figcaption>{caption}</figcaption></figure>\n");
+    };
+    let (link, name) = (Escaped(&link), Escaped(output.file_name()));
+    let extension = extension(output.file_name());
+    let is = |known: &[&str]| known.contains(&&*extension);
+    let controls = r#"controls preload="metadata""#;
+    let media = if is(&IMAGES) {
+        format!(r#"<a href="{link}"><img loading="lazy" alt="{name}" src="{link}"></a>"#)
+    } else if is(&VIDEOS) {
+        format!(r#"<video {controls} aria-label="{name}" src="{link}"></video>"#)
+    } else if is(&SOUNDS) {
+        format!(r#"<audio {controls} aria-label="{name}" src="{link}"></audio>"#)
+    } else {
+        String::new()
+    };
+    format!("<figure>{media}<figcaption><a href=\"{link}\">{caption}</a></figcaption></figure>\n")
+}
+
+/// What the run was made with, and its other files.
+pub(super) fn environment(page: &Page) -> String {
+    let Some(run) = page.input.record else { return String::new() };
+    let (server, settings, vram) = (&run.server, &run.settings, page.input.vram);
+    let history_limit = limit(settings.history_max_attempts);
+    let memory = if page.input.is_system_ram() { "System RAM (MB)" } else { "Memory (MB)" };
+    let text = |number: &dyn ToString| Some(number.to_string());
+    let mut terms = String::new();
+    for (name, value) in [
+        ("ComfyUI", server.comfyui.clone()),
+        ("PyTorch", server.pytorch.clone()),
+        ("Python", server.python.clone()),
+        ("Device", server.device.clone()),
+        ("Type", server.device_kind.clone()),
+        (memory, vram.total.map(|mb| mb.to_string())),
+        ("Server", text(&server.url)),
+        ("MaxWaitSeconds", text(&settings.max_wait_seconds)),
+        ("PollIntervalSeconds", text(&settings.poll_interval_seconds)),
+        ("HistoryMaxAttempts", text(&history_limit)),
+        ("PostExecutionTimeoutSeconds", text(&settings.post_execution_timeout_seconds)),
+        ("SceneRetryBudget", text(&settings.scene_retry_budget)),
+        ("SampleIntervalSeconds", text(&settings.sample_interval_seconds)),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            terms += &format!("<dt>{name}</dt><dd>{}</dd>\n", Escaped(&value));
+        }
+    }
+    let mut files = vec!["run-summary.txt", "artifact-metadata.json"];
+    files.extend((vram.ticks > 0).then_some(names::MAIN));
+    let files = files.iter().map(|name| {
+        let link = to_file(page.folder, name).unwrap_or_default();
+        format!("<a href=\"{}\">{name}</a>", Escaped(&link))
+    });
+    let files = files.collect::<Vec<_>>().join(", ");
+    let terms = format!("<dl>\n{terms}<dt>Files</dt><dd>{files}</dd>\n</dl>\n");
+    section("environment", "Environment", &terms)
+}
