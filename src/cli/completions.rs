@@ -2,28 +2,27 @@
 //! written in its own language, in the file beside this one.
 
 use super::UsageError;
-use super::args::Setting;
+use super::args::FlagValue;
+use super::flags::{FLAGS, Flag, INERT, Kind, Verb};
 use super::help::{first_sentence, version};
-use super::names::Spelling;
-use super::row::{Flag, Group, Id, Kind, Path, Verb};
-use super::table::TABLE;
+use super::names::Style;
 
 const BASH: &str = include_str!("completions/bash.sh");
 const POWERSHELL: &str = include_str!("completions/powershell.ps1");
 
 /// The script for a shell.
-pub(super) fn of(shell: &Setting) -> Result<String, UsageError> {
+pub(super) fn script(shell: &FlagValue) -> Result<String, UsageError> {
     let script = match shell.value.to_string_lossy().to_lowercase().as_str() {
         "bash" => bash(),
         "powershell" => powershell(),
-        _ => return Err(shell.refused(Id::Completions.row())),
+        _ => return Err(shell.refused()),
     };
     Ok(script.replace("__VERSION__", &version()).trim_end().to_owned())
 }
 
 /// What is offered: not what is there for the script's sake alone.
-fn rows() -> impl Iterator<Item = &'static Flag> {
-    TABLE.iter().filter(|row| row.group != Group::Inert)
+fn flags() -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().filter(|flag| flag.group != INERT)
 }
 
 fn verbs() -> Vec<&'static str> {
@@ -36,26 +35,27 @@ fn called(verb: Verb) -> &'static str {
 }
 
 fn bash() -> String {
-    let gnu = |row: &'static Flag| row.names().map(|(name, _)| Spelling::Gnu.write(name));
-    let pattern = |rows: &mut dyn Iterator<Item = &'static Flag>| {
-        rows.flat_map(gnu).collect::<Vec<String>>().join("|")
+    let gnu = |flag: &'static Flag| flag.names().map(|name| Style::Gnu.write(name));
+    let pattern = |flags: &mut dyn Iterator<Item = &'static Flag>| {
+        flags.flat_map(gnu).collect::<Vec<String>>().join("|")
     };
-    let with_value = || rows().filter(|row| !matches!(row.kind, Kind::Switch));
-    let of_path = |path| pattern(&mut with_value().filter(|row| row.kind.path() == Some(path)));
-    let plain = || with_value().filter(|row| row.kind.path().is_none());
-    let others = pattern(&mut plain().filter(|row| row.words.is_empty()));
-    let arm = |row: &'static Flag| {
-        let name = pattern(&mut [row].into_iter());
-        format!("        {name}) words='{}' ;;\n", row.words.join(" "))
+    let with_value = || flags().filter(|flag| !matches!(flag.kind, Kind::Switch));
+    let of_path =
+        |folder| pattern(&mut with_value().filter(|flag| flag.kind.is_folder() == Some(folder)));
+    let plain = || with_value().filter(|flag| flag.kind.is_folder().is_none());
+    let others = pattern(&mut plain().filter(|flag| flag.words.is_empty()));
+    let arm = |flag: &'static Flag| {
+        let name = pattern(&mut [flag].into_iter());
+        format!("        {name}) words='{}' ;;\n", flag.words.join(" "))
     };
-    let words: String = plain().filter(|row| !row.words.is_empty()).map(arm).collect();
+    let words: String = plain().filter(|flag| !flag.words.is_empty()).map(arm).collect();
     let options = |verb: &Verb| {
-        let names = pattern(&mut rows().filter(|row| row.verbs.contains(verb)));
+        let names = pattern(&mut flags().filter(|flag| flag.verbs.contains(verb)));
         format!("            {}) options='{}' ;;\n", called(*verb), names.replace('|', " "))
     };
     let options: String = Verb::ALL.iter().map(options).collect();
-    BASH.replace("__FILES__", &of_path(Path::Any))
-        .replace("__FOLDERS__", &of_path(Path::Folder))
+    BASH.replace("__FILES__", &of_path(false))
+        .replace("__FOLDERS__", &of_path(true))
         .replace("__OTHERS__", &others)
         .replace("__WORDS__\n", &words)
         .replace("__OPTIONS__\n", &options)
@@ -64,21 +64,21 @@ fn bash() -> String {
 }
 
 fn powershell() -> String {
-    let row = |(name, row): (&str, &Flag)| {
-        let verbs: Vec<&str> = row.verbs.iter().map(|verb| called(*verb)).collect();
-        let is_switch = matches!(row.kind, Kind::Switch);
+    let flag = |(name, flag): (&str, &Flag)| {
+        let verbs: Vec<&str> = flag.verbs.iter().map(|verb| called(*verb)).collect();
+        let is_switch = matches!(flag.kind, Kind::Switch);
         format!(
             "        @{{ Name = {}; Gnu = {}; Verbs = {}; Switch = ${is_switch}; Words = {}; Help = {} }}\n",
-            quoted(&Spelling::PowerShell.write(name)),
-            quoted(&Spelling::Gnu.write(name)),
+            quoted(&Style::PowerShell.write(name)),
+            quoted(&Style::Gnu.write(name)),
             list(&verbs),
-            list(row.words),
-            quoted(first_sentence(row)),
+            list(flag.words),
+            quoted(first_sentence(flag)),
         )
     };
-    let named = rows().flat_map(|row| row.names().map(move |(name, _)| (name, row)));
-    let rows: String = named.map(row).collect();
-    POWERSHELL.replace("__ROWS__\n", &rows).replace("__VERBS__", &list(&verbs()))
+    let named = flags().flat_map(|flag| flag.names().map(move |name| (name, flag)));
+    let flags: String = named.map(flag).collect();
+    POWERSHELL.replace("__ROWS__\n", &flags).replace("__VERBS__", &list(&verbs()))
 }
 
 fn list(words: &[&str]) -> String {
@@ -104,21 +104,21 @@ mod tests {
             let left = script.replace("__VERSION__", "");
             assert!(!left.contains("__"), "{left}");
         }
-        for row in rows() {
-            assert!(!row.help.is_empty(), "a tooltip is never empty: {}", row.name);
-            for (name, _) in row.names() {
-                let gnu = Spelling::Gnu.write(name);
+        for flag in flags() {
+            assert!(!flag.help.is_empty(), "a tooltip is never empty: {}", flag.name);
+            for name in flag.names() {
+                let gnu = Style::Gnu.write(name);
                 let listed = [" ", "'"].iter().any(|end| bash.contains(&format!(" {gnu}{end}")));
                 assert!(listed || bash.contains(&format!("='{gnu} ")), "{gnu}");
                 let both = format!("@{{ Name = '-{name}'; Gnu = '{gnu}'; ");
                 assert_eq!(powershell.matches(&both).count(), 1, "{both}");
             }
-            for word in row.words {
-                assert!(row.kind.takes().contains(word), "{} {word}", row.name);
+            for word in flag.words {
+                assert!(flag.kind.expected().contains(word), "{} {word}", flag.name);
             }
         }
-        for inert in TABLE.iter().filter(|row| row.group == Group::Inert) {
-            let name = Spelling::Gnu.write(inert.name);
+        for inert in FLAGS.iter().filter(|flag| flag.group == INERT) {
+            let name = Style::Gnu.write(inert.name);
             assert!(!bash.contains(&name) && !powershell.contains(&name), "{name}");
         }
     }

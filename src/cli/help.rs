@@ -1,8 +1,7 @@
 //! The help, made from the table of the options, and the version.
 
-use super::names::Spelling;
-use super::row::{Flag, Group, Kind, Verb};
-use super::table::TABLE;
+use super::flags::{ABOUT, FLAGS, Flag, INERT, Kind, Verb};
+use super::names::Style;
 use crate::exit_code::Exit;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
@@ -52,14 +51,14 @@ pub(super) fn short() -> String {
     let mut lines = vec![format!("{}: ComfyUI end to end, and the VRAM it uses", version())];
     lines.push(USAGE.trim_end().to_owned());
     let mut group = None;
-    for row in TABLE.iter().filter(|row| row.short) {
-        if group.replace(row.group) != Some(row.group) {
-            lines.push(format!("{}:", row.group.title()));
+    for flag in FLAGS.iter().filter(|flag| flag.short) {
+        if group.replace(flag.group) != Some(flag.group) {
+            lines.push(format!("{}:", flag.group));
         }
-        let head = format!("  {}", signature(row));
-        let sentence = first_sentence(row);
+        let head = format!("  {}", signature(flag));
+        let sentence = first_sentence(flag);
         // A default in words is for the full help.
-        let default = match row.default {
+        let default = match flag.default {
             "" => String::new(),
             words if words.contains(' ') => String::new(),
             value => format!(" [{value}]"),
@@ -71,31 +70,31 @@ pub(super) fn short() -> String {
 }
 
 /// The first sentence of an option's help, without its full stop.
-pub(super) fn first_sentence(row: &Flag) -> &'static str {
-    row.help.split_once(". ").map_or(row.help, |(first, _)| first).trim_end_matches('.')
+pub(super) fn first_sentence(flag: &Flag) -> &'static str {
+    flag.help.split_once(". ").map_or(flag.help, |(first, _)| first).trim_end_matches('.')
 }
 
 /// Everything.
 pub(super) fn full() -> String {
     let mut lines = vec![version(), String::new(), USAGE.to_owned(), SPELLINGS.to_owned()];
     let mut group = None;
-    for row in &TABLE {
-        if group != Some(row.group) {
-            if group == Some(Group::Inert) {
+    for flag in FLAGS {
+        if group != Some(flag.group) {
+            if group == Some(INERT) {
                 lines.push(String::new());
             }
-            lines.push(format!("{}:", row.group.title()));
-            group = Some(row.group);
+            lines.push(format!("{}:", flag.group));
+            group = Some(flag.group);
         }
-        lines.extend(entry(row));
-        if row.group != Group::Inert {
+        lines.extend(entry(flag));
+        if flag.group != INERT {
             lines.push(String::new());
         }
     }
     lines.push("Environment:".to_owned());
-    for row in &TABLE {
-        let option = Spelling::Gnu.write(row.name);
-        lines.extend(row.env.iter().map(|variable| format!("  {variable:<38}{option}")));
+    for flag in FLAGS {
+        let option = Style::Gnu.write(flag.name);
+        lines.extend(flag.env.iter().map(|variable| format!("  {variable:<38}{option}")));
     }
     // No option has it, as in the script.
     lines.push(format!("  {:<38}what a generated story is about", "CUSTOM_STORY_IDEA"));
@@ -107,40 +106,40 @@ pub(super) fn full() -> String {
 }
 
 /// An option as GNU writes it, and what stands for its value.
-fn signature(row: &Flag) -> String {
-    let name = Spelling::Gnu.write(row.name);
-    format!("{name} {}", row.kind.placeholder()).trim_end().to_owned()
+fn signature(flag: &Flag) -> String {
+    let name = Style::Gnu.write(flag.name);
+    format!("{name} {}", flag.kind.placeholder()).trim_end().to_owned()
 }
 
-fn entry(row: &Flag) -> Vec<String> {
-    let mut facts = vec![row.help.to_owned()];
-    if let Some(alias) = row.alias {
-        facts.push(format!("Also {}.", Spelling::PowerShell.write(alias)));
+fn entry(flag: &Flag) -> Vec<String> {
+    let mut facts = vec![flag.help.to_owned()];
+    if let Some(alias) = flag.alias {
+        facts.push(format!("Also {}.", Style::PowerShell.write(alias)));
     }
-    if row.repeatable {
+    if flag.repeatable {
         facts.push("Repeatable.".to_owned());
     }
-    if let Kind::Number(unit, min, max) = row.kind {
+    if let Kind::Number(unit, min, max) = flag.kind {
         facts.push(format!("{}{} from {min} to {max}.", unit[..1].to_uppercase(), &unit[1..]));
     }
-    if !row.default.is_empty() {
-        facts.push(format!("Default: {}.", row.default));
+    if !flag.default.is_empty() {
+        facts.push(format!("Default: {}.", flag.default));
     }
-    if let Some(fast) = row.fast {
+    if let Some(fast) = flag.fast {
         facts.push(format!("With FastIteration: {fast}."));
     }
-    if let Some(gated) = row.gated {
+    if let Some(gated) = flag.gated {
         facts.push(format!("With a gate: {gated}."));
     }
-    if let Some(default) = row.monitor {
+    if let Some(default) = flag.monitor {
         facts.push(format!("In monitor: {default}."));
     }
-    if row.group != Group::About && row.verbs.contains(&Verb::Run) {
-        let others = row.verbs.iter().filter_map(|verb| verb.word());
+    if flag.group != ABOUT && flag.verbs.contains(&Verb::Run) {
+        let others = flag.verbs.iter().filter_map(|verb| verb.word());
         facts.extend(others.map(|verb| format!("Of {verb} too.")));
     }
-    let name = Spelling::PowerShell.write(row.name);
-    let mut lines = vec![format!("  {}, {name}", signature(row))];
+    let name = Style::PowerShell.write(flag.name);
+    let mut lines = vec![format!("  {}, {name}", signature(flag))];
     lines.extend(paragraph(&facts.join(" ")));
     lines
 }
@@ -174,24 +173,24 @@ mod tests {
             assert!(line.chars().count() <= 100, "{line}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 90), "{text}");
-        for row in TABLE.iter().filter(|row| row.short) {
-            assert!(text.contains(&format!("  {} ", signature(row))), "{}", row.name);
+        for flag in FLAGS.iter().filter(|flag| flag.short) {
+            assert!(text.contains(&format!("  {} ", signature(flag))), "{}", flag.name);
         }
     }
 
     #[test]
     fn the_full_help_has_every_row() {
         let text = full();
-        for row in &TABLE {
-            let spellings = row.names().map(|(name, _)| Spelling::PowerShell.write(name));
-            let parts = spellings.chain([signature(row), row.group.title().into()]);
-            let parts = parts.chain(row.env.iter().map(|variable| (*variable).to_owned()));
+        for flag in FLAGS {
+            let spellings = flag.names().map(|name| Style::PowerShell.write(name));
+            let parts = spellings.chain([signature(flag), flag.group.into()]);
+            let parts = parts.chain(flag.env.iter().map(|variable| (*variable).to_owned()));
             for part in parts {
                 assert!(text.contains(&part), "{part}");
             }
             let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(words(&text).contains(&words(row.help)), "{}", row.name);
-            assert_eq!(row.help.is_empty(), row.group == Group::Inert, "{}", row.name);
+            assert!(words(&text).contains(&words(flag.help)), "{}", flag.name);
+            assert_eq!(flag.help.is_empty(), flag.group == INERT, "{}", flag.name);
         }
         for exit in Exit::all() {
             let line = format!("  {:<5}{}\n", exit.code(), exit.sentence());

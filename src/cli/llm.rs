@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::fmt;
 
 use super::UsageError;
-use super::args::{ParsedArgs, Setting};
+use super::args::ParsedArgs;
+use super::flags::{FlagId, Kind};
 use super::parser::RawFlag;
-use super::row::{Id, Kind};
 use crate::http::ServerUrl;
 
 /// Whether a story is written by a model, by which, and who has to leave the card first. `Debug`
@@ -50,68 +50,61 @@ impl fmt::Debug for LlmOptions {
 }
 
 /// The options that the generator reads from its environment.
-const HANDED_ON: [Id; 6] = [
-    Id::LocalLLMProviderUrl,
-    Id::LocalLLMModel,
-    Id::LocalLLMSeed,
-    Id::LocalLLMTemperature,
-    Id::LocalLLMTimeoutMs,
-    Id::LocalLLMRequestFormat,
+const HANDED_ON: [FlagId; 6] = [
+    FlagId::LocalLLMProviderUrl,
+    FlagId::LocalLLMModel,
+    FlagId::LocalLLMSeed,
+    FlagId::LocalLLMTemperature,
+    FlagId::LocalLLMTimeoutMs,
+    FlagId::LocalLLMRequestFormat,
 ];
 
-/// The options, and what to tell the user of the environment.
-pub(super) fn llm(line: &ParsedArgs) -> Result<(LlmOptions, Vec<String>), UsageError> {
+/// The options, and what to warn the user of in the environment.
+pub(super) fn llm(args: &ParsedArgs) -> Result<(LlmOptions, Vec<String>), UsageError> {
     let mut warnings = Vec::new();
     let mut variables = Vec::new();
     for id in HANDED_ON {
-        let Some(given) = line.given(id) else { continue };
-        if let Kind::Number(..) = id.row().kind {
-            line.decimal(id)?;
+        let Some(raw) = args.given(id) else { continue };
+        if let Kind::Number(..) = id.flag().kind {
+            args.decimal(id)?;
         }
-        variables.extend(id.row().env.iter().map(|name| (*name, trimmed(given))));
+        variables.extend(id.flag().env.iter().map(|name| (*name, trimmed(raw))));
     }
     let skip_by_environment =
-        (line.env.var)("LOCAL_LLM_SKIP_HEALTHCHECK").is_some_and(|value| value == "1");
+        (args.env.var)("LOCAL_LLM_SKIP_HEALTHCHECK").is_some_and(|value| value == "1");
     let options = LlmOptions {
-        mock: line.on(Id::UseMockLLM),
-        local: line.on(Id::UseLocalLLM),
-        provider: url_of_others(line, Id::LocalLLMProviderUrl, &mut warnings)?,
-        health_url: url_of_others(line, Id::LocalLLMHealthcheckUrl, &mut warnings)?,
-        skip_health_check: line.on(Id::SkipLLMHealthCheck) || skip_by_environment,
-        lm_studio: url(&line.setting(Id::LMStudioEndpoint), Id::LMStudioEndpoint)?,
-        skip_unload: line.on(Id::SkipLMStudioUnload),
+        mock: args.on(FlagId::UseMockLLM),
+        local: args.on(FlagId::UseLocalLLM),
+        provider: optional_url(args, FlagId::LocalLLMProviderUrl, &mut warnings)?,
+        health_url: optional_url(args, FlagId::LocalLLMHealthcheckUrl, &mut warnings)?,
+        skip_health_check: args.on(FlagId::SkipLLMHealthCheck) || skip_by_environment,
+        lm_studio: args.value(FlagId::LMStudioEndpoint).parse(ServerUrl::parse)?,
+        skip_unload: args.on(FlagId::SkipLMStudioUnload),
         variables,
     };
     Ok((options, warnings))
 }
 
-fn trimmed(given: &RawFlag) -> OsString {
-    given.value.to_str().map_or_else(|| given.value.clone(), |text| text.trim().into())
+fn trimmed(raw: &RawFlag) -> OsString {
+    raw.value.to_str().map_or_else(|| raw.value.clone(), |text| text.trim().into())
 }
 
 /// A URL that may stand in the environment for other programs: one that this program cannot use is
 /// no reason to refuse a run there.
-fn url_of_others(
-    line: &ParsedArgs,
-    id: Id,
+fn optional_url(
+    args: &ParsedArgs,
+    id: FlagId,
     warnings: &mut Vec<String>,
 ) -> Result<Option<ServerUrl>, UsageError> {
-    let setting = line.setting(id);
-    if setting.value.is_empty() {
+    let value = args.value(id);
+    if value.value.is_empty() {
         return Ok(None);
     }
-    match url(&setting, id) {
-        Ok(url) => Ok(Some(url)),
-        Err(error) if line.given(id).is_some() => Err(error),
-        Err(error) => {
+    match value.parse(ServerUrl::parse) {
+        Err(error) if args.given(id).is_none() => {
             warnings.push(format!("{error}: not used"));
             Ok(None)
         }
+        url => url.map(Some),
     }
-}
-
-fn url(setting: &Setting, id: Id) -> Result<ServerUrl, UsageError> {
-    let url = setting.value.to_str().ok_or("it is not Unicode").and_then(ServerUrl::parse);
-    let takes = id.row().kind.takes();
-    url.map_err(|why| UsageError(format!("{} takes {takes}, but {why}", setting.label)))
 }

@@ -6,23 +6,17 @@
 
 mod args;
 mod completions;
-mod gates;
+mod flags;
 mod help;
 mod llm;
-mod monitor;
 mod names;
+mod options;
 mod parser;
 mod paths;
 #[cfg(any(test, fuzzing))]
 #[path = "../../tests/properties/cli.rs"]
 pub(crate) mod properties;
-mod quote;
-mod reports;
-mod row;
-mod run;
-mod sampling;
 mod server;
-mod table;
 mod values;
 
 #[cfg(test)]
@@ -33,17 +27,15 @@ use std::fmt;
 use std::path::PathBuf;
 
 use args::ParsedArgs;
-use parser::{Item, asks};
-use row::{Id, Verb};
-use table::TABLE;
+use flags::{FLAGS, FlagId, Verb};
+use parser::Arg;
 
 pub use crate::vram::nvidia_smi::CardId;
-pub use gates::GateOptions;
 pub use llm::LlmOptions;
-pub use monitor::MonitorOptions;
-pub use reports::{Format, ReportOptions};
-pub use run::{Assignment, RunOptions, Seed, SummaryOptions};
-pub use sampling::{SamplingOptions, VramSource};
+pub use options::{
+    Assignment, Format, GateOptions, MonitorOptions, ReportOptions, RunOptions, SamplingOptions,
+    Seed, SummaryOptions, VramSource,
+};
 pub use server::ServerOptions;
 
 /// What the command line asks for.
@@ -85,11 +77,11 @@ impl std::error::Error for UsageError {}
 /// The value that an option of a run has where nothing gives one, `name` being as PowerShell writes
 /// it, `-MaxWaitSeconds`. `fast`: under `FastIteration`; `gated`: where a gate is set.
 pub fn default_value(name: &str, fast: bool, gated: bool) -> &'static str {
-    let Some(row) = TABLE.iter().find(|row| name.strip_prefix('-') == Some(row.name)) else {
+    let Some(flag) = FLAGS.iter().find(|flag| name.strip_prefix('-') == Some(flag.name)) else {
         return "";
     };
-    let fast = row.fast.filter(|_| fast);
-    fast.or(row.gated.filter(|_| gated)).unwrap_or(row.default)
+    let fast = flag.fast.filter(|_| fast);
+    fast.or(flag.gated.filter(|_| gated)).unwrap_or(flag.default)
 }
 
 /// Reads a command line; `args` are its words without the program's own.
@@ -103,31 +95,30 @@ pub fn default_value(name: &str, fast: bool, gated: bool) -> &'static str {
 /// that is no such number, out of range or malformed, on the command line or in a variable that
 /// counts; a path where there is nothing; a header file that cannot be read.
 pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Command, UsageError> {
-    let mut args: Vec<OsString> = args.into_iter().collect();
-    let named = Verb::ALL.iter().find(|verb| {
-        verb.word().is_some_and(|word| args.first().is_some_and(|first| first == word))
-    });
-    if named.is_some() {
-        args.remove(0);
+    let mut words: Vec<OsString> = args.into_iter().collect();
+    let first = words.first().and_then(|word| word.to_str());
+    let verb = Verb::ALL.into_iter().find(|verb| verb.word().is_some() && verb.word() == first);
+    if verb.is_some() {
+        words.remove(0);
     }
-    let verb = *named.unwrap_or(&Verb::Run);
-    let items = parser::lex(verb, args)?;
-    if items.iter().any(|item| matches!(item, Item::ShortHelp)) {
+    let verb = verb.unwrap_or(Verb::Run);
+    let args = parser::lex(verb, words)?;
+    if args.iter().any(|arg| matches!(arg, Arg::ShortHelp)) {
         return Ok(Command::Print(help::short()));
     }
-    if asks(&items, Id::Help) {
+    if parser::is_on(&args, FlagId::Help) {
         return Ok(Command::Print(help::full()));
     }
-    if asks(&items, Id::Version) {
+    if parser::is_on(&args, FlagId::Version) {
         return Ok(Command::Print(help::version()));
     }
-    let line = ParsedArgs::new(verb, items, env)?;
-    if line.given(Id::Completions).is_some() {
-        return completions::of(&line.setting(Id::Completions)).map(Command::Print);
+    let args = ParsedArgs::new(verb, args, env)?;
+    if args.given(FlagId::Completions).is_some() {
+        return completions::script(&args.value(FlagId::Completions)).map(Command::Print);
     }
-    match verb {
-        Verb::Run => run::run(&line).map(|options| Command::Run(Box::new(options))),
-        Verb::Summary => run::summary(&line).map(|options| Command::Summary(Box::new(options))),
-        Verb::Monitor => monitor::monitor(&line).map(|options| Command::Monitor(Box::new(options))),
-    }
+    Ok(match verb {
+        Verb::Run => Command::Run(Box::new(options::run(&args)?)),
+        Verb::Summary => Command::Summary(Box::new(options::summary(&args)?)),
+        Verb::Monitor => Command::Monitor(Box::new(options::monitor(&args)?)),
+    })
 }

@@ -1,44 +1,49 @@
 //! From a name on the command line to its option, and from an option to its name.
 
 use super::UsageError;
-use super::quote::shown;
-use super::row::{Flag, Group, Verb};
-use super::table::TABLE;
+use super::flags::{ABOUT, FLAGS, Flag, Verb};
+use super::values::shown;
 use crate::suggest::nearest;
 
-/// Which of the two ways of writing an option somebody uses, and is answered in.
+/// The two ways of writing an option; errors are written in the one that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spelling {
+pub(super) enum Style {
     Gnu,
     PowerShell,
 }
 
-impl Spelling {
+impl Style {
     /// An option's name with its dashes; `name` is PowerShell's.
     pub(super) fn write(self, name: &str) -> String {
         match self {
-            Spelling::Gnu => format!("--{}", kebab(name)),
-            Spelling::PowerShell => format!("-{name}"),
+            Style::Gnu => format!("--{}", kebab(name)),
+            Style::PowerShell => format!("-{name}"),
         }
     }
 }
 
 /// One name of one option.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Name {
-    pub(super) row: &'static Flag,
+pub(super) struct FlagName {
+    pub(super) flag: &'static Flag,
     /// As PowerShell writes it.
     pub(super) text: &'static str,
-    script: bool,
+}
+
+impl FlagName {
+    /// Whether it is one of the script's names.
+    fn is_script(self) -> bool {
+        self.flag.script || self.text != self.flag.name
+    }
 }
 
 /// Every name that there is.
-fn all() -> impl Iterator<Item = Name> {
-    TABLE.iter().flat_map(|row| row.names().map(move |(text, script)| Name { row, text, script }))
+fn all() -> impl Iterator<Item = FlagName> {
+    FLAGS.iter().flat_map(|flag| flag.names().map(move |text| FlagName { flag, text }))
 }
 
-fn taken_by(verb: Verb) -> impl Iterator<Item = Name> {
-    all().filter(move |name| name.row.verbs.contains(&verb))
+fn taken_by(verb: Verb) -> impl Iterator<Item = FlagName> {
+    all().filter(move |name| name.flag.verbs.contains(&verb))
 }
 
 /// `MaxWaitSeconds` as `max-wait-seconds`. A product's name stays one word.
@@ -58,14 +63,14 @@ fn kebab(name: &str) -> String {
 }
 
 /// The option of that GNU name (without dashes), which has to be exact.
-pub(super) fn gnu(word: &str, verb: Verb) -> Result<Name, UsageError> {
+pub(super) fn gnu(word: &str, verb: Verb) -> Result<FlagName, UsageError> {
     let found = all().find(|name| kebab(name.text) == word);
-    let found = found.ok_or_else(|| unknown(Spelling::Gnu, word, verb))?;
-    of_verb(found, Spelling::Gnu, verb)
+    let found = found.ok_or_else(|| unknown(Style::Gnu, word, verb))?;
+    of_verb(found, Style::Gnu, verb)
 }
 
 /// The option of that PowerShell name (without its dash): any letter case, any unambiguous prefix.
-pub(super) fn powershell(word: &str, verb: Verb) -> Result<Name, UsageError> {
+pub(super) fn powershell(word: &str, verb: Verb) -> Result<FlagName, UsageError> {
     let mut fitting = fitting(word, taken_by(verb));
     if fitting.is_empty() {
         fitting = self::fitting(word, all());
@@ -74,64 +79,64 @@ pub(super) fn powershell(word: &str, verb: Verb) -> Result<Name, UsageError> {
         }
     }
     match fitting.as_slice() {
-        [] => Err(unknown(Spelling::PowerShell, word, verb)),
-        [name] => of_verb(*name, Spelling::PowerShell, verb),
+        [] => Err(unknown(Style::PowerShell, word, verb)),
+        [name] => of_verb(*name, Style::PowerShell, verb),
         several => Err(UsageError(format!(
             "-{} is ambiguous: {}",
             shown(word),
-            list(several.iter().map(|name| name.text), Spelling::PowerShell)
+            list(several.iter().map(|name| name.text), Style::PowerShell)
         ))),
     }
 }
 
 /// The names that `word` may stand for: the exact one, else those that begin with it, and the
 /// script's among them before ours, so that its command lines go on working.
-fn fitting(word: &str, names: impl Iterator<Item = Name>) -> Vec<Name> {
+fn fitting(word: &str, names: impl Iterator<Item = FlagName>) -> Vec<FlagName> {
     let word = word.to_lowercase();
-    let mut fitting: Vec<Name> = names
+    let mut fitting: Vec<FlagName> = names
         .filter(|name| !word.is_empty() && name.text.to_lowercase().starts_with(&word))
         .collect();
     if let Some(exact) = fitting.iter().find(|name| name.text.len() == word.len()) {
         return vec![*exact];
     }
-    if fitting.iter().any(|name| name.script) {
-        fitting.retain(|name| name.script);
+    if fitting.iter().any(|name| name.is_script()) {
+        fitting.retain(|name| name.is_script());
     }
     // -Com has always been -ComfyUIUrl: what is about the program gives way to a run's one option.
-    let of_a_run = |name: &Name| name.row.group != Group::About;
+    let of_a_run = |name: &FlagName| name.flag.group != ABOUT;
     if fitting.iter().filter(|name| of_a_run(name)).count() == 1 {
         fitting.retain(of_a_run);
     }
     fitting
 }
 
-fn of_verb(name: Name, spelling: Spelling, verb: Verb) -> Result<Name, UsageError> {
-    if name.row.verbs.contains(&verb) {
+fn of_verb(name: FlagName, style: Style, verb: Verb) -> Result<FlagName, UsageError> {
+    if name.flag.verbs.contains(&verb) {
         return Ok(name);
     }
-    let owners: Vec<&str> = name.row.verbs.iter().map(|verb| verb.said()).collect();
+    let owners: Vec<&str> = name.flag.verbs.iter().map(|verb| verb.described()).collect();
     Err(UsageError(format!(
         "{} is an option of {}, not of {}",
-        spelling.write(name.text),
+        style.write(name.text),
         owners.join(" and "),
-        verb.said()
+        verb.described()
     )))
 }
 
-fn unknown(spelling: Spelling, word: &str, verb: Verb) -> UsageError {
-    let dashes = if spelling == Spelling::Gnu { "--" } else { "-" };
+fn unknown(style: Style, word: &str, verb: Verb) -> UsageError {
+    let dashes = if style == Style::Gnu { "--" } else { "-" };
     let word_shown = shown(word);
-    UsageError(match meant(word, verb, spelling) {
+    UsageError(match meant(word, verb, style) {
         Some(names) => format!("unknown option {dashes}{word_shown}: did you mean {names}?"),
         None => format!(
             "unknown option {dashes}{word_shown}: {} lists the options there are",
-            spelling.write("Help")
+            style.write("Help")
         ),
     })
 }
 
 /// The options that a word was probably meant to be, in words.
-pub(super) fn meant(word: &str, verb: Verb, spelling: Spelling) -> Option<String> {
+pub(super) fn meant(word: &str, verb: Verb, style: Style) -> Option<String> {
     let letters: String = word.chars().filter(|c| c.is_alphanumeric()).collect();
     let letters = letters.to_lowercase();
     let longer: Vec<&str> = taken_by(verb)
@@ -139,13 +144,13 @@ pub(super) fn meant(word: &str, verb: Verb, spelling: Spelling) -> Option<String
         .filter(|name| letters.len() >= 3 && name.to_lowercase().starts_with(&letters))
         .collect();
     if (1..=3).contains(&longer.len()) {
-        return Some(list(longer.into_iter(), spelling));
+        return Some(list(longer.into_iter(), style));
     }
-    nearest(&letters, taken_by(verb).map(|name| name.text)).map(|name| spelling.write(name))
+    nearest(&letters, taken_by(verb).map(|name| name.text)).map(|name| style.write(name))
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a str>, spelling: Spelling) -> String {
-    names.map(|name| spelling.write(name)).collect::<Vec<_>>().join(" or ")
+fn list<'a>(names: impl Iterator<Item = &'a str>, style: Style) -> String {
+    names.map(|name| style.write(name)).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]

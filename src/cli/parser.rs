@@ -2,20 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 
 use super::UsageError;
-use super::names::{self, Name, Spelling};
-use super::quote::{quoted, shown};
-use super::row::{Id, Kind, Verb};
+use super::flags::{FlagId, Verb};
+use super::names::{self, FlagName, Style};
+use super::values::{quoted, shown};
 
 /// What PowerShell takes for a dash; word processors make the long ones.
 const DASHES: [char; 4] = ['-', '–', '—', '―'];
 
-/// One thing on the command line.
+/// One argument of the command line.
 #[derive(Debug)]
-pub(super) enum Item {
-    Option(RawFlag),
+pub(super) enum Arg {
+    Flag(RawFlag),
     /// A bare word.
     Word(OsString),
     /// What follows the `--` of a verb that runs a command.
@@ -27,8 +27,8 @@ pub(super) enum Item {
 /// An option as it was given.
 #[derive(Debug)]
 pub(super) struct RawFlag {
-    pub(super) name: Name,
-    pub(super) spelling: Spelling,
+    pub(super) name: FlagName,
+    pub(super) style: Style,
     /// Of a switch: whether it is on.
     pub(super) on: bool,
     /// Of another option: its value.
@@ -38,63 +38,59 @@ pub(super) struct RawFlag {
 impl RawFlag {
     /// The option in an error line, spelled as it was given.
     pub(super) fn label(&self) -> String {
-        self.spelling.write(self.name.text)
+        self.style.write(self.name.text)
     }
 
-    fn switch(name: Name, spelling: Spelling, on: bool) -> RawFlag {
-        RawFlag { name, spelling, on, value: OsString::new() }
+    fn switch(name: FlagName, style: Style, on: bool) -> RawFlag {
+        RawFlag { name, style, on, value: OsString::new() }
     }
 
-    fn value(
-        name: Name,
-        spelling: Spelling,
-        value: Option<OsString>,
-    ) -> Result<RawFlag, UsageError> {
+    fn value(name: FlagName, style: Style, value: Option<OsString>) -> Result<RawFlag, UsageError> {
         match value {
-            Some(value) => Ok(RawFlag { name, spelling, on: true, value }),
+            Some(value) => Ok(RawFlag { name, style, on: true, value }),
             None => Err(UsageError(format!(
                 "{} has no value: it takes {}",
-                spelling.write(name.text),
-                name.row.kind.takes()
+                style.write(name.text),
+                name.flag.kind.expected()
             ))),
         }
     }
 }
 
-/// The things on the command line, in order. `args` are the words behind the verb.
+/// The things on the command line, in order. `words` are those behind the verb.
 ///
 /// # Errors
 /// An option that is unknown, ambiguous, another verb's or without its value, and a switch with
 /// one it does not take.
-pub(super) fn lex(verb: Verb, args: Vec<OsString>) -> Result<Vec<Item>, UsageError> {
-    let mut parser = Parser::from_args(args);
-    let mut items = Vec::new();
+pub(super) fn lex(verb: Verb, words: Vec<OsString>) -> Result<Vec<Arg>, UsageError> {
+    let mut parser = Parser::from_args(words);
+    let mut args = Vec::new();
     loop {
         // lexopt would take these for clusters of short options, so they never reach it.
         if let Some(word) = take(&mut parser, |word| after_dash(word).is_some() || word == "/?") {
-            items.push(powershell(&word, verb, &mut parser)?);
+            args.push(powershell(&word, verb, &mut parser)?);
             continue;
         }
         if take(&mut parser, |word| word == "--").is_some() {
             let rest = std::iter::from_fn(|| take(&mut parser, |_| true));
             if verb == Verb::Monitor {
-                items.push(Item::Command(rest.collect()));
+                args.push(Arg::Command(rest.collect()));
             } else {
-                items.extend(rest.map(Item::Word));
+                args.extend(rest.map(Arg::Word));
             }
-            return Ok(items);
+            return Ok(args);
         }
         let arg = parser.next().map_err(|error| UsageError(error.to_string()))?;
         let name = match arg {
-            None => return Ok(items),
-            Some(Arg::Value(word)) => {
-                items.push(Item::Word(word));
+            None => return Ok(args),
+            Some(lexopt::Arg::Value(word)) => {
+                args.push(Arg::Word(word));
                 continue;
             }
-            Some(Arg::Long(name)) => name.to_owned(),
-            Some(Arg::Short(letter)) => letter.to_string(),
+            Some(lexopt::Arg::Long(name)) => name.to_owned(),
+            Some(lexopt::Arg::Short(letter)) => letter.to_string(),
         };
-        items.push(gnu(&name, verb, &mut parser)?);
+        args.push(gnu(&name, verb, &mut parser)?);
     }
 }
 
@@ -109,24 +105,24 @@ fn after_dash(word: &OsStr) -> Option<String> {
     (!name.is_empty() && !text.starts_with("--")).then(|| name.to_owned())
 }
 
-fn gnu(name: &str, verb: Verb, parser: &mut Parser) -> Result<Item, UsageError> {
+fn gnu(name: &str, verb: Verb, parser: &mut Parser) -> Result<Arg, UsageError> {
     let name = names::gnu(name, verb)?;
     let inline = parser.optional_value();
-    if !matches!(name.row.kind, Kind::Switch) {
+    if !name.flag.kind.is_switch() {
         let value = inline.or_else(|| take(parser, |_| true));
-        return RawFlag::value(name, Spelling::Gnu, value).map(Item::Option);
+        return RawFlag::value(name, Style::Gnu, value).map(Arg::Flag);
     }
     if inline.is_some() {
-        let label = Spelling::Gnu.write(name.text);
+        let label = Style::Gnu.write(name.text);
         return Err(UsageError(format!("{label} is a switch: it takes no value")));
     }
-    Ok(Item::Option(RawFlag::switch(name, Spelling::Gnu, true)))
+    Ok(Arg::Flag(RawFlag::switch(name, Style::Gnu, true)))
 }
 
-fn powershell(word: &OsStr, verb: Verb, parser: &mut Parser) -> Result<Item, UsageError> {
-    let Some(text) = after_dash(word) else { return Ok(Item::ShortHelp) };
+fn powershell(word: &OsStr, verb: Verb, parser: &mut Parser) -> Result<Arg, UsageError> {
+    let Some(text) = after_dash(word) else { return Ok(Arg::ShortHelp) };
     match text.as_str() {
-        "h" | "?" => return Ok(Item::ShortHelp),
+        "h" | "?" => return Ok(Arg::ShortHelp),
         "V" => return powershell(OsStr::new("-Version"), verb, parser),
         _ => {}
     }
@@ -135,7 +131,7 @@ fn powershell(word: &OsStr, verb: Verb, parser: &mut Parser) -> Result<Item, Usa
         None => (text.as_str(), None),
     };
     let name = names::powershell(name, verb)?;
-    let label = Spelling::PowerShell.write(name.text);
+    let label = Style::PowerShell.write(name.text);
     if inline.is_some() && word.to_str().is_none() {
         return Err(UsageError(format!(
             "{label}:{} is not Unicode: give the value as the next word",
@@ -144,18 +140,18 @@ fn powershell(word: &OsStr, verb: Verb, parser: &mut Parser) -> Result<Item, Usa
     }
     // A word that ends in its colon takes the next word: a script that hands on `@args` splits so.
     let inline = inline.filter(|value| !value.is_empty()).map(OsString::from);
-    let is_switch = matches!(name.row.kind, Kind::Switch);
+    let is_switch = name.flag.kind.is_switch();
     if is_switch && !text.contains(':') {
-        return Ok(Item::Option(RawFlag::switch(name, Spelling::PowerShell, true)));
+        return Ok(Arg::Flag(RawFlag::switch(name, Style::PowerShell, true)));
     }
     let value = inline.or_else(|| take(parser, |_| true));
     if !is_switch {
-        return RawFlag::value(name, Spelling::PowerShell, value).map(Item::Option);
+        return RawFlag::value(name, Style::PowerShell, value).map(Arg::Flag);
     }
     let value = value.unwrap_or_default();
     match value.to_string_lossy().to_lowercase().as_str() {
-        "$true" | "true" => Ok(Item::Option(RawFlag::switch(name, Spelling::PowerShell, true))),
-        "$false" | "false" => Ok(Item::Option(RawFlag::switch(name, Spelling::PowerShell, false))),
+        "$true" | "true" => Ok(Arg::Flag(RawFlag::switch(name, Style::PowerShell, true))),
+        "$false" | "false" => Ok(Arg::Flag(RawFlag::switch(name, Style::PowerShell, false))),
         _ => Err(UsageError(format!(
             "{label} takes $true or $false after its colon, not {}",
             quoted(&value)
@@ -164,8 +160,6 @@ fn powershell(word: &OsStr, verb: Verb, parser: &mut Parser) -> Result<Item, Usa
 }
 
 /// Whether the command line asks for the option of that id (a switch: and it is on).
-pub(super) fn asks(items: &[Item], id: Id) -> bool {
-    items
-        .iter()
-        .any(|item| matches!(item, Item::Option(given) if given.name.row.id == id && given.on))
+pub(super) fn is_on(args: &[Arg], id: FlagId) -> bool {
+    args.iter().any(|arg| matches!(arg, Arg::Flag(raw) if raw.name.flag.id == id && raw.on))
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::UsageError;
 use super::args::ParsedArgs;
-use super::names::{Spelling, meant};
-use super::parser::{Item, RawFlag};
-use super::quote::{is_url, quoted, shown};
-use super::row::{Id, Verb};
+use super::flags::{FlagId, Verb};
+use super::names::{Style, meant};
+use super::parser::{Arg, RawFlag};
+use super::values::{is_url, quoted, shown};
 use crate::suggest::nearest;
 
 /// Where the program works, and the workflows it was given.
@@ -19,29 +19,29 @@ pub(super) struct Places {
 }
 
 /// The project's folder and the workflows of a run, from options and bare words in their order.
-pub(super) fn of_run(line: &ParsedArgs) -> Result<Places, UsageError> {
+pub(super) fn of_run(args: &ParsedArgs) -> Result<Places, UsageError> {
     let mut root = None;
     let mut workflows = Vec::new();
-    for item in &line.items {
+    for item in &args.args {
         match item {
-            Item::Option(given) if given.name.row.id == Id::Workflow => {
-                workflows.push(existing(given, line)?);
+            Arg::Flag(given) if given.name.flag.id == FlagId::Workflow => {
+                workflows.push(existing(given, args)?);
             }
-            Item::Word(word) => {
-                let path = against(line, Path::new(word));
+            Arg::Word(word) => {
+                let path = against(args, Path::new(word));
                 if path.is_file() && has_json_name(&path) {
                     workflows.push(path);
                 } else if path.is_dir() && root.is_none() && !word.is_empty() {
                     root = Some((word, path));
                 } else {
-                    return Err(not_a_place(word, &path, line));
+                    return Err(not_a_place(word, &path, args));
                 }
             }
-            Item::Option(_) | Item::Command(_) | Item::ShortHelp => {}
+            Arg::Flag(_) | Arg::Command(_) | Arg::ShortHelp => {}
         }
     }
-    let given = given_root(line)?;
-    if let (Some(given), Some((word, _))) = (line.given(Id::ProjectRoot), &root) {
+    let given = given_root(args)?;
+    if let (Some(given), Some((word, _))) = (args.given(FlagId::ProjectRoot), &root) {
         let label = given.label();
         let both = format!("{label} is given twice: as an option and as {}", quoted(word));
         return Err(UsageError(both));
@@ -49,39 +49,39 @@ pub(super) fn of_run(line: &ParsedArgs) -> Result<Places, UsageError> {
     let root = given.or(root.map(|(_, path)| path));
     Ok(Places {
         root_given: root.is_some(),
-        root: root.unwrap_or_else(|| default_root(line)),
+        root: root.unwrap_or_else(|| default_root(args)),
         workflows,
     })
 }
 
 /// The bare words of `summary`: logs and run folders, in order.
-pub(super) fn of_summary(line: &ParsedArgs) -> Result<Vec<PathBuf>, UsageError> {
-    let words = line.items.iter().filter_map(|item| match item {
-        Item::Word(word) => Some(word),
-        Item::Option(_) | Item::Command(_) | Item::ShortHelp => None,
+pub(super) fn of_summary(args: &ParsedArgs) -> Result<Vec<PathBuf>, UsageError> {
+    let words = args.args.iter().filter_map(|item| match item {
+        Arg::Word(word) => Some(word),
+        Arg::Flag(_) | Arg::Command(_) | Arg::ShortHelp => None,
     });
     words
         .map(|word| {
-            let path = against(line, Path::new(word));
+            let path = against(args, Path::new(word));
             let there = !word.is_empty() && path.exists();
-            if there { Ok(path) } else { Err(not_a_place(word, &path, line)) }
+            if there { Ok(path) } else { Err(not_a_place(word, &path, args)) }
         })
         .collect()
 }
 
 /// The project's folder where bare words are something else.
-pub(super) fn root(line: &ParsedArgs) -> Result<PathBuf, UsageError> {
-    Ok(given_root(line)?.unwrap_or_else(|| default_root(line)))
+pub(super) fn root(args: &ParsedArgs) -> Result<PathBuf, UsageError> {
+    Ok(given_root(args)?.unwrap_or_else(|| default_root(args)))
 }
 
 /// Where the run folders are.
-pub(super) fn logs_dir(line: &ParsedArgs, root: &Path) -> Result<PathBuf, UsageError> {
-    line.given(Id::LogsDir).map_or_else(|| Ok(root.join("logs")), |given| absolute(given, line))
+pub(super) fn logs_dir(args: &ParsedArgs, root: &Path) -> Result<PathBuf, UsageError> {
+    args.given(FlagId::LogsDir).map_or_else(|| Ok(root.join("logs")), |given| absolute(given, args))
 }
 
 /// The file or folder that the option names, which is there.
-pub(super) fn existing(given: &RawFlag, line: &ParsedArgs) -> Result<PathBuf, UsageError> {
-    let path = absolute(given, line)?;
+pub(super) fn existing(given: &RawFlag, args: &ParsedArgs) -> Result<PathBuf, UsageError> {
+    let path = absolute(given, args)?;
     if path.exists() {
         return Ok(path);
     }
@@ -90,22 +90,22 @@ pub(super) fn existing(given: &RawFlag, line: &ParsedArgs) -> Result<PathBuf, Us
 }
 
 /// The path that the option names, whether or not there is something.
-pub(super) fn absolute(given: &RawFlag, line: &ParsedArgs) -> Result<PathBuf, UsageError> {
+pub(super) fn absolute(given: &RawFlag, args: &ParsedArgs) -> Result<PathBuf, UsageError> {
     if given.value.is_empty() {
-        let takes = given.name.row.kind.takes();
+        let takes = given.name.flag.kind.expected();
         return Err(UsageError(format!("{} takes {takes}, not ''", given.label())));
     }
-    Ok(against(line, Path::new(&given.value)))
+    Ok(against(args, Path::new(&given.value)))
 }
 
 /// Where a page is written.
-pub(super) fn html(line: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
-    line.given(Id::Html).map(|given| absolute(given, line)).transpose()
+pub(super) fn html(args: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
+    args.given(FlagId::Html).map(|given| absolute(given, args)).transpose()
 }
 
-fn given_root(line: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
-    let Some(given) = line.given(Id::ProjectRoot) else { return Ok(None) };
-    let path = existing(given, line)?;
+fn given_root(args: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
+    let Some(given) = args.given(FlagId::ProjectRoot) else { return Ok(None) };
+    let path = existing(given, args)?;
     if path.is_dir() {
         return Ok(Some(path));
     }
@@ -113,16 +113,16 @@ fn given_root(line: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
 }
 
 /// A copy of the program in a project's `scripts` stands for the script that was there.
-fn default_root(line: &ParsedArgs) -> PathBuf {
-    let env = line.env;
+fn default_root(args: &ParsedArgs) -> PathBuf {
+    let env = args.env;
     let folder = env.program.as_deref().and_then(Path::parent);
     let scripts = folder.filter(|folder| folder.file_name() == Some(OsStr::new("scripts")));
     scripts.and_then(Path::parent).unwrap_or(&env.current_dir).to_path_buf()
 }
 
 /// Without `.` and doubled separators; `..` stays, since a link may stand before it.
-fn against(line: &ParsedArgs, path: &Path) -> PathBuf {
-    line.env.current_dir.join(path).components().collect()
+fn against(args: &ParsedArgs, path: &Path) -> PathBuf {
+    args.env.current_dir.join(path).components().collect()
 }
 
 fn has_json_name(path: &Path) -> bool {
@@ -130,7 +130,7 @@ fn has_json_name(path: &Path) -> bool {
 }
 
 /// What is wrong with a bare word.
-fn not_a_place(word: &OsStr, path: &Path, line: &ParsedArgs) -> UsageError {
+fn not_a_place(word: &OsStr, path: &Path, args: &ParsedArgs) -> UsageError {
     let text = word.to_string_lossy();
     let shown = quoted(word);
     if word.is_empty() {
@@ -145,7 +145,7 @@ fn not_a_place(word: &OsStr, path: &Path, line: &ParsedArgs) -> UsageError {
     if path.exists() {
         return UsageError(format!("{shown} is neither a folder nor a .json file"));
     }
-    if is_url(word) && line.verb == Verb::Run {
+    if is_url(word) && args.verb == Verb::Run {
         return UsageError(format!("{shown}: a URL goes after --comfyui-url"));
     }
     let verbs = Verb::ALL.iter().filter_map(|verb| verb.word());
@@ -161,13 +161,13 @@ fn not_a_place(word: &OsStr, path: &Path, line: &ParsedArgs) -> UsageError {
         word if word.contains(['.', '/', '\\', ' ']) => String::new(),
         word => nearest(word, verbs)
             .map(|verb| format!("the verb {verb}"))
-            .or_else(|| meant(word, line.verb, Spelling::Gnu))
+            .or_else(|| meant(word, args.verb, Style::Gnu))
             .map_or_else(String::new, |meant| format!(": did you mean {meant}?")),
     };
     UsageError(format!("{shown}: no such file or folder{hint}"))
 }
 
-/// The name in the same folder that was probably meant, as the end of a line.
+/// The name in the same folder that was probably meant, as the end of a args.
 fn near(path: &Path) -> String {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return String::new();

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::args::ParsedArgs;
-use super::quote::shown;
-use super::row::Id;
+use super::args::{FlagValue, ParsedArgs};
+use super::flags::FlagId;
+use super::values::shown;
 use super::{UsageError, paths};
 use crate::http::ServerUrl;
 
@@ -36,24 +36,16 @@ impl fmt::Debug for ServerOptions {
     }
 }
 
-pub(super) fn server(line: &ParsedArgs) -> Result<ServerOptions, UsageError> {
-    let setting = line.setting(Id::ComfyUIUrl);
-    let (label, takes) = (&setting.label, Id::ComfyUIUrl.row().kind.takes());
-    let url = setting.value.to_str().ok_or("it is not Unicode").and_then(ServerUrl::parse);
-    let url = url.map_err(|why| UsageError(format!("{label} takes {takes}, but {why}")))?;
+pub(super) fn server(args: &ParsedArgs) -> Result<ServerOptions, UsageError> {
+    let url = args.value(FlagId::ComfyUIUrl).parse(ServerUrl::parse)?;
     let (mut headers, mut header_file) = (Vec::new(), None);
-    if let Some(given) = line.given(Id::HeaderFile) {
-        let path = paths::absolute(given, line)?;
-        let subject = format!("{} {}", given.label(), shown(&given.value));
-        headers = read_file(&path, &subject)?;
+    if let Some(raw) = args.given(FlagId::HeaderFile) {
+        let path = paths::absolute(raw, args)?;
+        headers = read_file(&path, &format!("{} {}", raw.label(), shown(&raw.value)))?;
         header_file = Some(path);
     }
-    for given in line.all(Id::Header) {
-        let label = given.label();
-        let header = given.value.to_str().ok_or("it is not Unicode").and_then(header);
-        let takes = Id::Header.row().kind.takes();
-        headers
-            .push(header.map_err(|why| UsageError(format!("{label} takes {takes}, but {why}")))?);
+    for raw in args.all(FlagId::Header) {
+        headers.push(FlagValue::from(raw).parse(header)?);
     }
     Ok(ServerOptions { url, headers, header_file })
 }

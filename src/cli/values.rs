@@ -1,14 +1,46 @@
-//! Numbers, seeds, scene ids and assignments.
+//! The values of options: numbers, seeds, scene ids, assignments; and words in error lines.
 
 use std::ffi::OsStr;
 
-use super::args::Setting;
-use super::quote::quoted;
-use super::row::Id;
+use super::args::FlagValue;
 use super::{Assignment, CardId, Seed, UsageError, VramSource};
+use crate::sanitize::url_without_credentials;
+
+/// More of a word than this does not help to recognise it.
+const SHOWN: usize = 100;
+
+/// A word as it may stand in one line of output: control characters escaped, at most 100
+/// characters, and without the credentials of a URL.
+pub(super) fn shown(word: impl AsRef<OsStr>) -> String {
+    let text = word.as_ref().to_string_lossy();
+    let text = url_without_credentials(&text);
+    let mut line = String::new();
+    for c in text.chars().take(SHOWN) {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    if text.chars().nth(SHOWN).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+/// The same in quotes.
+pub(super) fn quoted(word: impl AsRef<OsStr>) -> String {
+    format!("'{}'", shown(word))
+}
+
+/// Whether a word is a URL, or an address with credentials, rather than a path.
+pub(super) fn is_url(word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    text.contains("://") || url_without_credentials(&text) != text
+}
 
 /// A whole number as PowerShell reads one: `600`, ` 600 `, `0x258`, `6e2`.
-pub(super) fn whole(text: &OsStr) -> Option<u64> {
+pub(super) fn parse_uint(text: &OsStr) -> Option<u64> {
     let text = text.to_str()?.trim();
     let digits = text.strip_prefix('+').unwrap_or(text);
     let radix = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
@@ -20,77 +52,78 @@ pub(super) fn whole(text: &OsStr) -> Option<u64> {
     if let Ok(number) = text.parse() {
         return Some(number);
     }
-    let number = floating(text).filter(|number| number.fract() == 0.0)?;
+    let number = parse_finite(text).filter(|number| number.fract() == 0.0)?;
     format!("{number:.0}").parse().ok()
 }
 
-/// A number with or without decimals, in any spelling of [`whole`] too.
-pub(super) fn decimal(text: &OsStr) -> Option<f64> {
-    let number = text.to_str().map(str::trim).and_then(floating);
-    number.or_else(|| whole(text).and_then(|number| u32::try_from(number).ok()).map(f64::from))
+/// A number with or without decimals, in any spelling of [`parse_uint`] too.
+pub(super) fn parse_decimal(text: &OsStr) -> Option<f64> {
+    let number = text.to_str().map(str::trim).and_then(parse_finite);
+    number.or_else(|| parse_uint(text).and_then(|number| u32::try_from(number).ok()).map(f64::from))
 }
 
-/// Rust's own reading, less its words for infinity and no number.
-fn floating(text: &str) -> Option<f64> {
+fn parse_finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// What goes into a scene's seeds.
-pub(super) fn seed(setting: &Setting) -> Result<Seed, UsageError> {
-    match setting.value.to_string_lossy().trim().to_lowercase().as_str() {
+/// The value without space around it and in small letters, for fixed words.
+fn word(value: &FlagValue) -> String {
+    value.value.to_string_lossy().trim().to_lowercase()
+}
+
+pub(super) fn seed(value: &FlagValue) -> Result<Seed, UsageError> {
+    match word(value).as_str() {
         "keep" => Ok(Seed::Keep),
         "random" => Ok(Seed::Random),
-        _ => whole(&setting.value).map(Seed::Fixed).ok_or_else(|| setting.refused(Id::Seed.row())),
+        _ => parse_uint(&value.value).map(Seed::Fixed).ok_or_else(|| value.refused()),
     }
 }
 
-/// Who gives the readings.
-pub(super) fn vram_source(setting: &Setting) -> Result<VramSource, UsageError> {
-    match setting.value.to_string_lossy().trim().to_lowercase().as_str() {
+pub(super) fn vram_source(value: &FlagValue) -> Result<VramSource, UsageError> {
+    match word(value).as_str() {
         "auto" => Ok(VramSource::Auto),
         "comfyui" => Ok(VramSource::ComfyUi),
         "nvidia-smi" => Ok(VramSource::NvidiaSmi),
-        _ => Err(setting.refused(Id::VramSource.row())),
+        _ => Err(value.refused()),
     }
 }
 
 /// A card as nvidia-smi names it.
-pub(super) fn card(setting: &Setting) -> Result<CardId, UsageError> {
-    if let Some(index) = whole(&setting.value).and_then(|index| u32::try_from(index).ok()) {
+pub(super) fn card(value: &FlagValue) -> Result<CardId, UsageError> {
+    if let Some(index) = parse_uint(&value.value).and_then(|index| u32::try_from(index).ok()) {
         return Ok(CardId::Index(index));
     }
-    let text = setting.value.to_string_lossy().trim().to_owned();
+    let text = value.value.to_string_lossy().trim().to_owned();
     let is_uuid = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("GPU-"))
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if is_uuid { Ok(CardId::Uuid(text)) } else { Err(setting.refused(Id::NvidiaSmiGpu.row())) }
+    if is_uuid { Ok(CardId::Uuid(text)) } else { Err(value.refused()) }
 }
 
 /// Scene ids with commas between them.
-pub(super) fn scene_filter(setting: &Setting) -> Result<Vec<String>, UsageError> {
-    let refused = || setting.refused(Id::SceneFilter.row());
-    let text = setting.value.to_str().ok_or_else(refused)?;
+pub(super) fn scene_filter(value: &FlagValue) -> Result<Vec<String>, UsageError> {
+    let text = value.value.to_str().ok_or_else(|| value.refused())?;
     let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
     let ids: Vec<String> = ids.map(str::to_owned).collect();
-    if ids.is_empty() { Err(refused()) } else { Ok(ids) }
+    if ids.is_empty() { Err(value.refused()) } else { Ok(ids) }
 }
 
-/// `NODE.INPUT=VALUE`: cut at the first `=`, and what stands before that at its last `.`, since a
+/// `NODE.INPUT=VALUE`: split at the first `=`, and what stands before that at its last `.`, since a
 /// title may have dots.
-pub(super) fn assignment(setting: &Setting) -> Result<Assignment, UsageError> {
-    let text = setting.value.to_str();
-    let cut = text.and_then(|text| text.split_once('=')).and_then(|(place, value)| {
+pub(super) fn assignment(value: &FlagValue) -> Result<Assignment, UsageError> {
+    let text = value.value.to_str();
+    let parts = text.and_then(|text| text.split_once('=')).and_then(|(place, value)| {
         let (node, input) = place.rsplit_once('.')?;
         Some((node.trim(), input.trim(), value))
     });
-    match cut {
+    match parts {
         Some((node, input, value)) if !node.is_empty() && !input.is_empty() => {
             Ok(Assignment { node: node.into(), input: input.into(), value: value.into() })
         }
         _ => {
-            // The value may be a key: it is nobody's business.
-            let text = setting.value.to_string_lossy();
+            // What follows the `=` may be a key: it is not shown.
+            let text = value.value.to_string_lossy();
             let place = text.split_once('=').map_or(&*text, |(place, _)| place);
-            let label = &setting.label;
+            let label = &value.label;
             Err(UsageError(format!("{label} takes NODE.INPUT=VALUE, not {}", quoted(place))))
         }
     }
@@ -99,6 +132,7 @@ pub(super) fn assignment(setting: &Setting) -> Result<Assignment, UsageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::flags::FlagId;
     use proptest::prelude::*;
 
     #[test]
@@ -126,7 +160,7 @@ mod tests {
             ("abc", None),
         ];
         for (text, number) in whole_numbers {
-            assert_eq!(whole(OsStr::new(text)), number, "{text}");
+            assert_eq!(parse_uint(OsStr::new(text)), number, "{text}");
         }
         let decimals = [
             ("0.5", Some(0.5)),
@@ -139,12 +173,16 @@ mod tests {
             ("nan", None),
         ];
         for (text, number) in decimals {
-            assert_eq!(decimal(OsStr::new(text)), number, "{text}");
+            assert_eq!(parse_decimal(OsStr::new(text)), number, "{text}");
         }
     }
 
     fn set(text: &str) -> Result<Assignment, UsageError> {
-        assignment(&Setting { label: "--set".into(), value: text.into() })
+        assignment(&FlagValue {
+            flag: FlagId::Set.flag(),
+            label: "--set".into(),
+            value: text.into(),
+        })
     }
 
     #[test]
@@ -180,8 +218,21 @@ mod tests {
         #[test]
         fn every_spelling_of_a_number_reads_the_same(number in 0..=u64::from(u32::MAX)) {
             for text in [number.to_string(), format!(" {number} "), format!("{number:#x}"), format!("{number}e0")] {
-                prop_assert_eq!(whole(OsStr::new(&text)), Some(number), "{}", text);
+                prop_assert_eq!(parse_uint(OsStr::new(&text)), Some(number), "{}", text);
             }
         }
+    }
+
+    #[test]
+    fn a_word_is_one_harmless_line() {
+        let cases = [
+            ("flow.json", "flow.json"),
+            ("a\nb\u{1b}[1m", "a\\nb\\u{1b}[1m"),
+            ("http://u:p w@host/x", "http://***@host/x"),
+        ];
+        for (word, line) in cases {
+            assert_eq!(shown(word), line);
+        }
+        assert_eq!(shown("x".repeat(300)).chars().count(), SHOWN + 1);
     }
 }

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use super::names::{self, Spelling};
-use super::row::{Flag, Kind, Verb};
+use super::flags::{Flag, Kind, Verb};
+use super::names::{self, Style};
 use super::{Command, Env, GateOptions, RunOptions, SamplingOptions, ServerOptions, UsageError};
 use crate::properties::{are_lines, is_line};
 use crate::sanitize::sanitize_line;
@@ -135,12 +135,12 @@ fn both_spellings(name: &OsString, value: &OsString, env: &dyn Fn(&str) -> Optio
         None => names::powershell(name.trim_start_matches('-').trim_end_matches(':'), Verb::Run),
     };
     let Ok(name) = name else { return };
-    let Flag { kind, .. } = name.row;
+    let Flag { kind, .. } = name.flag;
     // Behind a colon an empty value is none yet.
     if matches!(kind, Kind::Switch) || value.is_empty() {
         return;
     }
-    let (gnu, shell) = (Spelling::Gnu.write(name.text), Spelling::PowerShell.write(name.text));
+    let (gnu, shell) = (Style::Gnu.write(name.text), Style::PowerShell.write(name.text));
     let ways: [&[String]; 5] = [
         &[gnu.clone(), value.to_owned()],
         &[format!("{gnu}={value}")],

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::table::TABLE;
+use super::super::flags::FLAGS;
 use super::super::{Assignment, CardId, Command, ReportOptions, Seed, VramSource};
 use super::Desk;
 use crate::vram::gates::Limits;
@@ -298,7 +298,7 @@ fn precedence() {
 fn every_default_of_the_table_is_read() {
     // Those of the rows that describe their default in words are read by nobody.
     let desk = Desk::new();
-    let spelled = TABLE.iter().filter(|row| {
+    let spelled = FLAGS.iter().filter(|row| {
         row.default.parse::<f64>().is_ok() || ["keep", "auto"].contains(&row.default)
     });
     let words = spelled.flat_map(|row| [format!("-{}", row.name), row.default.to_owned()]);

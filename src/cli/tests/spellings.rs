@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::names::Spelling;
-use super::super::row::{Flag, Group, Id, Kind, Verb};
-use super::super::table::TABLE;
+use super::super::flags::{ABOUT, FLAGS, Flag, FlagId, INERT, Kind, Verb};
+use super::super::names::Style;
 use super::Desk;
 
 /// One option with a value that it takes.
@@ -18,40 +17,40 @@ struct Choice {
 
 fn value(row: &'static Flag) -> BoxedStrategy<String> {
     match row.id {
-        Id::Seed => {
+        FlagId::Seed => {
             prop_oneof![any::<u64>().prop_map(|n| n.to_string()), Just("random".into())].boxed()
         }
-        Id::VramSource => prop::sample::select(vec!["auto", "ComfyUI"]).prop_map_into().boxed(),
-        Id::NvidiaSmiGpu => "[0-9]|GPU-[0-9a-f]{1,8}".boxed(),
-        Id::SceneFilter => "[a-z]{1,4}(,[a-z]{1,4}){0,2}".boxed(),
-        Id::Set => "[0-9]{1,2}\\.[a-z]{1,4}=\\PC{0,6}".boxed(),
-        Id::ComfyUIUrl
-        | Id::LMStudioEndpoint
-        | Id::LocalLLMProviderUrl
-        | Id::LocalLLMHealthcheckUrl => {
+        FlagId::VramSource => prop::sample::select(vec!["auto", "ComfyUI"]).prop_map_into().boxed(),
+        FlagId::NvidiaSmiGpu => "[0-9]|GPU-[0-9a-f]{1,8}".boxed(),
+        FlagId::SceneFilter => "[a-z]{1,4}(,[a-z]{1,4}){0,2}".boxed(),
+        FlagId::Set => "[0-9]{1,2}\\.[a-z]{1,4}=\\PC{0,6}".boxed(),
+        FlagId::ComfyUIUrl
+        | FlagId::LMStudioEndpoint
+        | FlagId::LocalLLMProviderUrl
+        | FlagId::LocalLLMHealthcheckUrl => {
             "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed()
         }
-        Id::Header => "[A-Z]{1,4}: [!-~]{1,6}".boxed(),
-        Id::Workflow | Id::Story | Id::Baseline => Just("flow.json".to_owned()).boxed(),
-        Id::ProjectRoot => Just("my project".to_owned()).boxed(),
-        Id::HeaderFile => Just("empty".to_owned()).boxed(),
-        Id::LocalLLMTemperature => "[0-9](\\.[0-9])?".boxed(),
+        FlagId::Header => "[A-Z]{1,4}: [!-~]{1,6}".boxed(),
+        FlagId::Workflow | FlagId::Story | FlagId::Baseline => Just("flow.json".to_owned()).boxed(),
+        FlagId::ProjectRoot => Just("my project".to_owned()).boxed(),
+        FlagId::HeaderFile => Just("empty".to_owned()).boxed(),
+        FlagId::LocalLLMTemperature => "[0-9](\\.[0-9])?".boxed(),
         // No two may be the same.
-        Id::JUnit => "[a-z:-]{1,6}\\.xml".boxed(),
-        Id::Markdown => "[a-z:-]{1,6}\\.md".boxed(),
-        Id::PromFile => "[a-z:-]{1,6}\\.prom".boxed(),
-        Id::LogsDir | Id::ErrorAction => "[a-z:-]{1,6}".boxed(),
+        FlagId::JUnit => "[a-z:-]{1,6}\\.xml".boxed(),
+        FlagId::Markdown => "[a-z:-]{1,6}\\.md".boxed(),
+        FlagId::PromFile => "[a-z:-]{1,6}\\.prom".boxed(),
+        FlagId::LogsDir | FlagId::ErrorAction => "[a-z:-]{1,6}".boxed(),
         _ => (1_u32..=100).prop_map(|n| n.to_string()).boxed(),
     }
 }
 
 fn choices() -> impl Strategy<Value = Vec<Choice>> {
-    let rows: Vec<&'static Flag> = TABLE
+    let rows: Vec<&'static Flag> = FLAGS
         .iter()
         .filter(|row| row.verbs.contains(&Verb::Run))
-        .filter(|row| !matches!(row.group, Group::About | Group::Inert))
+        .filter(|row| row.group != ABOUT && row.group != INERT)
         // It contradicts another.
-        .filter(|row| row.id != Id::NoArchive)
+        .filter(|row| row.id != FlagId::NoArchive)
         .collect();
     let count = rows.len();
     prop::sample::subsequence(rows, 0..=count).prop_shuffle().prop_flat_map(|rows| {
@@ -63,7 +62,7 @@ fn choices() -> impl Strategy<Value = Vec<Choice>> {
 }
 
 fn gnu(choice: &Choice) -> Vec<String> {
-    let name = Spelling::Gnu.write(choice.row.name);
+    let name = Style::Gnu.write(choice.row.name);
     match (choice.row.kind, choice.way % 2) {
         (Kind::Switch, _) => vec![name],
         (_, 0) => vec![name, choice.value.clone()],
