@@ -3,6 +3,9 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
+use percent_encoding::percent_decode_str;
+
 /// Where `ComfyUI` answers: scheme, host, port and a path prefix. `Display` and `Debug` show no
 /// credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -145,34 +148,16 @@ fn basic(credentials: &str) -> Result<String, &'static str> {
     let mut bytes = percent_decoded(user)?;
     bytes.push(b':');
     bytes.extend(percent_decoded(password)?);
-    Ok(format!("Basic {}", base64(&bytes)))
+    Ok(format!("Basic {}", BASE64_STANDARD.encode(bytes)))
 }
 
 fn percent_decoded(text: &str) -> Result<Vec<u8>, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut parts = text.split('%');
-    bytes.extend(parts.next().unwrap_or_default().bytes());
-    for part in parts {
-        let hex = part.get(..2).filter(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()));
-        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(byte.ok_or("a % of its user or password is not followed by two hex digits")?);
-        bytes.extend(part.bytes().skip(2));
+    let is_hex =
+        |part: &str| part.len() >= 2 && part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    if !text.split('%').skip(1).all(is_hex) {
+        return Err("a % of its user or password is not followed by two hex digits");
     }
-    Ok(bytes)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits =
-            group.iter().chain([&0, &0]).take(3).fold(0, |bits, byte| bits << 8 | u32::from(*byte));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
+    Ok(percent_decode_str(text).collect())
 }
 
 #[cfg(test)]
@@ -255,16 +240,6 @@ mod tests {
             let why = "https:// needs another build: cargo install run-comfyui-e2e --features tls";
             assert_eq!(url, Err(why));
         }
-    }
-
-    #[test]
-    fn base64_of_the_standard() {
-        let cases =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (text, encoded) in cases {
-            assert_eq!(base64(text.as_bytes()), encoded);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
     }
 
     proptest! {
