@@ -57,6 +57,18 @@ pub enum Output {
 }
 
 impl Output {
+    /// Where human lines go: nowhere with `Quiet`, to standard error where standard output has a
+    /// document.
+    pub fn of(quiet: bool, json: bool) -> Self {
+        match (quiet, json) {
+            (true, _) => Output::Quiet,
+            (false, true) => Output::Stderr,
+            (false, false) => Output::Stdout,
+        }
+    }
+}
+
+impl Output {
     fn is_terminal(self) -> bool {
         match self {
             Output::Stdout => io::stdout().is_terminal(),

@@ -72,7 +72,7 @@ impl<'a> Monitor<'a> {
         // Last, since it makes a file.
         let log = open_log(options).map_err(usage)?;
         let clock = Clock::start();
-        let output = if options.quiet { Output::Quiet } else { Output::Stderr };
+        let output = Output::of(options.quiet, true);
         let console = Console::new(clock, None, output, options.no_color);
         let recorder = Recorder::tallying(log, options.sampling.interval);
         let mut events = EventLoop::new(recorder, console);

@@ -116,11 +116,7 @@ impl<'a> RunContext<'a> {
         let started = clock.now();
         let (id, folder) = create_folder(&options.logs_dir, started)
             .map_err(|why| RunError::refused(Exit::Failed, why))?;
-        let output = match (options.quiet, options.json) {
-            (true, _) => Output::Quiet,
-            (false, true) => Output::Stderr,
-            (false, false) => Output::Stdout,
-        };
+        let output = Output::of(options.quiet, options.json);
         let summary = folder.join("run-summary.txt");
         events.console = Console::new(clock, Some(summary), output, options.no_color);
         let (recorder, no_log) =

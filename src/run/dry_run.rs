@@ -93,7 +93,7 @@ impl Dry<'_> {
     /// Asks the server for each class of the graphs, once.
     fn check(&mut self) -> Result<Lacking, RunError> {
         let clock = Clock::start();
-        let output = if self.options.quiet { Output::Quiet } else { Output::Stderr };
+        let output = Output::of(self.options.quiet, true);
         let console = Console::new(clock, None, output, self.options.no_color);
         let mut events = EventLoop::new(Recorder::default(), console);
         if let Err(error) = events.listen_for_interrupt() {
@@ -206,15 +206,12 @@ impl Dry<'_> {
 
     /// Human lines: where a run has them. A reader that went away is no reason to end.
     fn say(&self, lines: &[String]) {
-        match (self.options.quiet, self.options.json) {
-            (true, _) => {}
-            (false, true) => self.print(Output::Stderr, lines),
-            (false, false) => self.print(Output::Stdout, lines),
-        }
+        self.print(Output::of(self.options.quiet, self.options.json), lines);
     }
 
     fn print(&self, output: Output, lines: &[String]) {
-        Terminal::new(output, self.options.no_color).print(&text(lines));
+        let lines: String = lines.iter().map(|line| sanitize_line(line) + "\n").collect();
+        Terminal::new(output, self.options.no_color).print(&lines);
     }
 }
 
@@ -229,9 +226,4 @@ fn code(checked: &Result<Lacking, RunError>) -> Exit {
         Err(RunError::Interrupted) => Exit::Interrupted,
         Err(RunError::Failed { exit, .. }) => *exit,
     }
-}
-
-/// The last gate before a terminal. What a line is indented by stays.
-fn text(lines: &[String]) -> String {
-    lines.iter().map(|line| sanitize_line(line) + "\n").collect()
 }

@@ -64,7 +64,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
         return dry_run::run(options, plan);
     }
     let clock = Clock::start();
-    let output = if options.quiet { Output::Quiet } else { Output::Stderr };
+    let output = Output::of(options.quiet, true);
     let console = Console::new(clock, None, output, options.no_color);
     let mut events = EventLoop::new(Recorder::default(), console);
     let deaf = events.listen_for_interrupt().err();
