@@ -1,27 +1,24 @@
-//! A `ComfyUI` to test against: its queue, executor, cache, memory, files and routes, with answers
-//! byte for byte in the real server's form, and misbehaviour on demand.
+//! A stand-in for `ComfyUI`: its routes answer like a recorded 0.3.64, its executor does what the
+//! classes of a graph's nodes say, and faults happen to its answers on demand.
 //!
-//! Nothing here sleeps or polls: every wait is a wait for a change of the server's [`State`]. The
-//! one exception is Windows', in `http`.
-#![allow(dead_code, unused_imports, reason = "the tests and the demo each use a part of it")]
+//! Nothing here sleeps: every wait ends with a change of the [`State`]. The exception is reading
+//! from a connection on Windows.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests, the benches and the demo each use a part of it"
+)]
 
 mod config;
 mod executor;
 mod faults;
-mod files;
-mod graph;
 pub mod graphs;
 pub mod http;
-mod messages;
-mod nodes;
-mod png;
-mod python;
+mod prompts;
+pub mod recorded;
 mod routes;
 mod server;
-mod stats;
-mod transfer;
-mod validate;
-mod world;
+mod state;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -33,14 +30,14 @@ pub use config::{Config, Device, Version};
 pub use faults::Fault;
 pub use http::Request;
 use server::Server;
-pub use world::State;
-use world::World;
+use state::Shared;
+pub use state::State;
 
 /// A running stand-in. Dropping it stops all its threads.
 pub struct StandIn {
-    world: Arc<World>,
+    shared: Arc<Shared>,
     port: u16,
-    server: Mutex<Option<Server>>,
+    server: Mutex<Arc<Server>>,
     executor: Option<JoinHandle<()>>,
 }
 
@@ -54,21 +51,21 @@ impl StandIn {
     pub fn with(config: Config) -> Self {
         let listener = listen();
         let port = listener.local_addr().expect("a bound listener has an address").port();
-        let world = Arc::new(World::new(config));
+        let shared = Arc::new(Shared::new(config));
         let executor = {
-            let world = Arc::clone(&world);
-            std::thread::spawn(move || executor::run(&world))
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || executor::run(&shared))
         };
-        let server = Mutex::new(Some(Server::start(&world, listener)));
-        Self { world, port, server, executor: Some(executor) }
+        let server = Mutex::new(Server::start(&shared, listener));
+        Self { shared, port, server, executor: Some(executor) }
     }
 
     /// Where it answers, with its path prefix and without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{}", self.port, self.world.config.prefix)
+        format!("http://127.0.0.1:{}{}", self.port, self.shared.config.prefix)
     }
 
-    /// The port, the same one through every restart.
+    /// Stays the same through every restart.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -76,17 +73,17 @@ impl StandIn {
     /// The next `times` requests whose `METHOD /path` starts with `route` meet `fault`;
     /// `usize::MAX` means always. Paths are matched with and without the prefix and `/api`.
     pub fn fail_next(&self, route: &str, times: usize, fault: Fault) {
-        self.world.change(|state| state.faults.plan(None, route, times, fault));
+        self.shared.update(|state| state.faults.plan(None, route, times, fault));
     }
 
     /// The next `times` requests of a route meet `fault` once one that starts with `after` came.
     pub fn fail_after(&self, after: &str, route: &str, times: usize, fault: Fault) {
-        self.world.change(|state| state.faults.plan(Some(after), route, times, fault));
+        self.shared.update(|state| state.faults.plan(Some(after), route, times, fault));
     }
 
     /// Forgets the planned faults and lets go of every request that one holds up.
     pub fn clear_faults(&self) {
-        self.world.change(|state| state.faults.clear());
+        self.shared.update(|state| state.faults.clear());
     }
 
     /// Waits until every planned fault was met as often as planned.
@@ -96,63 +93,58 @@ impl StandIn {
 
     /// Refuses connections and cuts the open ones; what was queued goes on running.
     pub fn stop_listening(&self) {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(server) = server {
-            server.stop(&self.world);
-        }
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).stop();
     }
 
     /// Listens again, on the same port.
     pub fn listen_again(&self) {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = server.take_if(|server| server.has_left()) {
-            left.stop(&self.world);
-        }
-        if server.is_none() {
-            *server = Some(Server::start(&self.world, rebind(self.port)));
+        if server.is_stopping() {
+            server.stop();
+            *server = Server::start(&self.shared, rebind(self.port));
         }
     }
 
     /// A crash and a new start: queue, history, cache and memory are gone, the files remain.
     pub fn restart(&self) {
         self.stop_listening();
-        self.world.change(State::forget);
+        self.shared.update(State::restart);
         self.listen_again();
     }
 
     /// Deletes the files that prompts saved; cached nodes still list them.
     pub fn forget_outputs(&self) {
-        self.world.change(|state| state.files.forget_outputs());
+        self.shared.update(|state| state.files.retain(|(folder, ..), _| folder == "input"));
     }
 
     /// Removes what is pending, as another client's `clear` does.
     pub fn clear_queue(&self) {
-        self.world.change(|state| state.pending.clear());
+        self.shared.update(|state| state.pending.clear());
     }
 
     /// Removes what is pending and what runs, without any history entry.
     pub fn drop_prompts(&self) {
-        self.world.change(State::drop_prompts);
+        self.shared.update(State::drop_prompts);
     }
 
     /// Interrupts whatever runs, as another client does.
     pub fn interrupt_running(&self) {
-        self.world.change(State::interrupt_running);
+        self.shared.update(|state| state.interrupted = true);
     }
 
     /// What runs comes to its end now, as if its time were over.
     pub fn finish_running(&self) {
-        self.world.change(|state| state.finish = true);
+        self.shared.update(|state| state.finish = true);
     }
 
     /// The memory in use on the first device beside that of prompts and models.
     pub fn set_used_mb(&self, base: u64) {
-        self.world.change(|state| state.memory.base = base << 20);
+        self.shared.update(|state| state.memory.base = base << 20);
     }
 
     /// Every request that arrived, in order, those that met a fault too.
     pub fn requests(&self) -> Vec<Request> {
-        self.world.look(|state| state.requests.clone())
+        self.shared.read(|state| state.requests.clone())
     }
 
     /// The paths of all POSTs so far, in order.
@@ -163,27 +155,27 @@ impl StandIn {
 
     /// How many prompts executed anything, that is, did not come from the cache alone.
     pub fn executed(&self) -> usize {
-        self.world.look(|state| state.executed)
+        self.shared.read(|state| state.executed)
     }
 
     /// How many prompts were posted and accepted.
     pub fn posted(&self) -> usize {
-        self.world.look(|state| state.posted)
+        self.shared.read(|state| state.posted)
     }
 
     /// Name, subfolder and size of every uploaded file.
     pub fn uploads(&self) -> Vec<(String, String, usize)> {
-        self.world.look(|state| state.uploads.clone())
+        self.shared.read(|state| state.uploads.clone())
     }
 
     /// Whether nothing runs and nothing waits.
     pub fn queue_is_empty(&self) -> bool {
-        self.world.look(State::is_idle)
+        self.shared.read(State::is_idle)
     }
 
     /// Waits until the condition holds of the server's state: whether it did in time.
     pub fn wait_until(&self, timeout: Duration, condition: impl FnMut(&State) -> bool) -> bool {
-        self.world.wait_until(timeout, condition)
+        self.shared.wait_until(timeout, condition)
     }
 
     /// Waits until a prompt runs.
@@ -205,7 +197,7 @@ impl StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        self.world.change(|state| state.closed = true);
+        self.shared.update(|state| state.closed = true);
         self.stop_listening();
         if let Some(executor) = self.executor.take() {
             let _ = executor.join();
