@@ -9,34 +9,35 @@ use super::state::{FOREVER, Prompt, Shared, State};
 
 const CLIP: &[u8] = include_bytes!("../../fixtures/clip.mp4");
 const PIXEL: &[u8] = include_bytes!("../../fixtures/pixel.png");
+const OUT_OF_MEMORY: &str = "Allocation on device \nThis error means you ran out of memory on your \
+    GPU.\n\nTIPS: If the workflow worked before you might have accidentally set the batch_size to \
+    a large number.";
 
 /// Works until the stand-in is dropped.
 pub fn run(shared: &Shared) {
-    loop {
-        let has_work = |state: &State| state.closed || !state.pending.is_empty();
+    let has_work = |state: &State| state.closed || !state.pending.is_empty();
+    while !shared.read(|state| state.closed) {
         shared.wait_until(FOREVER, |state| has_work(state) || state.free);
         // An idle server acts on /free after a while, and runs a prompt that comes meanwhile first.
         shared.wait_until(shared.config.free_delay, has_work);
-        if shared.read(|state| state.closed) {
-            return;
-        }
-        let next = shared.update(|state| {
+        shared.update(|state| {
             if state.pending.is_empty() {
-                state.act_on_free();
-                return None;
+                return state.free_memory();
             }
-            let prompt = state.pending.remove(0);
-            state.running = Some(prompt.clone());
+            state.running = Some(state.pending.remove(0));
             (state.interrupted, state.finish) = (false, false);
-            Some((prompt, state.generation))
         });
+        let next = shared.read(|state| Some((state.running.clone()?, state.generation)));
         let Some((prompt, generation)) = next else { continue };
-        let entry = Run { shared, prompt: &prompt, generation, messages: Vec::new() }.execute();
+        let run = Run { shared, prompt: &prompt, generation, messages: Vec::new() };
+        let entry = run.execute();
         shared.update(|state| {
             if let Some(entry) = entry.filter(|_| state.generation == generation) {
                 state.running = None;
-                state.history.push((prompt.id.clone(), entry));
-                state.act_on_free();
+                state.history.push((prompt.id, entry));
+                if state.free {
+                    state.free_memory();
+                }
             }
         });
     }
@@ -73,41 +74,40 @@ impl Run<'_> {
         for output in &self.prompt.outputs {
             prompts::order(&self.prompt.graph, output, &mut nodes).expect("the graph is valid");
         }
-        let (mut outputs, mut cached) = (Map::new(), Vec::new());
+        let (mut outputs, mut cached, mut executed) = (Map::new(), Vec::new(), Vec::new());
         self.shared.update(|state| {
             nodes.retain(|(id, key)| {
                 let Some(listed) = state.cache.get(key) else { return true };
-                outputs.extend(listed.clone().map(|listed| (id.clone(), listed)));
+                outputs.extend(listed.iter().map(|listed| (id.clone(), listed.clone())));
                 cached.push(id.clone());
                 false
             });
             state.executed += usize::from(!nodes.is_empty());
         });
         self.message("execution_cached", json!({"nodes": cached}));
-        let mut executed: Vec<String> = Vec::new();
         for (id, key) in nodes {
             let node = &self.prompt.graph[&id];
             match self.perform(node) {
                 Ok(listed) => {
-                    outputs.extend(listed.clone().map(|listed| (id.clone(), listed)));
+                    outputs.extend(listed.iter().map(|listed| (id.clone(), listed.clone())));
+                    executed.push(id);
                     self.shared.update(|state| {
-                        if state.generation == self.generation {
+                        if !self.is_gone(state) {
                             state.cache.insert(key, listed);
                         }
                     });
-                    executed.push(id);
                 }
                 Err(Stop::Dropped) => return None,
                 Err(stop) => {
                     let class = &node["class_type"];
                     let event = json!({"node_id": id, "node_type": class, "executed": executed});
                     self.stopped(event, stop);
-                    return Some(self.entry(&outputs, false));
+                    return Some(self.entry(&outputs, "error"));
                 }
             }
         }
         self.message("execution_success", json!({}));
-        Some(self.entry(&outputs, true))
+        Some(self.entry(&outputs, "success"))
     }
 
     fn message(&mut self, name: &str, mut event: Value) {
@@ -122,30 +122,26 @@ impl Run<'_> {
         };
         event["exception_type"] = kind.into();
         event["exception_message"] = message.into();
-        event["traceback"] =
-            json!(["  File \"/opt/ComfyUI/execution.py\", line 496, in execute\n"]);
-        // `/history` writes it as a bare NaN where the configuration says so.
+        event["traceback"] = json!(["  File \"/opt/ComfyUI/execution.py\", line 496, in execute"]);
+        // `/history` writes a bare NaN where the configuration says so.
         event["current_inputs"] = json!({"strength": ["NaN"]});
         event["current_outputs"] = event["executed"].clone();
         self.message("execution_error", event);
     }
 
-    fn entry(&self, outputs: &Map<String, Value>, completed: bool) -> Value {
-        let meta = |id: &String| {
-            let node =
-                json!({"node_id": id, "display_node": id, "parent_node": null, "real_node_id": id});
-            (id.clone(), node)
-        };
-        json!({
+    fn entry(&self, outputs: &Map<String, Value>, status: &str) -> Value {
+        let mut entry = json!({
             "prompt": self.prompt.item(),
             "outputs": outputs,
-            "status": {
-                "status_str": if completed { "success" } else { "error" },
-                "completed": completed,
-                "messages": self.messages,
-            },
-            "meta": outputs.keys().map(meta).collect::<Map<_, _>>(),
-        })
+            "status": {"status_str": status, "completed": status == "success"},
+            "meta": {},
+        });
+        entry["status"]["messages"] = self.messages.as_slice().into();
+        for id in outputs.keys() {
+            entry["meta"][id] =
+                json!({"node_id": id, "display_node": id, "parent_node": null, "real_node_id": id});
+        }
+        entry
     }
 
     /// Executes a node. Returns what it lists as its outputs, if it is an output node.
@@ -155,52 +151,48 @@ impl Run<'_> {
         let seconds = |name: &str| Duration::from_secs_f64(inputs[name].as_f64().unwrap_or(0.0));
         let bytes = inputs["mb"].as_u64().unwrap_or(0) << 20;
         let failed = |message: &str| Err(Stop::Failed("RuntimeError", format!("{message}\n")));
-        match node["class_type"].as_str().unwrap_or_default() {
-            "HoldMemory" => self.hold(bytes, seconds("seconds"), seconds("deaf_seconds"))?,
-            "LoadModel" => {
-                self.shared.update(|state| state.memory.models += bytes);
-                self.hold(0, seconds("seconds"), Duration::ZERO)?;
+        let class = node["class_type"].as_str().unwrap_or_default();
+        match class {
+            "LoadModel" => self.shared.update(|state| state.model_memory += bytes),
+            "HoldMemory" | "OutOfMemory" => {
+                self.shared.update(|state| state.held_memory = bytes);
             }
-            "OutOfMemory" => {
-                self.hold(bytes, seconds("seconds"), Duration::ZERO)?;
-                self.shared.update(|state| state.memory.models = 0);
-                let message = "Allocation on device \nThis error means you ran out of memory on your GPU.\n\nTIPS: If the workflow worked before you might have accidentally set the batch_size to a large number.";
-                return Err(Stop::Failed("torch.OutOfMemoryError", message.to_owned()));
-            }
-            // No poll comes too late to see it run.
+            // Is done when it was asked for three times, so no poll comes too late to see it run.
             "Polled" => {
                 let route = format!("GET /history/{}", self.prompt.id);
-                let polled = |state: &State| self.is_gone(state) || state.asked(&route) >= 3;
-                self.shared.wait_until(Duration::from_secs(20), polled);
-            }
-            "FailAlways" => return failed(text("message")),
-            "FailOn" if text("text") == text("fail") => return failed("as it was told"),
-            "FailOnce" => {
-                let message = text("message").to_owned();
-                if self.shared.update(|state| state.failed_once.insert(message)) {
-                    return failed(text("message"));
-                }
-            }
-            class @ ("SaveVideo" | "SaveImage" | "PreviewImage") => {
-                self.hold(0, Duration::ZERO, Duration::ZERO)?;
-                return Ok(Some(self.save(class, text("filename_prefix"))));
+                let is_polled = |state: &State| self.is_gone(state) || state.asked(&route) >= 3;
+                self.shared.wait_until(Duration::from_secs(20), is_polled);
             }
             _ => {}
         }
-        self.hold(0, Duration::ZERO, Duration::ZERO).map(|()| None)
+        self.wait(seconds("seconds"), seconds("deaf_seconds"))?;
+        match class {
+            "FailAlways" => failed(text("message")),
+            "FailOn" if text("text") == text("fail") => failed("as it was told"),
+            "FailOnce"
+                if self.shared.update(|state| state.failed_once.insert(text("message").into())) =>
+            {
+                failed(text("message"))
+            }
+            "OutOfMemory" => {
+                self.shared.update(|state| state.model_memory = 0);
+                Err(Stop::Failed("torch.OutOfMemoryError", OUT_OF_MEMORY.to_owned()))
+            }
+            "SaveVideo" => Ok(Some(self.save_video(text("filename_prefix")))),
+            "SaveImage" => Ok(Some(self.save_images("output", text("filename_prefix")))),
+            "PreviewImage" => Ok(Some(self.save_images("temp", "ComfyUI_temp"))),
+            _ => Ok(None),
+        }
     }
 
     fn is_gone(&self, state: &State) -> bool {
         state.closed || state.generation != self.generation
     }
 
-    /// Holds memory for a time. An interrupt ends it, but not before `deaf` has passed: a node that
-    /// is busy in native code notices late.
-    fn hold(&self, bytes: u64, time: Duration, deaf: Duration) -> Result<(), Stop> {
+    /// Lets a node take its time. An interrupt ends it, but not before `deaf` has passed: a node
+    /// that is busy in native code notices late.
+    fn wait(&self, time: Duration, deaf: Duration) -> Result<(), Stop> {
         let end = Instant::now() + time;
-        if bytes > 0 {
-            self.shared.update(|state| state.memory.held = bytes);
-        }
         let over = |state: &State| self.is_gone(state) || state.finish;
         self.shared.wait_until(time, |state| over(state) || state.interrupted);
         let left = end.saturating_duration_since(Instant::now());
@@ -209,28 +201,26 @@ impl Run<'_> {
             if self.is_gone(state) {
                 return Err(Stop::Dropped);
             }
-            state.memory.held = 0;
+            state.held_memory = 0;
             if state.interrupted { Err(Stop::Interrupted) } else { Ok(()) }
         })
     }
 
-    /// Writes the files of an output node. Returns how it lists them.
-    fn save(&self, class: &str, prefix: &str) -> Value {
-        self.shared.update(|state| {
-            if class == "SaveVideo" {
-                // The id of the prompt, in a box that players skip, makes the file unique.
-                let note = [self.prompt.id.as_bytes(), &vec![0; self.shared.config.video_padding]];
-                let note = note.concat();
-                let length = u32::try_from(note.len() + 8).expect("less than 4 GiB");
-                let bytes = [CLIP, &length.to_be_bytes(), b"free", &note].concat();
-                return json!({"images": [state.save("output", prefix, "mp4", &bytes)], "animated": [true]});
-            }
-            let (folder, prefix) =
-                if class == "SaveImage" { ("output", prefix) } else { ("temp", "ComfyUI_temp") };
-            let source = self.prompt.graph.values().find(|node| node["class_type"] == "EmptyImage");
-            let count = source.and_then(|node| node["inputs"]["batch_size"].as_u64()).unwrap_or(1);
-            let files = (0..count).map(|_| state.save(folder, prefix, "png", PIXEL));
-            json!({"images": files.collect::<Vec<_>>()})
-        })
+    /// Saves the clip, made unique by the prompt's id in a box that players skip.
+    fn save_video(&self, prefix: &str) -> Value {
+        let id = self.prompt.id.as_bytes();
+        let note = [id, &vec![0; self.shared.config.video_padding]].concat();
+        let length = u32::try_from(note.len() + 8).expect("less than 4 GiB");
+        let bytes = [CLIP, &length.to_be_bytes(), b"free", &note].concat();
+        let file = self.shared.update(|state| state.save("output", prefix, "mp4", &bytes));
+        json!({"images": [file], "animated": [true]})
+    }
+
+    /// Saves as many pictures as the graph's `EmptyImage` has.
+    fn save_images(&self, folder: &str, prefix: &str) -> Value {
+        let source = self.prompt.graph.values().find(|node| node["class_type"] == "EmptyImage");
+        let count = source.and_then(|node| node["inputs"]["batch_size"].as_u64()).unwrap_or(1);
+        let save = |_| self.shared.update(|state| state.save(folder, prefix, "png", PIXEL));
+        json!({"images": (0..count).map(save).collect::<Vec<_>>()})
     }
 }

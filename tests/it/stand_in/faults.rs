@@ -43,114 +43,85 @@ pub enum Fault {
     Die,
 }
 
-/// Faults for the next requests of a route.
-struct Plan {
-    /// They start with the first request after one of this route.
-    after: Option<String>,
-    route: String,
-    times: usize,
-    fault: Fault,
+/// A fault for the next requests of a route.
+pub struct Plan {
+    /// Only requests behind one of this route.
+    pub after: Option<String>,
+    pub route: String,
+    /// `usize::MAX` means always.
+    pub times: usize,
+    pub fault: Fault,
 }
 
-/// The faults to come.
-#[derive(Default)]
-pub struct Faults {
-    plans: Vec<Plan>,
-    /// Grows when requests that a fault holds up are let go.
-    pub generation: u64,
-}
-
-impl Faults {
-    pub fn plan(&mut self, after: Option<&str>, route: &str, times: usize, fault: Fault) {
-        let (after, route) = (after.map(str::to_owned), route.to_owned());
-        self.plans.push(Plan { after, route, times, fault });
+/// Takes the first fault planned for the request.
+pub fn take(plans: &mut [Plan], request: &Request) -> Option<Fault> {
+    let fits = |plan: &&mut Plan| plan.after.is_none() && plan.times > 0 && request.is(&plan.route);
+    let fault = plans.iter_mut().find(fits).map(|plan| {
+        plan.times -= usize::from(plan.times != usize::MAX);
+        plan.fault.clone()
+    });
+    for plan in plans {
+        plan.after.take_if(|route| request.is(route));
     }
-
-    /// Takes the first fault planned for the request.
-    pub fn take(&mut self, request: &Request) -> Option<Fault> {
-        let fits =
-            |plan: &&mut Plan| plan.after.is_none() && plan.times > 0 && request.is(&plan.route);
-        let fault = self.plans.iter_mut().find(fits).map(|plan| {
-            plan.times -= usize::from(plan.times != usize::MAX);
-            plan.fault.clone()
-        });
-        for plan in &mut self.plans {
-            plan.after.take_if(|route| request.is(route));
-        }
-        fault
-    }
-
-    pub fn are_met(&self) -> bool {
-        self.plans.iter().all(|plan| plan.times == 0)
-    }
-
-    pub fn clear(&mut self) {
-        self.plans.clear();
-        self.generation += 1;
-    }
+    fault
 }
 
 impl Fault {
     /// Answers a request. Returns whether the connection goes on.
     pub fn apply(self, on: &Connection, act: impl FnOnce() -> Response) -> io::Result<bool> {
         let mut stream = on.stream;
-        let length = |length| format!("Content-Length: {length}");
+        let send = |response: Response| response.send(stream).map(|()| true);
         match self {
-            Self::Reset => return Ok(false),
-            Self::Hang => {
-                on.pause(FOREVER);
-                return Ok(false);
-            }
             Self::Delay(time) => {
                 on.pause(time);
-                act().send(stream)?;
+                return send(act());
             }
-            Self::Status(status, text) => Response::text(status, text).send(stream)?,
-            Self::Body(text) => Response::json(200, &text).send(stream)?,
-            Self::Redirect(url) => Response::text(302, "").with("Location", &url).send(stream)?,
-            Self::Change(pointer, value) => change(act(), &pointer, value).send(stream)?,
+            Self::Status(status, text) => return send(Response::text(status, text)),
+            Self::Body(text) => return send(Response::json_text(&text)),
+            Self::Redirect(url) => return send(Response::text(302, "").with("Location", &url)),
+            Self::Change(pointer, value) => return send(change(act(), &pointer, value)),
             Self::Large(bytes) => {
-                stream.write_all(&Response::text(200, "").head(&length(bytes)))?;
+                let head = Response::text(200, "").head(bytes);
                 let mut writer = io::BufWriter::with_capacity(1 << 20, stream);
-                io::copy(&mut io::repeat(0).take(bytes), &mut writer)?;
+                io::copy(&mut head.chain(io::repeat(0).take(bytes)), &mut writer)?;
+                return Ok(true);
             }
             Self::Dribble => {
                 let response = act();
-                stream.write_all(&response.head(&length(response.body.len() as u64)))?;
+                stream.write_all(&response.head(response.body.len() as u64))?;
                 for byte in response.body.iter() {
                     if !on.pause(Duration::from_millis(50)) {
                         return Ok(false);
                     }
                     stream.write_all(&[*byte])?;
                 }
+                return Ok(true);
             }
+            Self::Reset => {}
+            Self::Hang => _ = on.pause(FOREVER),
+            Self::LoseAnswer => _ = act(),
             Self::CutBody => {
                 let response = act();
                 let announced = response.body.len().max(1);
-                stream.write_all(&response.head(&length(announced as u64)))?;
+                stream.write_all(&response.head(announced as u64))?;
                 stream.write_all(&response.body[..announced / 2])?;
-                return Ok(false);
             }
             Self::Endless => {
-                stream.write_all(&Response::json(200, "").head("Transfer-Encoding: chunked"))?;
+                let head = Response::json_text("").with("Transfer-Encoding", "chunked").head(0);
+                stream.write_all(&head)?;
                 let chunk = [b"10000\r\n", vec![b'['; 0x10000].as_slice(), b"\r\n"].concat();
                 (0..80 * 16).try_for_each(|_| stream.write_all(&chunk))?;
-                return Ok(false);
-            }
-            Self::LoseAnswer => {
-                act();
-                return Ok(false);
             }
             Self::Leave | Self::Die => {
+                let has_answer = matches!(self, Self::Leave);
                 let response = act().with("Connection", "close");
                 on.stop_server();
-                if matches!(self, Self::Leave) {
+                if has_answer {
                     response.send(stream)?;
                 }
-                return Ok(false);
             }
         }
-        Ok(true)
+        Ok(false)
     }
 }
 

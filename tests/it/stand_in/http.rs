@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// A request as it arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -101,9 +103,13 @@ impl Response {
         Self::typed(status, "text/plain; charset=utf-8", text.as_bytes().into())
     }
 
+    pub fn json(status: u16, value: &Value) -> Self {
+        Self { status, ..Self::json_text(&value.to_string()) }
+    }
+
     /// A text that says to be JSON.
-    pub fn json(status: u16, text: &str) -> Self {
-        Self::typed(status, "application/json; charset=utf-8", text.as_bytes().into())
+    pub fn json_text(text: &str) -> Self {
+        Self::typed(200, "application/json; charset=utf-8", text.as_bytes().into())
     }
 
     pub fn typed(status: u16, content_type: &str, body: Arc<[u8]>) -> Self {
@@ -117,16 +123,20 @@ impl Response {
         self
     }
 
-    /// Everything before the body. `framing` is the header that tells where the body ends.
-    pub fn head(&self, framing: &str) -> Vec<u8> {
-        let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
-        let headers = headers.collect::<String>();
-        format!("HTTP/1.1 {} Status\r\n{headers}{framing}\r\n\r\n", self.status).into_bytes()
+    /// Everything before the body. A chunked body has no length.
+    pub fn head(&self, length: u64) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 {} Status\r\n", self.status);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if self.headers.iter().all(|(name, _)| *name != "Transfer-Encoding") {
+            head += &format!("Content-Length: {length}\r\n");
+        }
+        (head + "\r\n").into_bytes()
     }
 
     /// Sends it in one write.
     pub fn send(&self, mut stream: &TcpStream) -> io::Result<()> {
-        let head = self.head(&format!("Content-Length: {}", self.body.len()));
-        stream.write_all(&[&head, &self.body[..]].concat())
+        stream.write_all(&[&self.head(self.body.len() as u64), &self.body[..]].concat())
     }
 }

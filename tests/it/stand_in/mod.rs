@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use config::{Config, Device, Version};
 pub use faults::Fault;
+use faults::Plan;
 pub use http::Request;
 use server::Server;
 use state::Shared;
@@ -73,22 +74,27 @@ impl StandIn {
     /// The next `times` requests whose `METHOD /path` starts with `route` meet `fault`;
     /// `usize::MAX` means always. Paths are matched with and without the prefix and `/api`.
     pub fn fail_next(&self, route: &str, times: usize, fault: Fault) {
-        self.shared.update(|state| state.faults.plan(None, route, times, fault));
+        let plan = Plan { after: None, route: route.to_owned(), times, fault };
+        self.shared.update(|state| state.faults.push(plan));
     }
 
-    /// The next `times` requests of a route meet `fault` once one that starts with `after` came.
+    /// Like `fail_next`, from the first request on that comes behind one of the route `after`.
     pub fn fail_after(&self, after: &str, route: &str, times: usize, fault: Fault) {
-        self.shared.update(|state| state.faults.plan(Some(after), route, times, fault));
+        let plan = Plan { after: Some(after.to_owned()), route: route.to_owned(), times, fault };
+        self.shared.update(|state| state.faults.push(plan));
     }
 
     /// Forgets the planned faults and lets go of every request that one holds up.
     pub fn clear_faults(&self) {
-        self.shared.update(|state| state.faults.clear());
+        self.shared.update(|state| {
+            state.faults.clear();
+            state.faults_cleared += 1;
+        });
     }
 
     /// Waits until every planned fault was met as often as planned.
     pub fn wait_until_faults_are_met(&self, timeout: Duration) -> bool {
-        self.wait_until(timeout, |state| state.faults.are_met())
+        self.wait_until(timeout, |state| state.faults.iter().all(|plan| plan.times == 0))
     }
 
     /// Refuses connections and cuts the open ones; what was queued goes on running.
@@ -139,41 +145,37 @@ impl StandIn {
 
     /// The memory in use on the first device beside that of prompts and models.
     pub fn set_used_mb(&self, base: u64) {
-        self.shared.update(|state| state.memory.base = base << 20);
+        self.shared.update(|state| state.base_memory = base << 20);
     }
 
-    /// Every request that arrived, in order, those that met a fault too.
+    /// Every request, in order of arrival, those that met a fault too.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.read(|state| state.requests.clone())
     }
 
-    /// The paths of all POSTs so far, in order.
+    /// The paths of all POSTs, in order.
     pub fn posts(&self) -> Vec<String> {
         let posts = self.requests().into_iter().filter(|request| request.method == "POST");
         posts.map(|request| request.path).collect()
     }
 
-    /// How many prompts executed anything, that is, did not come from the cache alone.
     pub fn executed(&self) -> usize {
         self.shared.read(|state| state.executed)
     }
 
-    /// How many prompts were posted and accepted.
     pub fn posted(&self) -> usize {
         self.shared.read(|state| state.posted)
     }
 
-    /// Name, subfolder and size of every uploaded file.
     pub fn uploads(&self) -> Vec<(String, String, usize)> {
         self.shared.read(|state| state.uploads.clone())
     }
 
-    /// Whether nothing runs and nothing waits.
     pub fn queue_is_empty(&self) -> bool {
         self.shared.read(State::is_idle)
     }
 
-    /// Waits until the condition holds of the server's state: whether it did in time.
+    /// Waits until the condition holds. Returns whether it did in time.
     pub fn wait_until(&self, timeout: Duration, condition: impl FnMut(&State) -> bool) -> bool {
         self.shared.wait_until(timeout, condition)
     }
@@ -183,13 +185,12 @@ impl StandIn {
         self.wait_until(timeout, |state| state.running.is_some())
     }
 
-    /// Waits until nothing runs and nothing waits.
+    /// Waits until nothing runs and nothing is pending.
     pub fn wait_until_idle(&self, timeout: Duration) -> bool {
         self.wait_until(timeout, State::is_idle)
     }
 
-    /// Waits until `times` requests whose `METHOD /path` starts with `route` have arrived,
-    /// counted from the start of the server.
+    /// Waits until `times` requests of a route have arrived, counted from the server's start.
     pub fn wait_until_request(&self, route: &str, times: usize, timeout: Duration) -> bool {
         self.wait_until(timeout, |state| state.asked(route) >= times)
     }
@@ -205,8 +206,8 @@ impl Drop for StandIn {
     }
 }
 
-/// Binds a port that this process has not had before, below those that systems give to whoever
-/// asks for any: a stand-in that went away finds its port free when it comes back.
+/// Binds a port that this process has not had before, below those that systems hand out: a
+/// stand-in that listens again finds its port free.
 fn listen() -> TcpListener {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -218,7 +219,7 @@ fn listen() -> TcpListener {
     }
 }
 
-/// Binds a port that was given up a moment ago; the system may need that moment too.
+/// Binds a port that was just closed, for which the system may need a moment.
 fn rebind(port: u16) -> TcpListener {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {

@@ -1,30 +1,23 @@
 //! `POST /prompt`: what of a graph is valid, and in which order its nodes execute.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
 use super::config::{Config, Version};
 use super::executor;
 use super::http::Response;
 use super::recorded::{self, OBJECT_INFO};
-use super::state::{FilePath, Prompt, State};
+use super::state::{Prompt, State};
 
 type Graph = Map<String, Value>;
 
-/// The valid output nodes, and the errors of the others. Or the answer to a graph that has none.
-type Checked = Result<(Vec<String>, Value), Value>;
-
-/// Queues a prompt.
+/// Queues a prompt, or answers why not.
 pub fn post(config: &Config, state: &mut State, mut body: Graph) -> Response {
-    let refused = |answer: &Value| Response::json(400, &answer.to_string());
     let Some(Value::Object(graph)) = body.remove("prompt") else {
-        return refused(&recorded::body("prompt-missing-prompt"));
+        return Response::json(400, &recorded::body("prompt-missing-prompt"));
     };
-    let (outputs, node_errors) = match check(&graph, &state.files) {
+    let (outputs, node_errors) = match check(&graph, state) {
         Ok(checked) => checked,
-        Err(answer) => return refused(&answer),
+        Err(answer) => return Response::json(400, &answer),
     };
     let id = match body.remove("prompt_id").filter(|_| !config.ignore_prompt_id) {
         Some(Value::String(id)) => id,
@@ -39,101 +32,81 @@ pub fn post(config: &Config, state: &mut State, mut body: Graph) -> Response {
     state.posted += 1;
     let answer = json!({"prompt_id": id, "number": number, "node_errors": node_errors});
     state.pending.push(Prompt { number, id, graph, extra, outputs });
-    Response::json(200, &answer.to_string())
+    Response::json(200, &answer)
 }
 
-fn check(graph: &Graph, files: &HashMap<FilePath, Arc<[u8]>>) -> Checked {
-    for (id, node) in graph {
-        if info(node).is_null() {
-            let mut answer = recorded::body("prompt-unknown-node");
-            let class = node["class_type"].as_str().unwrap_or_default();
-            let message = format!("Cannot execute because node {class} does not exist.");
-            answer["error"]["message"] = message.into();
-            answer["error"]["details"] = format!("Node ID '#{id}'").into();
-            return Err(answer);
-        }
+/// The valid output nodes and the errors of the others, or the answer to a graph that has none.
+fn check(graph: &Graph, state: &State) -> Result<(Vec<String>, Value), Value> {
+    let info = |node: &Value| &OBJECT_INFO[node["class_type"].as_str().unwrap_or_default()];
+    if let Some(node) = graph.values().find(|node| info(node).is_null()) {
+        let mut answer = recorded::body("prompt-unknown-node");
+        let message = format!("Cannot execute because node {} does not exist.", node["class_type"]);
+        answer["error"]["message"] = message.replace('"', "").into();
+        return Err(answer);
     }
-    let (mut valid, mut node_errors) = (Vec::new(), Map::new());
-    for output in outputs(graph) {
-        let errors = errors_of_output(graph, &output, files);
-        if errors.is_empty() {
-            valid.push(output);
-            continue;
-        }
-        for (id, errors) in errors {
-            let class = &graph[&id]["class_type"];
-            let entry = json!({"errors": errors, "dependent_outputs": [], "class_type": class});
-            let entry = node_errors.entry(id).or_insert(entry);
-            entry["dependent_outputs"].as_array_mut().expect("a list").push(json!(output));
-        }
-    }
-    if !valid.is_empty() {
-        Ok((valid, node_errors.into()))
-    } else if node_errors.is_empty() {
-        Err(recorded::body("prompt-no-outputs"))
-    } else {
-        let mut answer = recorded::body("prompt-loadimage-missing");
-        answer["node_errors"] = node_errors.into();
-        Err(answer)
-    }
-}
-
-/// What `/object_info` says of a node's class; null if there is none of that name.
-fn info(node: &Value) -> &'static Value {
-    &OBJECT_INFO[node["class_type"].as_str().unwrap_or_default()]
-}
-
-/// The output nodes, in the order of their numbers.
-fn outputs(graph: &Graph) -> Vec<String> {
     let outputs = graph.iter().filter(|(_, node)| info(node)["output_node"] == true);
     let mut outputs: Vec<String> = outputs.map(|(id, _)| id.clone()).collect();
     outputs.sort_by_key(|id| id.parse().unwrap_or(u64::MAX));
-    outputs
+    let mut errors = Map::new();
+    outputs.retain(|output| {
+        let Some((id, error)) = first_error(graph, output, state) else { return true };
+        let class = &graph[&id]["class_type"];
+        let entry = json!({"errors": [error], "dependent_outputs": [output], "class_type": class});
+        errors.insert(id, entry);
+        false
+    });
+    match (outputs.is_empty(), errors.is_empty()) {
+        (false, _) => Ok((outputs, errors.into())),
+        (true, true) => Err(recorded::body("prompt-no-outputs")),
+        (true, false) => {
+            let mut answer = recorded::body("prompt-loadimage-missing");
+            answer["node_errors"] = errors.into();
+            Err(answer)
+        }
+    }
 }
 
-/// The errors of an output node and of the nodes that it needs, by node.
-fn errors_of_output(
-    graph: &Graph,
-    output: &str,
-    files: &HashMap<FilePath, Arc<[u8]>>,
-) -> Vec<(String, Vec<Value>)> {
-    let mut needed = Vec::new();
-    if let Err(missing) = order(graph, output, &mut needed) {
-        let error = recorded::body("prompt-partially-valid")["node_errors"]["9"]["errors"].take();
-        let mut error = error[0].clone();
+/// The first error of an output node or of a node that it needs, with the node's id.
+fn first_error(graph: &Graph, output: &str, state: &State) -> Option<(String, Value)> {
+    let mut nodes = Vec::new();
+    if let Err(missing) = order(graph, output, &mut nodes) {
+        let mut error = recorded::error("prompt-partially-valid", "9");
         error["details"] = format!("'{missing}'").into();
-        return vec![(output.to_owned(), vec![error])];
+        return Some((output.to_owned(), error));
     }
-    let errors = needed.into_iter().map(|(id, _)| (errors_of_node(&graph[&id], files), id));
-    errors.filter(|(errors, _)| !errors.is_empty()).map(|(errors, id)| (id, errors)).collect()
+    nodes.into_iter().find_map(|(id, _)| error_of(&graph[&id], state).map(|error| (id, error)))
 }
 
-fn errors_of_node(node: &Value, files: &HashMap<FilePath, Arc<[u8]>>) -> Vec<Value> {
-    let error = |kind: &str, message: &str, details: &str, extra_info: Value| json!({"type": kind, "message": message, "details": details, "extra_info": extra_info});
-    let mut errors = Vec::new();
-    for (name, spec) in info(node)["input"]["required"].as_object().into_iter().flatten() {
-        let value = &node["inputs"][name];
-        if value.is_null() {
-            let extra = json!({"input_name": name});
-            let message = "Required input is missing";
-            errors.push(error("required_input_missing", message, name, extra));
-        } else if spec[0].as_array().is_some_and(|list| !list.contains(value)) {
-            let details = format!("{name}: {value} not in {}", spec[0]);
-            let extra = json!({"input_name": name, "input_config": spec, "received_value": value});
-            errors.push(error("value_not_in_list", "Value not in list", &details, extra));
+/// The errors that tests need: a video that is missing, and a model and an image that are not there.
+fn error_of(node: &Value, state: &State) -> Option<Value> {
+    let inputs = &node["inputs"];
+    match node["class_type"].as_str()? {
+        "SaveVideo" if inputs["video"].is_null() => Some(recorded::error("prompt-bad-inputs", "3")),
+        class @ "CheckpointLoaderSimple" => {
+            let spec = &OBJECT_INFO[class]["input"]["required"]["ckpt_name"];
+            let (name, known) = (&inputs["ckpt_name"], spec[0].as_array()?);
+            let extra =
+                json!({"input_name": "ckpt_name", "input_config": spec, "received_value": name});
+            // Not recorded, since that server had no models.
+            (!known.contains(name)).then(|| {
+                json!({
+                    "type": "value_not_in_list",
+                    "message": "Value not in list",
+                    "details": format!("ckpt_name: {name} not in {}", spec[0]),
+                    "extra_info": extra,
+                })
+            })
         }
-    }
-    let image = node["inputs"]["image"].as_str().filter(|_| node["class_type"] == "LoadImage");
-    if let Some(image) = image {
-        let (subfolder, name) = image.rsplit_once('/').unwrap_or(("", image));
-        if !files.contains_key(&("input".into(), subfolder.into(), name.into())) {
-            let details = format!("image - Invalid image file: {image}");
-            let message = "Custom validation failed for node";
-            let extra = json!({"input_name": "image"});
-            errors.push(error("custom_validation_failed", message, &details, extra));
+        "LoadImage" => {
+            let image = inputs["image"].as_str()?;
+            let (subfolder, name) = image.rsplit_once('/').unwrap_or(("", image));
+            let path = ("input".to_owned(), subfolder.to_owned(), name.to_owned());
+            let mut error = recorded::error("prompt-loadimage-missing", "1");
+            error["details"] = format!("image - Invalid image file: {image}").into();
+            Some(error).filter(|_| !state.files.contains_key(&path))
         }
+        _ => None,
     }
-    errors
 }
 
 /// The id that an input links to: `["4", 0]`.

@@ -1,20 +1,11 @@
-//! The recorded answers of a `ComfyUI` 0.3.64, to be filled in for other prompts.
+//! Recorded answers of a `ComfyUI` 0.3.64, which serve as templates.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
 /// One exchange a line: `name`, what was sent, and the answer's `status`, `headers` and `body`.
 pub const EXCHANGES: &str = include_str!("../../fixtures/recorded-exchanges.jsonl");
-
-static BODIES: LazyLock<HashMap<String, Value>> = LazyLock::new(|| {
-    let exchanges = EXCHANGES.lines().map(|line| {
-        let mut exchange: Value = serde_json::from_str(line).expect("a line is JSON");
-        (exchange["name"].as_str().expect("a name").to_owned(), exchange["body"].take())
-    });
-    exchanges.collect()
-});
 
 /// `/object_info` of the classes that the stand-in knows.
 pub static OBJECT_INFO: LazyLock<Value> = LazyLock::new(|| {
@@ -24,7 +15,23 @@ pub static OBJECT_INFO: LazyLock<Value> = LazyLock::new(|| {
     classes
 });
 
-/// The body of a recorded answer.
+fn exchange(name: &str) -> Value {
+    let start = format!("{{\"name\": \"{name}\",");
+    let line = EXCHANGES.lines().find(|line| line.starts_with(&start)).expect("it is recorded");
+    serde_json::from_str(line).expect("a line is JSON")
+}
+
+/// The graph that was posted.
+pub fn graph(name: &str) -> Value {
+    exchange(name)["send"]["prompt"].take()
+}
+
+/// The body of an answer.
 pub fn body(name: &str) -> Value {
-    BODIES[name].clone()
+    exchange(name)["body"].take()
+}
+
+/// The error of a node in an answer.
+pub fn error(name: &str, node: &str) -> Value {
+    body(name)["node_errors"][node]["errors"][0].take()
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::faults::Fault;
+use super::faults::{self, Fault};
 use super::state::Shared;
 use super::{http, routes};
 
@@ -27,8 +27,8 @@ pub struct Connection<'a> {
     pub server: &'a Server,
     pub stream: &'a TcpStream,
     id: u64,
-    /// `Faults::generation` when its request came.
-    faults: u64,
+    /// `State::faults_cleared` when its request came.
+    faults_cleared: u64,
 }
 
 impl Server {
@@ -62,9 +62,7 @@ impl Server {
                 let _ = server.serve(id, &stream); // an error: the client has gone
                 lock(&server.connections).remove(&id);
             });
-            let mut threads = lock(&self.threads);
-            threads.retain(|thread| !thread.is_finished());
-            threads.push(thread);
+            lock(&self.threads).push(thread);
         }
         drop(socket);
         self.closed.store(true, Ordering::SeqCst);
@@ -74,13 +72,14 @@ impl Server {
     fn serve(&self, id: u64, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         while let Some(mut request) = http::read_head(stream, &self.stopping)? {
-            let (fault, faults) =
-                self.shared.update(|state| (state.faults.take(&request), state.faults.generation));
+            let (fault, faults_cleared) = self
+                .shared
+                .update(|state| (faults::take(&mut state.faults, &request), state.faults_cleared));
             if !matches!(fault, Some(Fault::Reset)) {
                 http::read_body(stream, &mut request)?;
             }
             self.shared.update(|state| state.requests.push(request.clone()));
-            let connection = Connection { server: self, stream, id, faults };
+            let connection = Connection { server: self, stream, id, faults_cleared };
             let answer = || routes::answer(&self.shared, &request);
             let goes_on = match fault {
                 Some(fault) => fault.apply(&connection, answer)?,
@@ -127,10 +126,11 @@ impl Server {
 }
 
 impl Connection<'_> {
-    /// Waits. Returns whether it was for the whole time, and not ended by `clear_faults` or a stop.
+    /// Waits. Returns false if that was ended by `clear_faults` or a stop.
     pub fn pause(&self, time: Duration) -> bool {
-        let ended = |generation| generation != self.faults || self.server.is_stopping();
-        !self.server.shared.wait_until(time, |state| ended(state.faults.generation))
+        !self.server.shared.wait_until(time, |state| {
+            state.faults_cleared != self.faults_cleared || self.server.is_stopping()
+        })
     }
 
     /// Stops the server, apart from this connection.

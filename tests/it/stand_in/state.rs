@@ -1,4 +1,4 @@
-//! The server's state, shared by the connections, the executor and the test.
+//! The server's state, shared by its connections, the executor and the test.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
-use super::faults::Faults;
+use super::faults::Plan;
 use super::http::Request;
 
 /// Longer than any test.
@@ -16,8 +16,7 @@ pub const FOREVER: Duration = Duration::from_secs(86_400);
 /// A prompt in the queue.
 #[derive(Clone, Debug)]
 pub struct Prompt {
-    /// Its place in the queue: the lowest runs first.
-    pub number: i64,
+    pub number: usize,
     pub id: String,
     /// Node id to node.
     pub graph: Map<String, Value>,
@@ -34,17 +33,6 @@ impl Prompt {
     }
 }
 
-/// The first device's memory, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Memory {
-    /// In use whatever runs.
-    pub base: u64,
-    /// Held by the node that executes.
-    pub held: u64,
-    /// Held by loaded models, until `/free`.
-    pub models: u64,
-}
-
 /// Folder (`output`, `temp`, `input`), subfolder and name of a file.
 pub type FilePath = (String, String, String);
 
@@ -56,7 +44,12 @@ pub struct State {
     pub running: Option<Prompt>,
     /// Entries of ended prompts by id, oldest first.
     pub history: Vec<(String, Value)>,
-    pub memory: Memory,
+    /// Bytes of the first device in use whatever runs.
+    pub base_memory: u64,
+    /// Bytes held by the node that executes.
+    pub held_memory: u64,
+    /// Bytes held by loaded models, until `/free`.
+    pub model_memory: u64,
     pub files: HashMap<FilePath, Arc<[u8]>>,
     /// In order of arrival.
     pub requests: Vec<Request>,
@@ -66,7 +59,7 @@ pub struct State {
     pub posted: usize,
     /// How many prompts executed a node.
     pub executed: usize,
-    pub(super) next_number: i64,
+    pub(super) next_number: usize,
     /// `/free` was asked for and is not done yet.
     pub(super) free: bool,
     /// The running prompt was told to stop.
@@ -75,11 +68,14 @@ pub struct State {
     pub(super) finish: bool,
     /// Grows when the running prompt is dropped, which tells the executor to forget it.
     pub(super) generation: u64,
-    /// What executed nodes listed as outputs, by class and inputs.
+    /// What executed nodes listed as their outputs, by class and inputs.
     pub(super) cache: HashMap<String, Option<Value>>,
     /// Messages of the `FailOnce` nodes that have failed.
     pub(super) failed_once: HashSet<String>,
-    pub(super) faults: Faults,
+    /// The faults to come.
+    pub(super) faults: Vec<Plan>,
+    /// How often they were cleared.
+    pub(super) faults_cleared: u64,
     /// The stand-in is being dropped.
     pub(super) closed: bool,
 }
@@ -100,8 +96,9 @@ impl State {
 
     /// Returns whether the prompt was pending.
     pub(super) fn delete_pending(&mut self, id: &str) -> bool {
-        let found = self.pending.iter().position(|prompt| prompt.id == id);
-        found.map(|at| self.pending.remove(at)).is_some()
+        let before = self.pending.len();
+        self.pending.retain(|prompt| prompt.id != id);
+        self.pending.len() < before
     }
 
     /// Returns whether the prompt was running.
@@ -115,7 +112,7 @@ impl State {
         self.generation += 1;
         self.pending.clear();
         self.running = None;
-        self.memory.held = 0;
+        self.held_memory = 0;
     }
 
     /// Forgets what does not survive a restart.
@@ -123,32 +120,22 @@ impl State {
         self.drop_prompts();
         self.history.clear();
         self.next_number = 0;
-        self.free = true;
-        self.act_on_free();
+        self.free_memory();
     }
 
-    pub(super) fn act_on_free(&mut self) {
-        if std::mem::take(&mut self.free) {
-            self.memory.models = 0;
-            self.cache.clear();
-        }
+    pub(super) fn free_memory(&mut self) {
+        self.free = false;
+        self.model_memory = 0;
+        self.cache.clear();
     }
 
     /// Saves a file under the next free number of its prefix. Returns it as a node lists it.
-    pub(super) fn save(
-        &mut self,
-        folder: &str,
-        prefix: &str,
-        extension: &str,
-        bytes: &[u8],
-    ) -> Value {
+    pub(super) fn save(&mut self, folder: &str, prefix: &str, end: &str, bytes: &[u8]) -> Value {
         let (subfolder, stem) = prefix.rsplit_once('/').unwrap_or(("", prefix));
-        let path = |number| {
-            let name = format!("{stem}_{number:05}_.{extension}");
-            (folder.to_owned(), subfolder.to_owned(), name)
-        };
-        let free = (1..99_999).map(path).find(|path| !self.files.contains_key(path));
-        let path = free.expect("numbers do not end");
+        let name = |number| format!("{stem}_{number:05}_.{end}");
+        let path = |number| (folder.to_owned(), subfolder.to_owned(), name(number));
+        let is_free = |path: &FilePath| !self.files.contains_key(path);
+        let path = (1..99_999).map(path).find(is_free).expect("a free number");
         let listed = json!({"filename": path.2, "subfolder": subfolder, "type": folder});
         self.files.insert(path, bytes.into());
         listed
@@ -164,9 +151,9 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(config: Config) -> Self {
-        let base = config.devices.first().map_or(0, |device| device.used);
-        let state = State { memory: Memory { base, ..Memory::default() }, ..State::default() };
-        Self { config, state: Mutex::new(state), changed: Condvar::new() }
+        let base_memory = config.devices.first().map_or(0, |device| device.used);
+        let state = Mutex::new(State { base_memory, ..State::default() });
+        Self { config, state, changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
