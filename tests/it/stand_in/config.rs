@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-/// The ages of `ComfyUI` whose differences matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// Before August 2025: `/interrupt` ignores its body and stops whatever runs.
@@ -20,11 +19,9 @@ pub struct Device {
     pub name: String,
     /// `cpu` or `cuda`.
     pub kind: &'static str,
-    /// `None` for a CPU.
     pub index: Option<u32>,
-    /// Bytes in all.
+    /// Bytes in all, and in use while nothing runs.
     pub total: u64,
-    /// Bytes in use while nothing runs.
     pub used: u64,
     /// Bytes cached by torch: free in `ComfyUI`'s figures, in use in the driver's.
     pub idle_cache: u64,

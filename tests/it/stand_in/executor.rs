@@ -97,11 +97,14 @@ impl Run<'_> {
                         }
                     });
                 }
-                Err(Stop::Dropped) => return None,
                 Err(stop) => {
                     let class = &node["class_type"];
                     let event = json!({"node_id": id, "node_type": class, "executed": executed});
-                    self.stopped(event, stop);
+                    match stop {
+                        Stop::Dropped => return None,
+                        Stop::Interrupted => self.message("execution_interrupted", event),
+                        Stop::Failed(kind, message) => self.failed(event, kind, &message),
+                    }
                     return Some(self.entry(&outputs, "error"));
                 }
             }
@@ -116,10 +119,7 @@ impl Run<'_> {
         self.messages.push(json!([name, event]));
     }
 
-    fn stopped(&mut self, mut event: Value, stop: Stop) {
-        let Stop::Failed(kind, message) = stop else {
-            return self.message("execution_interrupted", event);
-        };
+    fn failed(&mut self, mut event: Value, kind: &str, message: &str) {
         event["exception_type"] = kind.into();
         event["exception_message"] = message.into();
         event["traceback"] = json!(["  File \"/opt/ComfyUI/execution.py\", line 496, in execute"]);
@@ -131,7 +131,7 @@ impl Run<'_> {
 
     fn entry(&self, outputs: &Map<String, Value>, status: &str) -> Value {
         let mut entry = json!({
-            "prompt": self.prompt.item(),
+            "prompt": self.prompt.item,
             "outputs": outputs,
             "status": {"status_str": status, "completed": status == "success"},
             "meta": {},

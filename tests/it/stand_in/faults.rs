@@ -97,7 +97,7 @@ impl Fault {
                 }
                 return Ok(true);
             }
-            Self::Reset => {}
+            Self::Reset => {} // closed by the caller, with a part of the request unread
             Self::Hang => _ = on.pause(FOREVER),
             Self::LoseAnswer => _ = act(),
             Self::CutBody => {

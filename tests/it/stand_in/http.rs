@@ -42,11 +42,8 @@ impl Request {
 /// unread is reset. `None`: the client closed the connection.
 pub fn read_head(stream: &TcpStream, stopping: &AtomicBool) -> io::Result<Option<Request>> {
     // Wine does not wake a blocked reader when its own side shuts the connection down.
-    stream.set_read_timeout(Some(Duration::from_millis(if cfg!(windows) {
-        50
-    } else {
-        60_000
-    })))?;
+    let pause = Duration::from_millis(if cfg!(windows) { 50 } else { 60_000 });
+    stream.set_read_timeout(Some(pause))?;
     let mut ahead = vec![0; 1 << 16];
     let end = loop {
         match stream.peek(&mut ahead) {

@@ -3,11 +3,7 @@
 //!
 //! Nothing here sleeps: every wait ends with a change of the [`State`]. The exception is reading
 //! from a connection on Windows.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the tests, the benches and the demo each use a part of it"
-)]
+#![allow(dead_code, unused_imports, reason = "tests, benches and the demo use parts of it")]
 
 mod config;
 mod executor;
@@ -24,7 +20,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use config::{Config, Device, Version};
 pub use faults::Fault;
@@ -53,11 +49,9 @@ impl StandIn {
         let listener = listen();
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let shared = Arc::new(Shared::new(config));
-        let executor = {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || executor::run(&shared))
-        };
         let server = Mutex::new(Server::start(&shared, listener));
+        let for_executor = Arc::clone(&shared);
+        let executor = std::thread::spawn(move || executor::run(&for_executor));
         Self { shared, port, server, executor: Some(executor) }
     }
 
@@ -66,7 +60,6 @@ impl StandIn {
         format!("http://127.0.0.1:{}{}", self.port, self.shared.config.prefix)
     }
 
-    /// Stays the same through every restart.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -107,7 +100,10 @@ impl StandIn {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if server.is_stopping() {
             server.stop();
-            *server = Server::start(&self.shared, rebind(self.port));
+            let bind = |_| TcpListener::bind(("127.0.0.1", self.port)).ok();
+            // The system may need a moment to free the port.
+            let socket = (0..1_000_000).find_map(bind).expect("the port is free again");
+            *server = Server::start(&self.shared, socket);
         }
     }
 
@@ -185,11 +181,6 @@ impl StandIn {
         self.wait_until(timeout, |state| state.running.is_some())
     }
 
-    /// Waits until nothing runs and nothing is pending.
-    pub fn wait_until_idle(&self, timeout: Duration) -> bool {
-        self.wait_until(timeout, State::is_idle)
-    }
-
     /// Waits until `times` requests of a route have arrived, counted from the server's start.
     pub fn wait_until_request(&self, route: &str, times: usize, timeout: Duration) -> bool {
         self.wait_until(timeout, |state| state.asked(route) >= times)
@@ -210,23 +201,9 @@ impl Drop for StandIn {
 /// stand-in that listens again finds its port free.
 fn listen() -> TcpListener {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
+    let bind = |_| {
         let next = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Relaxed));
-        let port = u16::try_from(20_000 + next % 10_000).expect("a port below 30000");
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            return listener;
-        }
-    }
-}
-
-/// Binds a port that was just closed, for which the system may need a moment.
-fn rebind(port: u16) -> TcpListener {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        match TcpListener::bind(("127.0.0.1", port)) {
-            Ok(listener) => return listener,
-            Err(error) => assert!(Instant::now() < deadline, "port {port} is taken: {error}"),
-        }
-        std::thread::yield_now();
-    }
+        TcpListener::bind(("127.0.0.1", u16::try_from(20_000 + next % 10_000).ok()?)).ok()
+    };
+    (0..10_000).find_map(bind).expect("a free port")
 }

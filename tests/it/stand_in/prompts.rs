@@ -31,7 +31,8 @@ pub fn post(config: &Config, state: &mut State, mut body: Graph) -> Response {
     state.next_number += 1;
     state.posted += 1;
     let answer = json!({"prompt_id": id, "number": number, "node_errors": node_errors});
-    state.pending.push(Prompt { number, id, graph, extra, outputs });
+    let item = json!([number, id, graph, extra, outputs]);
+    state.pending.push(Prompt { id, graph, outputs, item });
     Response::json(200, &answer)
 }
 
@@ -44,8 +45,8 @@ fn check(graph: &Graph, state: &State) -> Result<(Vec<String>, Value), Value> {
         answer["error"]["message"] = message.replace('"', "").into();
         return Err(answer);
     }
-    let outputs = graph.iter().filter(|(_, node)| info(node)["output_node"] == true);
-    let mut outputs: Vec<String> = outputs.map(|(id, _)| id.clone()).collect();
+    let mut outputs: Vec<String> = graph.keys().cloned().collect();
+    outputs.retain(|id| info(&graph[id])["output_node"] == true);
     outputs.sort_by_key(|id| id.parse().unwrap_or(u64::MAX));
     let mut errors = Map::new();
     outputs.retain(|output| {
@@ -84,18 +85,15 @@ fn error_of(node: &Value, state: &State) -> Option<Value> {
         "SaveVideo" if inputs["video"].is_null() => Some(recorded::error("prompt-bad-inputs", "3")),
         class @ "CheckpointLoaderSimple" => {
             let spec = &OBJECT_INFO[class]["input"]["required"]["ckpt_name"];
-            let (name, known) = (&inputs["ckpt_name"], spec[0].as_array()?);
-            let extra =
-                json!({"input_name": "ckpt_name", "input_config": spec, "received_value": name});
+            let name = &inputs["ckpt_name"];
             // Not recorded, since that server had no models.
-            (!known.contains(name)).then(|| {
-                json!({
-                    "type": "value_not_in_list",
-                    "message": "Value not in list",
-                    "details": format!("ckpt_name: {name} not in {}", spec[0]),
-                    "extra_info": extra,
-                })
-            })
+            let error = json!({
+                "type": "value_not_in_list",
+                "message": "Value not in list",
+                "details": format!("ckpt_name: {name} not in {}", spec[0]),
+                "extra_info": {"input_name": "ckpt_name", "input_config": spec, "received_value": name},
+            });
+            Some(error).filter(|_| !spec[0].as_array().is_some_and(|known| known.contains(name)))
         }
         "LoadImage" => {
             let image = inputs["image"].as_str()?;

@@ -28,8 +28,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
     shared.update(|state| match (request.method.as_str(), segments.as_slice()) {
         ("GET", ["system_stats"]) => Response::json(200, &system_stats(config, state)),
         ("GET", ["queue"]) => {
-            let running: Vec<Value> = state.running.iter().map(Prompt::item).collect();
-            let pending: Vec<Value> = state.pending.iter().map(Prompt::item).collect();
+            let items = |prompts: &[Prompt]| prompts.iter().map(|p| p.item.clone()).collect();
+            let (running, pending): (Value, Value) =
+                (items(state.running.as_slice()), items(&state.pending));
             Response::json(200, &json!({"queue_running": running, "queue_pending": pending}))
         }
         ("GET", ["history"]) => {
@@ -125,13 +126,11 @@ fn system_stats(config: &Config, state: &State) -> Value {
     let is_cpu = first["type"] == "cpu";
     let system = &mut stats["system"];
     system["ram_total"] = if is_cpu { first["vram_total"].clone() } else { (64_u64 << 30).into() };
-    system["ram_free"] = if is_cpu { first["vram_free"].clone() } else { (41_234 << 20).into() };
-    let version = match config.version {
-        Version::Ancient => "0.3.40",
-        Version::Recorded => "0.3.64",
-        Version::Newest => "0.33.0",
-    };
-    system["comfyui_version"] = version.into();
+    system["ram_free"] =
+        if is_cpu { first["vram_free"].clone() } else { (41_234_u64 << 20).into() };
+    if config.version == Version::Newest {
+        system["comfyui_version"] = "0.33.0".into();
+    }
     stats
 }
 

@@ -82,6 +82,7 @@ impl Server {
             let connection = Connection { server: self, stream, id, faults_cleared };
             let answer = || routes::answer(&self.shared, &request);
             let goes_on = match fault {
+                Some(Fault::Reset) => return Ok(()),
                 Some(fault) => fault.apply(&connection, answer)?,
                 None => answer().send(stream).map(|()| true)?,
             };

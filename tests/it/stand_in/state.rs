@@ -16,21 +16,13 @@ pub const FOREVER: Duration = Duration::from_secs(86_400);
 /// A prompt in the queue.
 #[derive(Clone, Debug)]
 pub struct Prompt {
-    pub number: usize,
     pub id: String,
     /// Node id to node.
     pub graph: Map<String, Value>,
-    /// `client_id`, if it came with one.
-    pub extra: Map<String, Value>,
     /// The valid output nodes.
     pub outputs: Vec<String>,
-}
-
-impl Prompt {
-    /// As `/queue` and `/history` show it.
-    pub fn item(&self) -> Value {
-        json!([self.number, self.id, self.graph, self.extra, self.outputs])
-    }
+    /// As `/queue` and `/history` show it: number, id, graph, extra data, outputs.
+    pub item: Value,
 }
 
 /// Folder (`output`, `temp`, `input`), subfolder and name of a file.
