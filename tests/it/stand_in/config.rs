@@ -17,8 +17,7 @@ pub enum Version {
 pub struct Device {
     /// As `ComfyUI` spells it, e.g. `cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync`.
     pub name: String,
-    /// `cpu` or `cuda`.
-    pub kind: &'static str,
+    /// A CPU has none.
     pub index: Option<u32>,
     /// Bytes in all, and in use while nothing runs.
     pub total: u64,
@@ -31,14 +30,13 @@ impl Device {
     /// The RAM of the recorded machine.
     pub fn cpu() -> Self {
         let (total, used) = (25_276_502_016, 1_288_548_352);
-        Self { name: "cpu".to_owned(), kind: "cpu", index: None, total, used, idle_cache: 0 }
+        Self { name: "cpu".to_owned(), index: None, total, used, idle_cache: 0 }
     }
 
     /// An NVIDIA card.
     pub fn cuda(index: u32, card: &str, total_mb: u64, used_mb: u64, idle_cache_mb: u64) -> Self {
         Self {
             name: format!("cuda:{index} {card} : cudaMallocAsync"),
-            kind: "cuda",
             index: Some(index),
             total: total_mb << 20,
             used: used_mb << 20,

@@ -115,7 +115,7 @@ impl Fault {
             Self::Leave | Self::Die => {
                 let has_answer = matches!(self, Self::Leave);
                 let response = act().with("Connection", "close");
-                on.stop_server();
+                on.server.close(on.id);
                 if has_answer {
                     response.send(stream)?;
                 }

@@ -109,10 +109,10 @@ fn system_stats(config: &Config, state: &State) -> Value {
         let used = if place == 0 { state.base_memory + torch } else { device.used };
         let free = device.total.saturating_sub(used);
         let idle = device.idle_cache.min(free);
-        let is_cpu = device.kind == "cpu"; // has the system's figures for torch's
+        let is_cpu = device.index.is_none(); // has the system's figures for torch's
         json!({
             "name": device.name,
-            "type": device.kind,
+            "type": if is_cpu { "cpu" } else { "cuda" },
             "index": device.index,
             "vram_total": device.total,
             "vram_free": free,

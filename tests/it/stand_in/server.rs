@@ -1,32 +1,31 @@
 //! The listening socket: a thread that accepts, and a thread for each connection.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::faults::{self, Fault};
-use super::state::Shared;
+use super::state::{FOREVER, Shared};
 use super::{http, routes};
 
 pub struct Server {
     shared: Arc<Shared>,
     port: u16,
     stopping: AtomicBool,
-    /// The listening socket is closed.
+    /// The listening socket is closed, and so are all connections but the survivor's.
     closed: AtomicBool,
-    connections: Mutex<HashMap<u64, TcpStream>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    survivor: AtomicU64,
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A connection, and what a fault needs of its server.
 pub struct Connection<'a> {
     pub server: &'a Server,
     pub stream: &'a TcpStream,
-    id: u64,
+    pub id: u64,
     /// `State::faults_cleared` when its request came.
     faults_cleared: u64,
 }
@@ -37,35 +36,47 @@ impl Server {
         let server = Arc::new(Self {
             shared: Arc::clone(shared),
             port: socket.local_addr().map_or(0, |address| address.port()),
-            stopping: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            connections: Mutex::default(),
-            threads: Mutex::default(),
+            stopping: AtomicBool::default(),
+            closed: AtomicBool::default(),
+            survivor: AtomicU64::default(),
+            accepting: Mutex::default(),
         });
-        let accepting = Arc::clone(&server);
-        lock(&server.threads).push(std::thread::spawn(move || accepting.accept(socket)));
+        let here = Arc::clone(&server);
+        *server.accepting() = Some(std::thread::spawn(move || here.accept(socket)));
         server
     }
 
     fn accept(self: Arc<Self>, socket: TcpListener) {
-        for (id, accepted) in (0..).zip(socket.incoming()) {
+        let mut connections = Vec::new();
+        for (id, accepted) in (1..).zip(socket.incoming()) {
             if self.is_stopping() {
                 break;
             }
-            // Clones, since under Wine the programs that tests start inherit the accepted handle,
+            // A clone, since under Wine the programs that tests start inherit the accepted handle,
             // which would keep the connection open after it is closed here.
-            let clones = accepted.and_then(|stream| Ok((stream.try_clone()?, stream.try_clone()?)));
-            let Ok((stream, kept)) = clones else { continue };
-            lock(&self.connections).insert(id, kept);
-            let server = Arc::clone(&self);
-            let thread = std::thread::spawn(move || {
-                let _ = server.serve(id, &stream); // an error: the client has gone
-                lock(&server.connections).remove(&id);
-            });
-            lock(&self.threads).push(thread);
+            let Ok(stream) = accepted.and_then(|stream| stream.try_clone()) else { continue };
+            let stream = Arc::new(stream);
+            let (server, weak) = (Arc::clone(&self), Arc::downgrade(&stream));
+            let serve = move || _ = server.serve(id, &stream); // an error: the client has gone
+            connections.push((id, weak, std::thread::spawn(serve)));
         }
         drop(socket);
+        // On Unix a child that another test has just forked may hold the socket until it execs. On
+        // Windows, where connecting to a closed port takes 2 s, no child inherits it.
+        let until = Instant::now() + Duration::from_secs(5);
+        let accepts = || cfg!(unix) && TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        while accepts() && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let survivor = self.survivor.load(Ordering::SeqCst);
+        for (_, stream, _) in connections.iter().filter(|(id, ..)| *id != survivor) {
+            stream.upgrade().map(|stream| stream.shutdown(Shutdown::Both));
+        }
         self.closed.store(true, Ordering::SeqCst);
+        self.shared.update(|_| ()); // wakes all who wait for this
+        for (.., thread) in connections {
+            let _ = thread.join();
+        }
     }
 
     /// Answers requests until one side closes the connection.
@@ -99,30 +110,23 @@ impl Server {
     }
 
     /// Refuses connections from now on and cuts those that are open, except one.
-    fn close(&self, except: Option<u64>) {
+    pub fn close(&self, survivor: u64) {
+        self.survivor.store(survivor, Ordering::SeqCst);
         if !self.stopping.swap(true, Ordering::SeqCst) {
             let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
         }
-        // On Unix a child that another test has just forked may hold the socket until it execs. On
-        // Windows, where connecting to a closed port takes 2 s, no child inherits it.
-        let until = Instant::now() + Duration::from_secs(5);
-        let accepts = || cfg!(unix) && TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-        while !self.closed.load(Ordering::SeqCst) || accepts() && Instant::now() < until {
-            std::thread::yield_now();
-        }
-        for (_, stream) in lock(&self.connections).iter().filter(|(id, _)| Some(**id) != except) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        self.shared.update(|_| ()); // wakes the connections that a fault holds up
+        self.shared.wait_until(FOREVER, |_| self.closed.load(Ordering::SeqCst));
     }
 
     /// Refuses connections, cuts the open ones and returns when all threads have ended.
     pub fn stop(&self) {
-        self.close(None);
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
-            let _ = thread.join();
-        }
+        self.close(0);
+        let accepting = self.accepting().take();
+        accepting.map(JoinHandle::join);
+    }
+
+    fn accepting(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,13 +137,4 @@ impl Connection<'_> {
             state.faults_cleared != self.faults_cleared || self.server.is_stopping()
         })
     }
-
-    /// Stops the server, apart from this connection.
-    pub fn stop_server(&self) {
-        self.server.close(Some(self.id));
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
