@@ -7,11 +7,11 @@
 #[cfg(target_os = "linux")]
 mod disk;
 mod gone;
-mod kinds;
 mod outputs;
 mod polling;
 mod posting;
 mod programs;
+mod requests;
 mod row;
 mod types;
 
@@ -24,12 +24,12 @@ use row::Row;
 const PAGE: &str = include_str!("../../../docs/faults.md");
 
 /// How many rows are played at once: nearly all of their time they wait.
-const LANES: usize = if cfg!(windows) { 10 } else { 16 };
+const THREADS: usize = if cfg!(windows) { 10 } else { 16 };
 
 /// The page's sections with their rows.
 fn sections() -> Vec<(&'static str, Vec<Row>)> {
     vec![
-        ("At every request", kinds::rows()),
+        ("At every request", requests::rows()),
         ("At the start", posting::rows_at_the_start()),
         ("Posting", posting::rows()),
         ("While it runs", polling::rows()),
@@ -58,7 +58,7 @@ fn play(rows: Vec<Row>) {
     let (rows, failed): (_, Mutex<Vec<String>>) = (Mutex::new(rows), Mutex::new(Vec::new()));
     let next = || rows.lock().unwrap().pop();
     std::thread::scope(|scope| {
-        for _ in 0..LANES {
+        for _ in 0..THREADS {
             scope.spawn(|| {
                 while let Some(row) = next() {
                     let begun = Instant::now();

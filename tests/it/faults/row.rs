@@ -22,37 +22,37 @@ pub const ONE_SECOND: [&str; 4] = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", 
 /// The limit for a run that meets one fault, wherever many are played at once.
 const LONGEST: Duration = Duration::from_secs(40);
 
-/// What a play leaves.
+/// A finished run, with its server and its folder.
 pub struct Played {
     pub server: StandIn,
     pub folder: Folder,
     pub ran: Ran,
 }
 
-/// What came back, and the word for it in the log.
-pub type Told = (&'static str, &'static str);
+/// How the program describes a fault, and its reason in the log.
+pub type Texts = (&'static str, &'static str);
 
 /// A row of the page, and how it is played.
 pub struct Row {
     pub name: String,
     /// The first cell of the row; none where any outcome will do.
     pub on_page: Option<&'static str>,
-    /// Stands for `<what came back>` and `<reason>` on the page.
-    told: Told,
-    /// The same on a machine that is too busy for the other.
-    pub or: Option<Told>,
+    /// Replace `<what came back>` and `<reason>` of the page's text.
+    texts: Texts,
+    /// Accepted instead of `texts` on a busy machine.
+    pub or: Option<Texts>,
     /// Printed besides what the page says.
     also: String,
     /// How many prompts are accepted at most.
     posts: usize,
-    /// The prompt may go on where it was posted, since nobody can tell the server.
+    /// The prompt may stay on a server that cannot be reached to cancel it.
     stays: bool,
-    /// It takes longer than most, and is begun early.
+    /// Takes longer than most, so it is started first.
     pub slow: bool,
     play: Box<dyn Fn() -> Played + Send + Sync>,
 }
 
-/// A row that has its line on the page to itself.
+/// A row that has a line of the page to itself.
 pub fn row(name: &'static str, play: impl Fn() -> Played + Send + Sync + 'static) -> Row {
     Row { on_page: Some(name), ..Row::any(name.to_owned(), play) }
 }
@@ -60,19 +60,19 @@ pub fn row(name: &'static str, play: impl Fn() -> Played + Send + Sync + 'static
 impl Row {
     /// A row whose scene may end in any way that has a name.
     pub fn any(name: String, play: impl Fn() -> Played + Send + Sync + 'static) -> Self {
-        let (on_page, told, or, also) = (None, ("", ""), None, String::new());
+        let (on_page, texts, or, also) = (None, ("", ""), None, String::new());
         let play = Box::new(play);
-        Row { name, on_page, told, or, also, posts: 1, stays: false, slow: false, play }
+        Row { name, on_page, texts, or, also, posts: 1, stays: false, slow: false, play }
     }
 
     /// One of the rows that share a line of the page and differ in what came back.
     pub fn one_of(
         line: &'static str,
         name: &str,
-        told: Told,
+        texts: Texts,
         play: impl Fn() -> Played + Send + Sync + 'static,
     ) -> Self {
-        Row { on_page: Some(line), told, ..Row::any(format!("{line}: {name}"), play) }
+        Row { on_page: Some(line), texts, ..Row::any(format!("{line}: {name}"), play) }
     }
 
     pub fn also(self, also: impl Into<String>) -> Self {
@@ -116,12 +116,12 @@ impl Row {
         let Some([_, sees, outcome, exit]) = lines.next() else { panic!("not on the page") };
         assert_eq!(ran.code.to_string(), exit, "{ran}");
         let says = |text: &str| ran.stdout.contains(text) || ran.stderr.contains(text);
-        let text = |told: Told| {
-            let sees = sees.trim_matches('`').replace("<reason>", told.1);
-            sees.replace("<what came back>", told.0)
+        let text = |texts: Texts| {
+            let sees = sees.trim_matches('`').replace("<reason>", texts.1);
+            sees.replace("<what came back>", texts.0)
         };
-        let said = says(&text(self.told)) || self.or.is_some_and(|told| says(&text(told)));
-        assert!(said && says(&self.also), "not seen: {} {}\n{ran}", text(self.told), self.also);
+        let said = says(&text(self.texts)) || self.or.is_some_and(|texts| says(&text(texts)));
+        assert!(said && says(&self.also), "not seen: {} {}\n{ran}", text(self.texts), self.also);
         if outcome != "-" {
             assert_eq!(folder.outcomes()[0].0, outcome, "{ran}");
             assert_eq!(folder.metadata()["ExitCode"].to_string(), exit, "{ran}");
