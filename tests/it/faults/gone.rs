@@ -121,8 +121,9 @@ pub fn rows_of_prompts_that_do_not_end() -> Vec<Row> {
         })
         .stays(),
         row("a scene ignores its interrupt for some time, another waits behind it", || {
-            // 5 s at its deadline, 5 s before the next scene: gone when it is asked again.
-            let played = deaf(11.0, &["-MaxWaitSeconds", "6", "-SceneRetryBudget", "0"]);
+            // Its cancel is watched for 5 s at the deadline. The next scene tells after 5 s that it
+            // waits, and waits for 8 s: the prompt is gone in the middle between the two.
+            let played = deaf(12.0, &["-MaxWaitSeconds", "8", "-SceneRetryBudget", "0"]);
             second_is(&played, "succeeded", "");
             played
         })
