@@ -50,7 +50,7 @@ fn the_summary_is_what_was_printed_line_for_line() {
         [TIME] === STEP 3: Validate Results ===
         [TIME] 
         [TIME] Files generated: 1
-        [TIME]    - good_00001_.png (0.01 MB)
+        [TIME]    - good_00001_.png (72 bytes)
         [TIME] Expected scenes: 2
         [TIME] ⚠ PARTIAL: 1/2 files generated
         [TIME] 
@@ -69,7 +69,7 @@ fn the_summary_is_what_was_printed_line_for_line() {
         [TIME] Run directory: FOLDER/logs/RUN-ID
         [TIME] Files: 1/2
         [TIME] FAILED: 1 of 2 scenes, exit 1 (failed)      DATE TIME to TIME (N s)
-        [TIME] ✓ good  N s  no sample fell into it  outputs/good/good_00001_.png (0.01 MB)
+        [TIME] ✓ good  N s  no sample fell into it  outputs/good/good_00001_.png (72 bytes)
         [TIME] ✗ bad  failed: node 2 FailAlways: RuntimeError: it broke
         [TIME] GPU free: queue empty, 2240 MB in use (2240 before the run)
         [TIME] Trust: every N s, longest gap N s, 0 of 2 ticks missed: a peak shorter than N s may be higher

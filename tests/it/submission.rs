@@ -36,7 +36,7 @@ fn a_prompt_whose_answer_is_lost_is_found_in_the_history_too() {
     let scene = [("a", graphs::images("img/a", 1, 1))];
     let running = start(&folder, &server.url(), &scene, &[]);
     assert!(server.wait_until_faults_are_met(SOON));
-    assert!(server.wait_until_idle(SOON));
+    assert!(server.wait_until(SOON, crate::stand_in::State::is_idle));
     server.clear_faults();
     running.wait().exits(0);
     folder.ended(&[("succeeded", "")]);

@@ -1,14 +1,13 @@
-//! Servers that end, start anew, or stay away.
+//! Servers that end, start anew or stay away, and prompts that do not end.
 
 use std::time::Duration;
 
-use super::bench::{Played, Row, VIEW, endless, meanwhile, row, start};
 use super::polling::pending;
+use super::row::{ONE_SECOND, Played, Row, STATS, VIEW, endless, meanwhile, one, row, start};
 use crate::scenes::SOON;
-use crate::stand_in::{Config, Fault, StandIn, graphs};
+use crate::stand_in::{Config, Fault, StandIn, State, graphs};
 use crate::support::{Folder, Running};
 
-const AGAIN: &str = "2nd attempt (1st: lost, server restarted ";
 const REFUSED: &str = "connection refused: polling on";
 
 /// Ends it, and starts it anew once that was noticed.
@@ -37,68 +36,105 @@ fn downloading(back: bool) -> Played {
 
 pub fn rows() -> Vec<Row> {
     vec![
-        row("restarted while our prompt waits", AGAIN, "succeeded", 0, || pending(&[], restart))
-            .posts(3),
-        row("restarted while our prompt runs", AGAIN, "succeeded", 0, || {
+        row("restarted while our prompt waits", || pending(&[], restart)).posts(3),
+        row("restarted while our prompt runs", || {
             meanwhile(&graphs::video("video/a", 1.5, 0, 1), &[], restart)
         })
         .posts(2),
-        row(
-            "restarted between two polls, after a scene that it remembered",
-            AGAIN,
-            "succeeded",
-            0,
-            || {
-                let (server, folder) = (StandIn::start(), Folder::new());
-                folder.workflow("a.json", &graphs::video("video/a", 0.1, 0, 1));
-                folder.workflow("b.json", &graphs::video("video/b", 1.5, 0, 2));
-                let words = ["-Poll", "0.2", "-Sample", "3600", "a.json", "b.json"];
-                let running = folder.start_on(&server.url(), &words);
-                running.until_it_says("[Scene b] Wan2 prompt queued");
-                server.restart();
-                let ran = running.wait();
-                Played { server, folder, ran }
-            },
-        )
+        row("restarted between two polls, after a scene that it remembered", || {
+            let (server, folder) = (StandIn::start(), Folder::new());
+            folder.workflow("a.json", &graphs::video("video/a", 0.1, 0, 1));
+            folder.workflow("b.json", &graphs::video("video/b", 1.5, 0, 2));
+            let words = ["-Poll", "0.2", "-Sample", "3600", "a.json", "b.json"];
+            let running = folder.start_on(&server.url(), &words);
+            running.until_it_says("[Scene b] Wan2 prompt queued");
+            server.restart();
+            let ran = running.wait();
+            Played { server, folder, ran }
+        })
         .posts(3),
-        row("restarted during a download", "refused: downloading again", "succeeded", 0, || {
-            downloading(true)
-        }),
-        row(
-            "dead from a download on",
-            "downloadFailed: video/a/a.mp4: ",
-            "downloadFailed",
-            1,
-            || downloading(false),
-        ),
-        row("dead while our prompt runs", "a may still run there", "unreachable", 3, || {
+        row("restarted during a download", || downloading(true)),
+        row("dead from a download on", || downloading(false)),
+        row("dead while our prompt runs", || {
             meanwhile(&endless(), &["-MaxWaitSeconds", "2"], |server, _| server.stop_listening())
         })
         .stays(),
-        row(
-            "silent until after our deadline",
-            "cancel asked, not seen gone",
-            "deadline",
-            4,
-            || {
-                meanwhile(&endless(), &["-MaxWaitSeconds", "1"], |server, running| {
-                    for route in ["GET /", "POST /"] {
-                        server.fail_next(route, usize::MAX, Fault::Hang);
-                    }
-                    running.until_it_says("cancel asked, not seen gone");
-                    server.clear_faults(); // it is cancelled before the run ends
-                })
-            },
-        )
+        row("silent until after our deadline", || {
+            meanwhile(&endless(), &["-MaxWaitSeconds", "1"], |server, running| {
+                for route in ["GET /", "POST /"] {
+                    server.fail_next(route, usize::MAX, Fault::Hang);
+                }
+                running.until_it_says("cancel asked, not seen gone");
+                server.clear_faults(); // it is cancelled before the run ends
+            })
+        })
         .slow(),
-        row("away for some seconds while our prompt runs", REFUSED, "succeeded", 0, || {
+        row("away for some seconds while our prompt runs", || {
             meanwhile(&graphs::video("video/a", 1.0, 0, 1), &[], |server, running| {
                 server.stop_listening();
                 running.until_it_says(REFUSED);
                 // Its prompt ends meanwhile.
-                assert!(server.wait_until_idle(Duration::from_secs(20)));
+                assert!(server.wait_until(SOON, State::is_idle));
                 server.listen_again();
             })
         }),
+    ]
+}
+
+/// A scene that is deaf for so long, and one behind it.
+fn deaf(seconds: f64, words: &[&str]) -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("a.json", &graphs::deaf("video/a", 600.0, seconds));
+    folder.workflow("b.json", &graphs::images("img/b", 1, 1));
+    let words = [&["-Poll", "0.2", "a.json", "b.json"][..], words].concat();
+    let ran = folder.run_on(&server.url(), &words);
+    Played { server, folder, ran }
+}
+
+/// A killed run, and one after it whose server is away for a moment once it has been greeted.
+fn killed() -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("b.json", &graphs::images("img/b", 1, 1));
+    let running = start(&server, &folder, &endless(), &[]);
+    running.until_it_says("Wan2 prompt queued");
+    running.kill();
+    server.fail_next(STATS, 1, Fault::Leave);
+    let running = folder.start_on(&server.url(), &["b.json"]);
+    assert!(server.wait_until_faults_are_met(SOON));
+    std::thread::sleep(Duration::from_millis(300));
+    server.listen_again();
+    let ran = running.wait();
+    Played { server, folder, ran }
+}
+
+#[track_caller]
+fn second_is(played: &Played, outcome: &str, why: &str) {
+    let second = &played.folder.outcomes()[1];
+    assert_eq!((second.0.as_str(), second.1.as_str()), (outcome, why), "{}", played.ran);
+}
+
+pub fn rows_of_prompts_that_do_not_end() -> Vec<Row> {
+    vec![
+        row("nobody listens when the prompt of a killed run is to end", killed).posts(2),
+        row("the last scene ignores its interrupt", || {
+            one(StandIn::start(), &graphs::deaf("video/a", 600.0, 600.0), &ONE_SECOND)
+        })
+        .stays(),
+        row("a scene ignores its interrupt for some time, another waits behind it", || {
+            // Its cancel is watched for 5 s at the deadline. The next scene tells after 5 s that it
+            // waits, and waits for 8 s: the prompt is gone in the middle between the two.
+            let played = deaf(12.0, &["-MaxWaitSeconds", "8", "-SceneRetryBudget", "0"]);
+            second_is(&played, "succeeded", "");
+            played
+        })
+        .posts(2)
+        .slow(),
+        row("a scene ignores its interrupt for ever, another waits behind it", || {
+            let played = deaf(600.0, &["-MaxWaitSeconds", "1"]);
+            second_is(&played, "skipped", "GPU still busy with a");
+            played
+        })
+        .stays()
+        .slow(),
     ]
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::bench::{ALWAYS, HISTORY, Played, Row, VIEW, one, row, start, video, with};
+use super::row::{ALWAYS, HISTORY, Played, Row, VIEW, one, row, start, video, with};
 use crate::scenes::SOON;
 use crate::seen;
 use crate::stand_in::{Fault, StandIn, graphs};
@@ -14,11 +14,6 @@ fn failing(times: usize, fault: Fault, words: &[&str]) -> Played {
     let server = StandIn::start();
     server.fail_next(VIEW, times, fault);
     one(server, &video(), words)
-}
-
-/// A token that expires as soon as the video is made.
-fn expired() -> Played {
-    failing(ALWAYS, Fault::Status(401, "expired"), &[])
 }
 
 /// With half a GiB for all that the program maps.
@@ -89,81 +84,52 @@ fn hostile() -> Played {
 }
 
 pub fn rows() -> Vec<Row> {
-    const FAILED: &str = "downloadFailed: video/a/a.mp4: ";
     #[cfg_attr(windows, expect(unused_mut))]
     let mut rows = vec![
-        row("cut once", ": downloading again", "succeeded", 0, || failing(1, Fault::CutBody, &[])),
-        row("cut every time", FAILED, "downloadFailed", 1, || {
+        row("cut once", || failing(1, Fault::CutBody, &[])),
+        row("cut every time", || {
             let played = failing(ALWAYS, Fault::CutBody, &[]);
             let left = seen::files(&played.folder.newest());
             assert!(!left.iter().any(|file| file.starts_with("video/")), "{left:?}");
             played
         }),
-        row("silence every time", "no answer in time", "downloadFailed", 1, || {
+        row("silence every time", || {
             failing(ALWAYS, Fault::Hang, &["-Post", "1", "-SceneRetryBudget", "0"])
         }),
-        row("a file that comes byte by byte", "outputs/a/a_00001_.png (", "succeeded", 0, || {
+        row("a file that comes byte by byte", || {
             // For longer than may pass without a byte.
             let begun = Instant::now();
             let server = StandIn::start();
             server.fail_next(VIEW, 1, Fault::Dribble);
-            let mut graph = graphs::images("img/a", 1, 1);
-            graph["1"]["inputs"]["width"] = json!(1);
-            graph["1"]["inputs"]["height"] = json!(1);
-            let played = one(server, &graph, &["-Post", "1"]);
+            let played = one(server, &graphs::images("img/a", 1, 1), &["-Post", "1"]);
             assert!(begun.elapsed() > Duration::from_secs(3), "{:?}", begun.elapsed());
             played
         }),
-        row(
-            "a token that has expired by the download",
-            "it wants other credentials",
-            "downloadFailed",
-            1,
-            expired,
-        ),
-        row("gone (404)", "HTTP 404", "downloadFailed", 1, || {
+        row("a token that has expired by the download", || {
+            failing(ALWAYS, Fault::Status(401, "expired"), &[])
+        }),
+        row("gone (404)", || {
             let played = failing(ALWAYS, Fault::Status(404, ""), &[]);
             let asked = played.server.requests();
             let asked = asked.iter().filter(|request| request.is(VIEW)).count();
             assert_eq!(asked, 1, "it does not come back\n{}", played.ran);
             played
         }),
-        row(
-            "gone (404), of a scene from the cache",
-            "made anew after /free",
-            "succeeded",
-            0,
-            || {
-                let (server, folder) = (StandIn::start(), Folder::new());
-                start(&server, &folder, &video(), &[]).wait().exits(0);
-                server.forget_outputs();
-                let ran = start(&server, &folder, &video(), &[]).wait();
-                Played { server, folder, ran }
-            },
-        )
+        row("gone (404), of a scene from the cache", || {
+            let (server, folder) = (StandIn::start(), Folder::new());
+            start(&server, &folder, &video(), &[]).wait().exits(0);
+            server.forget_outputs();
+            let ran = start(&server, &folder, &video(), &[]).wait();
+            Played { server, folder, ran }
+        })
         .posts(3),
-        row("0 bytes", "video/a/a.mp4 (0 bytes)", "succeeded", 0, || {
-            failing(1, Fault::Large(0), &[])
+        row("0 bytes", || failing(1, Fault::Large(0), &[])),
+        row("names that try to get out", hostile),
+        row("a history that lists no file", || {
+            with(HISTORY, ALWAYS, Fault::Change("/*/outputs".into(), json!("x")), &[])
         }),
-        row("names that try to get out", "✓ a  ", "succeeded", 0, hostile),
-        row(
-            "a history that lists no file",
-            "it succeeded and lists no file",
-            "noOutput",
-            1,
-            || with(HISTORY, ALWAYS, Fault::Change("/*/outputs".into(), json!("x")), &[]),
-        ),
     ];
     #[cfg(target_os = "linux")]
-    rows.push(
-        row(
-            "2 GB, in 512 MiB of memory (played on Linux)",
-            "video/a/a.mp4 (2048.00 MB)",
-            "succeeded",
-            0,
-            large,
-        )
-        .slow(),
-    );
+    rows.push(row("2 GB, in 512 MiB of memory (played on Linux)", large).slow());
     rows
 }

@@ -1,9 +1,9 @@
-//! Posting a prompt exactly once, whatever becomes of the answer.
+//! What keeps a run from beginning, and posting a prompt exactly once whatever becomes of the answer.
 
 use std::time::Duration;
 
-use super::bench::{
-    ALWAYS, PROMPT, Played, Row, endless, one, page, row, start, storied, video, with,
+use super::row::{
+    ALWAYS, PROMPT, Played, Row, STATS, endless, one, page, row, start, uploading, video, with,
 };
 use crate::scenes::SOON;
 use crate::stand_in::{Config, Fault, StandIn, Version};
@@ -11,16 +11,42 @@ use crate::support::Folder;
 
 const LOOKING: &str = "looking whether the prompt arrived";
 
-fn of(version: Version) -> StandIn {
-    let ignore_prompt_id = version == Version::Ancient;
-    StandIn::with(Config { version, ignore_prompt_id, ..Config::default() })
+/// What keeps a run from beginning.
+pub fn rows_at_the_start() -> Vec<Row> {
+    // The server of a dry run goes away, or falls silent, once it has said who it is.
+    let dry = |name, told, route, fault: Fault| {
+        let play = move || with(route, ALWAYS, fault.clone(), &["-DryRun"]);
+        let line = "`GET /object_info/{class}` of a dry run";
+        Row::one_of(line, name, (told, ""), play).also(format!(": {told}\n"))
+    };
+    vec![
+        row("nobody listens at the start", || {
+            let server = StandIn::start();
+            server.stop_listening();
+            one(server, &video(), &[])
+        }),
+        row("silence at the start", || with(STATS, ALWAYS, Fault::Hang, &[])),
+        row("another server at that address", || {
+            with(STATS, ALWAYS, Fault::Status(404, "not here"), &[])
+        }),
+        row("401 at the start", || {
+            with(STATS, ALWAYS, Fault::Status(401, "who?"), &["-WaitForComfyUI", "3600"])
+        }),
+        row("403 at the start", || {
+            with(STATS, ALWAYS, Fault::Status(403, "not you"), &["-WaitForComfyUI", "3600"])
+        }),
+        dry("refused", "connection refused", STATS, Fault::Leave),
+        dry("reset", "the connection broke off", "GET /object_info", Fault::Reset),
+        dry("silence", "no answer in time", "GET /object_info", Fault::Hang),
+    ]
 }
 
-fn uploading(fault: Fault) -> Played {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    server.fail_next("POST /upload/image", ALWAYS, fault);
-    let ran = folder.run_on(&server.url(), &storied(&folder));
-    Played { server, folder, ran }
+/// A server of some age that loses the answer to a POST.
+fn lost(version: Version) -> Played {
+    let ignore_prompt_id = version == Version::Ancient;
+    let server = StandIn::with(Config { version, ignore_prompt_id, ..Config::default() });
+    server.fail_next(PROMPT, 1, Fault::LoseAnswer);
+    one(server, &video(), &[])
 }
 
 /// A server that stalls as a whole from the POST on, until well after that was given up.
@@ -39,84 +65,32 @@ fn stalled() -> Played {
 
 pub fn rows() -> Vec<Row> {
     vec![
-        row("the answer lost, on a server that takes our id", LOOKING, "succeeded", 0, || {
-            let server = of(Version::Newest);
-            server.fail_next(PROMPT, 1, Fault::LoseAnswer);
-            one(server, &video(), &[])
-        }),
-        row("the answer lost, on one that gives its own", LOOKING, "succeeded", 0, || {
-            let server = of(Version::Ancient);
-            server.fail_next(PROMPT, 1, Fault::LoseAnswer);
-            one(server, &video(), &[])
-        }),
-        row(
-            "a POST that a stalled server reads when it was given up",
-            "cancelled and seen gone",
-            "deadline",
-            4,
-            stalled,
-        ),
-        row("a POST that is read 3 s late", "Wan2 prompt queued", "succeeded", 0, || {
+        row("the answer lost, on a server that takes our id", || lost(Version::Newest)),
+        row("the answer lost, on one that gives its own", || lost(Version::Ancient)),
+        row("a POST that a stalled server reads when it was given up", stalled),
+        row("a POST that is read 3 s late", || {
             let late = Fault::Delay(Duration::from_secs(3));
             let Played { server, folder, ran } = with(PROMPT, 1, late, &[]);
             Played { server, folder, ran: ran.never_says(LOOKING) }
         }),
-        row(
-            "a POST that nobody reads until the deadline",
-            "posting it was not answered in time",
-            "deadline",
-            4,
-            || {
-                with(
-                    PROMPT,
-                    ALWAYS,
-                    Fault::Hang,
-                    &["-MaxWaitSeconds", "5", "-SceneRetryBudget", "0"],
-                )
-            },
-        ),
-        row("a POST answered by a gateway (502)", LOOKING, "succeeded", 0, || {
+        row("a POST that nobody reads until the deadline", || {
+            with(PROMPT, ALWAYS, Fault::Hang, &["-MaxWaitSeconds", "5", "-SceneRetryBudget", "0"])
+        }),
+        row("a POST answered by a gateway (502)", || {
             with(PROMPT, 1, Fault::Status(502, "Bad Gateway"), &[])
         }),
-        row("a POST answered 200 by a proxy's page", LOOKING, "succeeded", 0, || {
-            with(PROMPT, 1, page(), &[])
+        row("a POST answered 200 by a proxy's page", || with(PROMPT, 1, page(), &[])),
+        row("a POST answered 500", || with(PROMPT, ALWAYS, Fault::Status(500, "broken"), &[])),
+        row("a token that has expired by the POST", || {
+            with(PROMPT, ALWAYS, Fault::Status(401, "expired"), &[])
         }),
-        row("a POST answered 500", "HTTP 500: broken", "rejected", 1, || {
-            with(PROMPT, ALWAYS, Fault::Status(500, "broken"), &[])
+        row("403 at the POST", || with(PROMPT, ALWAYS, Fault::Status(403, "not you"), &[])),
+        row("an image answered by a proxy's page", || uploading(1, page(), &[])),
+        row("an image that the server does not take", || {
+            uploading(ALWAYS, Fault::Status(413, "too large"), &[])
         }),
-        row(
-            "a token that has expired by the POST",
-            "it wants other credentials",
-            "rejected",
-            1,
-            || with(PROMPT, ALWAYS, Fault::Status(401, "expired"), &[]),
-        ),
-        row("403 at the POST", "it wants other credentials", "rejected", 1, || {
-            with(PROMPT, ALWAYS, Fault::Status(403, "not you"), &[])
-        }),
-        row(
-            "an image answered by a proxy's page",
-            "an answer without the image's name",
-            "succeeded",
-            0,
-            || {
-                let (server, folder) = (StandIn::start(), Folder::new());
-                server.fail_next("POST /upload/image", 1, page());
-                let ran = folder.run_on(&server.url(), &storied(&folder));
-                Played { server, folder, ran }
-            },
-        ),
-        row(
-            "an image that the server does not take",
-            "✗ a  failed: POST /upload/image",
-            "failed",
-            1,
-            || uploading(Fault::Status(413, "too large")),
-        ),
-        row("a server that takes no image at all", "failed, 2 attempts: POST", "failed", 1, || {
-            uploading(Fault::Reset)
-        }),
-        row("a server that dies with the POST", LOOKING, "unreachable", 3, || {
+        row("a server that takes no image at all", || uploading(ALWAYS, Fault::Reset, &[])),
+        row("a server that dies with the POST", || {
             let (server, folder) = (StandIn::start(), Folder::new());
             server.fail_next(PROMPT, 1, Fault::Die);
             let words = ["-MaxWaitSeconds", "3", "-SceneRetryBudget", "0"];

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::bench::{ALWAYS, HISTORY, Played, QUEUE, Row, STATS, one, storied};
+use super::row::{
+    ALWAYS, HISTORY, ONE_SECOND, PROMPT, Played, QUEUE, Row, STATS, UPLOAD, one, uploading,
+};
 use crate::scenes::{SOON, agent, somebody_posts};
 use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
-use crate::support::Folder;
 
 /// An answer, and a run that reads it.
 struct Answer {
@@ -13,6 +14,10 @@ struct Answer {
     /// As it comes.
     example: Value,
     play: fn(Fault) -> Played,
+}
+
+fn answer(route: &'static str, example: Value, play: fn(Fault) -> Played) -> Answer {
+    Answer { route, example, play }
 }
 
 fn get(server: &StandIn, path: &str) -> Value {
@@ -28,75 +33,42 @@ fn entry(graph: &Value) -> Value {
     get(&server, &format!("/history/{id}"))
 }
 
-const WORDS: [&str; 4] = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", "0"];
-
-fn on(server: StandIn, route: &str, graph: &Value, fault: Fault) -> Played {
+fn on(config: Config, route: &str, graph: &Value, fault: Fault) -> Played {
+    let server = StandIn::with(config);
     server.fail_next(route, ALWAYS, fault);
-    one(server, graph, &WORDS)
+    one(server, graph, &ONE_SECOND)
+}
+
+fn picture() -> Value {
+    graphs::images("img/a", 1, 1)
 }
 
 fn answers() -> Vec<Answer> {
     let cuda = StandIn::with(Config::cuda());
     somebody_posts(&cuda, &graphs::video("video/b", 600.0, 0, 1));
     assert!(cuda.wait_until_running(SOON));
+    let accepted = json!({"prompt_id": "x", "number": 0, "node_errors": {}});
+    let uploaded = json!({"name": "k.png", "subfolder": "x", "type": "input"});
     vec![
-        Answer {
-            route: STATS,
-            example: get(&cuda, "/system_stats"),
-            play: |fault| {
-                on(StandIn::with(Config::cuda()), STATS, &graphs::images("img/a", 1, 1), fault)
-            },
-        },
-        Answer {
-            route: QUEUE,
-            example: get(&cuda, "/queue"),
-            play: |fault| {
-                let graph = graphs::video("video/a", 0.3, 0, 1);
-                on(StandIn::start(), QUEUE, &graph, fault)
-            },
-        },
-        Answer {
-            route: HISTORY,
-            example: entry(&graphs::images("img/a", 1, 1)),
-            play: |fault| on(StandIn::start(), HISTORY, &graphs::images("img/a", 1, 1), fault),
-        },
-        Answer {
-            route: HISTORY,
-            example: entry(&graphs::failing("x")),
-            play: |fault| on(StandIn::start(), HISTORY, &graphs::failing("x"), fault),
-        },
-        Answer {
-            route: "POST /prompt",
-            example: json!({"prompt_id": "x", "number": 0, "node_errors": {}}),
-            play: |fault| {
-                on(StandIn::start(), "POST /prompt", &graphs::images("img/a", 1, 1), fault)
-            },
-        },
-        Answer {
-            route: "POST /prompt",
-            example: refusal(),
-            play: |fault| on(StandIn::start(), "POST /prompt", &graphs::invalid(), fault),
-        },
-        Answer {
-            route: "POST /upload/image",
-            example: json!({"name": "k.png", "subfolder": "x", "type": "input"}),
-            play: |fault| {
-                let (server, folder) = (StandIn::start(), Folder::new());
-                server.fail_next("POST /upload/image", ALWAYS, fault);
-                let words = [&storied(&folder)[..], &WORDS].concat();
-                let ran = folder.run_on(&server.url(), &words);
-                Played { server, folder, ran }
-            },
-        },
-        Answer {
-            route: "POST /api/jobs",
-            example: json!({"cancelled": true}),
-            play: |fault| {
-                let config = Config { version: Version::Newest, ..Config::default() };
-                let graph = graphs::video("video/a", 600.0, 0, 1);
-                on(StandIn::with(config), "POST /api/jobs", &graph, fault)
-            },
-        },
+        answer(STATS, get(&cuda, "/system_stats"), |fault| {
+            on(Config::cuda(), STATS, &picture(), fault)
+        }),
+        answer(QUEUE, get(&cuda, "/queue"), |fault| {
+            on(Config::default(), QUEUE, &graphs::video("video/a", 0.3, 0, 1), fault)
+        }),
+        answer(HISTORY, entry(&picture()), |fault| {
+            on(Config::default(), HISTORY, &picture(), fault)
+        }),
+        answer(HISTORY, entry(&graphs::failing("x")), |fault| {
+            on(Config::default(), HISTORY, &graphs::failing("x"), fault)
+        }),
+        answer(PROMPT, accepted, |fault| on(Config::default(), PROMPT, &picture(), fault)),
+        answer(PROMPT, refusal(), |fault| on(Config::default(), PROMPT, &graphs::invalid(), fault)),
+        answer(UPLOAD, uploaded, |fault| uploading(ALWAYS, fault, &ONE_SECOND)),
+        answer("POST /api/jobs", json!({"cancelled": true}), |fault| {
+            let config = Config { version: Version::Newest, ..Config::default() };
+            on(config, "POST /api/jobs", &graphs::video("video/a", 600.0, 0, 1), fault)
+        }),
     ]
 }
 
@@ -104,8 +76,8 @@ fn answers() -> Vec<Answer> {
 fn refusal() -> Value {
     let server = StandIn::start();
     let body = json!({"prompt": graphs::invalid()}).to_string();
-    let agent = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build();
-    let answer = agent.new_agent().post(format!("{}/prompt", server.url())).send(body).unwrap();
+    let request = agent().post(format!("{}/prompt", server.url()));
+    let answer = request.config().http_status_as_error(false).build().send(body).unwrap();
     serde_json::from_slice(&answer.into_body().read_to_vec().unwrap()).unwrap()
 }
 

@@ -2,53 +2,41 @@
 
 use std::time::Duration;
 
-/// The ways in which servers of different ages differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// Before August 2025: `/interrupt` ignores its body, and cached outputs are missing from the
-    /// history of a prompt without a `client_id`.
+    /// Before August 2025: `/interrupt` ignores its body and stops whatever runs.
     Ancient,
     /// 0.3.64, the recorded one: interrupts by id, has no cancel route.
     Recorded,
-    /// 0.33: a cancel route, insists on canonical prompt ids, notes when a prompt was made.
+    /// 0.33: has a cancel route and notes when a prompt was made.
     Newest,
 }
 
-/// A device of `/system_stats`. The first one carries the memory of prompts and models.
+/// A device of `/system_stats`. Prompts and models take memory of the first one only.
 #[derive(Clone, Debug)]
 pub struct Device {
     /// As `ComfyUI` spells it, e.g. `cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync`.
     pub name: String,
-    /// `cpu` or `cuda`.
-    pub kind: &'static str,
-    /// Its number; a CPU has none.
+    /// A CPU has none.
     pub index: Option<u32>,
-    /// Bytes in all.
+    /// Bytes in all, and in use while nothing runs.
     pub total: u64,
-    /// Bytes in use while nothing runs.
     pub used: u64,
-    /// Bytes that torch holds idle: free in `ComfyUI`'s figures, taken in the driver's.
+    /// Bytes cached by torch: free in `ComfyUI`'s figures, in use in the driver's.
     pub idle_cache: u64,
 }
 
 impl Device {
-    /// The recorded machine: its RAM.
+    /// The RAM of the recorded machine.
     pub fn cpu() -> Self {
-        Self {
-            name: "cpu".to_owned(),
-            kind: "cpu",
-            index: None,
-            total: 25_276_502_016,
-            used: 1_288_548_352,
-            idle_cache: 0,
-        }
+        let (total, used) = (25_276_502_016, 1_288_548_352);
+        Self { name: "cpu".to_owned(), index: None, total, used, idle_cache: 0 }
     }
 
     /// An NVIDIA card.
     pub fn cuda(index: u32, card: &str, total_mb: u64, used_mb: u64, idle_cache_mb: u64) -> Self {
         Self {
             name: format!("cuda:{index} {card} : cudaMallocAsync"),
-            kind: "cuda",
             index: Some(index),
             total: total_mb << 20,
             used: used_mb << 20,
@@ -57,24 +45,23 @@ impl Device {
     }
 }
 
-/// What the stand-in is like; the default is a `ComfyUI` 0.3.64 on the CPU.
+/// The default is a `ComfyUI` 0.3.64 on the CPU.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its age.
     pub version: Version,
     /// What `/system_stats` lists.
     pub devices: Vec<Device>,
     /// A path before every route, e.g. `/comfy`.
     pub prefix: String,
-    /// The `Authorization` header that every request must carry; else 401.
+    /// The `Authorization` header that every request must carry to be answered other than 401.
     pub authorization: Option<String>,
-    /// Whether prompts get ids of the server's own, as on servers that know no `prompt_id`.
+    /// Gives prompts ids of the server's own, as servers do that know no `prompt_id`.
     pub ignore_prompt_id: bool,
-    /// Whether an execution error's inputs hold a bare `NaN`.
+    /// Writes a bare `NaN` among the inputs of a failed node, as Python does.
     pub nan_in_history: bool,
-    /// How long an idle server takes to act on `/free`; a prompt posted meanwhile comes first.
+    /// Time until an idle server acts on `/free`; a prompt posted meanwhile runs first.
     pub free_delay: Duration,
-    /// Bytes by which saved videos are longer than the clip (a `free` box: they still play).
+    /// Bytes added to saved videos, in a `free` box that players skip.
     pub video_padding: usize,
 }
 
@@ -94,7 +81,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A desktop with one 24 GB card: 2140 MB in use, 100 MB idle in torch's cache.
+    /// A desktop with one 24 GB card: 2140 MB in use, 100 MB in torch's cache.
     pub fn cuda() -> Self {
         let card = Device::cuda(0, "NVIDIA GeForce RTX 4090", 24_576, 2_140, 100);
         Self { devices: vec![card], ..Self::default() }

@@ -1,57 +1,58 @@
-//! The one executor: takes a prompt, walks its graph, leaves a history entry.
+//! The executor: takes one prompt after another and does what the classes of its nodes say.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::config::Version;
-use super::graph::{self, Node};
-use super::messages::{self, Failure};
-use super::world::{Prompt, State, World};
-use super::{files, png};
+use super::prompts;
+use super::state::{FOREVER, Prompt, Shared, State};
+
+const CLIP: &[u8] = include_bytes!("../../fixtures/clip.mp4");
+const PIXEL: &[u8] = include_bytes!("../../fixtures/pixel.png");
+const OUT_OF_MEMORY: &str = "Allocation on device \nThis error means you ran out of memory on your \
+    GPU.\n\nTIPS: If the workflow worked before you might have accidentally set the batch_size to \
+    a large number.";
 
 /// Works until the stand-in is dropped.
-pub fn run(world: &World) {
-    loop {
-        world.wait(|state| state.closed || !state.pending.is_empty() || state.free_asked());
-        // An idle server takes its time over `/free`, and a prompt that comes meanwhile is first.
-        world
-            .wait_until(world.config.free_delay, |state| state.closed || !state.pending.is_empty());
-        if world.look(|state| state.closed) {
-            return;
-        }
-        let Some((prompt, epoch)) = world.change(|state| {
+pub fn run(shared: &Shared) {
+    let has_work = |state: &State| state.closed || !state.pending.is_empty();
+    while !shared.read(|state| state.closed) {
+        shared.wait_until(FOREVER, |state| has_work(state) || state.free);
+        // An idle server acts on /free after a while, and runs a prompt that comes meanwhile first.
+        shared.wait_until(shared.config.free_delay, has_work);
+        shared.update(|state| {
             if state.pending.is_empty() {
-                state.act_on_free();
-                return None;
+                return state.free_memory();
             }
-            let prompt = state.pending.remove(0);
-            state.running = Some(prompt.clone());
-            state.interrupt = None;
-            state.finish = false;
-            Some((prompt, state.epoch))
-        }) else {
-            continue;
-        };
-        let entry = Run::new(world, &prompt, epoch).execute();
-        world.change(|state| {
-            if let Some(entry) = entry.filter(|_| state.epoch == epoch) {
+            state.running = Some(state.pending.remove(0));
+            (state.interrupted, state.finish) = (false, false);
+        });
+        let next = shared.read(|state| Some((state.running.clone()?, state.generation)));
+        let Some((prompt, generation)) = next else { continue };
+        let run = Run { shared, prompt: &prompt, generation, messages: Vec::new() };
+        let entry = run.execute();
+        shared.update(|state| {
+            if let Some(entry) = entry.filter(|_| state.generation == generation) {
                 state.running = None;
-                state.history.retain(|(id, _)| *id != prompt.id);
-                state.history.push((prompt.id.clone(), entry));
-                state.act_on_free();
+                state.history.push((prompt.id, entry));
+                if state.free {
+                    state.free_memory();
+                }
             }
         });
     }
 }
 
-/// How a node ended.
-enum Outcome {
-    /// With this to show.
-    Done(Option<Value>),
-    /// With an exception of this type and message.
+/// Milliseconds since 1970.
+pub fn now() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why a node did not finish.
+enum Stop {
+    /// An exception, by its type and message.
     Failed(&'static str, String),
-    /// At an interrupt.
     Interrupted,
     /// The prompt was dropped, or the stand-in is.
     Dropped,
@@ -59,193 +60,167 @@ enum Outcome {
 
 /// The execution of one prompt.
 struct Run<'a> {
-    world: &'a World,
+    shared: &'a Shared,
     prompt: &'a Prompt,
-    epoch: u64,
+    generation: u64,
     messages: Vec<Value>,
-    outputs: Map<String, Value>,
-    executed: Vec<String>,
 }
 
-impl<'a> Run<'a> {
-    fn new(world: &'a World, prompt: &'a Prompt, epoch: u64) -> Self {
-        let (messages, outputs, executed) = Default::default();
-        Self { world, prompt, epoch, messages, outputs, executed }
-    }
-
-    /// The history entry, unless the prompt was dropped.
+impl Run<'_> {
+    /// Returns the history entry, unless the prompt was dropped.
     fn execute(mut self) -> Option<Value> {
-        self.say("execution_start", json!({}));
-        let mut open = graph::reachable(&self.prompt.graph, &self.prompt.outputs);
-        let cached = self.take_cached(&mut open);
-        self.say("execution_cached", json!({ "nodes": cached }));
-        self.world.change(|state| state.executed += usize::from(!open.is_empty()));
-        while let Some(node) = graph::take_ready(&mut open) {
-            let failure = match self.perform(&node) {
-                Outcome::Done(shown) => {
-                    self.remember(node.signature, shown.clone());
-                    self.executed.push(node.id.to_owned());
-                    self.show(node.id, shown);
-                    continue;
-                }
-                Outcome::Dropped => return None,
-                Outcome::Interrupted => None,
-                Outcome::Failed(kind, message) => {
-                    Some(Failure { kind, message, nan: self.world.config.nan_in_history })
-                }
-            };
-            let event = messages::stopped(&node, &self.executed, failure.as_ref());
-            let name = failure.map_or("execution_interrupted", |_| "execution_error");
-            self.say(name, event);
-            return Some(self.entry(false));
+        self.message("execution_start", json!({}));
+        let mut nodes = Vec::new();
+        for output in &self.prompt.outputs {
+            prompts::order(&self.prompt.graph, output, &mut nodes).expect("the graph is valid");
         }
-        self.say("execution_success", json!({}));
-        Some(self.entry(true))
-    }
-
-    /// Takes the nodes out that the cache knows, with what they show; returns their ids.
-    fn take_cached(&mut self, open: &mut Vec<Node>) -> Vec<String> {
-        let old = self.world.config.version == Version::Ancient;
-        let hidden = old && !self.prompt.extra.contains_key("client_id");
-        let world = self.world;
-        let mut ids = Vec::new();
-        open.retain(|node| {
-            let Some(shown) = world.look(|state| state.cache.get(&node.signature).cloned()) else {
-                return true;
-            };
-            if !hidden {
-                self.show(node.id, shown);
-            }
-            ids.push(node.id.to_owned());
-            false
-        });
-        ids
-    }
-
-    fn remember(&self, signature: u64, shown: Option<Value>) {
-        self.world.change(|state| {
-            if state.epoch == self.epoch {
-                state.cache.insert(signature, shown);
-            }
-        });
-    }
-
-    fn show(&mut self, id: &str, shown: Option<Value>) {
-        if let Some(shown) = shown {
-            self.outputs.insert(id.to_owned(), shown);
-        }
-    }
-
-    fn say(&mut self, name: &str, event: Value) {
-        self.messages.push(messages::message(name, &self.prompt.id, event));
-    }
-
-    fn entry(&self, completed: bool) -> Value {
-        messages::entry(self.prompt, &self.outputs, &self.messages, completed)
-    }
-
-    /// Executes a node.
-    fn perform(&self, node: &Node) -> Outcome {
-        if let Some(ended) = self.hold(node, 0, 0.0) {
-            return ended; // interrupted or dropped between nodes
-        }
-        let text = |name| node.text(name).unwrap_or_default().to_owned();
-        match node.class {
-            "SaveVideo" | "SaveImage" | "PreviewImage" => Outcome::Done(Some(self.save(node))),
-            "HoldMemory" => self
-                .hold(node, node.megabytes(0.0), node.number("seconds", 1.0))
-                .unwrap_or(Outcome::Done(None)),
-            "LoadModel" => {
-                self.world.change(|state| state.memory.models += node.megabytes(0.0));
-                self.hold(node, 0, node.number("seconds", 0.0)).unwrap_or(Outcome::Done(None))
-            }
-            "Polled" => self.until_polled(),
-            "FailAlways" => Outcome::Failed("RuntimeError", text("message") + "\n"),
-            "FailOn" if text("text") == text("fail") => {
-                Outcome::Failed("RuntimeError", "as it was told\n".to_owned())
-            }
-            "FailOnce" => {
-                let message = text("message");
-                if self.world.change(|state| state.failed_once.insert(message.clone())) {
-                    Outcome::Failed("RuntimeError", message + "\n")
-                } else {
-                    Outcome::Done(None)
-                }
-            }
-            "OutOfMemory" => self
-                .hold(node, node.megabytes(4096.0), node.number("seconds", 0.2))
-                .unwrap_or_else(|| {
-                    self.world.change(|state| state.memory.models = 0);
-                    let message = format!("Allocation on device \n{}", messages::OUT_OF_MEMORY);
-                    Outcome::Failed("torch.OutOfMemoryError", message)
-                }),
-            _ => Outcome::Done(None),
-        }
-    }
-
-    /// Ends once its prompt was asked for three times, so that no scene is over at the first poll.
-    fn until_polled(&self) -> Outcome {
-        let route = format!("GET /history/{}", self.prompt.id);
-        let gone = |state: &State| state.closed || state.epoch != self.epoch;
-        self.world
-            .wait_until(Duration::from_secs(20), |state| gone(state) || state.asked(&route) >= 3);
-        if self.world.look(gone) { Outcome::Dropped } else { Outcome::Done(None) }
-    }
-
-    /// Holds memory for a time: how the node ended if it was not to its end. An interrupt is
-    /// heard only `deaf_seconds` after it was asked for.
-    fn hold(&self, node: &Node, bytes: u64, seconds: f64) -> Option<Outcome> {
-        let deaf = Duration::from_secs_f64(node.number("deaf_seconds", 0.0));
-        let deaf = if seconds > 0.0 { deaf } else { Duration::ZERO };
-        let end = Instant::now() + Duration::from_secs_f64(seconds);
-        if bytes > 0 {
-            self.world.change(|state| state.memory.held = bytes);
-        }
-        let ended = loop {
-            let now = Instant::now();
-            let (gone, interrupt, finish) = self.world.look(|state| {
-                (state.closed || state.epoch != self.epoch, state.interrupt, state.finish)
+        let (mut outputs, mut cached, mut executed) = (Map::new(), Vec::new(), Vec::new());
+        self.shared.update(|state| {
+            nodes.retain(|(id, key)| {
+                let Some(listed) = state.cache.get(key) else { return true };
+                outputs.extend(listed.iter().map(|listed| (id.clone(), listed.clone())));
+                cached.push(id.clone());
+                false
             });
-            let heard = interrupt.map(|asked| asked + deaf);
-            if gone {
-                break Some(Outcome::Dropped);
-            } else if heard.is_some_and(|heard| heard <= now) {
-                break Some(Outcome::Interrupted);
-            } else if finish || end <= now {
-                break None;
+            state.executed += usize::from(!nodes.is_empty());
+        });
+        self.message("execution_cached", json!({"nodes": cached}));
+        for (id, key) in nodes {
+            let node = &self.prompt.graph[&id];
+            match self.perform(node) {
+                Ok(listed) => {
+                    outputs.extend(listed.iter().map(|listed| (id.clone(), listed.clone())));
+                    executed.push(id);
+                    self.shared.update(|state| {
+                        if !self.is_gone(state) {
+                            state.cache.insert(key, listed);
+                        }
+                    });
+                }
+                Err(stop) => {
+                    let class = &node["class_type"];
+                    let event = json!({"node_id": id, "node_type": class, "executed": executed});
+                    match stop {
+                        Stop::Dropped => return None,
+                        Stop::Interrupted => self.message("execution_interrupted", event),
+                        Stop::Failed(kind, message) => self.failed(event, kind, &message),
+                    }
+                    return Some(self.entry(&outputs, "error"));
+                }
             }
-            let until = heard.map_or(end, |heard| heard.min(end));
-            self.world.wait_until(until - now, |state| {
-                state.closed
-                    || state.epoch != self.epoch
-                    || state.interrupt != interrupt
-                    || state.finish
-            });
-        };
-        if bytes > 0 {
-            self.world.change(|state| state.memory.held = 0);
         }
-        ended
+        self.message("execution_success", json!({}));
+        Some(self.entry(&outputs, "success"))
     }
 
-    /// Writes the files of an output node, and says which.
-    fn save(&self, node: &Node) -> Value {
-        let prefix = node.text("filename_prefix").unwrap_or("ComfyUI");
-        if node.class == "SaveVideo" {
-            let bytes = files::clip(&self.prompt.id, self.world.config.video_padding);
-            let file = self.world.change(|state| state.files.save("output", prefix, "mp4", bytes));
-            return json!({ "images": [file], "animated": [true] });
-        }
-        let (folder, prefix) =
-            if node.class == "SaveImage" { ("output", prefix) } else { ("temp", "ComfyUI_temp") };
-        let source = graph::source(&self.prompt.graph, node.id, "EmptyImage");
-        let input =
-            |name, default| source.and_then(|inputs| inputs.get(name)?.as_u64()).unwrap_or(default);
-        let picture = png::solid(input("width", 512), input("height", 512), input("color", 0));
-        let files = (0..input("batch_size", 1)).map(|_| {
-            let bytes = picture.clone();
-            self.world.change(|state| state.files.save(folder, prefix, "png", bytes))
+    fn message(&mut self, name: &str, mut event: Value) {
+        event["prompt_id"] = self.prompt.id.as_str().into();
+        event["timestamp"] = now().into();
+        self.messages.push(json!([name, event]));
+    }
+
+    fn failed(&mut self, mut event: Value, kind: &str, message: &str) {
+        event["exception_type"] = kind.into();
+        event["exception_message"] = message.into();
+        event["traceback"] = json!(["  File \"/opt/ComfyUI/execution.py\", line 496, in execute"]);
+        // `/history` writes a bare NaN where the configuration says so.
+        event["current_inputs"] = json!({"strength": ["NaN"]});
+        event["current_outputs"] = event["executed"].clone();
+        self.message("execution_error", event);
+    }
+
+    fn entry(&self, outputs: &Map<String, Value>, status: &str) -> Value {
+        let mut entry = json!({
+            "prompt": self.prompt.item,
+            "outputs": outputs,
+            "status": {"status_str": status, "completed": status == "success"},
+            "meta": {},
         });
-        json!({ "images": files.collect::<Vec<_>>() })
+        entry["status"]["messages"] = self.messages.as_slice().into();
+        for id in outputs.keys() {
+            entry["meta"][id] =
+                json!({"node_id": id, "display_node": id, "parent_node": null, "real_node_id": id});
+        }
+        entry
+    }
+
+    /// Executes a node. Returns what it lists as its outputs, if it is an output node.
+    fn perform(&self, node: &Value) -> Result<Option<Value>, Stop> {
+        let inputs = &node["inputs"];
+        let text = |name: &str| inputs[name].as_str().unwrap_or_default();
+        let seconds = |name: &str| Duration::from_secs_f64(inputs[name].as_f64().unwrap_or(0.0));
+        let bytes = inputs["mb"].as_u64().unwrap_or(0) << 20;
+        let failed = |message: &str| Err(Stop::Failed("RuntimeError", format!("{message}\n")));
+        let class = node["class_type"].as_str().unwrap_or_default();
+        match class {
+            "LoadModel" => self.shared.update(|state| state.model_memory += bytes),
+            "HoldMemory" | "OutOfMemory" => {
+                self.shared.update(|state| state.held_memory = bytes);
+            }
+            // Is done when it was asked for three times, so no poll comes too late to see it run.
+            "Polled" => {
+                let route = format!("GET /history/{}", self.prompt.id);
+                let is_polled = |state: &State| self.is_gone(state) || state.asked(&route) >= 3;
+                self.shared.wait_until(Duration::from_secs(20), is_polled);
+            }
+            _ => {}
+        }
+        self.wait(seconds("seconds"), seconds("deaf_seconds"))?;
+        match class {
+            "FailAlways" => failed(text("message")),
+            "FailOn" if text("text") == text("fail") => failed("as it was told"),
+            "FailOnce"
+                if self.shared.update(|state| state.failed_once.insert(text("message").into())) =>
+            {
+                failed(text("message"))
+            }
+            "OutOfMemory" => {
+                self.shared.update(|state| state.model_memory = 0);
+                Err(Stop::Failed("torch.OutOfMemoryError", OUT_OF_MEMORY.to_owned()))
+            }
+            "SaveVideo" => Ok(Some(self.save_video(text("filename_prefix")))),
+            "SaveImage" => Ok(Some(self.save_images("output", text("filename_prefix")))),
+            "PreviewImage" => Ok(Some(self.save_images("temp", "ComfyUI_temp"))),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_gone(&self, state: &State) -> bool {
+        state.closed || state.generation != self.generation
+    }
+
+    /// Lets a node take its time. An interrupt ends it, but not before `deaf` has passed: a node
+    /// that is busy in native code notices late.
+    fn wait(&self, time: Duration, deaf: Duration) -> Result<(), Stop> {
+        let end = Instant::now() + time;
+        let over = |state: &State| self.is_gone(state) || state.finish;
+        self.shared.wait_until(time, |state| over(state) || state.interrupted);
+        let left = end.saturating_duration_since(Instant::now());
+        self.shared.wait_until(left.min(deaf), over);
+        self.shared.update(|state| {
+            if self.is_gone(state) {
+                return Err(Stop::Dropped);
+            }
+            state.held_memory = 0;
+            if state.interrupted { Err(Stop::Interrupted) } else { Ok(()) }
+        })
+    }
+
+    /// Saves the clip, made unique by the prompt's id in a box that players skip.
+    fn save_video(&self, prefix: &str) -> Value {
+        let id = self.prompt.id.as_bytes();
+        let note = [id, &vec![0; self.shared.config.video_padding]].concat();
+        let length = u32::try_from(note.len() + 8).expect("less than 4 GiB");
+        let bytes = [CLIP, &length.to_be_bytes(), b"free", &note].concat();
+        let file = self.shared.update(|state| state.save("output", prefix, "mp4", &bytes));
+        json!({"images": [file], "animated": [true]})
+    }
+
+    /// Saves as many pictures as the graph's `EmptyImage` has.
+    fn save_images(&self, folder: &str, prefix: &str) -> Value {
+        let source = self.prompt.graph.values().find(|node| node["class_type"] == "EmptyImage");
+        let count = source.and_then(|node| node["inputs"]["batch_size"].as_u64()).unwrap_or(1);
+        let save = |_| self.shared.update(|state| state.save(folder, prefix, "png", PIXEL));
+        json!({"images": (0..count).map(save).collect::<Vec<_>>()})
     }
 }

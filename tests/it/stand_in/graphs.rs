@@ -2,11 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::recorded;
+
 fn empty_image(width: u64, height: u64, batch_size: u64, color: u64) -> Value {
     json!({
         "class_type": "EmptyImage",
         "inputs": {"width": width, "height": height, "batch_size": batch_size, "color": color},
     })
+}
+
+fn save_image(images: &str, prefix: &str) -> Value {
+    json!({"class_type": "SaveImage", "inputs": {"images": [images, 0], "filename_prefix": prefix}})
 }
 
 /// A picture that goes through one node and becomes a video: nodes 1 to 4.
@@ -43,14 +49,9 @@ pub fn model(prefix: &str, mb: u64, color: u64) -> Value {
     video_through(prefix, color, "LoadModel", json!({"mb": mb}))
 }
 
-/// Some pictures of one colour.
+/// Some pictures. The colour makes them new ones.
 pub fn images(prefix: &str, count: u64, color: u64) -> Value {
-    json!({
-        "1": empty_image(64, 64, count, color),
-        "2": {"class_type": "SaveImage", "inputs": {
-            "images": ["1", 0], "filename_prefix": prefix,
-        }},
-    })
+    json!({"1": empty_image(64, 64, count, color), "2": save_image("1", prefix)})
 }
 
 /// Pictures of which only previews are kept.
@@ -73,12 +74,11 @@ pub fn fail_once(prefix: &str, message: &str) -> Value {
 
 /// Saves a picture, then fails.
 pub fn failing_late(prefix: &str, message: &str) -> Value {
-    let mut graph = images(prefix, 1, 4);
-    graph["4"] =
+    let fails =
         json!({"class_type": "FailAlways", "inputs": {"image": ["1", 0], "message": message}});
-    graph["5"] = json!({"class_type": "SaveImage", "inputs": {
-        "images": ["4", 0], "filename_prefix": "img/after",
-    }});
+    let mut graph = images(prefix, 1, 4);
+    graph["4"] = fails;
+    graph["5"] = save_image("4", "img/after");
     graph
 }
 
@@ -93,37 +93,29 @@ pub fn invalid() -> Value {
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x.safetensors"}},
         "5": {"class_type": "KSampler", "inputs": {"model": ["4", 0], "seed": 1, "steps": 20}},
         "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["4", 2]}},
-        "9": {"class_type": "SaveImage", "inputs": {
-            "images": ["6", 0], "filename_prefix": "img/invalid",
-        }},
+        "9": save_image("6", "img/invalid"),
     })
 }
 
-/// Refused: nothing is linked to the video input.
+/// Refused: the `SaveVideo` node 3 has no video.
 pub fn missing_input() -> Value {
-    json!({
-        "3": {"class_type": "SaveVideo", "inputs": {
-            "filename_prefix": "video/x", "format": "auto", "codec": "auto",
-        }},
-    })
+    recorded::graph("prompt-bad-inputs")
 }
 
 /// Refused: there is nothing to save.
 pub fn no_outputs() -> Value {
-    json!({"1": empty_image(64, 64, 2, 77)})
+    recorded::graph("prompt-no-outputs")
 }
 
-/// Refused: a node that is not installed.
+/// Refused: node 1 is not installed.
 pub fn unknown_node() -> Value {
-    json!({"1": {"class_type": "NoSuchNode", "inputs": {}}})
+    recorded::graph("prompt-unknown-node")
 }
 
-/// Accepted in part: the video is good, output 9 hangs on a node that is not there.
+/// Accepted in part: node 9 links to a node 99, which is not there.
 pub fn partial(prefix: &str) -> Value {
-    let mut graph = video(prefix, 0.0, 0, 9);
-    graph["9"] = json!({"class_type": "SaveImage", "inputs": {
-        "images": ["99", 0], "filename_prefix": "x",
-    }});
+    let mut graph = recorded::graph("prompt-partially-valid");
+    graph["3"]["inputs"]["filename_prefix"] = prefix.into();
     graph
 }
 
@@ -131,8 +123,6 @@ pub fn partial(prefix: &str) -> Value {
 pub fn from_image(prefix: &str, image: &str) -> Value {
     json!({
         "1": {"class_type": "LoadImage", "inputs": {"image": image}},
-        "2": {"class_type": "SaveImage", "inputs": {
-            "images": ["1", 0], "filename_prefix": prefix,
-        }},
+        "2": save_image("1", prefix),
     })
 }

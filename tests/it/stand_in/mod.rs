@@ -1,46 +1,40 @@
-//! A `ComfyUI` to test against: its queue, executor, cache, memory, files and routes, with answers
-//! byte for byte in the real server's form, and misbehaviour on demand.
+//! A stand-in for `ComfyUI`: its routes answer like a recorded 0.3.64, its executor does what the
+//! classes of a graph's nodes say, and faults happen to its answers on demand.
 //!
-//! Nothing here sleeps or polls: every wait is a wait for a change of the server's [`State`]. The
-//! one exception is Windows', in `http`.
-#![allow(dead_code, unused_imports, reason = "the tests and the demo each use a part of it")]
+//! Nothing here sleeps: every wait ends with a change of the [`State`]. The exception is reading
+//! from a connection on Windows.
+#![allow(dead_code, unused_imports, reason = "tests, benches and the demo use parts of it")]
 
 mod config;
 mod executor;
 mod faults;
-mod files;
-mod graph;
 pub mod graphs;
 pub mod http;
-mod messages;
-mod nodes;
-mod png;
-mod python;
+mod prompts;
+pub mod recorded;
 mod routes;
 mod server;
-mod stats;
-mod transfer;
-mod validate;
-mod world;
+mod state;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use config::{Config, Device, Version};
 pub use faults::Fault;
+use faults::Plan;
 pub use http::Request;
 use server::Server;
-pub use world::State;
-use world::World;
+use state::Shared;
+pub use state::State;
 
 /// A running stand-in. Dropping it stops all its threads.
 pub struct StandIn {
-    world: Arc<World>,
+    shared: Arc<Shared>,
     port: u16,
-    server: Mutex<Option<Server>>,
+    server: Mutex<Arc<Server>>,
     executor: Option<JoinHandle<()>>,
 }
 
@@ -54,21 +48,18 @@ impl StandIn {
     pub fn with(config: Config) -> Self {
         let listener = listen();
         let port = listener.local_addr().expect("a bound listener has an address").port();
-        let world = Arc::new(World::new(config));
-        let executor = {
-            let world = Arc::clone(&world);
-            std::thread::spawn(move || executor::run(&world))
-        };
-        let server = Mutex::new(Some(Server::start(&world, listener)));
-        Self { world, port, server, executor: Some(executor) }
+        let shared = Arc::new(Shared::new(config));
+        let server = Mutex::new(Server::start(&shared, listener));
+        let for_executor = Arc::clone(&shared);
+        let executor = std::thread::spawn(move || executor::run(&for_executor));
+        Self { shared, port, server, executor: Some(executor) }
     }
 
     /// Where it answers, with its path prefix and without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{}", self.port, self.world.config.prefix)
+        format!("http://127.0.0.1:{}{}", self.port, self.shared.config.prefix)
     }
 
-    /// The port, the same one through every restart.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -76,114 +67,113 @@ impl StandIn {
     /// The next `times` requests whose `METHOD /path` starts with `route` meet `fault`;
     /// `usize::MAX` means always. Paths are matched with and without the prefix and `/api`.
     pub fn fail_next(&self, route: &str, times: usize, fault: Fault) {
-        self.world.change(|state| state.faults.plan(None, route, times, fault));
+        let plan = Plan { after: None, route: route.to_owned(), times, fault };
+        self.shared.update(|state| state.faults.push(plan));
     }
 
-    /// The next `times` requests of a route meet `fault` once one that starts with `after` came.
+    /// Like `fail_next`, from the first request on that comes behind one of the route `after`.
     pub fn fail_after(&self, after: &str, route: &str, times: usize, fault: Fault) {
-        self.world.change(|state| state.faults.plan(Some(after), route, times, fault));
+        let plan = Plan { after: Some(after.to_owned()), route: route.to_owned(), times, fault };
+        self.shared.update(|state| state.faults.push(plan));
     }
 
     /// Forgets the planned faults and lets go of every request that one holds up.
     pub fn clear_faults(&self) {
-        self.world.change(|state| state.faults.clear());
+        self.shared.update(|state| {
+            state.faults.clear();
+            state.faults_cleared += 1;
+        });
     }
 
     /// Waits until every planned fault was met as often as planned.
     pub fn wait_until_faults_are_met(&self, timeout: Duration) -> bool {
-        self.wait_until(timeout, |state| state.faults.are_met())
+        self.wait_until(timeout, |state| state.faults.iter().all(|plan| plan.times == 0))
     }
 
     /// Refuses connections and cuts the open ones; what was queued goes on running.
     pub fn stop_listening(&self) {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(server) = server {
-            server.stop(&self.world);
-        }
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).stop();
     }
 
     /// Listens again, on the same port.
     pub fn listen_again(&self) {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = server.take_if(|server| server.has_left()) {
-            left.stop(&self.world);
-        }
-        if server.is_none() {
-            *server = Some(Server::start(&self.world, rebind(self.port)));
+        if server.is_stopping() {
+            server.stop();
+            let bind = |_| TcpListener::bind(("127.0.0.1", self.port)).ok();
+            // The system may need a moment to free the port.
+            let socket = (0..1_000_000).find_map(bind).expect("the port is free again");
+            *server = Server::start(&self.shared, socket);
         }
     }
 
     /// A crash and a new start: queue, history, cache and memory are gone, the files remain.
     pub fn restart(&self) {
         self.stop_listening();
-        self.world.change(State::forget);
+        self.shared.update(State::restart);
         self.listen_again();
     }
 
     /// Deletes the files that prompts saved; cached nodes still list them.
     pub fn forget_outputs(&self) {
-        self.world.change(|state| state.files.forget_outputs());
+        self.shared.update(|state| state.files.retain(|(folder, ..), _| folder == "input"));
     }
 
     /// Removes what is pending, as another client's `clear` does.
     pub fn clear_queue(&self) {
-        self.world.change(|state| state.pending.clear());
+        self.shared.update(|state| state.pending.clear());
     }
 
     /// Removes what is pending and what runs, without any history entry.
     pub fn drop_prompts(&self) {
-        self.world.change(State::drop_prompts);
+        self.shared.update(State::drop_prompts);
     }
 
     /// Interrupts whatever runs, as another client does.
     pub fn interrupt_running(&self) {
-        self.world.change(State::interrupt_running);
+        self.shared.update(|state| state.interrupted = true);
     }
 
     /// What runs comes to its end now, as if its time were over.
     pub fn finish_running(&self) {
-        self.world.change(|state| state.finish = true);
+        self.shared.update(|state| state.finish = true);
     }
 
     /// The memory in use on the first device beside that of prompts and models.
     pub fn set_used_mb(&self, base: u64) {
-        self.world.change(|state| state.memory.base = base << 20);
+        self.shared.update(|state| state.base_memory = base << 20);
     }
 
-    /// Every request that arrived, in order, those that met a fault too.
+    /// Every request, in order of arrival, those that met a fault too.
     pub fn requests(&self) -> Vec<Request> {
-        self.world.look(|state| state.requests.clone())
+        self.shared.read(|state| state.requests.clone())
     }
 
-    /// The paths of all POSTs so far, in order.
+    /// The paths of all POSTs, in order.
     pub fn posts(&self) -> Vec<String> {
         let posts = self.requests().into_iter().filter(|request| request.method == "POST");
         posts.map(|request| request.path).collect()
     }
 
-    /// How many prompts executed anything, that is, did not come from the cache alone.
     pub fn executed(&self) -> usize {
-        self.world.look(|state| state.executed)
+        self.shared.read(|state| state.executed)
     }
 
-    /// How many prompts were posted and accepted.
     pub fn posted(&self) -> usize {
-        self.world.look(|state| state.posted)
+        self.shared.read(|state| state.posted)
     }
 
-    /// Name, subfolder and size of every uploaded file.
     pub fn uploads(&self) -> Vec<(String, String, usize)> {
-        self.world.look(|state| state.uploads.clone())
+        self.shared.read(|state| state.uploads.clone())
     }
 
-    /// Whether nothing runs and nothing waits.
     pub fn queue_is_empty(&self) -> bool {
-        self.world.look(State::is_idle)
+        self.shared.read(State::is_idle)
     }
 
-    /// Waits until the condition holds of the server's state: whether it did in time.
+    /// Waits until the condition holds. Returns whether it did in time.
     pub fn wait_until(&self, timeout: Duration, condition: impl FnMut(&State) -> bool) -> bool {
-        self.world.wait_until(timeout, condition)
+        self.shared.wait_until(timeout, condition)
     }
 
     /// Waits until a prompt runs.
@@ -191,13 +181,7 @@ impl StandIn {
         self.wait_until(timeout, |state| state.running.is_some())
     }
 
-    /// Waits until nothing runs and nothing waits.
-    pub fn wait_until_idle(&self, timeout: Duration) -> bool {
-        self.wait_until(timeout, State::is_idle)
-    }
-
-    /// Waits until `times` requests whose `METHOD /path` starts with `route` have arrived,
-    /// counted from the start of the server.
+    /// Waits until `times` requests of a route have arrived, counted from the server's start.
     pub fn wait_until_request(&self, route: &str, times: usize, timeout: Duration) -> bool {
         self.wait_until(timeout, |state| state.asked(route) >= times)
     }
@@ -205,7 +189,7 @@ impl StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        self.world.change(|state| state.closed = true);
+        self.shared.update(|state| state.closed = true);
         self.stop_listening();
         if let Some(executor) = self.executor.take() {
             let _ = executor.join();
@@ -213,27 +197,13 @@ impl Drop for StandIn {
     }
 }
 
-/// Binds a port that this process has not had before, below those that systems give to whoever
-/// asks for any: a stand-in that went away finds its port free when it comes back.
+/// Binds a port that this process has not had before, below those that systems hand out: a
+/// stand-in that listens again finds its port free.
 fn listen() -> TcpListener {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
+    let bind = |_| {
         let next = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Relaxed));
-        let port = u16::try_from(20_000 + next % 10_000).expect("a port below 30000");
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            return listener;
-        }
-    }
-}
-
-/// Binds a port that was given up a moment ago; the system may need that moment too.
-fn rebind(port: u16) -> TcpListener {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        match TcpListener::bind(("127.0.0.1", port)) {
-            Ok(listener) => return listener,
-            Err(error) => assert!(Instant::now() < deadline, "port {port} is taken: {error}"),
-        }
-        std::thread::yield_now();
-    }
+        TcpListener::bind(("127.0.0.1", u16::try_from(20_000 + next % 10_000).ok()?)).ok()
+    };
+    (0..10_000).find_map(bind).expect("a free port")
 }

@@ -1,231 +1,170 @@
 //! The routes, with and without `/api`.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::config::Version;
+use super::config::{Config, Device, Version};
 use super::http::{Request, Response};
-use super::world::{Prompt, State, World};
-use super::{messages, nodes, python, stats, transfer, validate};
-
-/// What aiohttp says when a handler raised.
-pub const TROUBLE: &str = "500 Internal Server Error\n\nServer got itself in trouble";
+use super::prompts;
+use super::recorded::{self, OBJECT_INFO};
+use super::state::{Prompt, Shared, State};
 
 /// Acts on a request and answers it.
-pub fn answer(world: &World, request: &Request) -> Response {
-    let wanted = world.config.authorization.as_deref();
+pub fn answer(shared: &Shared, request: &Request) -> Response {
+    let config = &shared.config;
+    let wanted = config.authorization.as_deref();
     if wanted.is_some() && wanted != request.header("authorization") {
         return Response::text(401, "401: Unauthorized");
     }
-    let Some(path) = request.path.strip_prefix(&world.config.prefix) else {
-        return not_found();
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    let Some(path) = path.strip_prefix(&config.prefix) else {
+        return Response::text(404, "404: Not Found");
     };
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let query: Vec<(String, String)> = query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect();
-    let api = path.strip_prefix("/api/");
-    let segments: Vec<String> =
-        api.unwrap_or(path.trim_start_matches('/')).split('/').map(decode).collect();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-
-    match (request.method.as_str(), segments.as_slice()) {
-        ("GET", ["system_stats"]) => {
-            let memory = world.look(|state| state.memory);
-            Response::json(200, &stats::system_stats(&world.config, memory))
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let query: HashMap<&str, String> = pairs.map(|(name, value)| (name, decode(value))).collect();
+    let api = path.strip_prefix("/api");
+    let segments: Vec<&str> = api.unwrap_or(path).split('/').skip(1).collect();
+    shared.update(|state| match (request.method.as_str(), segments.as_slice()) {
+        ("GET", ["system_stats"]) => Response::json(200, &system_stats(config, state)),
+        ("GET", ["queue"]) => {
+            let items = |prompts: &[Prompt]| prompts.iter().map(|p| p.item.clone()).collect();
+            let (running, pending): (Value, Value) =
+                (items(state.running.as_slice()), items(&state.pending));
+            Response::json(200, &json!({"queue_running": running, "queue_pending": pending}))
         }
-        ("GET", ["queue"]) => Response::json(200, &world.look(queue)),
-        ("GET", ["prompt"]) => Response::json(200, &world.look(exec_info)),
-        ("GET", ["history"]) => history(world, &query),
-        ("GET", ["history", id]) => history_of(world, id),
-        ("GET", ["object_info"]) => Response::json(200, &nodes::all_object_info()),
-        ("GET", ["object_info", class]) => Response::json(200, &nodes::object_info(class)),
-        ("GET", ["view"]) => transfer::view(world, &query),
-        ("POST", ["upload", "image"]) => transfer::upload(world, request),
-        ("POST", ["prompt"]) => with_json(request, |body| post_prompt(world, body)),
-        ("POST", ["queue"]) => with_json(request, |body| post_queue(world, &body)),
-        ("POST", ["history"]) => with_json(request, |body| post_history(world, &body)),
-        ("POST", ["free"]) => with_json(request, |body| free(world, &body)),
-        ("POST", ["interrupt"]) => interrupt(world, request),
-        ("POST", ["jobs", id, "cancel"])
-            if api.is_some() && world.config.version == Version::Newest =>
-        {
-            let cancel =
-                |state: &mut State| state.interrupt_if_running(id) || state.delete_pending(id);
-            Response::json(200, &json!({ "cancelled": world.change(cancel) }))
+        ("GET", ["history"]) => {
+            let most = query.get("max_items").and_then(|most| most.parse().ok());
+            let skip = state.history.len().saturating_sub(most.unwrap_or(usize::MAX));
+            history(config, &state.history[skip..])
         }
-        ("GET", _) => not_found(),
-        _ => Response::text(405, "405: Method Not Allowed").with("Allow", "GET,HEAD"),
-    }
+        ("GET", ["history", id]) => {
+            let found = state.history.iter().position(|(known, _)| known == id);
+            history(config, found.map_or(&[], |at| &state.history[at..=at]))
+        }
+        ("GET", ["object_info"]) => Response::json(200, &OBJECT_INFO),
+        ("GET", ["object_info", class]) => {
+            let info = OBJECT_INFO.get(class).map(|info| (*class, info.clone()));
+            Response::json(200, &Value::from_iter(info))
+        }
+        ("GET", ["view"]) => view(state, &query),
+        ("POST", ["upload", "image"]) => upload(state, request),
+        ("POST", ["jobs", id, "cancel"]) if api.is_some() && config.version == Version::Newest => {
+            let cancelled = state.interrupt(id) || state.delete_pending(id);
+            Response::json(200, &json!({"cancelled": cancelled}))
+        }
+        ("POST", [route @ ("prompt" | "queue" | "free" | "interrupt")]) => {
+            match serde_json::from_str(&request.body) {
+                Ok(body) => post(config, state, route, body),
+                Err(_) => Response::text(500, "500 Internal Server Error"),
+            }
+        }
+        ("GET", _) => Response::text(404, "404: Not Found"),
+        _ => Response::text(405, "405: Method Not Allowed"),
+    })
 }
 
-/// The answer of the route for static files, which every unknown path falls to.
-fn not_found() -> Response {
-    Response::typed(404, "application/octet-stream", b"0\r\n\r\n".as_slice().into())
-        .with("Transfer-Encoding", "chunked")
-}
-
-/// Percent-encoding and `+` undone.
+/// Undoes percent-encoding.
 fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [byte, after @ ..] = rest {
-        let hex = after.get(..2).and_then(|hex| str::from_utf8(hex).ok());
-        let coded = hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(coded.unwrap_or(if *byte == b'+' { b' ' } else { *byte }));
-        rest = if coded.is_some() { &after[2..] } else { after };
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2).unwrap_or(("", part));
+        bytes.extend(u8::from_str_radix(code, 16));
+        bytes.extend(rest.as_bytes());
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Hands the body on as an object; any other body makes the handler raise.
-fn with_json(request: &Request, act: impl FnOnce(Map<String, Value>) -> Response) -> Response {
-    serde_json::from_slice(&request.bytes).map_or_else(|_| Response::text(500, TROUBLE), act)
+fn history(config: &Config, entries: &[(String, Value)]) -> Response {
+    let text = Value::from_iter(entries.to_vec()).to_string();
+    // A `Value` cannot hold a NaN.
+    let text = if config.nan_in_history { text.replace("\"NaN\"", "NaN") } else { text };
+    Response::json_text(&text)
 }
 
-fn is_set(body: &Map<String, Value>, name: &str) -> bool {
-    body.get(name).and_then(Value::as_bool).unwrap_or(false)
-}
-
-fn ids<'a>(body: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &'a str> {
-    body.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-}
-
-fn queue(state: &State) -> Value {
-    let running: Vec<Value> = state.running.iter().map(Prompt::item).collect();
-    let pending: Vec<Value> = state.pending.iter().map(Prompt::item).collect();
-    json!({ "queue_running": running, "queue_pending": pending })
-}
-
-fn exec_info(state: &State) -> Value {
-    let remaining = state.pending.len() + usize::from(state.running.is_some());
-    json!({ "exec_info": { "queue_remaining": remaining } })
-}
-
-/// The last entries, oldest first.
-fn history(world: &World, query: &[(String, String)]) -> Response {
-    let asked = query.iter().find(|(name, _)| name == "max_items");
-    let Ok(most) = asked.map_or(Ok(usize::MAX), |(_, value)| value.parse()) else {
-        return Response::text(500, TROUBLE);
-    };
-    world.look(|state| {
-        let entries = &state.history[state.history.len().saturating_sub(most)..];
-        let members = entries.iter().map(|(id, entry)| (id.as_str(), entry));
-        Response::json_text(200, &python::object(members))
-    })
-}
-
-fn history_of(world: &World, id: &str) -> Response {
-    world.look(|state| {
-        let entry = state.history.iter().find(|(known, _)| known == id);
-        Response::json_text(200, &python::object(entry.map(|(_, entry)| (id, entry))))
-    })
-}
-
-fn post_prompt(world: &World, mut body: Map<String, Value>) -> Response {
-    let version = world.config.version;
-    world.change(|state| {
-        let front = is_set(&body, "front");
-        let number = if front { -state.number } else { state.number };
-        state.number += 1;
-        let refused = |kind, message, details| {
-            Response::json(400, &validate::refusal(kind, message, details))
-        };
-        let Some(Value::Object(graph)) = body.remove("prompt") else {
-            return refused("no_prompt", "No prompt provided", "No prompt provided");
-        };
-        let id = match body.get("prompt_id").filter(|_| !world.config.ignore_prompt_id) {
-            None | Some(Value::Null) => mint_id(),
-            Some(Value::String(id)) if version != Version::Newest || is_canonical(id) => id.clone(),
-            Some(other) if version != Version::Newest => other.to_string(),
-            Some(_) => {
-                return refused(
-                    "invalid_prompt_id",
-                    "prompt_id must be a valid UUID",
-                    "prompt_id must be a UUID string in canonical lowercase hyphenated form; omit it to let the server generate one",
-                );
+fn post(config: &Config, state: &mut State, route: &str, body: Map<String, Value>) -> Response {
+    let is_set = |name: &str| body.get(name).is_some_and(|value| value == true);
+    match route {
+        "prompt" => return prompts::post(config, state, body),
+        "queue" => {
+            let ids = body.get("delete").and_then(Value::as_array).into_iter().flatten();
+            for id in ids.filter_map(Value::as_str) {
+                state.delete_pending(id);
             }
-        };
-        let accepted = match validate::validate(&graph, &state.files, version) {
-            Ok(accepted) => accepted,
-            Err(refusal) => return Response::json(400, &refusal),
-        };
-        let answer =
-            json!({ "prompt_id": id, "number": number, "node_errors": accepted.node_errors });
-        let extra = extra_data(&mut body, version);
-        let prompt = Prompt { number, id, graph, extra, outputs: accepted.outputs };
-        let place = state.pending.partition_point(|waiting| waiting.number <= number);
-        state.pending.insert(place, prompt);
-        state.posted += 1;
-        Response::json(200, &answer)
-    })
-}
-
-fn extra_data(body: &mut Map<String, Value>, version: Version) -> Map<String, Value> {
-    let mut extra = match body.remove("extra_data") {
-        Some(Value::Object(extra)) => extra,
-        _ => Map::new(),
-    };
-    extra.extend(body.remove_entry("client_id"));
-    if version == Version::Newest {
-        extra.insert("create_time".to_owned(), messages::now().into());
+        }
+        "free" => state.free |= is_set("unload_models") && is_set("free_memory"),
+        _ => match body.get("prompt_id").and_then(Value::as_str) {
+            Some(id) if config.version != Version::Ancient => _ = state.interrupt(id),
+            _ => state.interrupted = true,
+        },
     }
-    extra
+    Response::text(200, "")
 }
 
-/// A random UUID of version 4.
-fn mint_id() -> String {
-    let random = || RandomState::new().build_hasher().finish();
-    let (high, low) = (random() & !0xF000 | 0x4000, random() >> 2 | 1 << 63);
-    let [high, low] = [high, low].map(|half| format!("{half:016x}"));
-    format!("{}-{}-{}-{}-{}", &high[..8], &high[8..12], &high[12..], &low[..4], &low[4..])
+/// `/system_stats` with the memory of this moment.
+fn system_stats(config: &Config, state: &State) -> Value {
+    let device = |(place, device): (usize, &Device)| {
+        let torch = if place == 0 { state.held_memory + state.model_memory } else { 0 };
+        let used = if place == 0 { state.base_memory + torch } else { device.used };
+        let free = device.total.saturating_sub(used);
+        let idle = device.idle_cache.min(free);
+        let is_cpu = device.index.is_none(); // has the system's figures for torch's
+        json!({
+            "name": device.name,
+            "type": if is_cpu { "cpu" } else { "cuda" },
+            "index": device.index,
+            "vram_total": device.total,
+            "vram_free": free,
+            "torch_vram_total": if is_cpu { device.total } else { torch + idle },
+            "torch_vram_free": if is_cpu { free } else { idle },
+        })
+    };
+    let mut stats = recorded::body("system_stats-idle");
+    stats["devices"] = config.devices.iter().enumerate().map(device).collect();
+    let first = stats["devices"][0].clone();
+    let is_cpu = first["type"] == "cpu";
+    let system = &mut stats["system"];
+    system["ram_total"] = if is_cpu { first["vram_total"].clone() } else { (64_u64 << 30).into() };
+    system["ram_free"] =
+        if is_cpu { first["vram_free"].clone() } else { (41_234_u64 << 20).into() };
+    if config.version == Version::Newest {
+        system["comfyui_version"] = "0.33.0".into();
+    }
+    stats
 }
 
-fn is_canonical(id: &str) -> bool {
-    let lengths = id.split('-').map(str::len);
-    let digit = |digit: char| matches!(digit, '0'..='9' | 'a'..='f' | '-');
-    lengths.eq([8, 4, 4, 4, 12]) && id.chars().all(digit)
+/// The bytes of a file.
+fn view(state: &State, query: &HashMap<&str, String>) -> Response {
+    let value = |name| query.get(name).cloned().unwrap_or_default();
+    let path = (value("type"), value("subfolder"), value("filename"));
+    let status = if path.2.contains("..") { 400 } else { 404 };
+    let file = state.files.get(&path).filter(|_| status != 400).cloned();
+    let found = |bytes| Response::typed(200, "application/octet-stream", bytes);
+    file.map_or_else(|| Response::text(status, ""), found)
 }
 
-fn post_queue(world: &World, body: &Map<String, Value>) -> Response {
-    world.change(|state| {
-        if is_set(body, "clear") {
-            state.pending.clear();
+/// Stores an image in the input folder, in place of one of the same name.
+fn upload(state: &mut State, request: &Request) -> Response {
+    let content_type = request.header("content-type").unwrap_or_default();
+    let (_, boundary) = content_type.split_once("boundary=").unwrap_or_default();
+    // One character a byte, so that the form can be split as text.
+    let form: String = request.bytes.iter().map(|byte| char::from(*byte)).collect();
+    let bytes = |text: &str| text.chars().filter_map(|c| u8::try_from(c).ok()).collect::<Vec<_>>();
+    let text = |text: &str| String::from_utf8_lossy(&bytes(text)).into_owned();
+    let (mut subfolder, mut image) = (String::new(), None);
+    for part in form.split(&format!("--{boundary}")) {
+        let Some((head, data)) = part.split_once("\r\n\r\n") else { continue };
+        let data = data.strip_suffix("\r\n").unwrap_or(data);
+        if head.contains("; name=\"subfolder\"") {
+            subfolder = text(data);
+        } else if let Some((_, name)) = head.split_once("; name=\"image\"; filename=\"") {
+            image = name.split_once('"').map(|(name, _)| (text(name), bytes(data)));
         }
-        for id in ids(body, "delete") {
-            state.delete_pending(id);
-        }
-    });
-    Response::empty(200)
-}
-
-fn post_history(world: &World, body: &Map<String, Value>) -> Response {
-    world.change(|state| {
-        let clear = is_set(body, "clear");
-        state.history.retain(|(id, _)| !clear && !ids(body, "delete").any(|gone| gone == id));
-    });
-    Response::empty(200)
-}
-
-fn free(world: &World, body: &Map<String, Value>) -> Response {
-    world.change(|state| {
-        state.free.unload_models |= is_set(body, "unload_models");
-        state.free.free_memory |= is_set(body, "free_memory");
-    });
-    Response::empty(200)
-}
-
-fn interrupt(world: &World, request: &Request) -> Response {
-    let body: Map<String, Value> = serde_json::from_slice(&request.bytes).unwrap_or_default();
-    let id = body.get("prompt_id").and_then(Value::as_str);
-    world.change(|state| match id.filter(|_| world.config.version != Version::Ancient) {
-        Some(id) => {
-            state.interrupt_if_running(id);
-        }
-        None => state.interrupt_running(),
-    });
-    Response::empty(200)
+    }
+    let Some((name, data)) = image else { return Response::text(400, "") };
+    let answer = json!({"name": name, "subfolder": subfolder, "type": "input"});
+    state.uploads.push((name.clone(), subfolder.clone(), data.len()));
+    state.files.insert(("input".to_owned(), subfolder, name), data.into());
+    Response::json(200, &answer)
 }

@@ -1,167 +1,140 @@
-//! The listener: a thread that accepts, and a thread for each connection.
+//! The listening socket: a thread that accepts, and a thread for each connection.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::faults::{self, Fault, Held};
-use super::world::World;
+use super::faults::{self, Fault};
+use super::state::{FOREVER, Shared};
 use super::{http, routes};
 
-/// A listener that can be stopped.
 pub struct Server {
     shared: Arc<Shared>,
-    accepting: JoinHandle<()>,
-}
-
-/// What the listener and its connections have in common.
-pub struct Shared {
     port: u16,
     stopping: AtomicBool,
-    /// The listener is gone.
+    /// The listening socket is closed, and so are all connections but the survivor's.
     closed: AtomicBool,
-    connections: Mutex<Connections>,
+    survivor: AtomicU64,
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
-struct Connections {
-    open: HashMap<u64, TcpStream>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Shared {
-    /// Whether the listener is about to stop, or has.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
-
-    /// Refuses connections from now on and cuts all but one, whose thread this is.
-    pub fn leave(&self, world: &World, mine: u64) {
-        self.close();
-        world.wait(|_| self.closed.load(Ordering::SeqCst));
-        self.wait_until_refused();
-        for (id, stream) in &self.connections().open {
-            if *id != mine {
-                let _ = stream.shutdown(std::net::Shutdown::Both);
-            }
-        }
-        world.ring();
-    }
-
-    /// A program that another test has just started may hold the listener until it is the program.
-    fn wait_until_refused(&self) {
-        let until = Instant::now() + Duration::from_secs(5);
-        while cfg!(unix)
-            && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-            && Instant::now() < until
-        {
-            std::thread::yield_now();
-        }
-    }
-
-    fn close(&self) {
-        if !self.stopping.swap(true, Ordering::SeqCst) {
-            let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
-        }
-    }
-
-    fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A connection, and what a fault needs of its server.
+pub struct Connection<'a> {
+    pub server: &'a Server,
+    pub stream: &'a TcpStream,
+    pub id: u64,
+    /// `State::faults_cleared` when its request came.
+    faults_cleared: u64,
 }
 
 impl Server {
     /// Accepts connections from now on.
-    pub fn start(world: &Arc<World>, listener: TcpListener) -> Self {
-        let port = listener.local_addr().map_or(0, |address| address.port());
-        let shared = Arc::new(Shared {
-            port,
-            stopping: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            connections: Mutex::default(),
+    pub fn start(shared: &Arc<Shared>, socket: TcpListener) -> Arc<Self> {
+        let server = Arc::new(Self {
+            shared: Arc::clone(shared),
+            port: socket.local_addr().map_or(0, |address| address.port()),
+            stopping: AtomicBool::default(),
+            closed: AtomicBool::default(),
+            survivor: AtomicU64::default(),
+            accepting: Mutex::default(),
         });
-        let accepting = {
-            let (world, shared) = (Arc::clone(world), Arc::clone(&shared));
-            std::thread::spawn(move || {
-                accept(&world, &shared, &listener);
-                drop(listener);
-                shared.closed.store(true, Ordering::SeqCst);
-                world.ring();
-            })
-        };
-        Self { shared, accepting }
+        let here = Arc::clone(&server);
+        *server.accepting() = Some(std::thread::spawn(move || here.accept(socket)));
+        server
     }
 
-    /// Whether it refuses connections already.
-    pub fn has_left(&self) -> bool {
-        self.shared.is_stopping()
-    }
-
-    /// Refuses connections, cuts the open ones and returns when all threads have ended.
-    pub fn stop(self, world: &World) {
-        self.shared.close();
-        let _ = self.accepting.join();
-        self.shared.wait_until_refused();
-        for stream in self.shared.connections().open.values() {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+    fn accept(self: Arc<Self>, socket: TcpListener) {
+        let mut connections = Vec::new();
+        for (id, accepted) in (1..).zip(socket.incoming()) {
+            if self.is_stopping() {
+                break;
+            }
+            // A clone, since under Wine the programs that tests start inherit the accepted handle,
+            // which would keep the connection open after it is closed here.
+            let Ok(stream) = accepted.and_then(|stream| stream.try_clone()) else { continue };
+            let stream = Arc::new(stream);
+            let (server, weak) = (Arc::clone(&self), Arc::downgrade(&stream));
+            let serve = move || _ = server.serve(id, &stream); // an error: the client has gone
+            connections.push((id, weak, std::thread::spawn(serve)));
         }
-        world.ring();
-        let threads = std::mem::take(&mut self.shared.connections().threads);
-        for thread in threads {
+        drop(socket);
+        // On Unix a child that another test has just forked may hold the socket until it execs. On
+        // Windows, where connecting to a closed port takes 2 s, no child inherits it.
+        let until = Instant::now() + Duration::from_secs(5);
+        let accepts = || cfg!(unix) && TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        while accepts() && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let survivor = self.survivor.load(Ordering::SeqCst);
+        for (_, stream, _) in connections.iter().filter(|(id, ..)| *id != survivor) {
+            stream.upgrade().map(|stream| stream.shutdown(Shutdown::Both));
+        }
+        self.closed.store(true, Ordering::SeqCst);
+        self.shared.update(|_| ()); // wakes all who wait for this
+        for (.., thread) in connections {
             let _ = thread.join();
         }
     }
-}
 
-fn accept(world: &Arc<World>, shared: &Arc<Shared>, listener: &TcpListener) {
-    for (id, stream) in (0..).zip(listener.incoming()) {
-        if shared.is_stopping() {
-            return;
+    /// Answers requests until one side closes the connection.
+    fn serve(&self, id: u64, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        while let Some(mut request) = http::read_head(stream, &self.stopping)? {
+            let (fault, faults_cleared) = self
+                .shared
+                .update(|state| (faults::take(&mut state.faults, &request), state.faults_cleared));
+            if !matches!(fault, Some(Fault::Reset)) {
+                http::read_body(stream, &mut request)?;
+            }
+            self.shared.update(|state| state.requests.push(request.clone()));
+            let connection = Connection { server: self, stream, id, faults_cleared };
+            let answer = || routes::answer(&self.shared, &request);
+            let goes_on = match fault {
+                Some(Fault::Reset) => return Ok(()),
+                Some(fault) => fault.apply(&connection, answer)?,
+                None => answer().send(stream).map(|()| true)?,
+            };
+            if !goes_on || request.header("connection") == Some("close") {
+                // Shut down, not only dropped: under Wine another process may have the handle.
+                return stream.shutdown(Shutdown::Write);
+            }
         }
-        let Ok((stream, twin)) = stream.and_then(|stream| twins(&stream)) else {
-            continue;
-        };
-        let mut connections = shared.connections();
-        connections.open.insert(id, twin);
-        connections.threads.retain(|thread| !thread.is_finished());
-        let (world, shared) = (Arc::clone(world), Arc::clone(shared));
-        connections.threads.push(std::thread::spawn(move || {
-            let _ = serve(&world, &shared, id, &stream); // an error: the client has gone
-            shared.connections().open.remove(&id);
-        }));
+        Ok(())
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Refuses connections from now on and cuts those that are open, except one.
+    pub fn close(&self, survivor: u64) {
+        self.survivor.store(survivor, Ordering::SeqCst);
+        if !self.stopping.swap(true, Ordering::SeqCst) {
+            let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
+        }
+        self.shared.wait_until(FOREVER, |_| self.closed.load(Ordering::SeqCst));
+    }
+
+    /// Refuses connections, cuts the open ones and returns when all threads have ended.
+    pub fn stop(&self) {
+        self.close(0);
+        let accepting = self.accepting().take();
+        accepting.map(JoinHandle::join);
+    }
+
+    fn accepting(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The connection twice, neither time as it was accepted: under Wine every program that another
-/// test starts inherits that handle, and would keep the connection open after we have closed it.
-fn twins(accepted: &TcpStream) -> io::Result<(TcpStream, TcpStream)> {
-    Ok((accepted.try_clone()?, accepted.try_clone()?))
-}
-
-/// Answers requests until one side closes.
-fn serve(world: &World, shared: &Shared, id: u64, stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    while let Some(mut request) = http::read_head(stream, &shared.stopping)? {
-        let (fault, epoch) =
-            world.change(|state| (state.faults.take(&request), state.faults.epoch));
-        if matches!(fault, Some(Fault::Reset)) {
-            world.change(|state| state.requests.push(request));
-            return Ok(());
-        }
-        http::read_body(stream, &mut request)?;
-        let closes = request.closes();
-        world.change(|state| state.requests.push(request.clone()));
-        let held = Held { world, shared, id, epoch };
-        let answer = || routes::answer(world, &request);
-        if !faults::answer(stream, fault, &held, answer)? || closes {
-            // Said, not left to the last handle's end: under Wine another may be about ([`twins`]).
-            let _ = stream.shutdown(std::net::Shutdown::Write);
-            return Ok(());
-        }
+impl Connection<'_> {
+    /// Waits. Returns false if that was ended by `clear_faults` or a stop.
+    pub fn pause(&self, time: Duration) -> bool {
+        !self.server.shared.wait_until(time, |state| {
+            state.faults_cleared != self.faults_cleared || self.server.is_stopping()
+        })
     }
-    Ok(())
 }

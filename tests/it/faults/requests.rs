@@ -1,0 +1,277 @@
+//! Every request that a run sends, met by everything that a connection can do.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::row::{
+    HISTORY, ONE_SECOND, PROMPT, Played, QUEUE, Row, STATS, Texts, UPLOAD, VIEW, endless, page,
+    storied,
+};
+use crate::scenes::SOON;
+use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
+use crate::support::Folder;
+
+/// What happens to a request.
+struct FaultCase {
+    name: &'static str,
+    /// `None`: nobody listens any more.
+    fault: fn() -> Option<Fault>,
+    texts: Texts,
+}
+
+const fn fault_case(name: &'static str, texts: Texts, fault: fn() -> Option<Fault>) -> FaultCase {
+    FaultCase { name, fault, texts }
+}
+
+/// The last five make a difference only where the answer is read.
+const FAULT_CASES: [FaultCase; 9] = [
+    fault_case("refused", ("connection refused", "refused"), || None),
+    fault_case("reset", BROKE_OFF, || Some(Fault::Reset)),
+    fault_case("silence", TOO_LATE, || Some(Fault::Hang)),
+    fault_case("500", ("HTTP 500: in trouble", "status"), || {
+        Some(Fault::Status(500, "in trouble"))
+    }),
+    fault_case("cut", BROKE_OFF, || Some(Fault::CutBody)),
+    fault_case("dribbling", TOO_LATE, || Some(Fault::Dribble)),
+    fault_case("endless", ("an answer of more than 64 MiB", "badJson"), || Some(Fault::Endless)),
+    fault_case("a proxy's page", ("an answer that is not JSON", "badJson"), || Some(page())),
+    fault_case("JSON of another kind", ("an answer that is no JSON object", "badJson"), || {
+        Some(Fault::Body("[1, null, \"x\"]".into()))
+    }),
+];
+const BROKE_OFF: Texts = ("the connection broke off", "reset");
+const TOO_LATE: Texts = ("no answer in time", "timeout");
+
+/// Selects a request: the first of a route that comes after a request of another route, if one is
+/// given, and after so many requests of its own route.
+#[derive(Clone, Copy)]
+struct Selector(Option<&'static str>, &'static str, usize);
+
+impl Selector {
+    /// Plans the fault for that request and lets those before it pass.
+    fn plan(self, server: &StandIn, fault: Fault) {
+        let Selector(after, route, skip) = self;
+        let passing = std::iter::repeat_n(Fault::Delay(Duration::ZERO), skip);
+        for fault in passing.chain([fault]) {
+            match after {
+                Some(after) => server.fail_after(after, route, 1, fault),
+                None => server.fail_next(route, 1, fault),
+            }
+        }
+    }
+}
+
+/// A request, and the run that sends it.
+struct RequestCase {
+    /// Its line on the page.
+    line: &'static str,
+    selector: Selector,
+    /// The request before it. For the case "refused" the server goes away with that one.
+    before: Selector,
+    /// The server comes back once this is printed, or else a moment later.
+    until: Option<&'static str>,
+    /// The program reads the body of its answer.
+    body: bool,
+    /// The fault of the POST before it.
+    lost: Option<Fault>,
+    /// Cases that end otherwise and have rows of their own.
+    but: &'static [&'static str],
+    also: &'static str,
+    config: fn() -> Config,
+    graph: fn() -> Value,
+    /// The run is that of a story.
+    story: bool,
+    words: &'static [&'static str],
+}
+
+fn request(line: &'static str, selector: Selector, before: Selector) -> RequestCase {
+    RequestCase {
+        line,
+        selector,
+        before,
+        until: None,
+        body: true,
+        lost: None,
+        but: &[],
+        also: "",
+        config: Config::cuda,
+        graph: || graphs::polled("video/a"),
+        story: false,
+        words: &[],
+    }
+}
+
+/// A request of a run whose prompt is cancelled at its deadline.
+fn cancelling(line: &'static str, selector: Selector, before: Selector) -> RequestCase {
+    RequestCase {
+        body: false,
+        graph: endless,
+        words: &ONE_SECOND,
+        ..request(line, selector, before)
+    }
+}
+
+impl RequestCase {
+    fn until(self, says: &'static str) -> Self {
+        RequestCase { until: Some(says), ..self }
+    }
+
+    fn but(self, but: &'static [&'static str]) -> Self {
+        RequestCase { but, ..self }
+    }
+
+    fn words(self, words: &'static [&'static str]) -> Self {
+        RequestCase { words, ..self }
+    }
+}
+
+fn request_cases() -> Vec<RequestCase> {
+    const BEHIND: Selector = Selector(None, STATS, 2);
+    const UNKNOWN: &str = "before the scene is not known (refused)";
+    const PATIENT: &[&str] = &["-Post", "1", "-SceneRetryBudget", "9"];
+    const CANCEL: &str = "POST /api/jobs";
+    const DELETE: &str = "POST /queue";
+    const INTERRUPT: &str = "POST /interrupt";
+    let of = |route| Selector(None, route, 0);
+    let behind = |after, route| Selector(Some(after), route, 0);
+    let newest = || Config { version: Version::Newest, ..Config::cuda() };
+    let images = || graphs::images("img/a", 2, 1);
+    vec![
+        request("`GET /system_stats`, the first", of(STATS), BEHIND).but(&["refused"]),
+        RequestCase {
+            also: "2240 in use\n",
+            ..request("`GET /queue` at the start", of(QUEUE), of(STATS))
+                .until(UNKNOWN)
+                .but(&["dribbling"])
+        },
+        request("`GET /system_stats` of a sample", behind(QUEUE, STATS), of(QUEUE)).until(UNKNOWN),
+        request("`GET /system_stats` before a scene", BEHIND, Selector(None, STATS, 1))
+            .until(UNKNOWN),
+        RequestCase {
+            story: true,
+            ..request("`POST /upload/image`", of(UPLOAD), BEHIND)
+                .until("trying again")
+                .words(PATIENT)
+                .but(&["a proxy's page", "JSON of another kind"])
+        },
+        RequestCase {
+            body: false,
+            ..request("`POST /free`", of("POST /free"), Selector(None, STATS, 3))
+                .until("nothing was freed")
+                .words(&["-Fresh"])
+        },
+        request("`POST /prompt`", of(PROMPT), BEHIND)
+            .until("connection refused: trying again")
+            .but(&["silence", "500", "dribbling", "a proxy's page", "JSON of another kind"]),
+        RequestCase {
+            lost: Some(Fault::LoseAnswer),
+            ..request("`GET /queue` of a lost prompt", behind(PROMPT, QUEUE), of(PROMPT))
+                .words(&["-SceneRetryBudget", "0"])
+        },
+        RequestCase {
+            lost: Some(Fault::Reset), // so nothing in the queue is it
+            ..request(
+                "`GET /history?max_items=64` of a lost prompt",
+                of("GET /history?"),
+                behind(PROMPT, QUEUE),
+            )
+            .words(&["-SceneRetryBudget", "0"])
+            .but(&["dribbling"])
+        },
+        request("`GET /history/{id}`", of(HISTORY), of(PROMPT))
+            .until("polling on")
+            .but(&["dribbling"]),
+        request("`GET /queue` of a poll", behind(PROMPT, QUEUE), of(HISTORY)).until("polling on"),
+        RequestCase {
+            body: true,
+            config: newest,
+            ..cancelling("`POST /api/jobs/{id}/cancel`", of(CANCEL), BEHIND)
+                .but(&["refused", "dribbling"])
+        },
+        cancelling("`POST /queue`, to delete", of(DELETE), of(CANCEL)),
+        RequestCase {
+            body: true,
+            ..cancelling("`GET /queue`, whether it runs", behind(DELETE, QUEUE), of(DELETE))
+        },
+        cancelling("`POST /interrupt`", of(INTERRUPT), behind(DELETE, QUEUE)),
+        RequestCase {
+            body: true,
+            ..cancelling(
+                "`GET /queue`, whether it is gone",
+                behind(INTERRUPT, QUEUE),
+                of(INTERRUPT),
+            )
+            .but(&["dribbling"])
+        },
+        RequestCase {
+            body: false,
+            graph: images,
+            ..request("`GET /view`", Selector(None, VIEW, 1), of(VIEW))
+                .until("downloading again")
+                .words(PATIENT)
+        },
+        request("`GET /system_stats` after a scene", behind(VIEW, STATS), of(VIEW)),
+        request("`GET /queue` at the end", behind(VIEW, QUEUE), Selector(Some(VIEW), STATS, 1))
+            .but(&["dribbling"]),
+    ]
+}
+
+fn play(request: &RequestCase, case: &FaultCase) -> Played {
+    let (server, folder) = (StandIn::with((request.config)()), Folder::new());
+    let fault = (case.fault)();
+    let is_gone = fault.is_none();
+    // A server that goes away with the POST whose answer is lost does not answer it.
+    let dies = is_gone && request.lost.is_some() && request.before.1 == PROMPT;
+    match fault {
+        Some(fault) => request.selector.plan(&server, fault),
+        None if dies => request.before.plan(&server, Fault::Die),
+        None => request.before.plan(&server, Fault::Leave),
+    }
+    if let Some(lost) = request.lost.clone().filter(|_| !dies) {
+        server.fail_next(PROMPT, 1, lost);
+    }
+    let mut words = vec!["a.json"];
+    if request.story {
+        words = storied(&folder).to_vec();
+    } else {
+        folder.workflow("a.json", &(request.graph)());
+    }
+    // One sample at the start makes the order of the requests certain.
+    words.extend(["-Poll", "0.2", "-Sample", "3600"]);
+    words.extend(request.words);
+    let running = folder.start_on(&server.url(), &words);
+    if is_gone {
+        assert!(server.wait_until_faults_are_met(SOON));
+        match request.until {
+            Some(text) => running.until_it_says(text),
+            None => std::thread::sleep(Duration::from_millis(300)),
+        }
+        server.listen_again();
+    }
+    let mut ran = running.wait();
+    assert!(server.wait_until_faults_are_met(Duration::ZERO), "not met\n{ran}");
+    ran.stdout = ran.stdout.replace(&server.url(), "<url>");
+    Played { server, folder, ran }
+}
+
+pub fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (index, RequestCase { line, body, but, also, .. }) in
+        request_cases().into_iter().enumerate()
+    {
+        let cases = if body { &FAULT_CASES[..] } else { &FAULT_CASES[..4] };
+        for case in cases.iter().filter(|case| !but.contains(&case.name)) {
+            // A download says no more than the status.
+            let what = if line == "`GET /view`" { case.texts.0.split(": ").next() } else { None };
+            let texts = (what.unwrap_or(case.texts.0), case.texts.1);
+            let play = move || play(&request_cases()[index], case);
+            let mut row = Row::one_of(line, case.name, texts, play).also(also);
+            if case.name == "endless" {
+                row.or = Some(TOO_LATE); // 64 MiB may take longer than a call has
+            }
+            rows.push(row);
+        }
+    }
+    rows
+}

@@ -1,0 +1,172 @@
+//! The server's state, shared by its connections, the executor and the test.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::config::Config;
+use super::faults::Plan;
+use super::http::Request;
+
+/// Longer than any test.
+pub const FOREVER: Duration = Duration::from_secs(86_400);
+
+/// A prompt in the queue.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    pub id: String,
+    /// Node id to node.
+    pub graph: Map<String, Value>,
+    /// The valid output nodes.
+    pub outputs: Vec<String>,
+    /// As `/queue` and `/history` show it: number, id, graph, extra data, outputs.
+    pub item: Value,
+}
+
+/// Folder (`output`, `temp`, `input`), subfolder and name of a file.
+pub type FilePath = (String, String, String);
+
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other")]
+pub struct State {
+    /// Waiting prompts, in the order in which they will run.
+    pub pending: Vec<Prompt>,
+    pub running: Option<Prompt>,
+    /// Entries of ended prompts by id, oldest first.
+    pub history: Vec<(String, Value)>,
+    /// Bytes of the first device in use whatever runs.
+    pub base_memory: u64,
+    /// Bytes held by the node that executes.
+    pub held_memory: u64,
+    /// Bytes held by loaded models, until `/free`.
+    pub model_memory: u64,
+    pub files: HashMap<FilePath, Arc<[u8]>>,
+    /// In order of arrival.
+    pub requests: Vec<Request>,
+    /// Name, subfolder and size of every upload.
+    pub uploads: Vec<(String, String, usize)>,
+    /// How many prompts were accepted.
+    pub posted: usize,
+    /// How many prompts executed a node.
+    pub executed: usize,
+    pub(super) next_number: usize,
+    /// `/free` was asked for and is not done yet.
+    pub(super) free: bool,
+    /// The running prompt was told to stop.
+    pub(super) interrupted: bool,
+    /// The running prompt is to finish at once.
+    pub(super) finish: bool,
+    /// Grows when the running prompt is dropped, which tells the executor to forget it.
+    pub(super) generation: u64,
+    /// What executed nodes listed as their outputs, by class and inputs.
+    pub(super) cache: HashMap<String, Option<Value>>,
+    /// Messages of the `FailOnce` nodes that have failed.
+    pub(super) failed_once: HashSet<String>,
+    /// The faults to come.
+    pub(super) faults: Vec<Plan>,
+    /// How often they were cleared.
+    pub(super) faults_cleared: u64,
+    /// The stand-in is being dropped.
+    pub(super) closed: bool,
+}
+
+impl State {
+    pub fn is_idle(&self) -> bool {
+        self.running.is_none() && self.pending.is_empty()
+    }
+
+    /// How many requests had a `METHOD /path` that starts so.
+    pub fn asked(&self, route: &str) -> usize {
+        self.requests.iter().filter(|request| request.is(route)).count()
+    }
+
+    pub fn running_id(&self) -> Option<&str> {
+        self.running.as_ref().map(|prompt| prompt.id.as_str())
+    }
+
+    /// Returns whether the prompt was pending.
+    pub(super) fn delete_pending(&mut self, id: &str) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|prompt| prompt.id != id);
+        self.pending.len() < before
+    }
+
+    /// Returns whether the prompt was running.
+    pub(super) fn interrupt(&mut self, id: &str) -> bool {
+        let runs = self.running_id() == Some(id);
+        self.interrupted |= runs;
+        runs
+    }
+
+    pub(super) fn drop_prompts(&mut self) {
+        self.generation += 1;
+        self.pending.clear();
+        self.running = None;
+        self.held_memory = 0;
+    }
+
+    /// Forgets what does not survive a restart.
+    pub(super) fn restart(&mut self) {
+        self.drop_prompts();
+        self.history.clear();
+        self.next_number = 0;
+        self.free_memory();
+    }
+
+    pub(super) fn free_memory(&mut self) {
+        self.free = false;
+        self.model_memory = 0;
+        self.cache.clear();
+    }
+
+    /// Saves a file under the next free number of its prefix. Returns it as a node lists it.
+    pub(super) fn save(&mut self, folder: &str, prefix: &str, end: &str, bytes: &[u8]) -> Value {
+        let (subfolder, stem) = prefix.rsplit_once('/').unwrap_or(("", prefix));
+        let name = |number| format!("{stem}_{number:05}_.{end}");
+        let path = |number| (folder.to_owned(), subfolder.to_owned(), name(number));
+        let is_free = |path: &FilePath| !self.files.contains_key(path);
+        let path = (1..99_999).map(path).find(is_free).expect("a free number");
+        let listed = json!({"filename": path.2, "subfolder": subfolder, "type": folder});
+        self.files.insert(path, bytes.into());
+        listed
+    }
+}
+
+/// The state behind its lock, and a condition variable for its changes.
+pub struct Shared {
+    pub config: Config,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    pub fn new(config: Config) -> Self {
+        let base_memory = config.devices.first().map_or(0, |device| device.used);
+        let state = Mutex::new(State { base_memory, ..State::default() });
+        Self { config, state, changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.lock())
+    }
+
+    /// Changes the state and wakes everybody who waits for a change.
+    pub fn update<T>(&self, update: impl FnOnce(&mut State) -> T) -> T {
+        let result = update(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until the condition holds. Returns whether it did in time.
+    pub fn wait_until(&self, timeout: Duration, mut condition: impl FnMut(&State) -> bool) -> bool {
+        let wait = |state: &mut State| !condition(state);
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, wait);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
