@@ -24,7 +24,7 @@ mod monitor;
 pub mod process;
 mod project;
 #[cfg(any(test, fuzzing))]
-#[path = "../tests/properties/mod.rs"]
+#[path = "../fuzz/oracles/mod.rs"]
 pub mod properties;
 pub mod report;
 mod run;

@@ -14,7 +14,7 @@ mod options;
 mod parser;
 mod paths;
 #[cfg(any(test, fuzzing))]
-#[path = "../../tests/properties/cli.rs"]
+#[path = "../../fuzz/oracles/cli.rs"]
 pub(crate) mod properties;
 mod server;
 mod values;

@@ -8,7 +8,7 @@ mod history;
 mod json;
 mod prompt;
 #[cfg(any(test, fuzzing))]
-#[path = "../../tests/properties/comfyui.rs"]
+#[path = "../../fuzz/oracles/comfyui.rs"]
 pub(crate) mod properties;
 mod queue;
 mod system_stats;

@@ -17,7 +17,7 @@ mod plan;
 mod poll;
 mod project_steps;
 #[cfg(any(test, fuzzing))]
-#[path = "../../tests/properties/run.rs"]
+#[path = "../../fuzz/oracles/run.rs"]
 pub(crate) mod properties;
 pub(crate) mod recorder;
 mod recovery;

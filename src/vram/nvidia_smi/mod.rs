@@ -9,7 +9,7 @@ mod child;
 mod line;
 mod matching;
 #[cfg(any(test, fuzzing))]
-#[path = "../../../tests/properties/nvidia_smi.rs"]
+#[path = "../../../fuzz/oracles/nvidia_smi.rs"]
 pub(crate) mod properties;
 mod watch;
 
