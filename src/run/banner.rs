@@ -49,13 +49,12 @@ pub fn plan(
     queue: Option<usize>,
     scenes: usize,
 ) -> String {
-    let queue = queue.map(|queue| match queue {
-        0 => "queue empty".to_owned(),
-        n => format!("{n} in the queue"),
-    });
-    let with = [Some(server(options, stats)), queue];
-    let with: Vec<_> = with.into_iter().flatten().collect();
-    format!("{}; {}", bounds(options, scenes), with.join(", "))
+    let queue = match queue {
+        None => String::new(),
+        Some(0) => ", queue empty".to_owned(),
+        Some(n) => format!(", {n} in the queue"),
+    };
+    format!("{}; {}{queue}", bounds(options, scenes), server(options, stats))
 }
 
 /// How many scenes there will be, how long they may take, and how often memory is sampled.
