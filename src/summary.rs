@@ -15,7 +15,6 @@ use crate::report::{devices, gates, sparkline, text};
 use crate::sanitize::{json_text, print, print_error};
 use crate::terminal::{Stream, Terminal};
 use crate::vram::gates::Verdict;
-use crate::vram::timeline::Timeline;
 
 /// What stands in place of a verdict.
 const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
@@ -121,9 +120,7 @@ fn text(past: &SavedRun, gates: &[Verdict], room: Option<usize>) -> String {
         lines.push(UNFINISHED.to_owned());
     }
     if let Some(room) = room {
-        // What keeps the log from being read was told when its figures were taken.
-        let curve = Timeline::of_log(&past.log).unwrap_or_default();
-        lines.extend(sparkline::lines(&curve, &past.vram, past.record(), room));
+        lines.extend(sparkline::lines(&past.timeline, &past.vram, past.record(), room));
     }
     if past.record().is_some() {
         lines.push(String::new());
@@ -137,10 +134,9 @@ fn text(past: &SavedRun, gates: &[Verdict], room: Option<usize>) -> String {
 /// The page of one log, or of its run.
 fn write_page(path: &Path, past: &SavedRun, told: ReportInput) -> Result<(), String> {
     let log = &past.log;
-    let curve = Timeline::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let folder = &link::to_folder(&parent(path), &parent(log));
-    let page = Page { told, curve: &curve, others: &past.others, folder };
+    let page = Page { told, curve: &past.timeline, others: &past.others, folder };
     write("--html", path, &page.html(), past)
 }
 

@@ -13,7 +13,6 @@ use ureq::{Agent, Body, RequestBuilder};
 pub use url::ServerUrl;
 
 use crate::sanitize::sanitize_line;
-use crate::vram::reading::MissReason;
 
 /// Largest answer that is read as JSON: 64 MiB.
 const BODY_CAP: u64 = 64 << 20;
@@ -65,19 +64,6 @@ pub enum ErrorKind {
     Status(u16),
     /// The answer is not the JSON that it should be, or larger than 64 MiB.
     BadJson,
-}
-
-impl ErrorKind {
-    /// The reason of a missed sample.
-    pub fn miss(&self) -> MissReason {
-        match self {
-            ErrorKind::Refused => MissReason::Refused,
-            ErrorKind::Timeout => MissReason::Timeout,
-            ErrorKind::Reset => MissReason::Reset,
-            ErrorKind::Status(_) => MissReason::Status,
-            ErrorKind::BadJson => MissReason::BadJson,
-        }
-    }
 }
 
 /// A call that failed: what was asked, where, and what came back.

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::MonitorOptions;
@@ -26,15 +27,15 @@ use crate::report::html::Page;
 use crate::report::input::ReportInput;
 use crate::report::saved_run::SavedRun;
 use crate::report::sparkline;
-use crate::run::events::{Event, EventLoop};
+use crate::run::events::EventLoop;
 use crate::run::recorder::Recorder;
 use crate::sanitize::print_error;
 use crate::terminal::{Stream, Terminal};
 use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
-use crate::vram::sampler::{Sampler, SamplerEvent, tick_of, took_ms};
+use crate::vram::sampler::{Sampler, SamplerEvent};
 use crate::vram::source::TIMEOUT;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
 use crate::vram::timeline::Timeline;
 
 use ending::{Ending, GRACE, Step};
@@ -65,7 +66,7 @@ pub fn monitor(options: &MonitorOptions) -> Code {
     let clock = Clock::start();
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
     let console = Console::new(clock, None, output).coloured(options.no_color);
-    let recorder = Recorder::tallying(log, options.sampling.interval);
+    let recorder = Recorder::summarizing(log, options.sampling.interval);
     let mut events = EventLoop::new(recorder, console);
     if let Err(error) = events.listen_for_interrupt() {
         events.console.warn(&format!("Ctrl-C ends this without the statistics: {error}"));
@@ -110,9 +111,9 @@ impl Monitor<'_> {
     fn run(mut self) -> Code {
         let readings = Readings::new(self.options, &self.events);
         // Before the command is started: what was in use without it.
-        let settled = readings.gauge().settle(&mut self.events);
+        let started = readings.source.wait_for_nvidia_smi(&mut |time| self.events.wait(time));
         let sampler = self.sampler(&readings);
-        let before = settled.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
+        let before = started.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
         let missed = self.events.recorder.missed();
         if let Some(line) = missed.and_then(|miss| readings.nothing(self.options, miss)) {
             self.events.console.log(&line);
@@ -133,7 +134,7 @@ impl Monitor<'_> {
         self.last_reading(&readings);
         self.events.console.set_live(None);
         let log = self.options.log.as_deref();
-        let (vram, curve) = self.events.recorder.tallied();
+        let LogSummary { stats: vram, timeline } = self.events.recorder.summary();
         let verdicts = gates::verdicts_on(&self.options.gates, None, &vram, &self.baselines);
         let code = if code == Exit::Success.into() && !verdicts.iter().all(Verdict::held) {
             Exit::Gate.into()
@@ -144,31 +145,28 @@ impl Monitor<'_> {
             let mut block = vram.block(log, &[]);
             block.extend(verdicts.iter().map(Verdict::to_string));
             let terminal = Terminal::of(Stream::Err, self.options.no_color);
-            let curve = |room| sparkline::lines(&curve, &vram, None, room);
-            block.extend(terminal.room().map(curve).unwrap_or_default());
+            let line = |room| sparkline::lines(&timeline, &vram, None, room);
+            block.extend(terminal.room().map(line).unwrap_or_default());
             let _ = writeln!(io::stderr(), "{}", terminal.paint(&block.join("\n")));
         }
-        self.write_page(&vram, &curve, &verdicts);
+        self.write_page(&vram, &timeline, &verdicts);
         code
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(&mut self, vram: &VramStats, curve: &Timeline, gates: &[Verdict]) {
+    fn write_page(&mut self, vram: &VramStats, timeline: &Timeline, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
         let title = "VRAM recorded by monitor";
         let told = ReportInput { record: None, title, note: None, vram, gates };
-        let page = Page { told, curve, others: &[], folder: "" };
+        let page = Page { told, curve: timeline, others: &[], folder: "" };
         if let Err(error) = write_atomic(path, page.html().as_bytes()) {
             print_error(&format!("--html {}: {error}", path.display()));
         }
     }
 
     fn sampler(&mut self, readings: &Readings) -> Option<Sampler> {
-        let sender = self.events.sender();
-        let tell = move |sampled| drop(sender.send(Event::SamplerEvent(sampled)));
-        let (read, gauge) = (readings.read(), readings.gauge());
-        let instead = move |at| gauge.instead(at);
-        Sampler::start(self.options.sampling.interval, self.clock, read, instead, tell)
+        let sampler = readings.source.sampler(self.clock, Arc::clone(&readings.clients));
+        sampler
             .inspect_err(|error| {
                 self.events.console.warn(&format!("nothing is sampled: no thread: {error}"));
             })
@@ -218,11 +216,7 @@ impl Monitor<'_> {
         if self.events.recorder.first().is_none() {
             return;
         }
-        let at = self.clock.now();
-        let sent = Instant::now();
-        let answer = readings.read()();
-        let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
-        let tick = tick_of((at, sent), took_ms, answer, || readings.gauge().instead(sent));
-        self.events.recorder.record(&SamplerEvent::Tick(tick));
+        let tick = readings.source.tick(self.clock, &readings.clients);
+        self.events.recorder.record(SamplerEvent::Tick(tick));
     }
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use crate::cli::{MonitorOptions, VramSource};
 use crate::comfyui::{Client, Target};
 use crate::run::connect;
-use crate::run::events::EventLoop;
+use crate::run::events::{Event, EventLoop};
 use crate::vram::reading::MissReason;
-use crate::vram::sampler::Answer;
 use crate::vram::source::{ReadingSource, TIMEOUT};
 
 /// `ComfyUI`, and nvidia-smi in its place.
 pub struct Readings {
-    gauge: Arc<ReadingSource>,
-    clients: Arc<Vec<Client>>,
+    /// Who is asked.
+    pub source: Arc<ReadingSource>,
+    /// How the server is reached: by IPv4 alone first, where that is to be tried.
+    pub clients: Arc<[Client]>,
 }
 
 impl Readings {
@@ -22,39 +23,24 @@ impl Readings {
     pub fn new(options: &MonitorOptions, events: &EventLoop) -> Self {
         let target = connect::target(&options.server);
         let any = target.ipv4_only.then(|| Target { ipv4_only: false, ..target.clone() });
-        let clients: Vec<Client> = [Some(target), any]
+        let clients: Arc<[Client]> = [Some(target), any]
             .into_iter()
             .flatten()
             .map(|target| Client::with_timeout(target, TIMEOUT))
             .collect();
         let stats = clients.iter().find_map(|client| client.system_stats().ok());
         let local = options.server.url.is_loopback();
-        let gauge = ReadingSource::new(&options.sampling, local, stats.as_ref(), events.sender());
-        let gauge = Arc::new(gauge);
-        Readings { gauge, clients: Arc::new(clients) }
-    }
-
-    /// What takes one reading, within a bounded time.
-    pub fn read(&self) -> impl FnMut() -> Answer + Send + 'static {
-        let (gauge, clients) = (Arc::clone(&self.gauge), Arc::clone(&self.clients));
-        move || {
-            let mut answers = clients.iter().map(|client| gauge.read(client));
-            answers
-                .find(|answer| *answer != Err(MissReason::Refused))
-                .unwrap_or(Err(MissReason::Refused))
-        }
-    }
-
-    /// Where nvidia-smi may stand in for a missed reading.
-    pub fn gauge(&self) -> Arc<ReadingSource> {
-        Arc::clone(&self.gauge)
+        let sender = events.sender();
+        let send = move |event| drop(sender.send(Event::Sampler(event)));
+        let source = ReadingSource::new(&options.sampling, local, stats.as_ref(), send);
+        Readings { source: Arc::new(source), clients }
     }
 
     /// The line for a first tick without a reading; none where its reason was told already.
     pub fn nothing(&self, options: &MonitorOptions, miss: MissReason) -> Option<String> {
         let base = options.server.url.base();
         let (gpu, why, awaited) =
-            (options.sampling.gpu, miss.name(), self.gauge.awaits_nvidia_smi());
+            (options.sampling.gpu, miss.name(), self.source.awaits_nvidia_smi());
         let line = match (options.sampling.source, miss) {
             (VramSource::NvidiaSmi, _) if !awaited => return None,
             (VramSource::NvidiaSmi, _) => {

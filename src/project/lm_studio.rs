@@ -9,7 +9,7 @@ use crate::cli::LlmOptions;
 use crate::http::{ErrorKind, HttpError};
 use crate::process::{self, Ended};
 use crate::project::tool::on_path;
-use crate::vram::settle::{STILL, Settling};
+use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 
 /// How long `lms unload --all` may take.
 const COMMAND: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ impl Unload {
             Unload::Done(free) => {
                 let done = "✓ LM Studio model unloaded - VRAM available for ComfyUI".to_owned();
                 let freed = free.map(|(before, after)| match after.saturating_sub(before) {
-                    freed if freed <= STILL => "LM Studio unload: freed nothing".to_owned(),
+                    freed if freed <= NOISE_MB => "LM Studio unload: freed nothing".to_owned(),
                     freed => {
                         format!("LM Studio unload: freed {freed} MB (free {before} to {after} MB)")
                     }
@@ -101,10 +101,10 @@ pub fn unload<E>(
             Next::Stayed(why) => return Ok(Unload::Failed(why)),
         }
     }
-    let (begun, mut settling) = (Instant::now(), Settling::default());
+    let (begun, mut wait) = (Instant::now(), FreedMemoryWait::default());
     loop {
         let after = free();
-        match settling.observe(begun.elapsed(), after) {
+        match wait.next_check(begun.elapsed(), after) {
             Some(time) => pause(time)?,
             None => return Ok(Unload::Done(before.zip(after))),
         }

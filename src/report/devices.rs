@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::vram::log::names;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
 
 /// The key in the metadata; absent where a server has one device only.
 const KEY: &str = "OtherDevices";
@@ -28,9 +28,9 @@ impl OtherDevice {
     /// The log cannot be read; one line that names it.
     pub fn load(folder: &Path, place: usize, name: &str) -> Result<Self, String> {
         let log = folder.join(names::of_device(place));
-        let vram =
-            VramStats::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        Ok(OtherDevice { place, name: name.to_owned(), log, vram })
+        let summary =
+            LogSummary::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        Ok(OtherDevice { place, name: name.to_owned(), log, vram: summary.stats })
     }
 
     /// All that have a log in the folder of a run, named as its metadata names them.

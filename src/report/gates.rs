@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::record::RunRecord;
 use super::saved_run::SavedRun;
 use crate::cli::GateOptions;
-use crate::vram::gates::{Gate, Measured, State, Subject, Verdict, judge};
+use crate::vram::gates::{Gate, Measured, RunVram, State, Verdict, judge};
 use crate::vram::stats::VramStats;
 
 /// The verdicts on a run; without its record on its log.
@@ -20,12 +20,12 @@ pub fn verdicts_on(
 }
 
 /// A run as the gates see it; without its record its log.
-pub(super) fn subject<'a>(vram: &'a VramStats, record: Option<&'a RunRecord>) -> Subject<'a> {
-    Subject { vram, known: record.map(RunRecord::known) }
+pub(super) fn subject<'a>(vram: &'a VramStats, record: Option<&'a RunRecord>) -> RunVram<'a> {
+    RunVram { vram, facts: record.map(RunRecord::facts) }
 }
 
 /// Baselines, each with its name.
-pub(super) fn named(baselines: &[SavedRun]) -> Vec<(String, Subject<'_>)> {
+pub(super) fn named(baselines: &[SavedRun]) -> Vec<(String, RunVram<'_>)> {
     let one = |past: &'_ SavedRun| past.log.display().to_string();
     baselines.iter().map(|past| (one(past), subject(&past.vram, past.record()))).collect()
 }

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 pub use super::outcome::{HISTORY_UNREADABLE, Outcome};
 use crate::exit_code::Exit;
-use crate::vram::gates::{Known, Verdict};
+use crate::vram::gates::{RunFacts, Verdict};
 use crate::vram::reading::is_system_ram;
 
 /// One try of a scene.
@@ -232,9 +232,9 @@ impl RunRecord {
     }
 
     /// What a gate has to know beside the log.
-    pub fn known(&self) -> Known<'_> {
+    pub fn facts(&self) -> RunFacts<'_> {
         let cached = |scene: &SceneRecord| scene.outcome == Outcome::Cached;
-        Known {
+        RunFacts {
             device: self.server.device.as_deref(),
             system_ram: self.is_system_ram(),
             scenes: self.scenes.iter().map(|scene| (scene.id.as_str(), cached(scene))).collect(),

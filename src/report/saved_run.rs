@@ -9,7 +9,8 @@ use super::devices::OtherDevice;
 use super::metadata;
 use super::record::RunRecord;
 use crate::vram::log::names;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
+use crate::vram::timeline::Timeline;
 
 /// What is known of the run beside it.
 const METADATA: &str = "artifact-metadata.json";
@@ -20,6 +21,8 @@ pub struct SavedRun {
     pub log: PathBuf,
     /// Its figures.
     pub vram: VramStats,
+    /// Its memory over time.
+    pub timeline: Timeline,
     /// The run's record, and the document that it was read from.
     pub run: Option<(RunRecord, Value)>,
     /// The other devices of a run folder.
@@ -44,8 +47,8 @@ impl SavedRun {
             };
             return Err(format!("{}: {why}", target.display()));
         }
-        let mut vram =
-            VramStats::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let LogSummary { stats: mut vram, timeline } =
+            LogSummary::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let metadata = log.with_file_name(METADATA);
         let name = log.file_name().and_then(|name| name.to_str());
         let (run, note) = match fs::read_to_string(&metadata).map(|text| run_of(&text)) {
@@ -66,7 +69,7 @@ impl SavedRun {
         } else {
             Vec::new()
         };
-        Ok(SavedRun { log, vram, run, others, note })
+        Ok(SavedRun { log, vram, timeline, run, others, note })
     }
 
     /// Whether a run left the log and no metadata: it is still going, or was killed.

@@ -20,14 +20,14 @@ pub fn lines(
     run: Option<&RunRecord>,
     width: usize,
 ) -> Vec<String> {
-    let all = |meaning| curve.columns().iter().filter_map(move |column| column.readings(meaning));
-    let meanings = [vram.meaning, Metric::Driver, Metric::Used];
-    let Some(meaning) = meanings.into_iter().find(|meaning| all(*meaning).next().is_some()) else {
+    let all = |metric| curve.columns().iter().filter_map(move |column| column.readings(metric));
+    let metrics = [vram.metric, Metric::Driver, Metric::Used];
+    let Some(metric) = metrics.into_iter().find(|metric| all(*metric).next().is_some()) else {
         return Vec::new();
     };
-    let low = all(meaning).map(|kept| kept.low).min().unwrap_or_default();
-    let high = all(meaning).map(|kept| kept.high).max().unwrap_or_default();
-    let what = match meaning {
+    let low = all(metric).map(|kept| kept.low).min().unwrap_or_default();
+    let high = all(metric).map(|kept| kept.high).max().unwrap_or_default();
+    let what = match metric {
         Metric::Driver => "driver",
         Metric::Used if run.is_some_and(RunRecord::is_system_ram) => "system RAM",
         Metric::Used => "used",
@@ -42,10 +42,10 @@ pub fn lines(
         format!("VRAM {scale} {what}"),
     ];
     let fits = scales.into_iter().find(|line| line.chars().count() <= width);
-    vec![fits.unwrap_or(scale), blocks(curve, meaning, width, low, high)]
+    vec![fits.unwrap_or(scale), blocks(curve, metric, width, low, high)]
 }
 
-fn blocks(curve: &Timeline, meaning: Metric, width: usize, low: u64, high: u64) -> String {
+fn blocks(curve: &Timeline, metric: Metric, width: usize, low: u64, high: u64) -> String {
     let columns = curve.columns();
     let ticks = columns.iter().filter(|column| !column.is_empty() || column.missed > 0).count();
     let cells = ticks.min(width).max(1);
@@ -54,7 +54,7 @@ fn blocks(curve: &Timeline, meaning: Metric, width: usize, low: u64, high: u64) 
     let mut latest = low;
     let cell = |cell: usize| {
         let (from, to) = (cell * columns.len() / cells, (cell + 1) * columns.len() / cells);
-        let kept = columns[from..to].iter().filter_map(|column: &Column| column.readings(meaning));
+        let kept = columns[from..to].iter().filter_map(|column: &Column| column.readings(metric));
         match kept.reduce(|a, b| Extremes { high: a.high.max(b.high), ..b }) {
             Some(kept) => {
                 latest = kept.last;
@@ -77,13 +77,12 @@ fn block(mb: u64, low: u64, high: u64) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vram::log::Reader;
+    use crate::vram::stats::LogSummary;
 
     fn drawn(log: &str, width: usize) -> Vec<String> {
-        let (mut curve, mut vram) = (Timeline::default(), VramStats::default());
-        Reader::new(log.as_bytes()).unwrap().for_each(|line| curve.take(&line)).unwrap();
-        vram.meaning = Metric::Driver;
-        lines(&curve, &vram, None, width)
+        let LogSummary { timeline, .. } = LogSummary::of(log.as_bytes()).unwrap();
+        let vram = VramStats { metric: Metric::Driver, ..VramStats::default() };
+        lines(&timeline, &vram, None, width)
     }
 
     /// A line a second, its driver's figure or a missed tick.

@@ -177,7 +177,7 @@ fn aftermath(run: &RunRecord) -> String {
 fn peak(run: &RunRecord, vram: &VramStats) -> Option<String> {
     let peak = vram.peak_generating.as_ref()?;
     let figure = vram.peak_generating_mb()?;
-    let meaning = match vram.meaning {
+    let meaning = match vram.metric {
         Metric::Driver => "driver",
         Metric::Used if run.is_system_ram() => "system RAM",
         Metric::Used => "used",

@@ -11,8 +11,8 @@ use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::comfyui::Client;
 use crate::interrupt::Interrupted;
+use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 use crate::vram::reading::{MissReason, Reading};
-use crate::vram::settle::{STILL, Settling};
 use crate::vram::source::ReadingSource;
 
 /// How often a prompt that ignores its end is cancelled again.
@@ -99,12 +99,12 @@ impl RunContext<'_> {
             return Ok(None);
         }
         self.freed = true;
-        let (begun, mut settling) = (Instant::now(), Settling::default());
+        let (begun, mut wait) = (Instant::now(), FreedMemoryWait::default());
         let mut last = None;
         loop {
             let now = self.memory();
             last = now.or(last);
-            match settling.observe(begun.elapsed(), now.and_then(|memory| memory.free)) {
+            match wait.next_check(begun.elapsed(), now.and_then(|memory| memory.free)) {
                 Some(time) => self.events.wait(time)?,
                 None => break,
             }
@@ -119,7 +119,7 @@ impl RunContext<'_> {
     pub fn clean_up(&mut self, scene: &str) -> Result<(), Interrupted> {
         if let Some((before, after)) = self.free()? {
             let freed = match before.saturating_sub(after) {
-                freed if freed <= STILL => "freed nothing".to_owned(),
+                freed if freed <= NOISE_MB => "freed nothing".to_owned(),
                 freed => format!("freed {freed} MB (used {before} to {after} MB)"),
             };
             self.events.console.log(&format!("Memory cleanup after {scene}: {freed}"));
@@ -132,7 +132,7 @@ impl RunContext<'_> {
     /// # Errors
     /// Why there is none.
     pub fn reading(&self) -> Result<Reading, MissReason> {
-        self.gauge.look(self.client).map(|(reading, _)| reading)
+        self.gauge.read(std::slice::from_ref(self.client)).result.map(|(reading, _)| reading)
     }
 
     fn memory(&self) -> Option<Reading> {

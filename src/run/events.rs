@@ -6,17 +6,12 @@ use std::time::{Duration, Instant};
 use super::recorder::Recorder;
 use crate::console::Console;
 use crate::interrupt::{self, Interrupted};
-use crate::vram::reading::Reading;
 use crate::vram::sampler::SamplerEvent;
 
 /// What other threads send to the main thread.
 pub enum Event {
-    /// From the sampler's thread.
-    SamplerEvent(SamplerEvent),
-    /// From the sampler's thread: what a person should know, logged once.
-    Warning(String),
-    /// From the sampler's thread, before the tick: the readings of every device.
-    AllDevices(Vec<Option<Reading>>),
+    /// From the sampler.
+    Sampler(SamplerEvent),
     /// From the signal's thread: end the run.
     Interrupt,
 }
@@ -134,10 +129,8 @@ impl EventLoop {
     fn take(&mut self, event: Event) {
         match event {
             Event::Interrupt => self.interrupted = true,
-            Event::AllDevices(readings) => self.recorder.all_devices(&readings),
-            Event::Warning(text) => self.console.warn(&text),
-            Event::SamplerEvent(event) => {
-                if let Some(problem) = self.recorder.record(&event) {
+            Event::Sampler(event) => {
+                if let Some(problem) = self.recorder.record(event) {
                     self.console.warn(&problem);
                 }
             }

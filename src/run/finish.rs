@@ -20,7 +20,7 @@ use crate::report::saved_run::SavedRun;
 use crate::report::{devices, export, gates, legacy, metadata, sparkline, text};
 use crate::sanitize::{json_text, print, print_error};
 use crate::terminal::{Stream, Terminal};
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
 use crate::vram::timeline::Timeline;
 
 impl Run<'_> {
@@ -40,16 +40,14 @@ impl Run<'_> {
         self.look_for_interrupt();
         self.events.console.header("STEP 3: Validate Results");
         self.events.console.log_all(&legacy::results(&self.record.scenes));
-        let vram = self.statistics(log, baselines);
+        let LogSummary { stats: vram, timeline } = self.statistics(log, baselines);
         let others = self.other_devices();
         let without = self.record.without_figures();
         for device in &others {
             self.events.console.log_all(&device.block(&without));
         }
         let text = self.with_helpers(&vram, &others);
-        // What keeps the log from being read was told with the figures.
-        let curve = Timeline::of_log(log).unwrap_or_default();
-        self.write_page(&curve, &vram, &others);
+        self.write_page(&timeline, &vram, &others);
         self.write_reports(&vram, baselines);
         self.events.console.header("RUN COMPLETE");
         self.events.console.log(&format!("Run directory: {}", self.folder.display()));
@@ -60,7 +58,7 @@ impl Run<'_> {
         let block = text::block(&self.record, &vram);
         self.events.console.log_all(&block);
         let record = Some(&self.record);
-        self.events.console.show(|room| sparkline::lines(&curve, &vram, record, room));
+        self.events.console.show(|room| sparkline::lines(&timeline, &vram, record, room));
         if self.options.json {
             // It lies in the folder too, and the code is that of the run.
             let _ = print(&text);
@@ -76,20 +74,21 @@ impl Run<'_> {
     }
 
     /// The statistics of the log, and the gates.
-    fn statistics(&mut self, log: &Path, baselines: &[SavedRun]) -> VramStats {
-        let mut vram = VramStats::of_log(log).unwrap_or_else(|error| {
+    fn statistics(&mut self, log: &Path, baselines: &[SavedRun]) -> LogSummary {
+        let mut summary = LogSummary::read(log).unwrap_or_else(|error| {
             self.events.console.warn(&format!("{}: {error}", log.display()));
-            VramStats::default()
+            LogSummary::default()
         });
+        let vram = &mut summary.stats;
         vram.grow_by(&self.record.series());
         self.record.gates =
-            gates::verdicts_on(&self.options.gates, Some(&self.record), &vram, baselines);
+            gates::verdicts_on(&self.options.gates, Some(&self.record), vram, baselines);
         self.events.console.log("");
         self.events.console.log_all(&vram.block(Some(log), &self.record.without_figures()));
         for verdict in &self.record.gates {
             self.events.console.log(&verdict.to_string());
         }
-        vram
+        summary
     }
 
     /// The helpers that come after the scenes, and the metadata where the script wrote them: those

@@ -1,15 +1,15 @@
 //! The server of a run and its memory: who it is, what is sampled, and the reading that ends it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Run;
 use super::banner;
+use super::events::Event;
 use super::stop::Stop;
 use crate::comfyui::{Client, SystemStats, Target};
 use crate::report::devices::OtherDevice;
 use crate::vram::log::names;
-use crate::vram::sampler::{self, Sampler, SamplerEvent};
+use crate::vram::sampler::{Sampler, SamplerEvent};
 use crate::vram::source::{self, ReadingSource};
 
 /// The server while its memory is sampled; with it the sampling ends.
@@ -33,11 +33,12 @@ impl Run<'_> {
         let client = Client::new(target.clone(), self.options.post_execution_timeout);
         self.meet(&client, stats, scenes);
         let (sampling, local) = (&self.options.sampling, self.options.server.url.is_loopback());
-        let gauge =
-            Arc::new(ReadingSource::new(sampling, local, Some(stats), self.events.sender()));
-        gauge.settle(&mut self.events)?;
+        let sender = self.events.sender();
+        let send = move |event| drop(sender.send(Event::Sampler(event)));
+        let gauge = Arc::new(ReadingSource::new(sampling, local, Some(stats), send));
+        gauge.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
         let sampler = gauge
-            .sampler(sampling.interval, self.clock, target)
+            .sampler(self.clock, [Client::with_timeout(target, source::TIMEOUT)].into())
             .inspect_err(|error| {
                 let why = format!("WARNING: no VRAM is recorded: no thread: {error}");
                 self.events.console.log(&why);
@@ -96,14 +97,11 @@ impl Run<'_> {
         let Measured { client, gauge, sampler } = measured;
         drop(sampler);
         self.events.drain();
-        let (at, sent) = (self.clock.now(), Instant::now());
-        let answer = gauge.read(&client);
-        // What it said of the other devices comes by the channel.
-        self.events.drain();
-        let took_ms = sampler::took_ms(sent.elapsed(), self.options.sampling.interval);
-        let tick = sampler::tick_of((at, sent), took_ms, answer, || gauge.instead(sent));
+        let tick = gauge.tick(self.clock, std::slice::from_ref(&client));
         let after = tick.result.ok().map(|(reading, _)| reading);
-        if let Some(problem) = self.events.recorder.record(&SamplerEvent::Tick(tick)) {
+        // A warning of nvidia-smi comes before what it is about.
+        self.events.drain();
+        if let Some(problem) = self.events.recorder.record(SamplerEvent::Tick(tick)) {
             self.events.console.warn(&problem);
         }
         let before = self.events.recorder.first();

@@ -12,7 +12,7 @@ use crate::clock::{Clock, day_and_time};
 use crate::comfyui::Client;
 use crate::console::{Console, Output};
 use crate::vram::log::names;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::LogSummary;
 
 /// So much of a summary's end is searched for its last header.
 const TAIL: u64 = 64 << 10;
@@ -70,8 +70,8 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
     console.log(said);
     console.log("");
     let log = folder.join(names::MAIN);
-    match VramStats::of_log(&log) {
-        Ok(vram) => console.log_all(&vram.block(Some(&log), &[])),
+    match LogSummary::read(&log) {
+        Ok(summary) => console.log_all(&summary.stats.block(Some(&log), &[])),
         Err(error) => console.log(&format!("{}: {error}", log.display())),
     }
     Ok(())

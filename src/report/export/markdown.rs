@@ -11,7 +11,7 @@ use crate::report::input::ReportInput;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
 use crate::report::saved_run::SavedRun;
 use crate::report::{gates, text as closing};
-use crate::vram::gates::{Subject, Verdict, comparable};
+use crate::vram::gates::{RunVram, Verdict, comparable};
 use crate::vram::stats::Metric;
 use escape::{code, text};
 
@@ -117,18 +117,18 @@ fn environment(told: &ReportInput) -> String {
 
 /// The scenes, and the run as a whole, with their peaks.
 struct Table<'a> {
-    run: Subject<'a>,
+    run: RunVram<'a>,
     /// The figures that there are columns for.
     figures: Vec<(&'static str, Metric)>,
     /// What stands beside the figure, if there is one to be held against.
-    baselines: Vec<(String, Subject<'a>)>,
+    baselines: Vec<(String, RunVram<'a>)>,
 }
 
 impl<'a> Table<'a> {
     fn of(told: &'a ReportInput, baselines: &'a [SavedRun]) -> Self {
         let run = gates::subject(told.vram, told.record);
         let mut baselines = gates::named(baselines);
-        let ram = run.known.as_ref().is_some_and(|known| known.system_ram);
+        let ram = run.facts.as_ref().is_some_and(|facts| facts.system_ram);
         let used = if ram { "system RAM" } else { "used" };
         let mut figures = vec![("driver", Metric::Driver), (used, Metric::Used)];
         match comparable(&run, &baselines) {

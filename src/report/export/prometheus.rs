@@ -148,7 +148,7 @@ fn sum(attempts: &[Attempt], seconds: fn(&Attempt) -> Option<f64>) -> Option<Str
 
 fn of_memory(out: &mut Metrics, told: &ReportInput) {
     let run = gates::subject(told.vram, told.record);
-    let ram = run.known.as_ref().is_some_and(|known| known.system_ram);
+    let ram = run.facts.as_ref().is_some_and(|facts| facts.system_ram);
     let memory = memory(ram);
     let figures = [
         ("used", "by live tensors", Metric::Used),

@@ -73,7 +73,7 @@ impl Scale {
     fn of(page: &Page) -> Scale {
         let highest = page.curve.highest().max(page.told.vram.total.unwrap_or_default()).max(1);
         // Room for what is written above the highest line.
-        Scale { top: highest + highest.div_ceil(9), peak: page.curve.peak(page.told.vram.meaning) }
+        Scale { top: highest + highest.div_ceil(9), peak: page.curve.peak(page.told.vram.metric) }
     }
 
     /// In thousandths of the height.
@@ -109,9 +109,9 @@ fn curves(out: &mut Markup, page: &Page, scale: &Scale) {
     out.raw("<svg class=\"curves\" preserveAspectRatio=\"none\" viewBox=\"0 0 ");
     out.number(columns.len() as u64 * 2).raw(" 1000\">\n<path class=\"area\" d=\"");
     area(out, columns, scale);
-    for (class, meaning) in [("used", Metric::Used), ("driver", Metric::Driver)] {
+    for (class, metric) in [("used", Metric::Used), ("driver", Metric::Driver)] {
         out.raw("\"/>\n<path class=\"").raw(class).raw("\" d=\"");
-        line(out, columns, scale, meaning);
+        line(out, columns, scale, metric);
     }
     if page.told.vram.sources.comfyui > 0 {
         // So many that they would hide the lines are drawn small.
@@ -141,10 +141,10 @@ fn abscissas(columns: &[Column]) -> impl Iterator<Item = (u64, &Column)> {
 }
 
 /// One figure's line. It ends where there is no reading and where the figure is not known.
-fn line(out: &mut Markup, columns: &[Column], scale: &Scale, meaning: Metric) {
+fn line(out: &mut Markup, columns: &[Column], scale: &Scale, metric: Metric) {
     let mut drawing = false;
     for (x, column) in abscissas(columns).filter(|(_, column)| !column.is_empty()) {
-        let Some(mb) = column.readings(meaning) else {
+        let Some(mb) = column.readings(metric) else {
             drawing = false;
             continue;
         };

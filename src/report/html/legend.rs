@@ -8,7 +8,7 @@ use crate::vram::stats::{Metric, Sources};
 /// The keys to what is in the drawing, each drawn as it is there.
 pub(super) fn list(out: &mut Markup, page: &Page) {
     let (vram, curve) = (page.told.vram, page.curve);
-    let has = |meaning| curve.columns().iter().any(|column| column.readings(meaning).is_some());
+    let has = |metric| curve.columns().iter().any(|column| column.readings(metric).is_some());
     out.raw("<ul class=\"legend\">\n");
     if has(Metric::Used) {
         let swatch =
