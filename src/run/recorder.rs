@@ -38,7 +38,7 @@ impl Recorder {
             Err(error) => (None, Some(format!("{}: {error}: no VRAM is recorded", path.display()))),
         };
         let (path, warned) = (path.to_owned(), log.is_none());
-        (Recorder { path, warned, log, ..Recorder::default() }, problem)
+        (Recorder { path, log, warned, ..Recorder::default() }, problem)
     }
 
     /// Keeps a log of another device too, by its position among the server's.
@@ -58,7 +58,7 @@ impl Recorder {
         let (path, log) = log.unzip();
         let summary = Some((Accumulator::default(), interval));
         let (path, warned) = (path.unwrap_or_default(), log.is_none());
-        Recorder { path, warned, log, summary, ..Recorder::default() }
+        Recorder { path, log, summary, warned, ..Recorder::default() }
     }
 
     /// The summary of the ticks so far; there is none of later ones.

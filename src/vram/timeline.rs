@@ -21,11 +21,14 @@ pub struct Timeline {
     /// None before the first tick.
     first_at: Option<Time>,
     columns: Vec<Column>,
+    /// The latest line's.
+    current: usize,
     /// Of each column, in milliseconds.
     width_ms: u64,
     bands: Vec<Band>,
     unbanded: bool,
-    set_back: bool,
+    /// By how much the clock was set back.
+    set_back_ms: u64,
     driver_peak: Option<Peak>,
     used_peak: Option<Peak>,
     elapsed_ms: u64,
@@ -73,7 +76,7 @@ impl Timeline {
         match line.result {
             Err(_) => {
                 self.missed = true;
-                self.column().missed += 1;
+                self.columns[self.current].missed += 1;
             }
             Ok((reading, source)) => self.reading(&reading, source),
         }
@@ -81,7 +84,7 @@ impl Timeline {
 
     fn advance(&mut self, step: i64) {
         let forward = u64::try_from(step).unwrap_or_default();
-        self.set_back |= step < 0;
+        self.set_back_ms += u64::try_from(-step).unwrap_or_default();
         self.elapsed_ms += forward;
         // Of a log that does not tell its interval, the first step is taken for it.
         self.interval_ms = self.interval_ms.or(Some(forward).filter(|step| *step > 0));
@@ -90,20 +93,15 @@ impl Timeline {
             self.columns = self.columns.chunks(2).map(Column::merged).collect();
             self.width_ms *= 2;
         }
-        let needed = self.position(self.elapsed_ms) + 1;
-        if needed > self.columns.len() {
-            self.columns.resize(needed, Column::default());
+        self.current = self.position(self.elapsed_ms);
+        if self.current >= self.columns.len() {
+            self.columns.resize(self.current + 1, Column::default());
         }
     }
 
     /// The column of that moment.
     fn position(&self, ms: u64) -> usize {
         usize::try_from(ms / self.width_ms.max(1)).unwrap_or(MAX_COLUMNS).min(MAX_COLUMNS - 1)
-    }
-
-    fn column(&mut self) -> &mut Column {
-        let position = self.position(self.elapsed_ms);
-        &mut self.columns[position]
     }
 
     fn band(&mut self, scene: &str) {
@@ -135,7 +133,7 @@ impl Timeline {
                 (None, driver, driver)
             }
         };
-        self.column().take(used, driver, fallback, after_gap);
+        self.columns[self.current].take(used, driver, fallback, after_gap);
     }
 
     pub(super) fn set_peak(&mut self, metric: Metric, peak: Option<Peak>) {
@@ -177,7 +175,7 @@ impl Timeline {
 
     /// Whether the clock was set back, so that later moments stand too far right.
     pub fn set_back(&self) -> bool {
-        self.set_back
+        self.set_back_ms > 0
     }
 
     /// The highest reading while generating, of this metric where there is one; without scenes of
@@ -239,10 +237,13 @@ pub struct Extremes {
 }
 
 impl Extremes {
-    /// The same with a later reading.
-    fn and(earlier: Option<Extremes>, mb: Option<u64>) -> Option<Extremes> {
-        let Some(mb) = mb else { return earlier };
-        Extremes::joined(earlier, Some(Extremes { first: mb, low: mb, high: mb, last: mb }))
+    /// Takes a later reading.
+    fn add(extremes: &mut Option<Extremes>, mb: Option<u64>) {
+        let Some(mb) = mb else { return };
+        let kept = extremes.get_or_insert(Extremes { first: mb, low: mb, high: mb, last: mb });
+        kept.low = kept.low.min(mb);
+        kept.high = kept.high.max(mb);
+        kept.last = mb;
     }
 
     /// Of two stretches, one after the other.
@@ -299,8 +300,8 @@ impl Column {
         } else {
             self.gaps = self.gaps.saturating_add(after_gap.into());
         }
-        self.used = Extremes::and(self.used, used);
-        self.driver = Extremes::and(self.driver, driver);
+        Extremes::add(&mut self.used, used);
+        Extremes::add(&mut self.driver, driver);
         self.fallback = self.fallback.max(fallback);
     }
 

@@ -112,12 +112,14 @@ impl<'a> Line<&'a str> {
     /// above 2^24, neither a reading nor a known reason for having none. It works on bytes, since
     /// a log may hold any.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let mut parts = text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        let (clock, fraction) = parts.next()?.split_at_checked(8)?;
+        let (clock, mut rest) = split_field(text);
+        let (clock, fraction) = clock.split_at_checked(8)?;
         let at = time(clock, nanos(fraction)?)?;
         let mut fields = Fields::default();
-        for part in parts {
-            fields.take(part)?;
+        while let Some(text) = rest {
+            let field;
+            (field, rest) = split_field(text);
+            fields.take(field)?;
         }
         let result = match fields.missed {
             // Used cannot be told from what is free alone, and no total is invented.
@@ -145,6 +147,16 @@ impl<'a> Line<&'a str> {
     }
 }
 
+/// What stands before the first comma, without spaces around it, and what follows the comma.
+fn split_field(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let end = text.iter().position(|&byte| byte == b',').unwrap_or(text.len());
+    let field = match &text[..end] {
+        spaced @ ([..=b' ', ..] | [.., ..=b' ']) => spaced.trim_ascii(),
+        field => field,
+    };
+    (field, text.get(end + 1..))
+}
+
 #[derive(Default)]
 struct Fields<'a> {
     used: Option<u64>,
@@ -161,20 +173,35 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn take(&mut self, field: &'a [u8]) -> Option<()> {
-        let mut halves = field.splitn(2, |&byte| byte == b'=');
-        let (name, value) = (halves.next()?, halves.next()?);
-        match name {
-            b"Used" => set(&mut self.used, number(value, b"MB", 0)),
-            b"Free" => set(&mut self.free, number(value, b"MB", 0)),
-            b"Total" => set(&mut self.total, number(value, b"MB", 0)),
-            b"Driver" => set(&mut self.driver, number(value, b"MB", 0)),
-            b"Ram" => set(&mut self.ram, number(value, b"MB", 0)),
-            b"Missed" => set(&mut self.missed, MissReason::from_name(str::from_utf8(value).ok()?)),
-            b"Interval" => set(&mut self.interval_ms, number(value, b"s", 3)),
-            b"Scene" => set(&mut self.scene, scene(value)),
-            b"Source" => set(&mut self.source, source(value)),
-            b"Took" => set(&mut self.took_ms, number(value, b"ms", 0)),
-            _ => Some(()),
+        // Bytes, since comparing slices costs a call each: most of the time of a line.
+        match field {
+            [b'U', b's', b'e', b'd', b'=', value @ ..] => {
+                set(&mut self.used, number(value, b"MB", 0))
+            }
+            [b'F', b'r', b'e', b'e', b'=', value @ ..] => {
+                set(&mut self.free, number(value, b"MB", 0))
+            }
+            [b'T', b'o', b't', b'a', b'l', b'=', value @ ..] => {
+                set(&mut self.total, number(value, b"MB", 0))
+            }
+            [b'D', b'r', b'i', b'v', b'e', b'r', b'=', value @ ..] => {
+                set(&mut self.driver, number(value, b"MB", 0))
+            }
+            [b'R', b'a', b'm', b'=', value @ ..] => set(&mut self.ram, number(value, b"MB", 0)),
+            [b'M', b'i', b's', b's', b'e', b'd', b'=', value @ ..] => {
+                set(&mut self.missed, MissReason::from_name(str::from_utf8(value).ok()?))
+            }
+            [b'I', b'n', b't', b'e', b'r', b'v', b'a', b'l', b'=', value @ ..] => {
+                set(&mut self.interval_ms, number(value, b"s", 3))
+            }
+            [b'S', b'c', b'e', b'n', b'e', b'=', value @ ..] => set(&mut self.scene, scene(value)),
+            [b'S', b'o', b'u', b'r', b'c', b'e', b'=', value @ ..] => {
+                set(&mut self.source, source(value))
+            }
+            [b'T', b'o', b'o', b'k', b'=', value @ ..] => {
+                set(&mut self.took_ms, number(value, b"ms", 0))
+            }
+            _ => field.contains(&b'=').then_some(()),
         }
     }
 
@@ -226,25 +253,33 @@ fn nanos(fraction: &[u8]) -> Option<u32> {
 
 /// A decimal number before its unit, times ten to the power of `places`, rounded half to even.
 fn number(text: &[u8], unit: &[u8], places: usize) -> Option<u64> {
-    let mut parts = text.strip_suffix(unit)?.splitn(2, |&byte| byte == b'.');
-    let whole = parts.next().filter(|digits| !digits.is_empty())?;
-    let fraction = match parts.next() {
-        Some([]) => return None,
-        fraction => fraction.unwrap_or_default(),
-    };
-    let (kept, rest) = fraction.split_at(places.min(fraction.len()));
-    let zeros = std::iter::repeat_n(&b'0', places - kept.len());
-    let mut value = 0;
-    for &byte in whole.iter().chain(kept).chain(zeros) {
-        value = value * 10 + u64::from(digit(byte)?);
+    let (mut value, mut length) = (0, 0);
+    while let Some(digit) = text.get(length).copied().and_then(digit) {
+        value = value * 10 + u64::from(digit);
+        length += 1;
         if value > HIGHEST {
             return None;
         }
     }
-    let up = match rest {
-        [] => false,
+    let mut rest = text.get(length..).filter(|_| length > 0)?;
+    let mut decimals = &b""[..];
+    if let [b'.', behind @ ..] = rest {
+        let length = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        (decimals, rest) = behind.split_at(length);
+        if length == 0 {
+            return None;
+        }
+    }
+    if !rest.iter().eq(unit) {
+        return None;
+    }
+    for place in 0..places {
+        value = value * 10 + decimals.get(place).map_or(0, |digit| u64::from(digit - b'0'));
+    }
+    let up = match decimals.get(places..).unwrap_or_default() {
         [b'5', zeros @ ..] if zeros.iter().all(|&byte| byte == b'0') => value % 2 == 1,
-        [first, ..] => rest.iter().all(u8::is_ascii_digit).then_some(*first >= b'5')?,
+        [first, ..] => *first >= b'5',
+        [] => false,
     };
     Some(value + u64::from(up)).filter(|value| *value <= HIGHEST)
 }

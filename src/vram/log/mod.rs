@@ -87,6 +87,11 @@ fn last_byte(path: &Path) -> io::Result<u8> {
     Ok(byte[0])
 }
 
+enum Encoding {
+    Utf8,
+    Utf16(fn([u8; 2]) -> u16),
+}
+
 /// Reads a log line by line in constant memory: UTF-8 with or without a byte order mark, UTF-16
 /// with one, lines that end in LF or CR LF. Returns how many lines could not be read; empty ones
 /// do not count.
@@ -99,19 +104,19 @@ fn last_byte(path: &Path) -> io::Result<u8> {
 pub fn read_lines(mut input: impl BufRead, mut take: impl FnMut(&Line<&str>)) -> io::Result<u64> {
     let mut start = Vec::new();
     input.by_ref().take(3).read_to_end(&mut start)?;
-    let (utf16, mark): (Option<fn([u8; 2]) -> u16>, _) = match start.as_slice() {
-        [0xef, 0xbb, 0xbf] => (None, 3),
-        [0xff, 0xfe, ..] => (Some(u16::from_le_bytes), 2),
-        [0xfe, 0xff, ..] => (Some(u16::from_be_bytes), 2),
-        _ => (None, 0),
+    let (encoding, mark) = match start.as_slice() {
+        [0xef, 0xbb, 0xbf] => (Encoding::Utf8, 3),
+        [0xff, 0xfe, ..] => (Encoding::Utf16(u16::from_le_bytes), 2),
+        [0xfe, 0xff, ..] => (Encoding::Utf16(u16::from_be_bytes), 2),
+        _ => (Encoding::Utf8, 0),
     };
     let mut input = Cursor::new(start.split_off(mark)).chain(input);
     let (mut buffer, mut latest_scene, mut skipped) = (Vec::new(), String::new(), 0);
     loop {
         buffer.clear();
-        match utf16 {
-            None => read_line(&mut input, &mut buffer)?,
-            Some(unit) => read_utf16_line(&mut input, unit, &mut buffer)?,
+        match encoding {
+            Encoding::Utf8 => read_line(&mut input, &mut buffer)?,
+            Encoding::Utf16(unit) => read_utf16_line(&mut input, unit, &mut buffer)?,
         }
         if buffer.is_empty() {
             return Ok(skipped);
