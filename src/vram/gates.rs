@@ -6,7 +6,7 @@ mod tests;
 
 use std::fmt;
 
-use super::stats::{Metric, SceneStatistics, VramStats};
+use super::stats::{Metric, VramStats};
 
 /// The least room above a baseline, in MB: about what a desktop takes and gives back.
 const ROOM_MB: u64 = 64;
@@ -225,10 +225,9 @@ pub fn closing(verdicts: &[Verdict]) -> Option<String> {
 pub fn judge(limits: Limits, run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     if let Some(limit) = limits.peak_mb {
-        let peaks = run.peaks();
-        let measured = run.measured(peaks, run.vram.metric);
+        let measured = run.measured(None, run.vram.metric);
         // Where the first sample had no driver figure, the fallback may still have given some.
-        let measured = measured.or_else(|| peaks.driver.map(|mb| Measured::Driver(mb, None)));
+        let measured = measured.or_else(|| run.measured(None, Metric::Driver));
         let measured = measured.ok_or_else(|| run.why_unknown(None));
         verdicts.push(Verdict::new(Gate::MaxPeak, None, limit, measured));
     }
@@ -250,9 +249,8 @@ fn judge_by_baselines(run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Ver
         Err(why) => return vec![Verdict::no_limit(why)],
     };
     let verdict = |scene: Option<&str>, limit: u64| {
-        let peaks = run.peaks_of(scene);
         // The other metric's figure is not compared.
-        let measured = peaks.by(metric).and_then(|_| run.measured(peaks, metric));
+        let measured = run.peak(scene, metric).and_then(|_| run.measured(scene, metric));
         let measured = measured.ok_or_else(|| run.why_unknown(scene));
         Verdict::new(Gate::Baseline, scene, limit, measured)
     };
@@ -316,52 +314,18 @@ fn card(device: &str) -> &str {
     }
 }
 
-/// The highest figures of a scene, or of all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Peaks {
-    used: Option<u64>,
-    driver: Option<u64>,
-}
-
-impl Peaks {
-    fn by(self, metric: Metric) -> Option<u64> {
-        match metric {
-            Metric::Driver => self.driver,
-            Metric::Used => self.used,
-        }
-    }
-
-    fn highest<'a>(scenes: impl Iterator<Item = &'a SceneStatistics>) -> Peaks {
-        scenes.fold(Peaks::default(), |all, scene| Peaks {
-            used: all.used.max(scene.peak),
-            driver: all.driver.max(scene.driver_peak),
-        })
-    }
-}
-
 impl RunVram<'_> {
     /// The peak of a scene, or of the run while it generated, in MB; none where nothing was
-    /// executed.
+    /// executed. A bare log without scenes, such as the script's, is taken as generating
+    /// throughout.
     pub fn peak(&self, scene: Option<&str>, metric: Metric) -> Option<u64> {
-        self.peaks_of(scene).by(metric)
-    }
-
-    fn peaks_of(&self, scene: Option<&str>) -> Peaks {
-        let Some(id) = scene else { return self.peaks() };
-        Peaks::highest(self.executed().filter(|scene| scene.id == id))
-    }
-
-    /// The peaks while generating. A bare log without scenes, such as the script's, is taken as
-    /// generating throughout.
-    fn peaks(&self) -> Peaks {
-        if self.facts.is_none() && self.vram.scenes.is_empty() {
-            return Peaks { used: self.vram.comfyui_peak, driver: self.vram.driver_peak };
+        let vram = self.vram;
+        if scene.is_none() && self.facts.is_none() && vram.scenes.is_empty() {
+            return metric.of(vram.comfyui_peak, vram.driver_peak);
         }
-        Peaks::highest(self.executed())
-    }
-
-    fn executed(&self) -> impl Iterator<Item = &SceneStatistics> {
-        self.vram.scenes.iter().filter(|scene| !self.is_cached(&scene.id))
+        let wanted = |id: &str| scene.is_none_or(|scene| scene == id) && !self.is_cached(id);
+        let scenes = vram.scenes.iter().filter(|scene| wanted(&scene.id));
+        scenes.filter_map(|scene| metric.of(scene.peak, scene.driver_peak)).max()
     }
 
     /// Whether nothing of the scene was executed: samples from its time say nothing about it.
@@ -378,18 +342,20 @@ impl RunVram<'_> {
         }
     }
 
-    /// The figure of a metric; the used figure where the driver's is missing.
-    fn measured(&self, peaks: Peaks, metric: Metric) -> Option<Measured> {
-        let ram = self.facts.as_ref().is_some_and(|facts| facts.system_ram);
-        match (metric, peaks.driver, peaks.used) {
-            (Metric::Driver, Some(driver), used) => Some(Measured::Driver(driver, used)),
-            (_, _, Some(used)) if ram => Some(Measured::SystemRam(used)),
-            (_, _, used) => used.map(Measured::Used),
+    /// The peak of a metric, and the used figure where the driver's is missing.
+    fn measured(&self, scene: Option<&str>, metric: Metric) -> Option<Measured> {
+        let used = self.peak(scene, Metric::Used);
+        if metric == Metric::Driver
+            && let Some(driver) = self.peak(scene, metric)
+        {
+            return Some(Measured::Driver(driver, used));
         }
+        let ram = self.facts.as_ref().is_some_and(|facts| facts.system_ram);
+        used.map(if ram { Measured::SystemRam } else { Measured::Used })
     }
 
     fn why_growth_unknown(&self) -> String {
-        if self.peaks() == Peaks::default() {
+        if [Metric::Used, Metric::Driver].iter().all(|metric| self.peak(None, *metric).is_none()) {
             return self.why_unknown(None);
         }
         "too few scenes: growth is known from four that executed and were sampled without a /free \

@@ -29,9 +29,10 @@ pub struct Timeline {
     unbanded: bool,
     /// By how much the clock was set back.
     set_back_ms: u64,
-    driver_peak: Option<Peak>,
-    used_peak: Option<Peak>,
-    elapsed_ms: u64,
+    pub(super) driver_peak: Option<Peak>,
+    pub(super) used_peak: Option<Peak>,
+    /// From the first line to the latest.
+    pub(super) elapsed_ms: u64,
     interval_ms: Option<u64>,
     latest_reading_ms: Option<u64>,
     /// A tick was missed since the latest reading.
@@ -136,18 +137,6 @@ impl Timeline {
         self.columns[self.current].take(used, driver, fallback, after_gap);
     }
 
-    pub(super) fn set_peak(&mut self, metric: Metric, peak: Option<Peak>) {
-        match metric {
-            Metric::Driver => self.driver_peak = peak,
-            Metric::Used => self.used_peak = peak,
-        }
-    }
-
-    /// Milliseconds since the first tick.
-    pub(super) fn elapsed_ms(&self) -> u64 {
-        self.elapsed_ms
-    }
-
     /// The time of the first tick; none of an empty log.
     pub fn first_at(&self) -> Option<Time> {
         self.first_at
@@ -181,10 +170,7 @@ impl Timeline {
     /// The highest reading while generating, of this metric where there is one; without scenes of
     /// all readings.
     pub fn peak(&self, metric: Metric) -> Option<Peak> {
-        match metric {
-            Metric::Driver => self.driver_peak,
-            Metric::Used => self.used_peak,
-        }
+        metric.of(self.used_peak, self.driver_peak)
     }
 
     /// The highest of all figures, in MB.
@@ -276,10 +262,7 @@ pub struct Column {
 impl Column {
     /// `ComfyUI`'s used figures, or the driver's.
     pub fn readings(&self, metric: Metric) -> Option<Extremes> {
-        match metric {
-            Metric::Driver => self.driver,
-            Metric::Used => self.used,
-        }
+        metric.of(self.used, self.driver)
     }
 
     /// Whether it has no reading at all.

@@ -173,21 +173,15 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn take(&mut self, field: &'a [u8]) -> Option<()> {
-        // Bytes, since comparing slices costs a call each: most of the time of a line.
+        // Patterns of bytes, since each comparison with a slice would be a call.
         match field {
-            [b'U', b's', b'e', b'd', b'=', value @ ..] => {
-                set(&mut self.used, number(value, b"MB", 0))
-            }
-            [b'F', b'r', b'e', b'e', b'=', value @ ..] => {
-                set(&mut self.free, number(value, b"MB", 0))
-            }
-            [b'T', b'o', b't', b'a', b'l', b'=', value @ ..] => {
-                set(&mut self.total, number(value, b"MB", 0))
-            }
+            [b'U', b's', b'e', b'd', b'=', value @ ..] => set(&mut self.used, mb(value)),
+            [b'F', b'r', b'e', b'e', b'=', value @ ..] => set(&mut self.free, mb(value)),
+            [b'T', b'o', b't', b'a', b'l', b'=', value @ ..] => set(&mut self.total, mb(value)),
             [b'D', b'r', b'i', b'v', b'e', b'r', b'=', value @ ..] => {
-                set(&mut self.driver, number(value, b"MB", 0))
+                set(&mut self.driver, mb(value))
             }
-            [b'R', b'a', b'm', b'=', value @ ..] => set(&mut self.ram, number(value, b"MB", 0)),
+            [b'R', b'a', b'm', b'=', value @ ..] => set(&mut self.ram, mb(value)),
             [b'M', b'i', b's', b's', b'e', b'd', b'=', value @ ..] => {
                 set(&mut self.missed, MissReason::from_name(str::from_utf8(value).ok()?))
             }
@@ -249,6 +243,10 @@ fn nanos(fraction: &[u8]) -> Option<u32> {
         }
         _ => None,
     }
+}
+
+fn mb(text: &[u8]) -> Option<u64> {
+    number(text, b"MB", 0)
 }
 
 /// A decimal number before its unit, times ten to the power of `places`, rounded half to even.

@@ -126,7 +126,7 @@ impl Accumulator {
             Source::NvidiaSmi => stats.sources.nvidia_smi += 1,
         }
         self.used.add(reading.used);
-        let peak = Peak { mb: reading.used, at, at_ms: self.timeline.elapsed_ms(), scene, source };
+        let peak = Peak { mb: reading.used, at, at_ms: self.timeline.elapsed_ms, scene, source };
         self.peaks.take(peak, own, reading.driver);
         if let Some(scene) = scene.and_then(|position| self.scenes.get_mut(position)) {
             scene.take(own, reading.driver);
@@ -144,11 +144,8 @@ impl Accumulator {
         };
         let scenes: Vec<_> = scenes.into_iter().map(SceneFigures::finish).collect();
         let scene_of = |peak: Peak| Some(scenes.get(peak.scene?)?.id.clone());
-        for metric in [Metric::Driver, Metric::Used] {
-            let peak = peaks.generating(metric).or(peaks.all(metric));
-            let peak = peak.map(|peak| timeline::Peak { mb: peak.mb, at_ms: peak.at_ms });
-            timeline.set_peak(metric, peak);
-        }
+        timeline.driver_peak = peaks.shown(Metric::Driver);
+        timeline.used_peak = peaks.shown(Metric::Used);
         let stats = VramStats {
             skipped_lines: skipped,
             peak: mb(peaks.any),
@@ -222,14 +219,15 @@ impl Peaks {
         }
     }
 
-    /// The highest figure of the metric, else of the other one.
-    fn all(&self, metric: Metric) -> Option<Peak> {
-        metric.choose(self.used, self.driver)
+    /// The highest figure while generating, of the metric or else of the other one.
+    fn generating(&self, metric: Metric) -> Option<Peak> {
+        metric.first_of(self.generating_used, self.generating_driver)
     }
 
-    /// Same as [`Peaks::all`], of the lines with a scene.
-    fn generating(&self, metric: Metric) -> Option<Peak> {
-        metric.choose(self.generating_used, self.generating_driver)
+    /// Same as [`Peaks::generating`]; without one, of all lines.
+    fn shown(&self, metric: Metric) -> Option<timeline::Peak> {
+        let peak = self.generating(metric).or(metric.first_of(self.used, self.driver))?;
+        Some(timeline::Peak { mb: peak.mb, at_ms: peak.at_ms })
     }
 }
 
@@ -263,14 +261,11 @@ impl SceneFigures {
 /// The least-squares slope of the scenes' last figures in MB per scene, rounded half to even.
 /// The first scene is left out, since it loads the models; at least three others must be known.
 pub(super) fn growth(scenes: &[Option<&SceneStatistics>], metric: Metric) -> Option<i64> {
-    let last = |scene: &SceneStatistics| match metric {
-        Metric::Driver => scene.last_driver,
-        Metric::Used => scene.last_used,
-    };
+    let last = |scene: &SceneStatistics| metric.of(scene.last_used, scene.last_driver);
     let points: Vec<(i128, i128)> = (0..)
         .zip(scenes)
         .skip(1)
-        .filter_map(|(place, scene)| Some((place, scene.and_then(last)?.into())))
+        .filter_map(|(place, scene)| Some((place, last(scene.as_ref()?)?.into())))
         .collect();
     if points.len() < 3 {
         return None;

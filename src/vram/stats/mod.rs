@@ -131,12 +131,17 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The figure of this metric, else that of the other one.
-    pub(super) fn choose<T>(self, used: Option<T>, driver: Option<T>) -> Option<T> {
+    /// The figure of this metric.
+    pub(super) fn of<T>(self, used: T, driver: T) -> T {
         match self {
-            Metric::Driver => driver.or(used),
-            Metric::Used => used.or(driver),
+            Metric::Driver => driver,
+            Metric::Used => used,
         }
+    }
+
+    /// The figure of this metric, else that of the other one.
+    pub(super) fn first_of<T: Copy>(self, used: Option<T>, driver: Option<T>) -> Option<T> {
+        self.of(used, driver).or(used).or(driver)
     }
 }
 
@@ -184,7 +189,7 @@ impl VramStats {
     /// The highest figure while generating, in MB: of the log's metric, else of the other one.
     pub fn peak_generating_mb(&self) -> Option<u64> {
         let peak = self.peak_generating.as_ref()?;
-        self.metric.choose(peak.used, peak.driver)
+        self.metric.first_of(peak.used, peak.driver)
     }
 
     /// The run's `Vram` object: memory in MB, times in seconds.
