@@ -112,14 +112,19 @@ impl<'a> Line<&'a str> {
     /// above 2^24, neither a reading nor a known reason for having none. It works on bytes, since
     /// a log may hold any.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let (clock, mut rest) = split_field(text);
-        let (clock, fraction) = clock.split_at_checked(8)?;
-        let at = time(clock, nanos(fraction)?)?;
         let mut fields = Fields::default();
+        let mut rest = Some(text);
         while let Some(text) = rest {
-            let field;
-            (field, rest) = split_field(text);
-            fields.take(field)?;
+            let end = text.iter().position(|&byte| byte == b',').unwrap_or(text.len());
+            rest = text.get(end + 1..);
+            let field = match &text[..end] {
+                spaced @ ([..=b' ', ..] | [.., ..=b' ']) => spaced.trim_ascii(),
+                field => field,
+            };
+            match fields.at {
+                None => fields.at = Some(time(field)?),
+                Some(_) => fields.take(field)?,
+            }
         }
         let result = match fields.missed {
             // Used cannot be told from what is free alone, and no total is invented.
@@ -131,7 +136,7 @@ impl<'a> Line<&'a str> {
             None => Ok((fields.reading()?, fields.source.unwrap_or_default())),
         };
         Some(Line {
-            at,
+            at: fields.at?,
             result,
             took_ms: fields.took_ms,
             scene: fields.scene,
@@ -147,18 +152,9 @@ impl<'a> Line<&'a str> {
     }
 }
 
-/// What stands before the first comma, without spaces around it, and what follows the comma.
-fn split_field(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let end = text.iter().position(|&byte| byte == b',').unwrap_or(text.len());
-    let field = match &text[..end] {
-        spaced @ ([..=b' ', ..] | [.., ..=b' ']) => spaced.trim_ascii(),
-        field => field,
-    };
-    (field, text.get(end + 1..))
-}
-
 #[derive(Default)]
 struct Fields<'a> {
+    at: Option<Time>,
     used: Option<u64>,
     free: Option<u64>,
     total: Option<u64>,
@@ -214,7 +210,7 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
 
 /// The id of a scene, if it can be one.
 fn scene(id: &[u8]) -> Option<&str> {
-    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     str::from_utf8(id).ok().filter(|_| !id.is_empty() && id.iter().all(safe))
 }
 
@@ -226,11 +222,11 @@ fn source(word: &[u8]) -> Option<Source> {
     }
 }
 
-/// `12:01:05`, and what its decimals say.
-fn time(clock: &[u8], nanos: u32) -> Option<Time> {
-    let &[h, hh, b':', m, mm, b':', s, ss] = clock else { return None };
+/// `12:01:05`, or the same with a fraction.
+fn time(text: &[u8]) -> Option<Time> {
+    let &[h, hh, b':', m, mm, b':', s, ss, ref fraction @ ..] = text else { return None };
     let two = |tens, ones| Some(digit(tens)? * 10 + digit(ones)?);
-    Time::from_hms_nano(two(h, hh)?, two(m, mm)?, two(s, ss)?, nanos).ok()
+    Time::from_hms_nano(two(h, hh)?, two(m, mm)?, two(s, ss)?, nanos(fraction)?).ok()
 }
 
 /// None, or a point and up to nine decimals.
@@ -263,10 +259,7 @@ fn number(text: &[u8], unit: &[u8], places: usize) -> Option<u64> {
     let mut decimals = &b""[..];
     if let [b'.', behind @ ..] = rest {
         let length = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        (decimals, rest) = behind.split_at(length);
-        if length == 0 {
-            return None;
-        }
+        (decimals, rest) = behind.split_at_checked(length).filter(|_| length > 0)?;
     }
     if !rest.iter().eq(unit) {
         return None;

@@ -126,18 +126,17 @@ pub fn read_lines(mut input: impl BufRead, mut take: impl FnMut(&Line<&str>)) ->
             continue;
         }
         let complete = buffer.ends_with(b"\n");
-        let line = Line::parse(text).filter(|line| {
-            let cut = !complete && line.scene.is_some_and(|scene| scene != latest_scene);
-            buffer.len() < LONGEST && !cut
-        });
-        let Some(line) = line else {
-            skipped += 1;
-            continue;
-        };
-        if let Some(scene) = line.scene.filter(|scene| *scene != latest_scene) {
-            scene.clone_into(&mut latest_scene);
+        let is_cut =
+            |line: &Line<&str>| !complete && line.scene.is_some_and(|scene| scene != latest_scene);
+        match Line::parse(text) {
+            Some(line) if buffer.len() < LONGEST && !is_cut(&line) => {
+                take(&line);
+                if let Some(scene) = line.scene.filter(|scene| *scene != latest_scene) {
+                    scene.clone_into(&mut latest_scene);
+                }
+            }
+            _ => skipped += 1,
         }
-        take(&line);
     }
 }
 

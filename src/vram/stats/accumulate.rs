@@ -284,7 +284,7 @@ pub(super) fn growth(scenes: &[Option<&SceneStatistics>], metric: Metric) -> Opt
 struct Distribution {
     counts: Vec<u64>,
     count: u64,
-    sum: u128,
+    sum: u64,
 }
 
 impl Distribution {
@@ -295,12 +295,12 @@ impl Distribution {
         }
         self.counts[place] += 1;
         self.count += 1;
-        self.sum += u128::from(value);
+        self.sum += value;
     }
 
     /// The mean, rounded half to even.
     fn mean(&self) -> Option<u64> {
-        (self.count > 0).then(|| quotient(self.sum, self.count.into()))
+        (self.count > 0).then(|| quotient(self.sum.into(), self.count.into()))
     }
 
     /// The middle value; the mean of the middle two, rounded half to even.
