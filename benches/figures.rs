@@ -65,7 +65,7 @@ fn start_up() {
 
 fn stop_of_the_sampler() {
     let once = |_| {
-        let read = || Ok((Reading::default(), Source::ComfyUi));
+        let read = || Ok((Reading::default(), Source::ComfyUi)).into();
         let hour = Duration::from_secs(3600);
         let sampler = Sampler::start(hour, Clock::start(), read, |_| None, |_| {}).unwrap();
         std::thread::sleep(Duration::from_millis(20));

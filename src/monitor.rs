@@ -22,15 +22,15 @@ use crate::report::html::Page;
 use crate::report::saved_run::SavedRun;
 use crate::report::{self, ReportInput, sparkline};
 use crate::run::connect;
-use crate::run::events::{Event, EventLoop};
+use crate::run::events::EventLoop;
 use crate::run::recorder::Recorder;
 use crate::sanitize::sanitize_line;
 use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
 use crate::vram::reading::MissReason;
-use crate::vram::sampler::{Answer, Sampler, SamplerEvent, tick_of, took_ms};
+use crate::vram::sampler::{Sampler, SamplerEvent};
 use crate::vram::source::{ReadingSource, TIMEOUT};
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
 use crate::vram::timeline::Timeline;
 
 /// The pause between two looks at whether the command has ended.
@@ -74,7 +74,7 @@ impl<'a> Monitor<'a> {
         let clock = Clock::start();
         let output = Output::of(options.quiet, true);
         let console = Console::new(clock, None, output, options.no_color);
-        let recorder = Recorder::tallying(log, options.sampling.interval);
+        let recorder = Recorder::summarizing(log, options.sampling.interval);
         let mut events = EventLoop::new(recorder, console);
         if let Err(error) = events.listen_for_interrupt() {
             events.console.warn(&format!("Ctrl-C ends this without the statistics: {error}"));
@@ -88,9 +88,9 @@ impl<'a> Monitor<'a> {
     fn run(mut self) -> Result<i32, Failure> {
         let readings = Readings::new(self.options, &self.events);
         // Before the command is started: what was in use without it.
-        let settled = readings.source.settle(&mut self.events);
+        let started = readings.source.wait_for_nvidia_smi(&mut |time| self.events.wait(time));
         let sampler = self.start_sampler(&readings);
-        let sampled = settled.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
+        let sampled = started.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
         let missed = self.events.recorder.missed();
         if let Some(line) = missed.and_then(|miss| readings.no_reading(self.options, miss)) {
             self.events.console.log(&line);
@@ -107,23 +107,21 @@ impl<'a> Monitor<'a> {
         self.events.drain();
         self.last_reading(&readings);
         self.events.console.set_live(None);
-        let (vram, curve) = self.events.recorder.tallied();
+        let LogSummary { stats: vram, timeline } = self.events.recorder.summary();
         let verdicts = report::verdicts(&self.options.gates, None, &vram, &self.baselines);
         let all_held = verdicts.iter().all(Verdict::held);
         let code = if code == 0 && !all_held { Exit::Gate.code().into() } else { code };
         if !self.options.quiet || code != 0 {
-            self.print_statistics(&vram, &curve, &verdicts);
+            self.print_statistics(&vram, &timeline, &verdicts);
         }
-        self.write_page(&vram, &curve, &verdicts);
+        self.write_page(&vram, &timeline, &verdicts);
         Ok(code)
     }
 
     fn start_sampler(&mut self, readings: &Readings) -> Option<Sampler> {
-        let sender = self.events.sender();
-        let tell = move |sampled| drop(sender.send(Event::SamplerEvent(sampled)));
-        let (read, source) = (readings.read(), Arc::clone(&readings.source));
-        let instead = move |at| source.instead(at);
-        Sampler::start(self.options.sampling.interval, self.clock, read, instead, tell)
+        readings
+            .source
+            .sampler(self.clock, Arc::clone(&readings.clients))
             .inspect_err(|error| {
                 self.events.console.warn(&format!("nothing is sampled: no thread: {error}"));
             })
@@ -170,30 +168,26 @@ impl<'a> Monitor<'a> {
         if self.events.recorder.first().is_none() {
             return;
         }
-        let at = self.clock.now();
-        let sent = Instant::now();
-        let answer = readings.read()();
-        let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
-        let tick = tick_of((at, sent), took_ms, answer, || readings.source.instead(sent));
-        self.events.recorder.record(&SamplerEvent::Tick(tick));
+        let tick = readings.source.tick(self.clock, &readings.clients);
+        self.events.recorder.record(SamplerEvent::Tick(tick));
     }
 
-    fn print_statistics(&self, vram: &VramStats, curve: &Timeline, verdicts: &[Verdict]) {
+    fn print_statistics(&self, vram: &VramStats, timeline: &Timeline, verdicts: &[Verdict]) {
         let mut lines = vram.block(self.options.log.as_deref(), &[]);
         lines.extend(verdicts.iter().map(Verdict::to_string));
         let terminal = Terminal::new(Output::Stderr, self.options.no_color);
         if let Some(width) = terminal.curve_width() {
-            lines.extend(sparkline::lines(curve, vram, None, width));
+            lines.extend(sparkline::lines(timeline, vram, None, width));
         }
         terminal.print(&(lines.join("\n") + "\n"));
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(&self, vram: &VramStats, curve: &Timeline, gates: &[Verdict]) {
+    fn write_page(&self, vram: &VramStats, timeline: &Timeline, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
         let title = "VRAM recorded by monitor";
         let input = ReportInput { record: None, title, note: None, vram, gates };
-        let page = Page { input, curve, others: &[], folder: "" };
+        let page = Page { input, timeline, others: &[], folder: "" };
         if let Err(why) = write_report("--html", path, &page.html()) {
             print_error(&why);
         }
@@ -249,7 +243,7 @@ impl Ending {
 struct Readings {
     source: Arc<ReadingSource>,
     /// Of `localhost` one for IPv4 and one for any address.
-    clients: Arc<Vec<Client>>,
+    clients: Arc<[Client]>,
 }
 
 impl Readings {
@@ -259,22 +253,13 @@ impl Readings {
         let target = connect::target(&options.server);
         let any = target.ipv4_only.then(|| Target { ipv4_only: false, ..target.clone() });
         let targets = [Some(target), any].into_iter().flatten();
-        let clients: Vec<Client> =
+        let clients: Arc<[Client]> =
             targets.map(|target| Client::with_timeout(target, TIMEOUT)).collect();
         let stats = clients.iter().find_map(|client| client.system_stats().ok());
         let local = options.server.url.is_loopback();
-        let source = ReadingSource::new(&options.sampling, local, stats.as_ref(), events.sender());
-        Readings { source: Arc::new(source), clients: Arc::new(clients) }
-    }
-
-    /// A function that takes one reading, within a bounded time.
-    fn read(&self) -> impl FnMut() -> Answer + Send + 'static {
-        let (source, clients) = (Arc::clone(&self.source), Arc::clone(&self.clients));
-        move || {
-            let mut answers = clients.iter().map(|client| source.read(client));
-            let refused = Err(MissReason::Refused);
-            answers.find(|answer| *answer != refused).unwrap_or(refused)
-        }
+        let source =
+            ReadingSource::new(&options.sampling, local, stats.as_ref(), events.sampler_events());
+        Readings { source: Arc::new(source), clients }
     }
 
     /// The line for a first tick without a reading; `None` where its reason was told already.

@@ -15,7 +15,6 @@ use crate::report::text::summary_block;
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
 use crate::sanitize::json_text;
 use crate::vram::gates::Verdict;
-use crate::vram::timeline::Timeline;
 
 /// What stands in place of the verdict of a run without metadata.
 const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
@@ -102,9 +101,7 @@ fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String
         lines.push(UNFINISHED.to_owned());
     }
     if let Some(width) = curve_width {
-        // A log that cannot be read was an error before.
-        let curve = Timeline::of_log(&run.log).unwrap_or_default();
-        lines.extend(sparkline::lines(&curve, &run.vram, run.record(), width));
+        lines.extend(sparkline::lines(&run.timeline, &run.vram, run.record(), width));
     }
     if run.record().is_some() {
         lines.push(String::new());
@@ -127,10 +124,9 @@ fn write_reports(
     let note = run.is_unfinished().then_some(UNFINISHED);
     let input = ReportInput { record: run.record(), title: &title, note, vram: &run.vram, gates };
     if let Some(path) = &options.html {
-        let curve = Timeline::of_log(log).map_err(|error| format!("{}: {error}", log.display()))?;
         let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
         let folder = &link::to_folder(&parent(path), &parent(log));
-        let page = Page { input, curve: &curve, others: &run.others, folder };
+        let page = Page { input, timeline: &run.timeline, others: &run.others, folder };
         write("--html", path, &page.html(), log)?;
     }
     let summary = log.with_file_name("run-summary.txt");

@@ -65,7 +65,7 @@ pub fn answers(data: &[u8]) {
     let readings = answers.stats.devices.iter().filter_map(|device| device.memory);
     let lines = readings.map(|reading| Line {
         at: record::BEGUN.time(),
-        entry: Ok((reading, Source::ComfyUi)),
+        result: Ok((reading, Source::ComfyUi)),
         took_ms: None,
         scene: scene.clone(),
         interval_ms: None,

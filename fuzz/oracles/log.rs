@@ -5,12 +5,12 @@ use std::io::BufReader;
 use super::{are_lines, page};
 use crate::report::ReportInput;
 use crate::report::html::Page;
-use crate::vram::log::{Line, Reader};
+use crate::vram::log::{Line, read_lines};
 use crate::vram::reading::HIGHEST_MB;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
 use crate::vram::timeline::Timeline;
 
-/// Both ways of reading a log agree, at every size of the buffer. What was read and is written
+/// A log reads the same at every size of the buffer. What was read and is written
 /// again reads the same. The statistics are those of the lines, their block is harmless, and the
 /// page is well-formed, whatever the log and its name.
 ///
@@ -20,35 +20,31 @@ pub fn log(data: &[u8]) {
     let (lines, skipped) = read(data);
     rewritten(&lines);
     torn(data, &lines);
-    let vram = VramStats::of_lines(Reader::new(data).unwrap()).unwrap();
+    let LogSummary { stats: vram, timeline } = LogSummary::of(data).unwrap();
     assert_eq!(vram.skipped_lines, skipped);
     vram.assert_of(&lines);
     figures(&vram);
     are_lines(vram.block(None, &[]));
     let json = vram.json();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json.to_string()).unwrap(), json);
-    let mut curve = Timeline::default();
-    for line in &lines {
-        curve.take(&line.borrowed());
-    }
-    drawn(&curve, &vram);
+    drawn(&timeline, &vram);
     let name = String::from_utf8_lossy(&data[..data.len().min(60)]);
     let title = &format!("VRAM of {name}");
     let input = ReportInput { record: None, title, note: None, vram: &vram, gates: &[] };
-    page::is_well_formed(&Page { input, curve: &curve, others: &[], folder: "" }.html());
+    page::is_well_formed(&Page { input, timeline: &timeline, others: &[], folder: "" }.html());
 }
 
-/// The lines that can be read, and how many cannot: the same by both ways of reading, whatever the
-/// buffer holds at a time.
+/// The lines that can be read, and how many cannot: the same whatever the buffer holds at a time.
 pub(crate) fn read(log: &[u8]) -> (Vec<Line>, u64) {
-    let mut reader = Reader::new(BufReader::with_capacity(1, log)).unwrap();
-    let lines = std::iter::from_fn(|| reader.next_line().unwrap()).collect();
-    let read = (lines, reader.skipped());
-    for capacity in [1, 150, 1 << 16] {
-        let mut reader = Reader::new(BufReader::with_capacity(capacity, log)).unwrap();
+    let with_buffer = |capacity| {
         let mut lines = Vec::new();
-        reader.for_each(|line| lines.push(line.into_owned())).unwrap();
-        assert_eq!((lines, reader.skipped()), read, "read with a buffer of {capacity}");
+        let input = BufReader::with_capacity(capacity, log);
+        let skipped = read_lines(input, |line| lines.push(line.clone().into_owned())).unwrap();
+        (lines, skipped)
+    };
+    let read = with_buffer(1);
+    for capacity in [150, 1 << 16] {
+        assert_eq!(with_buffer(capacity), read, "read with a buffer of {capacity}");
     }
     let all = log.split(|byte| *byte == b'\n').count();
     assert!(read.0.len() as u64 + read.1 <= all as u64);
@@ -58,7 +54,7 @@ pub(crate) fn read(log: &[u8]) -> (Vec<Line>, u64) {
 /// A last line without its break may be cut in its scene: it counts with that of a line before.
 fn torn(data: &[u8], lines: &[Line]) {
     let tail = data.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    let tail = str::from_utf8(tail).ok().and_then(Line::parse);
+    let tail = Line::parse(tail.trim_ascii()).map(Line::into_owned);
     if let (Some((last, before)), Some(tail)) = (lines.split_last(), tail)
         && tail.scene.is_some()
         && *last == tail

@@ -17,7 +17,6 @@ mod tests;
 
 pub use answers::answers;
 pub use log::log;
-#[cfg(test)]
 pub(crate) use log::read as read_log;
 pub use stories::stories;
 

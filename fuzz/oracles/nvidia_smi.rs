@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::child::read_lines;
-use super::line::Line;
-use super::{CardId, Shared, Wanted};
+use super::cards::{CardLine, CardList};
+use super::{CardId, Wanted, read_lines};
 use crate::properties::is_line;
 use crate::vram::log;
 use crate::vram::reading::{HIGHEST_MB, Source};
@@ -18,52 +17,54 @@ const TICK: Duration = Duration::from_millis(100);
 /// Otherwise.
 pub fn nvidia_smi(output: &[u8]) {
     let start = Instant::now();
-    let (shared, mut now) = (Shared::new(start), start);
+    let (mut list, mut now) = (CardList::new(start), start);
     let mut lines = 0;
     read_lines(output, &mut |text: &str| {
         lines += 1;
         now += TICK;
-        if let Some(line) = Line::parse(text) {
+        if let Some(line) = CardLine::parse(text) {
             is_possible(&line);
-            shared.take(now, &line);
+            list.add(now, &line);
         }
     });
     assert!(lines < output.split(|byte| *byte == b'\n').count());
-    let known = shared.known();
-    let cards = known.cards.all();
-    assert!(cards.len() <= 64);
+    assert!(list.names().count() <= 64);
     let mut wanted = vec![Wanted::Only, Wanted::Named(CardId::Uuid("GPU-5a".into()))];
-    for card in cards {
-        let name = format!("cuda:0 {} : native", crate::sanitize::sanitize_line(&card.name));
-        wanted.push(Wanted::Named(CardId::Index(card.index)));
-        wanted.push(Wanted::Device { name, total: card.total });
+    for (index, name, total) in list.names() {
+        let name = format!("cuda:0 {} : native", crate::sanitize::sanitize_line(name));
+        wanted.push(Wanted::Named(CardId::Index(index)));
+        wanted.push(Wanted::Device { name, total });
     }
     for wanted in wanted {
-        for agreed in [None, Some(0), Some(cards.len())] {
-            match known.reading(&wanted, agreed, now, TICK * 3) {
+        for driver in [None, Some(0), Some(HIGHEST_MB)] {
+            if let Some(driver) = driver {
+                list.observe(&wanted, now, driver, TICK * 3);
+            }
+            match list.reading(&wanted, now, TICK * 3) {
                 Ok(reading) => {
                     assert_eq!(reading.driver, Some(reading.used));
                     let line = log::Line {
                         at: time::Time::MIDNIGHT,
-                        entry: Ok((reading, Source::NvidiaSmi)),
+                        result: Ok((reading, Source::NvidiaSmi)),
                         took_ms: None,
-                        scene: None,
+                        scene: None::<&str>,
                         interval_ms: None,
                     };
-                    assert_eq!(log::Line::parse(&line.format(false)), Some(line));
+                    let text = line.format(false);
+                    assert_eq!(log::Line::parse(text.as_bytes()), Some(line));
                 }
-                Err(absent) => is_line(&absent.to_string()),
+                Err(why) => is_line(&why.to_string()),
             }
         }
     }
 }
 
-fn is_possible(line: &Line) {
+fn is_possible(line: &CardLine) {
     let figures = [line.total, line.used, line.free];
     assert!(figures.into_iter().flatten().all(|mb| mb <= HIGHEST_MB), "{line:?}");
     assert!(line.total.is_none_or(|total| line.used.max(line.free) <= Some(total)), "{line:?}");
     let [total, used, free] = figures.map(|mb| mb.map_or("[N/A]".to_owned(), |mb| mb.to_string()));
     let uuid = line.uuid.as_deref().unwrap_or("[N/A]");
     let text = format!("{}, {uuid}, {}, {total}, {used}, {free}\n", line.index, line.name);
-    assert_eq!(Line::parse(&text).as_ref(), Some(line), "{text:?}");
+    assert_eq!(CardLine::parse(&text).as_ref(), Some(line), "{text:?}");
 }

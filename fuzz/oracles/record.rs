@@ -12,9 +12,8 @@ use crate::report::html::Page;
 use crate::report::record::{Attempt, Outcome, RunRecord, Settings};
 use crate::report::text::summary_block;
 use crate::report::{ReportInput, legacy, metadata};
-use crate::vram::log::{Line, Reader};
-use crate::vram::stats::VramStats;
-use crate::vram::timeline::Timeline;
+use crate::vram::log::Line;
+use crate::vram::stats::LogSummary;
 
 /// When it began.
 pub(super) const BEGUN: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -52,17 +51,8 @@ pub(super) fn attempt() -> Attempt {
 /// report are well-formed, and every line of the metrics is a comment or one of ours.
 pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let log: String = lines.iter().map(|line| line.format(false) + "\n").collect();
-    let mut curve = Timeline::default();
-    let mut read = Vec::new();
-    let mut reader = Reader::new(log.as_bytes()).unwrap();
-    reader
-        .for_each(|line| {
-            curve.take(&line);
-            read.push(line.into_owned());
-        })
-        .unwrap();
-    assert_eq!(read, lines);
-    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    assert_eq!(super::read_log(log.as_bytes()).0, lines);
+    let LogSummary { stats: vram, timeline } = LogSummary::of(log.as_bytes()).unwrap();
 
     are_lines(summary_block(run, &vram));
     are_lines(vram.block(None, &run.without_figures()));
@@ -74,7 +64,7 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let document = serde_json::from_str(&document).unwrap();
     assert_eq!(metadata::record(&document), Ok(run.clone()));
     let input = ReportInput::of_run(run, &vram);
-    page::is_well_formed(&Page { input, curve: &curve, others: &[], folder: "" }.html());
+    page::is_well_formed(&Page { input, timeline: &timeline, others: &[], folder: "" }.html());
     let summary = summary_block(run, &vram).join("\n");
     page::is_junit(&junit::document(&input, &Excerpts::of_lines(summary.as_bytes())).unwrap());
     are_lines(markdown::document(&input, &[]).split('\n'));

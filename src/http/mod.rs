@@ -13,7 +13,6 @@ use ureq::{Agent, Body, RequestBuilder};
 pub use url::ServerUrl;
 
 use crate::sanitize::sanitize_line;
-use crate::vram::reading::MissReason;
 
 /// Largest body that is read into memory: 64 MiB.
 const MAX_BODY: u64 = 64 << 20;
@@ -64,19 +63,6 @@ pub enum ErrorKind {
     Status(u16),
     /// The body is not the expected JSON, or larger than 64 MiB.
     BadJson,
-}
-
-impl ErrorKind {
-    /// The reason of a missed sample.
-    pub fn miss(&self) -> MissReason {
-        match self {
-            ErrorKind::Refused => MissReason::Refused,
-            ErrorKind::Timeout => MissReason::Timeout,
-            ErrorKind::Reset => MissReason::Reset,
-            ErrorKind::Status(_) => MissReason::Status,
-            ErrorKind::BadJson => MissReason::BadJson,
-        }
-    }
 }
 
 /// A failed request: the call, the server, and what came back.

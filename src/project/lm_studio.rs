@@ -11,7 +11,7 @@ use crate::cli::LlmOptions;
 use crate::http::{ErrorKind, HttpError};
 use crate::interrupt::Interrupted;
 use crate::process::{self, Wait};
-use crate::vram::settle::{STILL, Settling};
+use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 
 /// LM Studio's own list: all models that it has, each with its state.
 const ALL_MODELS: &str = "/api/v0/models";
@@ -60,10 +60,10 @@ pub fn unload(
             Err(why) => return failed(why),
         }
     }
-    let (begun, mut settling) = (Instant::now(), Settling::default());
+    let (begun, mut settling) = (Instant::now(), FreedMemoryWait::default());
     loop {
         let after = free();
-        match settling.observe(begun.elapsed(), after) {
+        match settling.next_check(begun.elapsed(), after) {
             Some(pause) => wait(pause)?,
             None => return Ok(unloaded(before.zip(after))),
         }
@@ -74,7 +74,7 @@ pub fn unload(
 fn unloaded(free: Option<(u64, u64)>) -> Vec<String> {
     let mut lines = vec!["✓ LM Studio model unloaded - VRAM available for ComfyUI".to_owned()];
     lines.extend(free.map(|(before, after)| match after.saturating_sub(before) {
-        freed if freed <= STILL => "LM Studio unload: freed nothing".to_owned(),
+        freed if freed <= NOISE_MB => "LM Studio unload: freed nothing".to_owned(),
         freed => format!("LM Studio unload: freed {freed} MB (free {before} to {after} MB)"),
     }));
     lines

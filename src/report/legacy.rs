@@ -1,5 +1,5 @@
 //! What readers of the script's files look for in the summary and the metadata: its lines, its
-//! fields, and neutral values for what has no meaning here.
+//! fields, and neutral values for what has no metric here.
 
 use std::path::{Path, PathBuf};
 

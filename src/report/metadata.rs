@@ -15,7 +15,7 @@ use crate::sanitize::sanitize_line;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::stats::{SceneStatistics, VramStats};
 
-/// Incremented when a key changes its meaning or goes.
+/// Incremented when a key changes its metric or goes.
 const SCHEMA: u64 = 1;
 
 /// The document, the script's fields included. An unknown is null; times are ISO 8601 with their

@@ -14,7 +14,7 @@ pub mod text;
 mod tests;
 
 use crate::cli::GateOptions;
-use crate::vram::gates::{Known, Subject, Verdict, judge};
+use crate::vram::gates::{RunFacts, RunVram, Verdict, judge};
 use crate::vram::stats::VramStats;
 use record::{Outcome, RunRecord};
 use saved_run::SavedRun;
@@ -47,13 +47,13 @@ impl<'a> ReportInput<'a> {
 }
 
 /// A run as gates see it; without its record, its log.
-fn subject<'a>(record: Option<&'a RunRecord>, vram: &'a VramStats) -> Subject<'a> {
-    let known = record.map(|run| Known {
+fn subject<'a>(record: Option<&'a RunRecord>, vram: &'a VramStats) -> RunVram<'a> {
+    let facts = record.map(|run| RunFacts {
         device: run.server.device.as_deref(),
         system_ram: run.is_system_ram(),
         scenes: run.scenes.iter().map(|s| (s.id.as_str(), s.outcome == Outcome::Cached)).collect(),
     });
-    Subject { vram, known }
+    RunVram { vram, facts }
 }
 
 /// The verdicts of gates on a run; without its record, on its log.

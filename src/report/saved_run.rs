@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::metadata;
 use super::record::RunRecord;
 use crate::sanitize::sanitize_line;
-use crate::vram::gates::Subject;
+use crate::vram::gates::RunVram;
 use crate::vram::log::names;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
+use crate::vram::timeline::Timeline;
 
 const METADATA: &str = "artifact-metadata.json";
 
@@ -21,6 +22,8 @@ pub struct SavedRun {
     pub log: PathBuf,
     /// The log's statistics.
     pub vram: VramStats,
+    /// Its memory over time.
+    pub timeline: Timeline,
     /// The run's record, and the document that it was read from.
     pub run: Option<(RunRecord, Value)>,
     /// The other devices of a run folder.
@@ -46,8 +49,8 @@ impl SavedRun {
             };
             return Err(format!("{}: {why}", target.display()));
         }
-        let mut vram =
-            VramStats::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let LogSummary { stats: mut vram, timeline } =
+            LogSummary::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let metadata = log.with_file_name(METADATA);
         let name = log.file_name().and_then(|name| name.to_str());
         let (run, note) = match fs::read_to_string(&metadata).map(|text| parse(&text)) {
@@ -65,7 +68,7 @@ impl SavedRun {
         }
         let document = run.as_ref().map(|(_, document)| document);
         let others = if is_folder { OtherDevice::all(target, document)? } else { Vec::new() };
-        Ok(SavedRun { log, vram, run, others, note })
+        Ok(SavedRun { log, vram, timeline, run, others, note })
     }
 
     /// Loads several, in order.
@@ -88,7 +91,7 @@ impl SavedRun {
     }
 
     /// What gates hold a run against, with its name.
-    pub fn baseline(&self) -> (String, Subject<'_>) {
+    pub fn baseline(&self) -> (String, RunVram<'_>) {
         (self.log.display().to_string(), super::subject(self.record(), &self.vram))
     }
 }
@@ -130,8 +133,8 @@ impl OtherDevice {
     /// The log cannot be read; one line that names it.
     pub fn load(folder: &Path, position: usize, name: &str) -> Result<Self, String> {
         let log = folder.join(names::of_device(position));
-        let vram =
-            VramStats::of_log(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let LogSummary { stats: vram, .. } =
+            LogSummary::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         Ok(OtherDevice { position, name: name.to_owned(), log, vram })
     }
 

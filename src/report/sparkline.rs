@@ -16,33 +16,33 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// The figure is the one that counts in the statistics; `run` tells whether it is the machine's own
 /// memory.
 pub fn lines(
-    curve: &Timeline,
+    timeline: &Timeline,
     vram: &VramStats,
     run: Option<&RunRecord>,
     width: usize,
 ) -> Vec<String> {
-    let all = |metric| curve.columns().iter().filter_map(move |column| column.readings(metric));
-    let metrics = [vram.meaning, Metric::Driver, Metric::Used];
+    let all = |metric| timeline.columns().iter().filter_map(move |column| column.readings(metric));
+    let metrics = [vram.metric, Metric::Driver, Metric::Used];
     let Some(metric) = metrics.into_iter().find(|metric| all(*metric).next().is_some()) else {
         return Vec::new();
     };
     let low = all(metric).map(|readings| readings.low).min().unwrap_or_default();
     let high = all(metric).map(|readings| readings.high).max().unwrap_or_default();
     let name = metric_name(metric, run.is_some_and(RunRecord::is_system_ram));
-    let from = curve.first_at().unwrap_or(time::Time::MIDNIGHT);
-    let to = from + Duration::milliseconds(i64::try_from(curve.span_ms()).unwrap_or_default());
+    let from = timeline.first_at().unwrap_or(time::Time::MIDNIGHT);
+    let to = from + Duration::milliseconds(i64::try_from(timeline.span_ms()).unwrap_or_default());
     let [from, to] = [from, to].map(|at| time_text(at.replace_millisecond(0).unwrap_or(from)));
     let scale = format!("▁ {low} █ {high} MB");
     let scales = [format!("VRAM {scale} {name}, {from} to {to}"), format!("VRAM {scale} {name}")];
     let fits = scales.into_iter().find(|line| line.chars().count() <= width);
-    vec![fits.unwrap_or(scale), blocks(curve, metric, width, low, high)]
+    vec![fits.unwrap_or(scale), blocks(timeline, metric, width, low, high)]
 }
 
-fn blocks(curve: &Timeline, metric: Metric, width: usize, low: u64, high: u64) -> String {
-    let columns = curve.columns();
+fn blocks(timeline: &Timeline, metric: Metric, width: usize, low: u64, high: u64) -> String {
+    let columns = timeline.columns();
     let ticks = columns.iter().filter(|column| !column.is_empty() || column.missed > 0).count();
     let cells = ticks.min(width).max(1);
-    let gaps = curve.gaps();
+    let gaps = timeline.gaps();
     let in_gap = |place: usize| gaps.iter().any(|(first, last)| *first < place && place < *last);
     let mut latest = low;
     let cell = |cell: usize| {
@@ -68,13 +68,12 @@ fn block(mb: u64, low: u64, high: u64) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vram::log::Reader;
+    use crate::vram::stats::LogSummary;
 
     fn drawn(log: &str, width: usize) -> Vec<String> {
-        let (mut curve, mut vram) = (Timeline::default(), VramStats::default());
-        Reader::new(log.as_bytes()).unwrap().for_each(|line| curve.take(&line)).unwrap();
-        vram.meaning = Metric::Driver;
-        lines(&curve, &vram, None, width)
+        let LogSummary { timeline, .. } = LogSummary::of(log.as_bytes()).unwrap();
+        let vram = VramStats { metric: Metric::Driver, ..VramStats::default() };
+        lines(&timeline, &vram, None, width)
     }
 
     /// A line a second, its driver's figure or a missed tick.

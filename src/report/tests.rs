@@ -11,8 +11,7 @@ use super::text::summary_block;
 use crate::exit_code::Exit;
 use crate::project::helpers::HelperFiles;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
-use crate::vram::log::Reader;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
 
 pub(super) fn attempt(outcome: Outcome, why: &str) -> Attempt {
     Attempt {
@@ -118,7 +117,7 @@ pub(super) fn vram() -> VramStats {
 23:04:15,Missed=timeout,Scene=scene-001
 23:04:20,Used=17000MB,Free=6345MB,Total=24576MB,Driver=19080MB,Scene=scene-002
 ";
-    VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+    LogSummary::of(log.as_bytes()).unwrap().stats
 }
 
 #[test]
@@ -142,17 +141,17 @@ fn the_closing_block_is_what_a_person_needs() {
 #[test]
 fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
     let log = "12:00:00,Used=0MB,Total=24576MB\n12:00:05,Used=15360MB,Scene=scene-001\n"; // 62.5 %
-    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
     let lines = summary_block(&night(), &vram).join("\n");
     assert!(lines.contains("15360 MB of 24576 (62 %)"), "{lines}");
     assert!(vram.block(None, &[]).join("\n").contains("15360 MB of 24576 MB (62 %)"));
     // As much as a 16 GB card has, and not less.
     let log = log.replace("15360", "16384");
-    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
     let lines = summary_block(&night(), &vram).join("\n");
     assert!(lines.contains("took 16384 MB: more than a 12 GB card has, less than a 20"), "{lines}");
     let log = log.replace("16384", "9000");
-    let vram = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+    let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
     let lines = summary_block(&night(), &vram).join("\n");
     assert!(
         lines.contains("9000 MB: more than an 8 GB card has, less than a 10 GB one"),

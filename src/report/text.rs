@@ -166,7 +166,7 @@ pub(super) fn metric_name(metric: Metric, system_ram: bool) -> &'static str {
 fn peak(run: &RunRecord, vram: &VramStats) -> Option<String> {
     let peak = vram.peak_generating.as_ref()?;
     let mb = vram.peak_generating_mb()?;
-    let name = metric_name(vram.meaning, run.is_system_ram());
+    let name = metric_name(vram.metric, run.is_system_ram());
     let card = vram.total.filter(|total| *total > 0).map(|total| {
         let percent = quotient(u128::from(mb) * 100, total.into());
         format!(" of {total} ({percent} %), {} MB to spare", total.saturating_sub(mb))

@@ -24,10 +24,10 @@ use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
+use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 use crate::vram::log::names;
 use crate::vram::reading::{MissReason, Reading};
 use crate::vram::sampler::Sampler;
-use crate::vram::settle::{STILL, Settling};
 use crate::vram::source::ReadingSource;
 
 /// Between two cancels of a prompt that goes on running.
@@ -217,12 +217,12 @@ impl<'a> RunContext<'a> {
             return Ok(None);
         }
         self.freed = true;
-        let (begun, mut settling) = (Instant::now(), Settling::default());
+        let (begun, mut wait) = (Instant::now(), FreedMemoryWait::default());
         let mut last = None;
         loop {
             let now = self.server_memory();
             last = now.or(last);
-            match settling.observe(begun.elapsed(), now.and_then(|memory| memory.free)) {
+            match wait.next_check(begun.elapsed(), now.and_then(|memory| memory.free)) {
                 Some(time) => self.events.wait(time)?,
                 None => break,
             }
@@ -237,7 +237,7 @@ impl<'a> RunContext<'a> {
     pub fn clean_up_memory(&mut self, scene: &str) -> Result<(), Interrupted> {
         if let Some((before, after)) = self.free_memory()? {
             let freed = match before.saturating_sub(after) {
-                freed if freed <= STILL => "freed nothing".to_owned(),
+                freed if freed <= NOISE_MB => "freed nothing".to_owned(),
                 freed => format!("freed {freed} MB (used {before} to {after} MB)"),
             };
             self.events.console.log(&format!("Memory cleanup after {scene}: {freed}"));
@@ -251,7 +251,7 @@ impl<'a> RunContext<'a> {
     /// Why there is none.
     pub fn reading(&self) -> Result<Reading, MissReason> {
         let source = &self.sampling.as_ref().ok_or(MissReason::NoDevice)?.source;
-        source.look(&self.client).map(|(reading, _)| reading)
+        source.read(std::slice::from_ref(&self.client)).result.map(|(reading, _)| reading)
     }
 
     /// The memory of the run's device at this moment, as the server says.

@@ -6,17 +6,12 @@ use std::time::{Duration, Instant};
 use super::recorder::Recorder;
 use crate::console::Console;
 use crate::interrupt::{self, Interrupted};
-use crate::vram::reading::Reading;
 use crate::vram::sampler::SamplerEvent;
 
 /// What other threads send to the main thread.
 pub enum Event {
-    /// From the sampler's thread.
-    SamplerEvent(SamplerEvent),
-    /// From the sampler's thread: what a person should know, logged once.
-    Warning(String),
-    /// From the sampler's thread, before the tick: the readings of every device.
-    AllDevices(Vec<Option<Reading>>),
+    /// From the sampler.
+    Sampler(SamplerEvent),
     /// From the signal's thread: end the run.
     Interrupt,
 }
@@ -48,7 +43,7 @@ impl EventLoop {
     /// # Errors
     /// The system refuses the handler.
     pub fn listen_for_interrupt(&self) -> Result<(), ctrlc::Error> {
-        let sender = self.sender();
+        let sender = self.sender.clone();
         // Nobody receives when the program is about to end.
         interrupt::listen(move || drop(sender.send(Event::Interrupt)))
     }
@@ -103,9 +98,11 @@ impl EventLoop {
         }
     }
 
-    /// For a thread that sends events.
-    pub fn sender(&self) -> Sender<Event> {
-        self.sender.clone()
+    /// What a sampler's thread calls with its events.
+    pub fn sampler_events(&self) -> impl Fn(SamplerEvent) + Send + Sync + use<> {
+        let sender = self.sender.clone();
+        // Nobody receives when the program is about to end.
+        move |event| drop(sender.send(Event::Sampler(event)))
     }
 
     /// Whether an interrupt has arrived.
@@ -134,10 +131,8 @@ impl EventLoop {
     fn take(&mut self, event: Event) {
         match event {
             Event::Interrupt => self.interrupted = true,
-            Event::AllDevices(readings) => self.recorder.all_devices(&readings),
-            Event::Warning(text) => self.console.warn(&text),
-            Event::SamplerEvent(event) => {
-                if let Some(problem) = self.recorder.record(&event) {
+            Event::Sampler(event) => {
+                if let Some(problem) = self.recorder.record(event) {
                     self.console.warn(&problem);
                 }
             }

@@ -16,13 +16,11 @@ use crate::report::html::Page;
 use crate::report::saved_run::{OtherDevice, SavedRun};
 use crate::report::{self, ReportInput, export, legacy, metadata, sparkline, text};
 use crate::sanitize::json_text;
-use crate::vram::stats::VramStats;
-use crate::vram::timeline::Timeline;
+use crate::vram::stats::{LogSummary, VramStats};
 
 impl RunContext<'_> {
     /// Logs and writes the rest of the run, and returns its exit code.
     pub(super) fn finish(mut self, baselines: &[SavedRun]) -> Exit {
-        let log = &self.vram_log();
         // An interrupt counts if it arrived before the end.
         self.events.drain();
         self.record.ended = self.clock.now();
@@ -39,17 +37,15 @@ impl RunContext<'_> {
         self.note_interrupt();
         self.events.console.header("STEP 3: Validate Results");
         self.events.console.log_all(&legacy::results(&self.record.scenes));
-        let vram = self.statistics(baselines);
+        let LogSummary { stats: vram, timeline } = self.statistics(baselines);
         let others = self.load_other_devices();
         let without = self.record.without_figures();
         for device in &others {
             self.events.console.log_all(&device.block(&without));
         }
         let document = self.run_helpers_around_metadata(&vram, &others);
-        // Why the log cannot be read was logged with the statistics.
-        let curve = Timeline::of_log(log).unwrap_or_default();
         let input = ReportInput::of_run(&self.record, &vram);
-        let page = Page { input, curve: &curve, others: &others, folder: "" }.html();
+        let page = Page { input, timeline: &timeline, others: &others, folder: "" }.html();
         self.write("report.html", &page);
         self.write_reports(&vram, baselines);
         self.events.console.header("RUN COMPLETE");
@@ -61,7 +57,7 @@ impl RunContext<'_> {
         let block = text::summary_block(&self.record, &vram);
         self.events.console.log_all(&block);
         let record = Some(&self.record);
-        self.events.console.show(|room| sparkline::lines(&curve, &vram, record, room));
+        self.events.console.show(|room| sparkline::lines(&timeline, &vram, record, room));
         if self.options.json {
             // It lies in the folder too, and the code is that of the run.
             let _ = print(&document);
@@ -77,21 +73,22 @@ impl RunContext<'_> {
     }
 
     /// The statistics of the log, and the gates.
-    fn statistics(&mut self, baselines: &[SavedRun]) -> VramStats {
+    fn statistics(&mut self, baselines: &[SavedRun]) -> LogSummary {
         let log = self.vram_log();
-        let mut vram = VramStats::of_log(&log).unwrap_or_else(|error| {
+        let mut summary = LogSummary::read(&log).unwrap_or_else(|error| {
             self.events.console.warn(&format!("{}: {error}", log.display()));
-            VramStats::default()
+            LogSummary::default()
         });
+        let vram = &mut summary.stats;
         vram.grow_by(&self.record.series());
         self.record.gates =
-            report::verdicts(&self.options.gates, Some(&self.record), &vram, baselines);
+            report::verdicts(&self.options.gates, Some(&self.record), vram, baselines);
         self.events.console.log("");
         self.events.console.log_all(&vram.block(Some(&log), &self.record.without_figures()));
         for verdict in &self.record.gates {
             self.events.console.log(&verdict.to_string());
         }
-        vram
+        summary
     }
 
     /// Runs the helpers that come after the scenes and writes the metadata between them, where the

@@ -1,22 +1,23 @@
-//! What becomes of a reading: its line in the log, and the figures of the live line.
+//! Writes the log, and keeps the figures of the live line.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::vram::log::Writer;
+use crate::vram::log::{Line, Writer};
 use crate::vram::reading::{MissReason, Reading, Source, Tick};
 use crate::vram::sampler::SamplerEvent;
-use crate::vram::stats::{Tally, VramStats};
-use crate::vram::timeline::Timeline;
+use crate::vram::stats::{Accumulator, LogSummary};
 
-/// Takes every tick in the order of its stamp.
+/// Takes the ticks in the order of their stamps.
 #[derive(Default)]
 pub struct Recorder {
     path: PathBuf,
     log: Option<Writer>,
-    tally: Option<Tally>,
+    /// What the ticks say, and their interval, where no log is read for it.
+    summary: Option<(Accumulator, Duration)>,
+    /// The scene that is running, and since when.
     running: Option<(String, Instant)>,
     ticks: u64,
     first: Option<Reading>,
@@ -24,32 +25,20 @@ pub struct Recorder {
     latest: Option<Reading>,
     peak: Option<u64>,
     refused: Option<(Instant, OffsetDateTime)>,
-    trouble_told: bool,
-    others: Vec<Other>,
-}
-
-/// A device beside the run's own: a log of the same ticks.
-struct Other {
-    gpu: usize,
-    log: Writer,
-    /// What the answer said of it that the next tick is of.
-    reading: Option<Reading>,
+    warned: bool,
+    /// The logs of the other devices, by their position among the server's.
+    others: Vec<(usize, Writer)>,
 }
 
 impl Recorder {
-    /// Opens the log. Without one the run goes on; the problem is told once.
+    /// Opens the log. Without one the run goes on; the second value says why there is none.
     pub fn new(path: &Path, interval: Duration) -> (Self, Option<String>) {
         let (log, problem) = match Writer::create(path, interval) {
             Ok(log) => (Some(log), None),
             Err(error) => (None, Some(format!("{}: {error}: no VRAM is recorded", path.display()))),
         };
-        let recorder = Recorder {
-            path: path.to_owned(),
-            trouble_told: log.is_none(),
-            log,
-            ..Recorder::default()
-        };
-        (recorder, problem)
+        let (path, warned) = (path.to_owned(), log.is_none());
+        (Recorder { path, log, warned, ..Recorder::default() }, problem)
     }
 
     /// Keeps a log of another device too, by its position among the server's.
@@ -60,32 +49,21 @@ impl Recorder {
         let log = Writer::create(path, interval).map_err(|error| {
             format!("{}: {error}: device {gpu} is not recorded", path.display())
         })?;
-        self.others.push(Other { gpu, log, reading: None });
+        self.others.push((gpu, log));
         Ok(())
     }
 
-    /// What an answer said of all devices; the tick that it was asked for comes next.
-    pub fn all_devices(&mut self, readings: &[Option<Reading>]) {
-        for other in &mut self.others {
-            other.reading = readings.get(other.gpu).copied().flatten();
-        }
-    }
-
-    /// Makes the statistics of the ticks as they come, whether or not a log is kept of them.
-    pub fn tallying(log: Option<(PathBuf, Writer)>, interval: Duration) -> Self {
+    /// Summarizes the ticks as they come, with or without a log.
+    pub fn summarizing(log: Option<(PathBuf, Writer)>, interval: Duration) -> Self {
         let (path, log) = log.unzip();
-        Recorder {
-            path: path.unwrap_or_default(),
-            trouble_told: log.is_none(),
-            log,
-            tally: Some(Tally::new(interval)),
-            ..Recorder::default()
-        }
+        let summary = Some((Accumulator::default(), interval));
+        let (path, warned) = (path.unwrap_or_default(), log.is_none());
+        Recorder { path, log, summary, warned, ..Recorder::default() }
     }
 
-    /// The statistics made so far, and the curve; none are made from here on.
-    pub fn tallied(&mut self) -> (VramStats, Timeline) {
-        self.tally.take().map(Tally::finish).unwrap_or_default()
+    /// The summary of the ticks so far; there is none of later ones.
+    pub fn summary(&mut self) -> LogSummary {
+        self.summary.take().map(|(lines, _)| lines.finish(0)).unwrap_or_default()
     }
 
     /// The queue showed our prompt running, from an answer asked for at that moment; or no longer.
@@ -107,11 +85,6 @@ impl Recorder {
         self.first
     }
 
-    /// The last one.
-    pub fn latest(&self) -> Option<Reading> {
-        self.latest
-    }
-
     /// Why the latest tick that was not late has no reading, if it has none.
     pub fn missed(&self) -> Option<MissReason> {
         self.missed
@@ -127,10 +100,11 @@ impl Recorder {
         self.refused.filter(|(at, _)| *at >= moment).map(|(_, at)| at)
     }
 
-    /// Takes what the sampler tells. Returns a problem to be told, each at most once.
-    pub fn record(&mut self, sampled: &SamplerEvent) -> Option<String> {
-        match sampled {
-            SamplerEvent::Tick(tick) => self.tick(tick),
+    /// Takes an event of the sampler. Returns a warning for the user; of the log at most one.
+    pub fn record(&mut self, event: SamplerEvent) -> Option<String> {
+        match event {
+            SamplerEvent::Tick(tick) => self.tick(&tick),
+            SamplerEvent::Warning(text) => Some(text),
             SamplerEvent::Died => Some("the VRAM sampler died: no further samples".to_owned()),
         }
     }
@@ -151,22 +125,20 @@ impl Recorder {
         }
         let since = self.running.as_ref().filter(|(_, since)| tick.moment >= *since);
         let scene = since.map(|(scene, _)| scene.as_str());
-        if let Some(tally) = &mut self.tally {
-            tally.take(tick, scene);
+        if let Some((lines, interval)) = &mut self.summary {
+            lines.take(&Line::of(tick, scene, *interval, self.ticks == 1));
         }
-        let mut trouble = None;
-        for other in &mut self.others {
+        let mut error = None;
+        for (gpu, log) in &mut self.others {
+            let reading = tick.devices.get(*gpu).copied().flatten();
             let missed = tick.missed.unwrap_or(MissReason::NoDevice);
-            let result =
-                other.reading.take().map(|reading| (reading, Source::ComfyUi)).ok_or(missed);
-            let tick = Tick { result, missed: result.err(), ..*tick };
-            trouble = trouble.or(other.log.append(&tick, scene).err());
+            let result = reading.map(|reading| (reading, Source::ComfyUi)).ok_or(missed);
+            let devices = Vec::new();
+            let tick = Tick { result, missed: result.err(), devices, ..*tick };
+            error = error.or(log.append(&tick, scene).err());
         }
-        let error = match self.log.as_mut()?.append(tick, scene) {
-            Ok(()) => trouble?,
-            Err(error) => error,
-        };
-        if std::mem::replace(&mut self.trouble_told, true) {
+        let error = self.log.as_mut()?.append(tick, scene).err().or(error)?;
+        if std::mem::replace(&mut self.warned, true) {
             return None;
         }
         Some(format!("{}: {error}: the VRAM log has holes", self.path.display()))
@@ -197,8 +169,9 @@ mod tests {
             let at = datetime!(2026-11-24 12:00:05 UTC) - time::Duration::hours(second);
             let result = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
             let moment = start + step * u32::try_from(second + 1).unwrap();
-            let tick = Tick { at, moment, took_ms: None, result, missed: None };
-            assert_eq!(recorder.record(&SamplerEvent::Tick(tick)), None);
+            let tick =
+                Tick { at, moment, took_ms: None, result, missed: None, devices: Vec::new() };
+            assert_eq!(recorder.record(SamplerEvent::Tick(tick)), None);
         };
         recorder.set_running(Some(("a", seen)));
         tick(&mut recorder, -1);
@@ -220,8 +193,15 @@ mod tests {
         let mut told = |result| {
             let at = datetime!(2026-11-24 12:00:05 UTC);
             let moment = Instant::now();
-            let tick = Tick { at, moment, took_ms: None, result, missed: result.err() };
-            recorder.record(&SamplerEvent::Tick(tick));
+            let tick = Tick {
+                at,
+                moment,
+                took_ms: None,
+                result,
+                missed: result.err(),
+                devices: Vec::new(),
+            };
+            recorder.record(SamplerEvent::Tick(tick));
             recorder.missed()
         };
         let reading = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
@@ -240,9 +220,10 @@ mod tests {
         let at = datetime!(2026-11-24 12:00:05 UTC);
         let result = Ok((Reading { used: 5, ..Reading::default() }, Source::NvidiaSmi));
         let moment = Instant::now();
-        let tick = Tick { at, moment, took_ms: None, result, missed: Some(MissReason::Refused) };
-        assert_eq!(recorder.record(&SamplerEvent::Tick(tick)), None);
-        assert_eq!((recorder.refused_since(moment), recorder.latest().is_some()), (Some(at), true));
+        let missed = Some(MissReason::Refused);
+        let tick = Tick { at, moment, took_ms: None, result, missed, devices: Vec::new() };
+        assert_eq!(recorder.record(SamplerEvent::Tick(tick)), None);
+        assert_eq!((recorder.refused_since(moment), recorder.latest.is_some()), (Some(at), true));
         assert_eq!(recorder.refused_since(moment + Duration::from_secs(1)), None);
         std::fs::remove_file(&path).unwrap();
     }

@@ -8,7 +8,7 @@ use super::context::RunContext;
 use crate::clock::{Clock, day_and_time};
 use crate::console::{Console, Output};
 use crate::vram::log::names;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::LogSummary;
 
 /// How many bytes at a summary's end are searched for its last header.
 const TAIL: u64 = 64 << 10;
@@ -67,8 +67,8 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
     console.log(said);
     console.log("");
     let log = folder.join(names::MAIN);
-    match VramStats::of_log(&log) {
-        Ok(vram) => console.log_all(&vram.block(Some(&log), &[])),
+    match LogSummary::read(&log) {
+        Ok(summary) => console.log_all(&summary.stats.block(Some(&log), &[])),
         Err(error) => console.log(&format!("{}: {error}", log.display())),
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! Sampling the server's memory: who the server is, the first reading, and the last one.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::banner;
 use super::connect::{ConnectError, connect};
@@ -10,7 +9,7 @@ use crate::comfyui::{Client, SystemStats, Target};
 use crate::report::saved_run::OtherDevice;
 use crate::vram::log::names;
 use crate::vram::reading::Reading;
-use crate::vram::sampler::{SamplerEvent, tick_of, took_ms};
+use crate::vram::sampler::SamplerEvent;
 use crate::vram::source::{self, ReadingSource};
 
 impl RunContext<'_> {
@@ -39,10 +38,11 @@ impl RunContext<'_> {
     ) -> Result<(), RunError> {
         self.note_server(stats, scenes);
         let (options, local) = (&self.options.sampling, self.options.server.url.is_loopback());
-        let source =
-            Arc::new(ReadingSource::new(options, local, Some(stats), self.events.sender()));
-        source.settle(&mut self.events)?;
-        let sampler = source.sampler(options.interval, self.clock, target);
+        let send = self.events.sampler_events();
+        let source = Arc::new(ReadingSource::new(options, local, Some(stats), send));
+        source.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
+        let clients = [Client::with_timeout(target, source::TIMEOUT)].into();
+        let sampler = source.sampler(self.clock, clients);
         if let Err(error) = &sampler {
             self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
         }
@@ -98,14 +98,11 @@ impl RunContext<'_> {
         let Some(Sampling { source, sampler }) = self.sampling.take() else { return };
         drop(sampler);
         self.events.drain();
-        let (at, sent) = (self.clock.now(), Instant::now());
-        let answer = source.read(&self.client);
-        // What it said of the other devices comes by the channel.
+        let tick = source.tick(self.clock, std::slice::from_ref(&self.client));
+        // A warning of nvidia-smi comes before what it is about.
         self.events.drain();
-        let took_ms = took_ms(sent.elapsed(), self.options.sampling.interval);
-        let tick = tick_of((at, sent), took_ms, answer, || source.instead(sent));
         let last = tick.result.ok().map(|(reading, _)| reading);
-        if let Some(problem) = self.events.recorder.record(&SamplerEvent::Tick(tick)) {
+        if let Some(problem) = self.events.recorder.record(SamplerEvent::Tick(tick)) {
             self.events.console.warn(&problem);
         }
         let both = self.events.recorder.first().zip(last).and_then(same_figure);

@@ -1,21 +1,23 @@
-//! One reading of the memory of one device: what both the sampler sends and the log holds.
+//! A reading of a device's memory, and the tick of the sampler that took it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
+
+use crate::clock::Clock;
 
 /// Bytes in the MB of every figure of this program: 2^20.
 pub const MB: u64 = 1_048_576;
 
-/// Whether the memory of devices of this type is the machine's own: `cpu` and `mps`.
+/// Whether devices of this type use the system memory: `cpu` and `mps`.
 pub fn is_system_ram(kind: &str) -> bool {
     matches!(kind, "cpu" | "mps")
 }
 
-/// 16 TiB: more in one figure is no memory but a mistake, and is neither written nor read.
+/// 16 TiB in MB: a higher figure is a mistake, and is neither written nor read.
 pub const HIGHEST_MB: u64 = 1 << 24;
 
-/// The memory figures of one moment, in MB. What is not known is absent, never 0.
+/// The memory figures of one moment, in MB. An unknown figure is absent, never 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// What live tensors hold (`vram_total - vram_free`); torch's idle cache counts as free.
@@ -44,8 +46,8 @@ pub enum Source {
 
 /// Bytes as MB, rounded half to even.
 pub fn to_mb(bytes: u64) -> u64 {
-    let (whole, rest) = (bytes / MB, bytes % MB);
-    whole + u64::from(rest > MB / 2 || (rest == MB / 2 && whole % 2 == 1))
+    let (mb, rest) = (bytes / MB, bytes % MB);
+    mb + u64::from(rest > MB / 2 || (rest == MB / 2 && mb % 2 == 1))
 }
 
 /// Why a tick has no reading. Its name in the log is one word.
@@ -55,21 +57,21 @@ pub enum MissReason {
     Timeout,
     /// Nobody listens at the address.
     Refused,
-    /// The connection broke before the answer was whole.
+    /// The connection broke before the answer was complete.
     Reset,
     /// An HTTP status other than 200.
     Status,
     /// An answer that is not the JSON it should be.
     BadJson,
-    /// The answer lists no such device, or no memory figures for it; in an old log, what is free
-    /// alone.
+    /// The answer lists no such device, or no memory figures for it; in an old log, a line with
+    /// `Free=` alone.
     NoDevice,
     /// The tick passed while an earlier request was still out.
     Late,
 }
 
 impl MissReason {
-    /// Every reason, in the order in which they are told.
+    /// Every reason, in the order in which they are listed.
     pub const ALL: [MissReason; 7] = [
         MissReason::Timeout,
         MissReason::Refused,
@@ -82,15 +84,7 @@ impl MissReason {
 
     /// The word in the log.
     pub fn name(self) -> &'static str {
-        match self {
-            MissReason::Timeout => "timeout",
-            MissReason::Refused => "refused",
-            MissReason::Reset => "reset",
-            MissReason::Status => "status",
-            MissReason::BadJson => "badJson",
-            MissReason::NoDevice => "noDevice",
-            MissReason::Late => "late",
-        }
+        ["timeout", "refused", "reset", "status", "badJson", "noDevice", "late"][self as usize]
     }
 
     /// The reason of that name.
@@ -99,17 +93,67 @@ impl MissReason {
     }
 }
 
-/// One tick of the sampler: the moment it was asked, and what came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A reading and who gave it, or why there is none.
+pub type ReadingResult = Result<(Reading, Source), MissReason>;
+
+/// What one request for a reading gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The reading of the run's device.
+    pub result: ReadingResult,
+    /// The readings of all devices, by their position among the server's; empty where the server
+    /// did not answer or was not asked.
+    pub devices: Vec<Option<Reading>>,
+}
+
+impl From<ReadingResult> for Answer {
+    fn from(result: ReadingResult) -> Answer {
+        Answer { result, devices: Vec::new() }
+    }
+}
+
+/// One tick of the sampler.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tick {
     /// When the request was sent; of a late tick, when it was due.
     pub at: OffsetDateTime,
-    /// The same moment by the clock that nobody sets: what comes before what goes by this one.
+    /// The same moment by the monotonic clock: the order of events goes by this one.
     pub moment: Instant,
-    /// How long the answer took, if it took more than a twentieth of the interval.
+    /// How long the answer took in milliseconds, if it took more than a twentieth of the interval.
     pub took_ms: Option<u64>,
-    /// The reading, or why there is none.
-    pub result: Result<(Reading, Source), MissReason>,
-    /// Why whoever was asked gave none, where the reading is another one's too.
+    /// The reading of the run's device.
+    pub result: ReadingResult,
+    /// Why the request gave none; `result` may then hold the fallback's.
     pub missed: Option<MissReason>,
+    /// The readings of all devices, as in [`Answer`].
+    pub devices: Vec<Option<Reading>>,
+}
+
+impl Tick {
+    /// Calls `read` now, and `fallback` for a reading of the same moment where that gives none.
+    pub fn take(
+        clock: Clock,
+        interval: Duration,
+        read: impl FnOnce() -> Answer,
+        fallback: impl FnOnce(Instant) -> Option<(Reading, Source)>,
+    ) -> Tick {
+        let (at, moment) = (clock.now(), Instant::now());
+        let answer = read();
+        let took = moment.elapsed();
+        let slow = answer.result.is_ok() && took > interval / 20;
+        let took_ms = slow.then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        Tick { took_ms, ..Tick::of(at, moment, answer, fallback) }
+    }
+
+    /// The tick of an answer, or of its fallback.
+    pub(super) fn of(
+        at: OffsetDateTime,
+        moment: Instant,
+        Answer { result, devices }: Answer,
+        fallback: impl FnOnce(Instant) -> Option<(Reading, Source)>,
+    ) -> Tick {
+        let missed = result.err();
+        let result = result.or_else(|miss| fallback(moment).ok_or(miss));
+        Tick { at, moment, took_ms: None, result, missed, devices }
+    }
 }

@@ -8,20 +8,17 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
-
-use super::reading::{MissReason, Reading, Source, Tick};
+use super::reading::{Answer, MissReason, Reading, Source, Tick};
 use crate::clock::Clock;
 
-/// A reading with who gave it, or why there is none.
-pub type Answer = Result<(Reading, Source), MissReason>;
-
-/// What the sampler's thread tells.
+/// What sampling sends to the main thread.
 #[derive(Clone, Debug)]
 pub enum SamplerEvent {
     /// One tick, with or without a reading.
     Tick(Tick),
-    /// The thread died; there will be no more ticks.
+    /// One line for the user.
+    Warning(String),
+    /// The thread panicked; there will be no more ticks.
     Died,
 }
 
@@ -32,42 +29,38 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Starts sampling: the first tick is now. `read` blocks for a bounded time; `tell` gets each
-    /// tick in the order of their stamps. A tick that passes while `read` is still out is
-    /// [`MissReason::Late`]. Of a tick that was missed, `instead` is asked for a reading of its moment,
-    /// and does not block.
+    /// Starts sampling; the first tick is now. `read` blocks for a bounded time; `send` gets the
+    /// ticks in the order of their stamps. A tick that passes while `read` is still out is
+    /// [`MissReason::Late`]. For a missed tick `fallback` is asked for a reading of its moment; it
+    /// must not block.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The thread cannot be started.
     pub fn start(
         interval: Duration,
         clock: Clock,
         mut read: impl FnMut() -> Answer + Send + 'static,
-        mut instead: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
-        tell: impl FnMut(SamplerEvent) + Send + 'static,
+        mut fallback: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
+        send: impl FnMut(SamplerEvent) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let thread = thread::Builder::new().name("vram sampler".into()).spawn(move || {
-            let mut teller = Teller(tell);
-            let mut tick = |at, took_ms: Option<u64>, answer: Answer, moment| {
-                SamplerEvent::Tick(tick_of((at, moment), took_ms, answer, || instead(moment)))
-            };
-            let start = Instant::now();
-            let mut due = start;
+            let mut events = PanicGuard(send);
+            let mut due = Instant::now();
             loop {
                 match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
-                let (at, sent) = (clock.now(), Instant::now());
-                let answer = read();
-                let took_ms = took_ms(sent.elapsed(), interval);
-                teller.0(tick(at, took_ms, answer, sent));
+                let tick = Tick::take(clock, interval, &mut read, &mut fallback);
+                let (at, moment) = (tick.at, tick.moment);
+                events.0(SamplerEvent::Tick(tick));
                 let now = Instant::now();
                 due += interval;
                 while due <= now {
-                    let at = at + due.saturating_duration_since(sent);
-                    teller.0(tick(at, None, Err(MissReason::Late), due));
+                    let at = at + due.saturating_duration_since(moment);
+                    let late = Err(MissReason::Late).into();
+                    events.0(SamplerEvent::Tick(Tick::of(at, due, late, &mut fallback)));
                     due += interval;
                 }
             }
@@ -80,35 +73,16 @@ impl Drop for Sampler {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // A panic was told by the guard already.
+            // The guard has reported a panic already.
             let _ = thread.join();
         }
     }
 }
 
-/// The tick of one answer: where it is a miss, another's reading of its moment is taken, which did
-/// not take as long as the answer that never came.
-pub fn tick_of(
-    (at, moment): (OffsetDateTime, Instant),
-    took_ms: Option<u64>,
-    answer: Answer,
-    instead: impl FnOnce() -> Option<(Reading, Source)>,
-) -> Tick {
-    let missed = answer.err();
-    let result = answer.or_else(|miss| instead().ok_or(miss));
-    let took_ms = took_ms.filter(|_| missed.is_none() || result.is_err());
-    Tick { at, moment, took_ms, result, missed }
-}
+/// Sends [`SamplerEvent::Died`] when the thread unwinds: the run goes on without it.
+struct PanicGuard<T: FnMut(SamplerEvent)>(T);
 
-/// What a line says of the time its answer took: nothing up to a twentieth of the interval.
-pub fn took_ms(took: Duration, interval: Duration) -> Option<u64> {
-    (took > interval / 20).then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Says so when the thread unwinds: the run goes on without it.
-struct Teller<T: FnMut(SamplerEvent)>(T);
-
-impl<T: FnMut(SamplerEvent)> Drop for Teller<T> {
+impl<T: FnMut(SamplerEvent)> Drop for PanicGuard<T> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0(SamplerEvent::Died);
@@ -119,15 +93,17 @@ impl<T: FnMut(SamplerEvent)> Drop for Teller<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vram::reading::ReadingResult;
 
     fn sampler(
         interval: Duration,
-        read: impl FnMut() -> Answer + Send + 'static,
-        instead: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
+        mut read: impl FnMut() -> ReadingResult + Send + 'static,
+        fallback: impl FnMut(Instant) -> Option<(Reading, Source)> + Send + 'static,
     ) -> (Sampler, mpsc::Receiver<SamplerEvent>) {
         let (tx, rx) = mpsc::channel();
         let tell = move |sampled| drop(tx.send(sampled));
-        (Sampler::start(interval, Clock::start(), read, instead, tell).unwrap(), rx)
+        let read = move || read().into();
+        (Sampler::start(interval, Clock::start(), read, fallback, tell).unwrap(), rx)
     }
 
     fn used(used: u64) -> Reading {
@@ -152,7 +128,7 @@ mod tests {
         let (sampler, rx) = sampler(TICK, read, |_| None);
         let mut ticks = rx.iter().filter_map(|sampled| match sampled {
             SamplerEvent::Tick(tick) => Some(tick),
-            SamplerEvent::Died => None,
+            _ => None,
         });
         let slow = ticks.next().unwrap();
         let late: Vec<Tick> =
@@ -180,11 +156,11 @@ mod tests {
             answer
         };
         let begun = Instant::now();
-        let instead = move |at: Instant| {
+        let fallback = move |at: Instant| {
             let ms = u64::try_from(at.duration_since(begun).as_millis()).unwrap();
             (ms < 5000).then_some((used(ms), Source::NvidiaSmi))
         };
-        let (sampler, rx) = sampler(TICK, read, instead);
+        let (sampler, rx) = sampler(TICK, read, fallback);
         let ticks = ticks(&rx, 4);
         drop(sampler);
         let missed: Vec<_> = ticks.iter().map(|tick| tick.missed).collect();

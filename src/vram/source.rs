@@ -1,89 +1,93 @@
-//! Who gives the readings of a run: `ComfyUI`, nvidia-smi where that misses one, or nvidia-smi
-//! alone.
+//! Who gives the readings of a run: `ComfyUI`, nvidia-smi where `ComfyUI` misses one, or
+//! nvidia-smi alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use super::nvidia_smi::{CardReader, NoReading, Wanted};
+use super::reading::{Answer, MissReason, Reading, Source, Tick};
+use super::sampler::{Sampler, SamplerEvent};
 use crate::cli::{SamplingOptions, VramSource};
 use crate::clock::Clock;
-use crate::comfyui::{Client, SystemStats, Target};
+use crate::comfyui::{Client, SystemStats};
+use crate::http::ErrorKind;
 use crate::interrupt::Interrupted;
-use crate::run::events::{Event, EventLoop};
-use crate::vram::nvidia_smi::{CardReader, NoReading, NvidiaSmi, Wanted};
-use crate::vram::reading::{MissReason, Reading, Source};
-use crate::vram::sampler::{Answer, Sampler};
 
-/// The sampler's own bound on a request.
+/// The timeout of the sampler's requests.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two looks at whether nvidia-smi has begun to answer.
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two checks whether nvidia-smi has begun to answer.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The sources of one device's readings. With it the nvidia-smi ends that it started.
+/// The source of one device's readings. Dropping it ends the nvidia-smi that it started.
 pub struct ReadingSource {
     gpu: usize,
-    watch: Option<CardReader>,
-    /// `ComfyUI` is not asked.
-    alone: bool,
-    /// There was no server to say who it is.
+    interval: Duration,
+    card: Option<CardReader>,
+    nvidia_smi_only: bool,
+    /// The server did not answer at the start, so that its device is not known.
     no_server: bool,
-    /// Why nvidia-smi gives nothing was found; that it may be starting is no reason.
-    found: AtomicBool,
-    events: Sender<Event>,
+    /// nvidia-smi was found to give nothing; that it may be starting does not count.
+    card_failed: AtomicBool,
+    send: Box<dyn Fn(SamplerEvent) + Send + Sync>,
 }
 
 impl ReadingSource {
-    /// Starts nvidia-smi where it may be needed, without waiting for it. `local`: the server is on
-    /// this machine, so that nvidia-smi's cards may be its. `stats` is what the server said of
-    /// itself; without it nvidia-smi is to give what readings there are, and that
-    /// it is not there is no news.
+    /// Starts nvidia-smi where it may be needed, without waiting for it. `local`: the server runs
+    /// on this machine, so that nvidia-smi's cards may be its. `stats` is the server's answer;
+    /// without one nvidia-smi gives the readings if it can, and no warning says that it cannot.
+    /// `send` gets the ticks of [`ReadingSource::sampler`], and warnings from any thread.
     pub fn new(
         sampling: &SamplingOptions,
         local: bool,
         stats: Option<&SystemStats>,
-        events: Sender<Event>,
+        send: impl Fn(SamplerEvent) + Send + Sync + 'static,
     ) -> Self {
-        let watch = |wanted| CardReader::new(Arc::new(NvidiaSmi::start(sampling.interval)), wanted);
-        let alone = sampling.source == VramSource::NvidiaSmi;
+        let wanted = wanted_card(sampling, local, stats);
         ReadingSource {
             gpu: sampling.gpu,
-            watch: wanted(sampling, local, stats).map(watch),
-            alone,
+            interval: sampling.interval,
+            card: wanted.map(|wanted| CardReader::start(sampling.interval, wanted)),
+            nvidia_smi_only: sampling.source == VramSource::NvidiaSmi,
             no_server: stats.is_none(),
-            found: AtomicBool::new(false),
-            events,
+            card_failed: AtomicBool::new(false),
+            send: Box::new(send),
         }
     }
 
-    /// Starts sampling; every tick is sent to the main thread.
+    /// Starts sampling with these clients, see [`ReadingSource::read`].
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The thread cannot be started.
     pub fn sampler(
         self: &Arc<Self>,
-        interval: Duration,
         clock: Clock,
-        target: Target,
+        clients: Arc<[Client]>,
     ) -> std::io::Result<Sampler> {
-        let client = Client::with_timeout(target, TIMEOUT);
-        let events = self.events.clone();
-        let tell = move |sampled| drop(events.send(Event::SamplerEvent(sampled)));
-        let (gauge, other) = (Arc::clone(self), Arc::clone(self));
-        let read = move || gauge.read(&client);
-        Sampler::start(interval, clock, read, move |at| other.instead(at), tell)
+        let [reader, fallback, sender] = [(); 3].map(|()| Arc::clone(self));
+        let read = move || reader.read(&clients);
+        let fallback = move |at| fallback.fallback(at);
+        Sampler::start(self.interval, clock, read, fallback, move |event| (sender.send)(event))
     }
 
-    /// Where nvidia-smi is alone, its first reading is waited for, 2 s at most: it is the one from
-    /// before anything is posted, or a command is started.
+    /// Takes the tick of this moment, outside the sampler's thread.
+    pub fn tick(&self, clock: Clock, clients: &[Client]) -> Tick {
+        Tick::take(clock, self.interval, || self.read(clients), |at| self.fallback(at))
+    }
+
+    /// Where nvidia-smi is the only source, waits for its first reading, 2 s at most: that one is
+    /// to be from before anything is posted, or a command is started.
     ///
     /// # Errors
-    /// [`Interrupted`].
-    pub fn settle(&self, events: &mut EventLoop) -> Result<(), Interrupted> {
+    /// That of `wait`.
+    pub fn wait_for_nvidia_smi(
+        &self,
+        wait: &mut dyn FnMut(Duration) -> Result<(), Interrupted>,
+    ) -> Result<(), Interrupted> {
         let until = Instant::now() + TIMEOUT;
-        if let Some(watch) = self.watch.as_ref().filter(|_| self.alone || self.no_server) {
-            while !watch.is_settled() && Instant::now() < until {
-                events.wait(LOOK)?;
+        if let Some(card) = self.card.as_ref().filter(|_| self.nvidia_smi_only || self.no_server) {
+            while !card.has_started() && Instant::now() < until {
+                wait(CHECK_INTERVAL)?;
             }
         }
         Ok(())
@@ -91,75 +95,75 @@ impl ReadingSource {
 
     /// Whether nvidia-smi may still come to give readings.
     pub fn awaits_nvidia_smi(&self) -> bool {
-        self.watch.is_some() && !self.found.load(Ordering::Relaxed)
+        self.card.is_some() && !self.card_failed.load(Ordering::Relaxed)
     }
 
-    /// A reading for a tick of this moment. What the answer said of every device is sent too.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn read(&self, client: &Client) -> Answer {
-        self.ask(client, |all| {
-            // The run is over where nobody receives.
-            let _ = self.events.send(Event::AllDevices(all));
-        })
-    }
-
-    /// A reading of this moment that belongs to no tick.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn look(&self, client: &Client) -> Answer {
-        self.ask(client, drop)
-    }
-
-    fn ask(&self, client: &Client, all_devices: impl FnOnce(Vec<Option<Reading>>)) -> Answer {
+    /// A reading of this moment, without the fallback. The clients are asked in turn until one is
+    /// not refused.
+    pub fn read(&self, clients: &[Client]) -> Answer {
         let now = Instant::now();
-        if let Some(watch) = self.watch.as_ref().filter(|_| self.alone) {
-            return match self.of_card(watch, now) {
+        if let Some(card) = self.card.as_ref().filter(|_| self.nvidia_smi_only) {
+            return match self.of_card(card, now) {
                 Ok(reading) => Ok((reading, Source::NvidiaSmi)),
                 Err(NoReading::NotYet | NoReading::Silent) => Err(MissReason::Timeout),
-                Err(NoReading::NotStarted(_) | NoReading::NoCard(_) | NoReading::Several(_)) => {
-                    Err(MissReason::NoDevice)
-                }
-            };
+                Err(_) => Err(MissReason::NoDevice),
+            }
+            .into();
         }
-        let stats = client.system_stats().map_err(|error| error.kind.miss())?;
-        if stats.devices.len() > 1 {
-            all_devices(stats.devices.iter().map(|device| device.memory).collect());
+        let answers = clients
+            .iter()
+            .map(|client| client.system_stats().map_err(|error| miss_reason(&error.kind)));
+        let refused = |answer: &Result<_, _>| matches!(answer, Err(MissReason::Refused));
+        let devices: Vec<_> = match answers.into_iter().find(|answer| !refused(answer)) {
+            Some(Ok(stats)) => stats.devices.iter().map(|device| device.memory).collect(),
+            Some(Err(miss)) => return Err(miss).into(),
+            None => return Err(MissReason::Refused).into(),
+        };
+        let reading = devices.get(self.gpu).copied().flatten().ok_or(MissReason::NoDevice);
+        if let (Some(card), Ok(Reading { driver: Some(driver), .. })) = (&self.card, reading) {
+            card.observe(now, driver);
         }
-        let device = stats.devices.get(self.gpu);
-        let reading = device.and_then(|device| device.memory).ok_or(MissReason::NoDevice)?;
-        if let (Some(watch), Some(driver)) = (&self.watch, reading.driver) {
-            watch.observe(now, driver);
-        }
-        Ok((reading, Source::ComfyUi))
+        Answer { result: reading.map(|reading| (reading, Source::ComfyUi)), devices }
     }
 
-    /// What nvidia-smi said at that moment, in place of a reading that was missed.
-    pub fn instead(&self, at: Instant) -> Option<(Reading, Source)> {
-        let reading = self.of_card(self.watch.as_ref()?, at).ok()?;
+    /// nvidia-smi's reading of that moment, in place of a missed one.
+    fn fallback(&self, at: Instant) -> Option<(Reading, Source)> {
+        let reading = self.of_card(self.card.as_ref()?, at).ok()?;
         Some((reading, Source::NvidiaSmi))
     }
 
-    fn of_card(&self, watch: &CardReader, at: Instant) -> Result<Reading, NoReading> {
-        watch.reading(at).inspect_err(|absent| {
-            if *absent == NoReading::NotYet || self.found.swap(true, Ordering::Relaxed) {
+    /// Warns once if nvidia-smi gives nothing.
+    fn of_card(&self, card: &CardReader, at: Instant) -> Result<Reading, NoReading> {
+        card.reading(at).inspect_err(|why| {
+            if *why == NoReading::NotYet || self.card_failed.swap(true, Ordering::Relaxed) {
                 return;
             }
-            let so = match absent {
-                _ if self.alone => "no VRAM is recorded",
-                // It was only tried.
+            let consequence = match why {
+                _ if self.nvidia_smi_only => "no VRAM is recorded",
                 NoReading::NotStarted(_) | NoReading::Silent if self.no_server => return,
                 _ => "what ComfyUI misses stays without a reading",
             };
-            let _ = self.events.send(Event::Warning(format!("{absent}: {so}")));
+            (self.send)(SamplerEvent::Warning(format!("{why}: {consequence}")));
         })
     }
 }
 
-/// The card to be watched, if nvidia-smi is to be asked at all.
-fn wanted(sampling: &SamplingOptions, local: bool, stats: Option<&SystemStats>) -> Option<Wanted> {
+fn miss_reason(kind: &ErrorKind) -> MissReason {
+    match kind {
+        ErrorKind::Refused => MissReason::Refused,
+        ErrorKind::Timeout => MissReason::Timeout,
+        ErrorKind::Reset => MissReason::Reset,
+        ErrorKind::Status(_) => MissReason::Status,
+        ErrorKind::BadJson => MissReason::BadJson,
+    }
+}
+
+/// The card to be read, if nvidia-smi is to be asked at all.
+fn wanted_card(
+    sampling: &SamplingOptions,
+    local: bool,
+    stats: Option<&SystemStats>,
+) -> Option<Wanted> {
     let device = stats.and_then(|stats| stats.devices.get(sampling.gpu));
     let cuda = device.filter(|device| device.kind == "cuda");
     let no_cuda = stats.is_some() && cuda.is_none();

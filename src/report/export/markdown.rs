@@ -12,7 +12,7 @@ use crate::report::text::{
 };
 use crate::report::{ReportInput, subject};
 use crate::sanitize::{self, sanitize_line};
-use crate::vram::gates::{Subject, Verdict, comparable};
+use crate::vram::gates::{RunVram, Verdict, comparable};
 use crate::vram::stats::Metric;
 
 /// So many scenes have a row, as long as the rows have no more bytes than [`MOST_ROW_BYTES`]; of
@@ -103,11 +103,11 @@ fn environment(input: &ReportInput) -> String {
 
 /// The scenes, and the run as a whole, with their peaks.
 struct Table<'a> {
-    run: Subject<'a>,
+    run: RunVram<'a>,
     /// The figures that have columns.
     metrics: Vec<Metric>,
     /// What stands beside the figures.
-    baselines: Vec<(String, Subject<'a>)>,
+    baselines: Vec<(String, RunVram<'a>)>,
 }
 
 impl<'a> Table<'a> {

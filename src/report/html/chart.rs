@@ -41,8 +41,8 @@ pub(super) fn section(page: &Page) -> String {
 
 /// The key to the drawing.
 fn legend(page: &Page) -> String {
-    let (curve, ram) = (page.curve, page.input.is_system_ram());
-    let has = |metric| curve.columns().iter().any(|column| column.readings(metric).is_some());
+    let (timeline, ram) = (page.timeline, page.input.is_system_ram());
+    let has = |metric| timeline.columns().iter().any(|column| column.readings(metric).is_some());
     let Sources { comfyui, nvidia_smi } = page.input.vram.sources;
     let is_mixed = comfyui > 0 && nvidia_smi > 0;
     let (used, total) = if ram {
@@ -61,8 +61,13 @@ fn legend(page: &Page) -> String {
         ),
         (page.input.vram.total.is_some(), "total", "M0 7H28", total),
         (is_mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
-        (!curve.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
-        (!curve.bands().is_empty(), "b0", "M0 0H28V14H0Z", "a scene, while its prompt was running"),
+        (!timeline.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
+        (
+            !timeline.bands().is_empty(),
+            "b0",
+            "M0 0H28V14H0Z",
+            "a scene, while its prompt was running",
+        ),
     ] {
         let area = if class == "used" { r#"<path class="area" d="M0 5H28V14H0Z"/>"# } else { "" };
         let swatch = format!("{area}<path class=\"{class}\" d=\"{d}\"/>");
@@ -86,10 +91,10 @@ fn caption(page: &Page) -> String {
     if page.input.vram.sources.comfyui == 0 {
         text += " All readings are nvidia-smi's.";
     }
-    if page.curve.set_back() {
+    if page.timeline.set_back() {
         text += " The clock was set back meanwhile: what comes after stands too far right.";
     }
-    if page.curve.unbanded() {
+    if page.timeline.unbanded() {
         text += " There were more scenes than are shown.";
     }
     format!("<figcaption>{text}</figcaption>\n")
@@ -111,7 +116,7 @@ fn description(page: &Page) -> String {
         text += &mb.map(|mb| format!("{name}{mb}")).unwrap_or_default();
     }
     let missed: u64 = vram.missed.values().sum();
-    let (gaps, bands) = (page.curve.gaps().len(), page.curve.bands().len());
+    let (gaps, bands) = (page.timeline.gaps().len(), page.timeline.bands().len());
     text + &format!(
         " MB. {missed} ticks missed, {gaps} gaps shown, {bands} scenes, whose figures are in the table."
     )
@@ -140,7 +145,7 @@ fn percent(thousandths: u64) -> String {
 
 /// A time in thousandths of the plot's width.
 fn x_of(page: &Page, ms: u64) -> u64 {
-    (ms * 1000).checked_div(page.curve.span_ms()).unwrap_or(0)
+    (ms * 1000).checked_div(page.timeline.span_ms()).unwrap_or(0)
 }
 
 /// From MB to a height.
@@ -151,9 +156,12 @@ struct Scale {
 
 impl Scale {
     fn of(page: &Page) -> Scale {
-        let highest = page.curve.highest().max(page.input.vram.total.unwrap_or_default()).max(1);
+        let highest = page.timeline.highest().max(page.input.vram.total.unwrap_or_default()).max(1);
         // Room for what is written above the highest line.
-        Scale { top: highest + highest.div_ceil(9), peak: page.curve.peak(page.input.vram.meaning) }
+        Scale {
+            top: highest + highest.div_ceil(9),
+            peak: page.timeline.peak(page.input.vram.metric),
+        }
     }
 
     /// In thousandths of the height, from the top.
@@ -168,10 +176,10 @@ fn extent(page: &Page, band: &Band) -> (u64, u64) {
     (from, (x_of(page, band.to_ms) - from).max(2))
 }
 
-/// The scenes behind the curve.
+/// The scenes behind the timeline.
 fn bands(page: &Page) -> String {
     let mut rects = String::new();
-    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(page.curve.bands()) {
+    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(page.timeline.bands()) {
         let ((x, width), title) = (extent(page, band), Escaped(&band.scene));
         let (x, width) = (percent(x), percent(width));
         rects += &format!(
@@ -181,9 +189,9 @@ fn bands(page: &Page) -> String {
     rects
 }
 
-/// The names of the scenes, in front of the curve.
+/// The names of the scenes, in front of the timeline.
 fn names(page: &Page) -> String {
-    let bands = page.curve.bands();
+    let bands = page.timeline.bands();
     let mut out = String::new();
     for (index, band) in bands.iter().enumerate() {
         let (from, width) = extent(page, band);
@@ -251,7 +259,7 @@ fn grid(page: &Page, scale: &Scale) -> String {
         out.push('\n');
     }
     out += "<text class=\"end\" x=\"-8\" y=\"-8\">MB</text>\n";
-    let marks = page.curve.first_at().map(|first| axes::of_time(first, page.curve.span_ms()));
+    let marks = page.timeline.first_at().map(|first| axes::of_time(first, page.timeline.span_ms()));
     for (index, (at, text)) in marks.unwrap_or_default().into_iter().enumerate() {
         // Every second one has no room on a phone.
         let group = if index % 2 == 1 { r#"<g class="o">"# } else { "<g>" };
@@ -269,7 +277,7 @@ fn total(page: &Page, scale: &Scale) -> Option<String> {
     let mb = page.input.vram.total?;
     let y = percent(scale.y_of(mb));
     // At the end where the peak is not.
-    let is_right = scale.peak.is_none_or(|peak| peak.at_ms * 2 < page.curve.span_ms());
+    let is_right = scale.peak.is_none_or(|peak| peak.at_ms * 2 < page.timeline.span_ms());
     let place = if is_right { r#"class="end" x="100%" dx="-4""# } else { r#"x="0%" dx="4""# };
     Some(format!(
         "<line class=\"total\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>\n\
@@ -294,7 +302,7 @@ fn peak_mark(page: &Page, scale: &Scale) -> Option<String> {
 
 /// The lines themselves, two units a column, and the gaps below them.
 fn curves(page: &Page, scale: &Scale) -> String {
-    let columns = page.curve.columns();
+    let columns = page.timeline.columns();
     let width = columns.len() * 2;
     let mut paths = vec![
         ("area", area(columns, scale)),
@@ -311,7 +319,7 @@ fn curves(page: &Page, scale: &Scale) -> String {
     let paths = paths.iter().map(|(class, d)| format!("<path class=\"{class}\" d=\"{d}\"/>\n"));
     let paths: String = paths.collect();
     // From reading to reading; what lies in one column is as wide as that.
-    let gaps = page.curve.gaps().into_iter().map(|(from, to)| {
+    let gaps = page.timeline.gaps().into_iter().map(|(from, to)| {
         let half = usize::from(from != to);
         format!("M{} 7H{}", from * 2 + half, to * 2 + 2 - half)
     });

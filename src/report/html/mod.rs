@@ -24,7 +24,7 @@ pub struct Page<'a> {
     /// The run, or the log alone.
     pub input: ReportInput<'a>,
     /// The log over time.
-    pub curve: &'a Timeline,
+    pub timeline: &'a Timeline,
     /// The devices beside the run's own.
     pub others: &'a [OtherDevice],
     /// What stands before a file of the run folder in a link; see [`link::to_folder`].

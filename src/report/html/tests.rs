@@ -7,9 +7,7 @@ use super::Page;
 use crate::report::ReportInput;
 use crate::report::record::*;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
-use crate::vram::log::Reader;
-use crate::vram::stats::VramStats;
-use crate::vram::timeline::Timeline;
+use crate::vram::stats::LogSummary;
 
 const LOG: &str = "\
 23:04:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
@@ -69,13 +67,10 @@ fn night() -> RunRecord {
 
 /// The page of a run, or of a log alone.
 fn page(record: Option<&RunRecord>, log: &str, folder: &str) -> String {
-    let reader = || Reader::new(log.as_bytes()).unwrap();
-    let mut curve = Timeline::default();
-    reader().for_each(|line| curve.take(&line)).unwrap();
-    let vram = &VramStats::of_lines(reader()).unwrap();
+    let LogSummary { stats: vram, timeline } = &LogSummary::of(log.as_bytes()).unwrap();
     let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
     let input = ReportInput { record, title: "VRAM of a.log", note: None, vram, gates };
-    Page { input, curve: &curve, others: &[], folder }.html()
+    Page { input, timeline, others: &[], folder }.html()
 }
 
 #[track_caller]

@@ -2,15 +2,14 @@
 
 use proptest::prelude::*;
 
-use super::baseline::limit;
 use super::*;
-use crate::vram::log::Reader;
+use crate::vram::stats::LogSummary;
 
 const CARD: &str = "cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync";
 const START: &str = "12:00:00,Used=2000MB,Total=24576MB,Driver=2100MB\n";
 
 fn of(log: &str) -> VramStats {
-    VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+    LogSummary::of(log.as_bytes()).unwrap().stats
 }
 
 /// A log of one reading a scene: its used and its driver figure.
@@ -21,11 +20,11 @@ fn log(scenes: &[(&str, u64, u64)]) -> String {
     START.to_owned() + &scenes.iter().map(line).collect::<String>()
 }
 
-fn known<'a>(scenes: &[(&'a str, bool)]) -> Known<'a> {
-    Known { device: Some(CARD), system_ram: false, scenes: scenes.to_vec() }
+fn facts<'a>(scenes: &[(&'a str, bool)]) -> RunFacts<'a> {
+    RunFacts { device: Some(CARD), system_ram: false, scenes: scenes.to_vec() }
 }
 
-fn lines(limits: Limits, run: &Subject, baselines: &[Subject]) -> Vec<String> {
+fn lines(limits: Limits, run: &RunVram, baselines: &[RunVram]) -> Vec<String> {
     let baselines: Vec<_> =
         (1..).zip(baselines).map(|(n, other)| (format!("b{n}"), other.clone())).collect();
     judge(limits, run, &baselines).iter().map(Verdict::to_string).collect()
@@ -40,9 +39,9 @@ fn a_peak_is_the_driver_s_if_it_is_known() {
     let script = "12:00:00,Used=100MB\n12:00:05,Used=300MB\n";
     let late = "12:00:00,Used=100MB\n12:00:05,Used=300MB,Driver=300MB,Source=nvidia-smi,Scene=a\n";
     let before = START.to_owned() + "12:00:05,Used=20480MB,Driver=20480MB\n";
-    let one = Some(known(&[("a", false)]));
-    let ram = Some(Known { system_ram: true, ..known(&[("a", false)]) });
-    for (log, known, mb, line) in [
+    let one = Some(facts(&[("a", false)]));
+    let ram = Some(RunFacts { system_ram: true, ..facts(&[("a", false)]) });
+    for (log, facts, mb, line) in [
         (log(&[("a", 17_048, 20_480)]), &one, 20_000, "FAILED, driver 20480 MB (used 17048)"),
         (log(&[("a", 17_048, 20_480)]), &one, 20_480, "held, driver 20480 MB (used 17048)"),
         (log(&[("a", 17_048, 20_480)]), &None, 20_479, "FAILED, driver 20480 MB (used 17048)"),
@@ -55,7 +54,7 @@ fn a_peak_is_the_driver_s_if_it_is_known() {
         ("12:00:00,Missed=late\n".into(), &one, 9, "not judged, no VRAM sample was taken"),
     ] {
         let vram = of(&log);
-        let run = Subject { vram: &vram, known: known.clone() };
+        let run = RunVram { vram: &vram, facts: facts.clone() };
         let wanted = format!("MaxPeakMB {mb}: {line}");
         assert_eq!(lines(peak(mb), &run, &[]), [wanted], "{log}");
     }
@@ -64,7 +63,7 @@ fn a_peak_is_the_driver_s_if_it_is_known() {
 #[test]
 fn a_cached_scene_has_no_peak_whatever_was_sampled() {
     let vram = of(&log(&[("a", 100, 20_480), ("b", 100, 300)]));
-    let run = |a, b| Subject { vram: &vram, known: Some(known(&[("a", a), ("b", b)])) };
+    let run = |a, b| RunVram { vram: &vram, facts: Some(facts(&[("a", a), ("b", b)])) };
     assert_eq!(
         lines(peak(400), &run(true, false), &[]),
         ["MaxPeakMB 400: held, driver 300 MB (used 100)"]
@@ -74,7 +73,7 @@ fn a_cached_scene_has_no_peak_whatever_was_sampled() {
         lines(peak(400), &run(true, true), &[]),
         [format!("MaxPeakMB 400: not judged, {why}")]
     );
-    let all = Subject { vram: &vram, known: None };
+    let all = RunVram { vram: &vram, facts: None };
     let wanted = [
         "Baseline 21504: not judged, all of it came from ComfyUI's cache (use -Fresh or -Seed random)",
         "Baseline a 21504: not judged, it came from ComfyUI's cache: nothing was executed",
@@ -92,14 +91,14 @@ fn a_cached_scene_has_no_peak_whatever_was_sampled() {
 fn growth_is_held_against_its_limit() {
     let growth = |mb| Limits { peak_mb: None, growth_mb: Some(mb) };
     let grown = VramStats { growth_per_scene: Some(4), ..of(&log(&[("a", 1, 1)])) };
-    let run = Subject { vram: &grown, known: None };
+    let run = RunVram { vram: &grown, facts: None };
     assert_eq!(lines(growth(4), &run, &[]), ["MaxGrowthMB 4: held, +4 MB per scene"]);
     assert_eq!(lines(growth(3), &run, &[]), ["MaxGrowthMB 3: FAILED, +4 MB per scene"]);
     let shrunk = VramStats { growth_per_scene: Some(-4), ..grown.clone() };
-    let run = Subject { vram: &shrunk, known: None };
+    let run = RunVram { vram: &shrunk, facts: None };
     assert_eq!(lines(growth(0), &run, &[]), ["MaxGrowthMB 0: held, -4 MB per scene"]);
     let few = VramStats { growth_per_scene: None, ..grown };
-    let line = &lines(growth(0), &Subject { vram: &few, known: None }, &[])[0];
+    let line = &lines(growth(0), &RunVram { vram: &few, facts: None }, &[])[0];
     assert!(line.starts_with("MaxGrowthMB 0: not judged, too few scenes: "), "{line}");
 }
 
@@ -136,7 +135,7 @@ fn a_baseline_is_for_the_run_and_each_scene_that_both_have() {
     let before = of(&log(&[("a", 9000, 10_000), ("gone", 100, 200)]));
     let now = of(&log(&[("a", 9000, 10_501), ("new", 100, 10_400)]));
     let (before, now) =
-        (Subject { vram: &before, known: None }, Subject { vram: &now, known: None });
+        (RunVram { vram: &before, facts: None }, RunVram { vram: &now, facts: None });
     assert_eq!(
         lines(Limits::default(), &now, std::slice::from_ref(&before)),
         [
@@ -158,7 +157,7 @@ fn a_baseline_is_for_the_run_and_each_scene_that_both_have() {
 fn the_two_meanings_are_never_mixed() {
     let own = "12:00:00,Used=100MB\n12:00:05,Used=5000MB,Scene=a\n";
     let (old, both) = (of(own), of(&log(&[("a", 5400, 9000)])));
-    let (old, both) = (Subject { vram: &old, known: None }, Subject { vram: &both, known: None });
+    let (old, both) = (RunVram { vram: &old, facts: None }, RunVram { vram: &both, facts: None });
     // An old log has no driver figure: used is held against used.
     let wanted = ["Baseline 5250: FAILED, used 5400 MB", "Baseline a 5250: FAILED, used 5400 MB"];
     assert_eq!(lines(Limits::default(), &both, std::slice::from_ref(&old)), wanted);
@@ -166,7 +165,7 @@ fn the_two_meanings_are_never_mixed() {
     let fallback =
         "12:00:00,Used=100MB\n12:00:05,Used=5000MB,Driver=5000MB,Source=nvidia-smi,Scene=a\n";
     let fallback = of(fallback);
-    let fallback = Subject { vram: &fallback, known: None };
+    let fallback = RunVram { vram: &fallback, facts: None };
     let line = &lines(Limits::default(), &fallback, std::slice::from_ref(&old))[0];
     assert_eq!(line, "Baseline 5250: not judged, no sample was taken while a scene was running");
     let line = &lines(Limits::default(), &old, &[fallback])[0];
@@ -179,9 +178,9 @@ fn another_card_is_no_baseline() {
     let small = VramStats { total: Some(16_384), ..vram.clone() };
     let unknown = VramStats { total: None, ..vram.clone() };
     let on =
-        |vram, device| Subject { vram, known: Some(Known { device, ..known(&[("a", false)]) }) };
+        |vram, device| RunVram { vram, facts: Some(RunFacts { device, ..facts(&[("a", false)]) }) };
     let run = on(&vram, Some(CARD));
-    let verdict = |other: &Subject| lines(Limits::default(), &run, &[run.clone(), other.clone()]);
+    let verdict = |other: &RunVram| lines(Limits::default(), &run, &[run.clone(), other.clone()]);
     assert_eq!(
         verdict(&on(&small, Some(CARD))),
         ["Baseline: not judged, b2 is of a device of 16384 MB, this one has 24576"]
@@ -198,11 +197,12 @@ fn another_card_is_no_baseline() {
 
 #[test]
 fn the_closing_line_tells_the_run_and_the_scenes_that_are_worse() {
-    let verdict = |scene: &str, mb| Verdict::of(Gate::Baseline, Some(scene), 9, Measured::Used(mb));
+    let verdict =
+        |scene: &str, mb| Verdict::new(Gate::Baseline, Some(scene), 9, Ok(Measured::Used(mb)));
     let mut verdicts = vec![
-        Verdict::of(Gate::MaxPeak, None, 20_000, Measured::Driver(19_310, Some(18_231))),
-        Verdict::not_judged(Gate::Baseline, None, None, "why".into()),
-        Verdict::of(Gate::MaxGrowth, None, 3, Measured::Growth(4)),
+        Verdict::new(Gate::MaxPeak, None, 20_000, Ok(Measured::Driver(19_310, Some(18_231)))),
+        Verdict::no_limit("why".into()),
+        Verdict::new(Gate::MaxGrowth, None, 3, Ok(Measured::Growth(4))),
     ];
     assert_eq!(closing(&[]), None);
     assert_eq!(closing(&verdicts[..1]).unwrap(), "Gates: MaxPeakMB 20000 held (driver 19310)");

@@ -1,45 +1,55 @@
-//! One line of the log as a value, and how it is written.
+//! One line of the log: how it is written and read.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use time::Time;
 
-use super::parse;
-use crate::vram::reading::{MissReason, Reading, Source, Tick};
+use crate::vram::reading::{HIGHEST_MB, MissReason, Reading, ReadingResult, Source, Tick};
 
-/// The word for [`Source::NvidiaSmi`]; the other source goes without saying.
-pub(super) const NVIDIA_SMI: &str = "nvidia-smi";
+/// The word for [`Source::NvidiaSmi`]; a line without a source is `ComfyUI`'s.
+const NVIDIA_SMI: &str = "nvidia-smi";
+/// The highest number in a line: 16 TiB as MB, 4.6 hours as milliseconds.
+const HIGHEST: u64 = HIGHEST_MB;
 
-/// One line of the log. Its scene is text of its own, or borrowed while a log is read.
+/// One line of the log. Its scene is owned, or borrowed while a log is read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line<Scene = String> {
     /// The time of day when the request was sent.
     pub at: Time,
     /// The reading and who gave it, or why there is none.
-    pub entry: Result<(Reading, Source), MissReason>,
-    /// How long the answer took, in milliseconds, where that is worth knowing.
+    pub result: ReadingResult,
+    /// How long the answer took, in milliseconds, where it was slow.
     pub took_ms: Option<u64>,
     /// The scene whose prompt was running: `[A-Za-z0-9._-]`, never empty.
     pub scene: Option<Scene>,
-    /// The interval that was asked for, in milliseconds; stands on a run's first line.
+    /// The sampling interval in milliseconds; stands on a run's first line.
     pub interval_ms: Option<u64>,
 }
 
-impl Line {
-    /// What the log says of a tick.
-    pub fn of(tick: &Tick, scene: Option<&str>, interval_ms: Option<u64>) -> Line {
+impl<'a> Line<&'a str> {
+    /// The line for a tick of a run that samples every `interval`. Like the log, it has
+    /// milliseconds only where the interval is below 1 s.
+    pub fn of(tick: &Tick, scene: Option<&'a str>, interval: Duration, is_first: bool) -> Self {
+        let (h, m, s, ms) = tick.at.time().as_hms_milli();
+        let ms = if has_millis(interval) { ms } else { 0 };
         Line {
-            at: tick.at.time(),
-            entry: tick.result,
-            // Of a missed tick there was no answer that could have taken long.
-            took_ms: tick.took_ms.filter(|_| tick.result.is_ok()),
-            scene: scene.map(str::to_owned),
-            interval_ms,
+            at: Time::from_hms_milli(h, m, s, ms).unwrap_or(Time::MIDNIGHT),
+            result: tick.result,
+            took_ms: tick.took_ms,
+            scene,
+            interval_ms: u64::try_from(interval.as_millis()).ok().filter(|_| is_first),
         }
     }
+}
 
-    /// The line as it stands in the log, without its line break; with `millis` the time carries
-    /// milliseconds.
+/// Whether the times of a log carry milliseconds.
+pub fn has_millis(interval: Duration) -> bool {
+    interval < Duration::from_secs(1)
+}
+
+impl<Scene: fmt::Display> Line<Scene> {
+    /// The text without its line break; with `millis` the time carries milliseconds.
     pub fn format(&self, millis: bool) -> String {
         let mut text = clock(self.at, millis);
         // Writing into a String cannot fail.
@@ -47,8 +57,8 @@ impl Line {
         text
     }
 
-    fn fields(&self, text: &mut String) -> std::fmt::Result {
-        match &self.entry {
+    fn fields(&self, text: &mut String) -> fmt::Result {
+        match &self.result {
             Ok((reading, _)) => {
                 let figures = [
                     ("Used", Some(reading.used)),
@@ -73,7 +83,7 @@ impl Line {
         if let Some(scene) = &self.scene {
             write!(text, ",Scene={scene}")?;
         }
-        if let Ok((_, Source::NvidiaSmi)) = self.entry {
+        if let Ok((_, Source::NvidiaSmi)) = self.result {
             write!(text, ",Source={NVIDIA_SMI}")?;
         }
         if let Some(ms) = self.took_ms {
@@ -81,40 +91,9 @@ impl Line {
         }
         Ok(())
     }
-
-    /// The line that stands in `text`, with or without its line break: as it is written today, or
-    /// in any older form. Fields with unknown names are passed over.
-    ///
-    /// None for anything else: a value that is cut or malformed, a field given twice, a figure
-    /// above 2^24 (16 TiB, 4.6 hours), neither a reading nor a known reason for having none.
-    pub fn parse(text: &str) -> Option<Line> {
-        parse::line(text.as_bytes().trim_ascii()).map(Line::into_owned)
-    }
 }
 
-impl Line {
-    /// The same line, its scene borrowed.
-    pub fn borrowed(&self) -> Line<&str> {
-        let Line { at, entry, took_ms, scene, interval_ms } = self;
-        Line {
-            at: *at,
-            entry: *entry,
-            took_ms: *took_ms,
-            scene: scene.as_deref(),
-            interval_ms: *interval_ms,
-        }
-    }
-}
-
-impl Line<&str> {
-    /// The same line with a scene of its own.
-    pub fn into_owned(self) -> Line {
-        let Line { at, entry, took_ms, scene, interval_ms } = self;
-        Line { at, entry, took_ms, scene: scene.map(str::to_owned), interval_ms }
-    }
-}
-
-/// `12:01:05`, or `12:01:05.250` of a time that has milliseconds.
+/// `12:01:05`, or `12:01:05.250` for a time with milliseconds.
 pub fn time_text(at: Time) -> String {
     clock(at, at.millisecond() > 0)
 }
@@ -125,11 +104,190 @@ fn clock(at: Time, millis: bool) -> String {
     format!("{h:02}:{m:02}:{s:02}{fraction}")
 }
 
+impl<'a> Line<&'a str> {
+    /// Reads a line without its line break: the present form and every older one. Unknown fields
+    /// are ignored.
+    ///
+    /// None for anything else: a value that is cut or malformed, a field given twice, a figure
+    /// above 2^24, neither a reading nor a known reason for having none. It works on bytes, since
+    /// a log may hold any.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields::default();
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let end = text.iter().position(|&byte| byte == b',').unwrap_or(text.len());
+            rest = text.get(end + 1..);
+            let field = match &text[..end] {
+                spaced @ ([..=b' ', ..] | [.., ..=b' ']) => spaced.trim_ascii(),
+                field => field,
+            };
+            match fields.at {
+                None => fields.at = Some(time(field)?),
+                Some(_) => fields.take(field)?,
+            }
+        }
+        let result = match fields.missed {
+            // Used cannot be told from what is free alone, and no total is invented.
+            None if fields.used.is_none() && fields.total.is_none() && fields.free.is_some() => {
+                Err(MissReason::NoDevice)
+            }
+            Some(_) if fields.used.is_some() => return None,
+            Some(miss) => Err(miss),
+            None => Ok((fields.reading()?, fields.source.unwrap_or_default())),
+        };
+        Some(Line {
+            at: fields.at?,
+            result,
+            took_ms: fields.took_ms,
+            scene: fields.scene,
+            interval_ms: fields.interval_ms,
+        })
+    }
+
+    /// The same line with a scene of its own.
+    #[cfg(any(test, fuzzing))]
+    pub fn into_owned(self) -> Line {
+        let Line { at, result, took_ms, scene, interval_ms } = self;
+        Line { at, result, took_ms, scene: scene.map(str::to_owned), interval_ms }
+    }
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    at: Option<Time>,
+    used: Option<u64>,
+    free: Option<u64>,
+    total: Option<u64>,
+    driver: Option<u64>,
+    ram: Option<u64>,
+    missed: Option<MissReason>,
+    interval_ms: Option<u64>,
+    scene: Option<&'a str>,
+    source: Option<Source>,
+    took_ms: Option<u64>,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, field: &'a [u8]) -> Option<()> {
+        // Patterns of bytes, since each comparison with a slice would be a call.
+        match field {
+            [b'U', b's', b'e', b'd', b'=', value @ ..] => set(&mut self.used, mb(value)),
+            [b'F', b'r', b'e', b'e', b'=', value @ ..] => set(&mut self.free, mb(value)),
+            [b'T', b'o', b't', b'a', b'l', b'=', value @ ..] => set(&mut self.total, mb(value)),
+            [b'D', b'r', b'i', b'v', b'e', b'r', b'=', value @ ..] => {
+                set(&mut self.driver, mb(value))
+            }
+            [b'R', b'a', b'm', b'=', value @ ..] => set(&mut self.ram, mb(value)),
+            [b'M', b'i', b's', b's', b'e', b'd', b'=', value @ ..] => {
+                set(&mut self.missed, MissReason::from_name(str::from_utf8(value).ok()?))
+            }
+            [b'I', b'n', b't', b'e', b'r', b'v', b'a', b'l', b'=', value @ ..] => {
+                set(&mut self.interval_ms, number(value, b"s", 3))
+            }
+            [b'S', b'c', b'e', b'n', b'e', b'=', value @ ..] => set(&mut self.scene, scene(value)),
+            [b'S', b'o', b'u', b'r', b'c', b'e', b'=', value @ ..] => {
+                set(&mut self.source, source(value))
+            }
+            [b'T', b'o', b'o', b'k', b'=', value @ ..] => {
+                set(&mut self.took_ms, number(value, b"ms", 0))
+            }
+            _ => field.contains(&b'=').then_some(()),
+        }
+    }
+
+    /// Older logs may hold `Free=` and `Total=` alone.
+    fn reading(&self) -> Option<Reading> {
+        let used = self.used.or_else(|| self.total?.checked_sub(self.free?))?;
+        let &Fields { free, total, driver, ram, .. } = self;
+        Some(Reading { used, free, total, driver, ram })
+    }
+}
+
+/// None for a malformed value, and for a field given twice: two lines run into one.
+fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
+    field.replace(value?).is_none().then_some(())
+}
+
+/// The id of a scene, if it can be one.
+fn scene(id: &[u8]) -> Option<&str> {
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    str::from_utf8(id).ok().filter(|_| !id.is_empty() && id.iter().all(safe))
+}
+
+fn source(word: &[u8]) -> Option<Source> {
+    match word {
+        b"comfyui" => Some(Source::ComfyUi),
+        word if word == NVIDIA_SMI.as_bytes() => Some(Source::NvidiaSmi),
+        _ => None,
+    }
+}
+
+/// `12:01:05`, or the same with a fraction.
+fn time(text: &[u8]) -> Option<Time> {
+    let &[h, hh, b':', m, mm, b':', s, ss, ref fraction @ ..] = text else { return None };
+    let two = |tens, ones| Some(digit(tens)? * 10 + digit(ones)?);
+    Time::from_hms_nano(two(h, hh)?, two(m, mm)?, two(s, ss)?, nanos(fraction)?).ok()
+}
+
+/// None, or a point and up to nine decimals.
+fn nanos(fraction: &[u8]) -> Option<u32> {
+    match fraction {
+        [] => Some(0),
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
+            let places = digits.iter().chain([&b'0'; 9]).take(9);
+            places.copied().try_fold(0, |nanos, byte| Some(nanos * 10 + u32::from(digit(byte)?)))
+        }
+        _ => None,
+    }
+}
+
+fn mb(text: &[u8]) -> Option<u64> {
+    number(text, b"MB", 0)
+}
+
+/// A decimal number before its unit, times ten to the power of `places`, rounded half to even.
+fn number(text: &[u8], unit: &[u8], places: usize) -> Option<u64> {
+    let (mut value, mut length) = (0, 0);
+    while let Some(digit) = text.get(length).copied().and_then(digit) {
+        value = value * 10 + u64::from(digit);
+        length += 1;
+        if value > HIGHEST {
+            return None;
+        }
+    }
+    let mut rest = text.get(length..).filter(|_| length > 0)?;
+    let mut decimals = &b""[..];
+    if let [b'.', behind @ ..] = rest {
+        let length = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        (decimals, rest) = behind.split_at_checked(length).filter(|_| length > 0)?;
+    }
+    if !rest.iter().eq(unit) {
+        return None;
+    }
+    for place in 0..places {
+        value = value * 10 + decimals.get(place).map_or(0, |digit| u64::from(digit - b'0'));
+    }
+    let up = match decimals.get(places..).unwrap_or_default() {
+        [b'5', zeros @ ..] if zeros.iter().all(|&byte| byte == b'0') => value % 2 == 1,
+        [first, ..] => *first >= b'5',
+        [] => false,
+    };
+    Some(value + u64::from(up)).filter(|value| *value <= HIGHEST)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    byte.is_ascii_digit().then(|| byte - b'0')
+}
+
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::vram) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn parse(text: &str) -> Option<Line> {
+        Line::parse(text.as_bytes().trim_ascii()).map(Line::into_owned)
+    }
 
     /// Any line that the log can hold; its time has milliseconds only if `millis`.
     pub(in crate::vram) fn any_line(millis: bool) -> impl Strategy<Value = Line> {
@@ -140,16 +298,16 @@ pub(super) mod tests {
             |(used, free, total, driver, ram)| Reading { used, free, total, driver, ram },
         );
         let source = prop::sample::select(vec![Source::ComfyUi, Source::NvidiaSmi]);
-        let entry = prop_oneof![
+        let result = prop_oneof![
             4 => (reading, source).prop_map(Ok),
             1 => prop::sample::select(MissReason::ALL.to_vec()).prop_map(Err),
         ];
         let scene = prop::option::of("[A-Za-z0-9._-]{1,20}");
-        (0..86_400_u64, 0..1000_u64, entry, some_mb(), scene, some_mb()).prop_map(
-            move |(second, ms, entry, took_ms, scene, interval_ms)| {
+        (0..86_400_u64, 0..1000_u64, result, some_mb(), scene, some_mb()).prop_map(
+            move |(second, ms, result, took_ms, scene, interval_ms)| {
                 let ms = if millis { ms } else { 0 };
                 let since = std::time::Duration::from_nanos(second * SECOND + ms * SECOND / 1000);
-                Line { at: Time::MIDNIGHT + since, entry, took_ms, scene, interval_ms }
+                Line { at: Time::MIDNIGHT + since, result, took_ms, scene, interval_ms }
             },
         )
     }
@@ -159,7 +317,7 @@ pub(super) mod tests {
         fn every_line_reads_back_as_it_was(
             (millis, line) in any::<bool>().prop_flat_map(|m| (Just(m), any_line(m)))
         ) {
-            prop_assert_eq!(Line::parse(&line.format(millis)), Some(line));
+            prop_assert_eq!(parse(&line.format(millis)), Some(line));
         }
     }
 
@@ -174,9 +332,9 @@ pub(super) mod tests {
         };
         let mut line = Line {
             at: Time::MIDNIGHT + std::time::Duration::from_millis(43_265_250),
-            entry: Ok((reading, Source::NvidiaSmi)),
+            result: Ok((reading, Source::NvidiaSmi)),
             took_ms: Some(1900),
-            scene: Some("flow".into()),
+            scene: Some("flow"),
             interval_ms: Some(100),
         };
         assert_eq!(
@@ -185,7 +343,7 @@ pub(super) mod tests {
              Interval=0.1s,Scene=flow,Source=nvidia-smi,Took=1900ms"
         );
         line = Line {
-            entry: Err(MissReason::BadJson),
+            result: Err(MissReason::BadJson),
             took_ms: None,
             interval_ms: Some(20_000),
             ..line
@@ -193,5 +351,63 @@ pub(super) mod tests {
         assert_eq!(line.format(false), "12:01:05,Missed=badJson,Interval=20s,Scene=flow");
         assert_eq!(time_text(line.at), "12:01:05.250");
         assert_eq!(time_text(Time::MIDNIGHT), "00:00:00");
+    }
+
+    fn used(text: &str) -> Option<u64> {
+        parse(text)?.result.ok().map(|(reading, _)| reading.used)
+    }
+
+    #[test]
+    fn older_forms_are_read() {
+        for (text, wanted) in [
+            ("12:01:00,Used=2140MB,Free=22436MB", 2140),
+            ("12:01:00,Used=11476.123MB,Free=13099.877MB\r\n", 11476),
+            ("12:01:00,Used=0.5MB", 0),
+            ("12:01:00,Used=1.5MB", 2),
+            ("12:01:00,Used=2.500MB", 2),
+            ("12:01:00,Used=2.501MB", 3),
+            ("12:01:00,Free=22436MB,Total=24576MB", 2140),
+            ("12:01:00, Used=7MB, New=thing, Other=é", 7),
+            ("12:01:00.25,Used=7MB", 7),
+        ] {
+            assert_eq!(used(text), Some(wanted), "{text}");
+        }
+        let line = parse("12:01:00.25,Missed=late,Interval=0.05s").unwrap();
+        assert_eq!((line.at.millisecond(), line.interval_ms), (250, Some(50)));
+        assert_eq!(line.result, Err(MissReason::Late));
+        assert_eq!(parse("12:01:00,Free=22436MB").unwrap().result, Err(MissReason::NoDevice));
+    }
+
+    #[test]
+    fn what_is_cut_glued_or_strange_is_not_read() {
+        for text in [
+            "",
+            "12:01:00",
+            "12:01:00,",
+            "12:01:00,Used=2140",
+            "12:01:00,Used=2140M",
+            "12:01:00,Used=MB",
+            "12:01:00,Used=.5MB",
+            "12:01:00,Used=5.MB",
+            "12:01:00,Used=5.5xMB",
+            "12:01:00,Used=-5MB",
+            "12:01:00,Used=16777217MB",
+            "12:01:00,Used=16777216.6MB",
+            "12:01:00,Used=99999999999999999999MB",
+            "12:01:00,Free=9MB,Total=8MB",
+            "24:00:00,Used=1MB",
+            "1:01:00,Used=1MB",
+            "12:01:00.,Used=1MB",
+            "Used=1MB",
+            "12:01:00,Used=1MB,Used=1MB",
+            "12:01:00,Used=1MB,12:01:05,Free=2MB",
+            "12:01:00,Used=1MB,Missed=late",
+            "12:01:00,Missed=holiday",
+            "12:01:00,Used=1MB,Source=guess",
+            "12:01:00,Used=1MB,Scene=",
+            "12:01:00,Used=1MB,Scene=a\x1b[31m",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
     }
 }

@@ -1,145 +1,548 @@
-//! What nvidia-smi has said of each card lately. Every moment is passed in.
+//! The cards that nvidia-smi lists, their latest readings, and which of them is `ComfyUI`'s
+//! device: the two number the cards differently, and a server may see only some of them.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::line::Line;
-use crate::vram::reading::Reading;
+use crate::vram::reading::{HIGHEST_MB, Reading};
 
-/// How far back a moment may lie that is asked for: a tick is told when its request has ended.
+/// How long readings are kept: a tick asks for the moment at which its request was sent.
 const KEPT: Duration = Duration::from_secs(10);
 /// More readings than come in that time.
-const MOST: usize = 256;
-
+const MAX_READINGS: usize = 256;
 /// More cards than a machine has.
-const MOST_CARDS: usize = 64;
+const MAX_CARDS: usize = 64;
+/// nvidia-smi may take seconds to start; after this long without a line it hangs.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How far two figures of the same card may lie apart, taken a moment apart, in MB.
+const NEAR_MB: u64 = 64;
 
-/// One card.
-#[derive(Debug)]
-pub(super) struct Card {
+/// One line of nvidia-smi: `index, uuid, name, memory.total, memory.used, memory.free` in MiB. An
+/// unknown value is absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CardLine {
     pub(super) index: u32,
     pub(super) uuid: Option<String>,
     pub(super) name: String,
     pub(super) total: Option<u64>,
+    pub(super) used: Option<u64>,
+    pub(super) free: Option<u64>,
+}
+
+impl CardLine {
+    /// Reads a line with or without its line break; `None` for a blank, cut or malformed one. A
+    /// name may have commas.
+    pub(super) fn parse(text: &str) -> Option<CardLine> {
+        let fields: Vec<&str> = text.split(',').map(str::trim).collect();
+        let [index, uuid, name @ .., total, used, free] = fields.as_slice() else { return None };
+        let line = CardLine {
+            index: index.parse().ok()?,
+            uuid: known(uuid).map(str::to_owned),
+            name: name.join(", "),
+            total: figure(total)?,
+            used: figure(used)?,
+            free: figure(free)?,
+        };
+        let fits =
+            |part: Option<u64>| line.total.zip(part).is_none_or(|(total, part)| part <= total);
+        (!line.name.is_empty() && fits(line.used) && fits(line.free)).then_some(line)
+    }
+}
+
+/// A known value: not `[N/A]`, `[Not Supported]`, `[Unknown Error]` and the like.
+fn known(field: &str) -> Option<&str> {
+    let unknown = field.is_empty() || field.starts_with('[') || field.eq_ignore_ascii_case("n/a");
+    (!unknown).then_some(field)
+}
+
+/// A figure or an explicit unknown; `None` for anything else.
+#[expect(clippy::option_option, reason = "unknown is not malformed")]
+fn figure(field: &str) -> Option<Option<u64>> {
+    if field.is_empty() {
+        return None;
+    }
+    let Some(field) = known(field) else { return Some(None) };
+    field.parse().ok().filter(|mb| *mb <= HIGHEST_MB).map(Some)
+}
+
+#[derive(Debug)]
+struct Card {
+    index: u32,
+    uuid: Option<String>,
+    name: String,
+    total: Option<u64>,
     readings: VecDeque<(Instant, Reading)>,
 }
 
 impl Card {
-    fn new(line: &Line) -> Self {
-        Card {
-            index: line.index,
-            uuid: line.uuid.clone(),
-            name: line.name.clone(),
-            total: line.total,
-            readings: VecDeque::new(),
-        }
-    }
-
-    fn take(&mut self, at: Instant, line: &Line) {
+    fn add(&mut self, at: Instant, line: &CardLine) {
         self.total = line.total.or(self.total);
         let Some(used) = line.used else { return };
         let reading =
             Reading { used, free: line.free, total: line.total, driver: Some(used), ram: None };
         self.readings.push_back((at, reading));
         let old = |first: &(Instant, Reading)| at.saturating_duration_since(first.0) > KEPT;
-        while self.readings.len() > MOST || self.readings.front().is_some_and(old) {
+        while self.readings.len() > MAX_READINGS || self.readings.front().is_some_and(old) {
             self.readings.pop_front();
         }
     }
 
     /// The reading nearest to that moment, if it is not further from it than `within`.
-    pub(super) fn reading(&self, at: Instant, within: Duration) -> Option<Reading> {
+    fn reading(&self, at: Instant, within: Duration) -> Option<Reading> {
         let distance = |then: Instant| at.max(then).duration_since(at.min(then));
         let nearest = self.readings.iter().min_by_key(|(then, _)| distance(*then))?;
         (distance(nearest.0) <= within).then_some(nearest.1)
     }
 }
 
-/// Every card that it has named, in the order in which it did first.
-#[derive(Debug, Default)]
-pub(super) struct Cards(Vec<Card>);
+/// A card as nvidia-smi names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardId {
+    /// By its index.
+    Index(u32),
+    /// By its UUID, `GPU-…`.
+    Uuid(String),
+}
 
-impl Cards {
-    /// Takes a line that came at that moment. Whether the card was known already. A card too many
-    /// is passed over.
-    pub(super) fn take(&mut self, at: Instant, line: &Line) -> bool {
-        let same = |card: &&mut Card| card.index == line.index && card.uuid == line.uuid;
-        if let Some(card) = self.0.iter_mut().find(same) {
-            card.take(at, line);
-            return true;
+impl fmt::Display for CardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CardId::Index(index) => index.fmt(f),
+            CardId::Uuid(uuid) => uuid.fmt(f),
         }
-        if self.0.len() < MOST_CARDS {
-            let mut card = Card::new(line);
-            card.take(at, line);
-            self.0.push(card);
+    }
+}
+
+/// The card that is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The one that the user named.
+    Named(CardId),
+    /// The one that is this device of `ComfyUI`.
+    Device {
+        /// `ComfyUI`'s name, which contains nvidia-smi's.
+        name: String,
+        /// The size in MB, where it is known.
+        total: Option<u64>,
+    },
+    /// The only one of the machine.
+    Only,
+}
+
+impl Wanted {
+    fn fits(&self, card: &Card) -> bool {
+        match self {
+            Wanted::Only => true,
+            Wanted::Named(CardId::Index(index)) => card.index == *index,
+            Wanted::Named(CardId::Uuid(wanted)) => {
+                card.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted))
+            }
+            Wanted::Device { name, total } => {
+                name.contains(&card.name) && card.total.zip(*total).is_some_and(same_size)
+            }
         }
-        false
+    }
+}
+
+/// The sizes differ by what one of the two does not count, 3 % at most.
+fn same_size((a, b): (u64, u64)) -> bool {
+    a.abs_diff(b) * 100 <= b * 3
+}
+
+/// Why there is no reading; as text, the beginning of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoReading {
+    /// nvidia-smi did not start, and why.
+    NotStarted(String),
+    /// Nothing of this moment so far: it may be starting.
+    NotYet,
+    /// Nothing for so long that it hangs, or it died.
+    Silent,
+    /// It lists no such card.
+    NoCard(Wanted),
+    /// It lists so many cards that may be the one, and nothing tells them apart.
+    Several(usize),
+}
+
+impl fmt::Display for NoReading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoReading::NotStarted(why) => f.write_str(why),
+            NoReading::NotYet | NoReading::Silent => f.write_str("nvidia-smi gives no reading"),
+            NoReading::NoCard(Wanted::Named(id)) => write!(f, "nvidia-smi lists no card {id}"),
+            NoReading::NoCard(Wanted::Device { name, .. }) => {
+                write!(f, "nvidia-smi lists no card that is ComfyUI's {name}")
+            }
+            NoReading::NoCard(Wanted::Only) => f.write_str("nvidia-smi lists no card"),
+            NoReading::Several(n) => write!(
+                f,
+                "nvidia-smi lists {n} cards that may be ComfyUI's (--nvidia-smi-gpu INDEX names it)"
+            ),
+        }
+    }
+}
+
+/// What nvidia-smi has said so far. Every moment is passed in.
+#[derive(Debug)]
+pub(super) struct CardList {
+    /// In the order in which they were first listed.
+    cards: Vec<Card>,
+    /// A card was listed a second time, so that all of them are known.
+    complete: bool,
+    /// When a line came last; before the first one, when the program was to start.
+    latest: Instant,
+    /// Why the program did not start.
+    trouble: Option<String>,
+    /// Of several cards that may be the wanted one, the one that agreed with `ComfyUI`.
+    agreed: Option<usize>,
+}
+
+impl CardList {
+    pub(super) fn new(now: Instant) -> Self {
+        CardList { cards: Vec::new(), complete: false, latest: now, trouble: None, agreed: None }
     }
 
-    pub(super) fn all(&self) -> &[Card] {
-        &self.0
+    /// Takes a line that came at that moment. Cards beyond the 64th are ignored.
+    pub(super) fn add(&mut self, at: Instant, line: &CardLine) {
+        self.latest = at;
+        self.trouble = None;
+        let same = |card: &&mut Card| card.index == line.index && card.uuid == line.uuid;
+        if let Some(card) = self.cards.iter_mut().find(same) {
+            card.add(at, line);
+            self.complete = true;
+        } else if self.cards.len() < MAX_CARDS {
+            let (uuid, name) = (line.uuid.clone(), line.name.clone());
+            let readings = VecDeque::new();
+            let mut card = Card { index: line.index, uuid, name, total: line.total, readings };
+            card.add(at, line);
+            self.cards.push(card);
+        }
+    }
+
+    /// Each card's index, name and size.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn names(&self) -> impl Iterator<Item = (u32, &str, Option<u64>)> {
+        self.cards.iter().map(|card| (card.index, card.name.as_str(), card.total))
+    }
+
+    pub(super) fn not_started(&mut self, why: String) {
+        self.trouble = Some(why);
+    }
+
+    /// Whether all cards were listed, or the program did not start.
+    pub(super) fn is_settled(&self) -> bool {
+        self.complete || self.trouble.is_some()
+    }
+
+    /// The positions of the cards that may be the wanted one.
+    fn candidates(&self, wanted: &Wanted) -> Vec<usize> {
+        let fits = |place: &usize| wanted.fits(&self.cards[*place]);
+        let mut places: Vec<usize> = (0..self.cards.len()).filter(fits).collect();
+        if let Wanted::Device { .. } = wanted {
+            // An RTX 4070 Ti's name contains that of an RTX 4070, whose size is the same.
+            let length = |place: &usize| self.cards[*place].name.len();
+            let longest = places.iter().map(length).max();
+            places.retain(|place| Some(length(place)) == longest);
+        }
+        places
+    }
+
+    /// Remembers which candidate agrees with `ComfyUI`'s driver figure of that moment, in MB.
+    /// While none does, or several do, the one that agreed before stays unless it is contradicted:
+    /// the two figures may be moments apart.
+    pub(super) fn observe(&mut self, wanted: &Wanted, at: Instant, driver: u64, within: Duration) {
+        // An incomplete list may show one card of two equal ones.
+        if !self.complete {
+            return;
+        }
+        let agrees = |place: &usize| {
+            let reading = self.cards[*place].reading(at, within);
+            reading.is_some_and(|reading| reading.used.abs_diff(driver) <= NEAR_MB)
+        };
+        let agreeing: Vec<usize> = self.candidates(wanted).into_iter().filter(agrees).collect();
+        match agreeing.as_slice() {
+            [] => {}
+            [only] => self.agreed = Some(*only),
+            several => self.agreed = self.agreed.filter(|before| several.contains(before)),
+        }
+    }
+
+    /// The wanted card's reading of that moment, at most `within` away from it.
+    pub(super) fn reading(
+        &self,
+        wanted: &Wanted,
+        at: Instant,
+        within: Duration,
+    ) -> Result<Reading, NoReading> {
+        if let Some(why) = &self.trouble {
+            return Err(NoReading::NotStarted(why.clone()));
+        }
+        let long_ago = at.saturating_duration_since(self.latest) > PATIENCE;
+        let nothing = || if long_ago { NoReading::Silent } else { NoReading::NotYet };
+        // An incomplete list may show one card of eight equal ones.
+        if !self.complete && !matches!(wanted, Wanted::Named(_)) {
+            return Err(nothing());
+        }
+        let place = match self.candidates(wanted).as_slice() {
+            [] if !self.complete => return Err(nothing()),
+            [] => return Err(NoReading::NoCard(wanted.clone())),
+            [only] => *only,
+            several => self.agreed.ok_or(NoReading::Several(several.len()))?,
+        };
+        self.cards.get(place).and_then(|card| card.reading(at, within)).ok_or_else(nothing)
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    pub(in crate::vram::nvidia_smi) fn line(index: u32, name: &str, used: u64) -> Line {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn parsed(name: &str, figures: [Option<u64>; 3]) -> CardLine {
+        let [total, used, free] = figures;
+        CardLine { index: 0, uuid: Some("GPU-5a".into()), name: name.into(), total, used, free }
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let known = [Some(24564), Some(2240), Some(22324)];
+        let cases = [
+            (
+                "0, GPU-5a, NVIDIA GeForce RTX 4090, 24564, 2240, 22324",
+                parsed("NVIDIA GeForce RTX 4090", known),
+            ),
+            ("0,GPU-5a,NVIDIA X,24564,2240,22324\r\n", parsed("NVIDIA X", known)),
+            ("0, GPU-5a, Quadro A, B, C, 24564, 2240, 22324\n", parsed("Quadro A, B, C", known)),
+            ("0, GPU-5a, NVIDIA GB10, [N/A], [N/A], [N/A]", parsed("NVIDIA GB10", [None; 3])),
+            ("0, GPU-5a, X, 4096, [Not Supported], N/A", parsed("X", [Some(4096), None, None])),
+            ("0, GPU-5a, X, [Unknown Error], 0, 7", parsed("X", [None, Some(0), Some(7)])),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(CardLine::parse(text), Some(wanted), "{text}");
+        }
+        let nameless = CardLine::parse("7, [N/A], X, 10, 1, 9").unwrap();
+        assert_eq!((nameless.index, nameless.uuid), (7, None));
+    }
+
+    #[test]
+    fn torn_and_strange_lines_are_passed_over() {
+        for text in [
+            "",
+            "\r\n",
+            "0, GPU-5a, NVIDIA X",
+            "0, GPU-5a, NVIDIA X, 24564, 2240",
+            "0, GPU-5a, NVIDIA X, 24564, 2240, ",
+            "0, GPU-5a, A, B, 24564, 2240",
+            "GPU-5a, NVIDIA X, 24564, 2240, 22324",
+            "4564, 2240, 22324",
+            "0, GPU-5a, NVIDIA X, 24564, 2240, 223240, GPU-5b, NVIDIA X, 24564, 9",
+            "0, GPU-5a, NVIDIA X, 24564, 30000, 0",
+            "0, GPU-5a, NVIDIA X, 16777217, 0, 0",
+            "0, GPU-5a, NVIDIA X, 24564, -1, 0",
+            "0, GPU-5a, , 24564, 2240, 22324",
+            "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+            "No devices were found",
+        ] {
+            assert_eq!(CardLine::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_it_says_breaks_the_reader(text in "[0-9GPU\\[\\]A-z, \\r-]{0,60}|\\PC{0,40}") {
+            let _ = CardLine::parse(&text);
+        }
+    }
+
+    fn line(index: u32, name: &str, used: u64) -> CardLine {
         let uuid = Some(format!("GPU-{index}"));
         let (total, free) = (Some(24_564), Some(24_564 - used));
-        Line { index, uuid, name: name.into(), total, used: Some(used), free }
+        CardLine { index, uuid, name: name.into(), total, used: Some(used), free }
     }
 
     #[test]
     fn the_reading_of_a_moment_is_the_nearest_and_none_that_is_stale() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut cards = Cards::default();
+        let mut list = CardList::new(Instant::now());
         for (n, used) in (0..4).zip([100, 200, 300, 400]) {
-            cards.take(start + second * n, &line(0, "X", used));
+            list.add(start + second * n, &line(0, "X", used));
         }
-        let used = |at| cards.all()[0].reading(at, second * 3).map(|reading| reading.used);
+        let used = |at| list.cards[0].reading(at, second * 3).map(|reading| reading.used);
         assert_eq!(used(start + second), Some(200));
         assert_eq!(used(start + second.mul_f64(1.4)), Some(200));
         assert_eq!(used(start + second.mul_f64(1.6)), Some(300));
         assert_eq!(used(start + second * 6), Some(400));
         assert_eq!(used(start + second.mul_f64(6.1)), None);
-        let whole = cards.all()[0].reading(start, second).unwrap();
-        assert_eq!((whole.driver, whole.ram), (Some(100), None));
-        assert_eq!((whole.free, whole.total), (Some(24_464), Some(24_564)));
+        let reading = list.cards[0].reading(start, second).unwrap();
+        assert_eq!((reading.driver, reading.ram), (Some(100), None));
+        assert_eq!((reading.free, reading.total), (Some(24_464), Some(24_564)));
     }
 
     #[test]
     fn only_the_last_seconds_are_kept() {
         let start = Instant::now();
-        let mut cards = Cards::default();
+        let mut list = CardList::new(Instant::now());
         for n in 0..10_000 {
-            cards.take(start + Duration::from_millis(n), &line(0, "X", n));
+            list.add(start + Duration::from_millis(n), &line(0, "X", n));
         }
-        assert_eq!(cards.all()[0].readings.len(), MOST);
-        cards.take(start + KEPT * 3, &line(0, "X", 1));
-        assert_eq!(cards.all()[0].readings.len(), 1);
+        assert_eq!(list.cards[0].readings.len(), MAX_READINGS);
+        list.add(start + KEPT * 3, &line(0, "X", 1));
+        assert_eq!(list.cards[0].readings.len(), 1);
     }
 
     #[test]
     fn what_lists_cards_without_end_is_not_kept() {
         let now = Instant::now();
-        let mut cards = Cards::default();
+        let mut list = CardList::new(Instant::now());
         for n in 0..10_000 {
-            assert!(!cards.take(now, &line(n, "X", 1)));
+            list.add(now, &line(n, "X", 1));
+            assert!(!list.complete);
         }
-        assert_eq!(cards.all().len(), MOST_CARDS);
-        assert!(cards.take(now, &line(0, "X", 1)));
+        assert_eq!(list.cards.len(), MAX_CARDS);
+        list.add(now, &line(0, "X", 1));
+        assert!(list.complete);
     }
 
     #[test]
     fn a_figure_it_does_not_know_is_no_reading_and_cards_are_told_apart() {
         let now = Instant::now();
-        let mut cards = Cards::default();
-        cards.take(now, &Line { used: None, ..line(0, "X", 5) });
-        cards.take(now, &line(1, "X", 6));
-        assert_eq!(cards.all().len(), 2);
-        assert_eq!(cards.all()[0].reading(now, KEPT), None);
-        assert_eq!(cards.all()[1].reading(now, KEPT).map(|reading| reading.used), Some(6));
+        let mut list = CardList::new(Instant::now());
+        list.add(now, &CardLine { used: None, ..line(0, "X", 5) });
+        list.add(now, &line(1, "X", 6));
+        assert_eq!(list.cards.len(), 2);
+        assert_eq!(list.cards[0].reading(now, KEPT), None);
+        assert_eq!(list.cards[1].reading(now, KEPT).map(|reading| reading.used), Some(6));
+    }
+
+    const COMFYUI: &str = "cuda:0 NVIDIA GeForce RTX 4070 Ti : cudaMallocAsync";
+
+    /// A complete list of these lines.
+    fn listed(now: Instant, lines: &[CardLine]) -> CardList {
+        let mut list = CardList::new(now);
+        for line in [lines, &lines[..1]].concat() {
+            list.add(now, &line);
+        }
+        list
+    }
+
+    fn agreed(
+        list: &mut CardList,
+        at: Instant,
+        driver: u64,
+        before: Option<usize>,
+    ) -> Option<usize> {
+        list.agreed = before;
+        list.observe(&Wanted::Only, at, driver, SECOND);
+        list.agreed
+    }
+
+    fn device(name: &str, total: u64) -> Wanted {
+        Wanted::Device { name: name.into(), total: Some(total) }
+    }
+
+    #[test]
+    fn a_card_is_known_by_name_and_size() {
+        let names = ["NVIDIA GeForce RTX 4070", "NVIDIA GeForce RTX 4070 Ti", "Tesla T4"];
+        let lines: Vec<CardLine> = (0..).zip(names).map(|(n, name)| line(n, name, 0)).collect();
+        let list = listed(Instant::now(), &lines);
+        let of = |wanted: &Wanted| list.candidates(wanted);
+        assert_eq!(of(&device(COMFYUI, 24_564)), [1]);
+        assert_eq!(of(&device("cuda:0 NVIDIA GeForce RTX 4070 : native", 24_100)), [0]);
+        // 3 % of 25 000 are 750.
+        assert_eq!(of(&device(COMFYUI, 25_000)), [1]);
+        assert_eq!(of(&device(COMFYUI, 25_400)), [0_usize; 0]);
+        assert_eq!(of(&device("cuda:0 AMD Radeon RX 7900", 24_564)), [0_usize; 0]);
+        assert_eq!(of(&Wanted::Device { name: COMFYUI.into(), total: None }), [0_usize; 0]);
+        assert_eq!(of(&Wanted::Only), [0, 1, 2]);
+        assert_eq!(of(&Wanted::Named(CardId::Index(2))), [2]);
+        assert_eq!(of(&Wanted::Named(CardId::Uuid("gpu-1".into()))), [1]);
+        assert_eq!(of(&Wanted::Named(CardId::Uuid("GPU-9".into()))), [0_usize; 0]);
+    }
+
+    #[test]
+    fn of_equal_cards_it_is_the_one_with_the_driver_s_figure() {
+        let now = Instant::now();
+        let lines: Vec<CardLine> = (0..8).map(|n| line(n, "X", 1000 * u64::from(n))).collect();
+        let mut list = listed(now, &lines);
+        let mut of = |driver, before| agreed(&mut list, now, driver, before);
+        assert_eq!(of(3064, None), Some(3));
+        assert_eq!(of(2936, None), Some(3));
+        assert_eq!(of(3065, None), None);
+        // None agrees: what was known stays. Another one does: it was a mistake.
+        assert_eq!(of(3500, Some(3)), Some(3));
+        assert_eq!(of(5000, Some(3)), Some(5));
+        // A reading of another time agrees with nothing.
+        assert_eq!(agreed(&mut list, now + SECOND * 2, 3000, None), None);
+    }
+
+    #[test]
+    fn equal_cards_in_equal_use_are_not_guessed_at() {
+        let now = Instant::now();
+        let mut list = listed(now, &[line(0, "X", 500), line(1, "X", 530), line(2, "X", 9000)]);
+        let mut of = |driver, before| agreed(&mut list, now, driver, before);
+        assert_eq!(of(510, None), None);
+        assert_eq!(of(510, Some(1)), Some(1));
+        assert_eq!(of(510, Some(2)), None);
+    }
+
+    fn used(list: &CardList, wanted: &Wanted, at: Instant) -> Result<u64, NoReading> {
+        list.reading(wanted, at, SECOND * 3).map(|reading| reading.used)
+    }
+
+    fn native(name: &str) -> Wanted {
+        device(&format!("cuda:0 {name} : native"), 24_100)
+    }
+
+    #[test]
+    fn a_list_counts_once_it_is_complete() {
+        let now = Instant::now();
+        let mut list = CardList::new(now);
+        assert_eq!(used(&list, &native("X"), now), Err(NoReading::NotYet));
+        list.add(now, &line(0, "X", 5));
+        assert_eq!(used(&list, &native("X"), now), Err(NoReading::NotYet));
+        assert_eq!(used(&list, &Wanted::Named(CardId::Index(0)), now), Ok(5));
+        let other = Wanted::Named(CardId::Index(1));
+        assert_eq!(used(&list, &other, now), Err(NoReading::NotYet));
+        list.add(now, &line(1, "X", 6));
+        // Of an incomplete list nothing is concluded.
+        list.observe(&native("X"), now, 6, SECOND);
+        let next = now + SECOND;
+        list.add(next, &line(0, "X", 7));
+        assert_eq!(used(&list, &native("X"), next), Err(NoReading::Several(2)));
+        list.agreed = Some(1);
+        assert_eq!(used(&list, &native("X"), next), Ok(6));
+        assert_eq!(used(&list, &other, next), Ok(6));
+        assert_eq!(used(&list, &native("Y"), next), Err(NoReading::NoCard(native("Y"))));
+    }
+
+    #[test]
+    fn a_hanging_program_gives_nothing_and_is_called_silent_in_the_end() {
+        let now = Instant::now();
+        let mut list = CardList::new(now);
+        assert_eq!(used(&list, &native("X"), now + PATIENCE), Err(NoReading::NotYet));
+        assert_eq!(used(&list, &native("X"), now + PATIENCE + SECOND), Err(NoReading::Silent));
+        for _ in 0..2 {
+            list.add(now + SECOND, &line(0, "X", 5));
+        }
+        assert_eq!(used(&list, &native("X"), now + SECOND * 4), Ok(5));
+        assert_eq!(used(&list, &native("X"), now + SECOND * 5), Err(NoReading::NotYet));
+        assert_eq!(used(&list, &native("X"), now + PATIENCE + SECOND * 2), Err(NoReading::Silent));
+        // A reading from before that moment is still that of its own.
+        assert_eq!(used(&list, &native("X"), now), Ok(5));
+    }
+
+    #[test]
+    fn a_program_that_did_not_start_says_why() {
+        let now = Instant::now();
+        let mut list = CardList::new(now);
+        list.not_started("nvidia-smi is not on the PATH".into());
+        let why = used(&list, &Wanted::Only, now).unwrap_err();
+        assert_eq!(why.to_string(), "nvidia-smi is not on the PATH");
+        let named = NoReading::NoCard(Wanted::Named(CardId::Uuid("GPU-5".into())));
+        assert_eq!(named.to_string(), "nvidia-smi lists no card GPU-5");
     }
 }

@@ -1,106 +1,92 @@
 //! The driver's own figures, from one long-lived `nvidia-smi` on this machine.
 //!
-//! It starts with the run and is read by a thread of its own, which keeps what each card had
-//! lately. Whoever asks gets an answer at once: a program that is slow to start, hangs or dies
-//! gives no reading and holds up nobody.
+//! A thread of its own starts it, reads it line by line and replaces it when it has died. Asking
+//! for a reading never waits: a program that is slow to start, hangs or dies gives none.
 
 mod cards;
-mod child;
-mod line;
-mod matching;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/oracles/nvidia_smi.rs"]
 pub(crate) mod properties;
-mod watch;
 
-use std::io::ErrorKind;
-use std::process::{Command, Stdio};
+use std::convert::Infallible;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use cards::Cards;
-use child::ChildSupervisor;
-use line::Line;
+use cards::{CardLine, CardList};
 
-pub use matching::{CardId, Wanted};
-pub use watch::{CardReader, NoReading};
+use super::reading::Reading;
+pub use cards::{CardId, NoReading, Wanted};
 
-/// nvidia-smi is not asked more often, since it may need as long for eight cards, nor less often,
-/// since a reading is to be of the moment.
-const OFTEN: Duration = Duration::from_millis(100);
-const SELDOM: Duration = Duration::from_secs(1);
+/// Bounds of nvidia-smi's interval: it may need the shortest for eight cards; beyond the longest a
+/// reading would be of another moment.
+const INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// At least this long between two starts of the child.
+const RESTART_INTERVAL: Duration = Duration::from_secs(60);
+/// How long dropping waits for the killed child: one that hangs in the driver may stay.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// More bytes than a line has.
+const LONGEST: u64 = 4096;
 
-/// The running program. Dropping it ends the program and waits for that, a second at most.
-pub struct NvidiaSmi {
-    shared: Arc<Shared>,
+/// Reads one card of nvidia-smi. Dropping it ends the program and waits for that, 1 s at most.
+pub struct CardReader {
+    list: Arc<Mutex<CardList>>,
+    wanted: Wanted,
     /// How far a reading may be from the moment that it is used for: three of its intervals.
     within: Duration,
-    _keeper: Option<ChildSupervisor>,
+    _child: Option<ChildSupervisor>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    known: Mutex<Known>,
-}
-
-#[derive(Debug)]
-struct Known {
-    cards: Cards,
-    /// A card came a second time: all of them have been listed.
-    complete: bool,
-    /// When a line came last; before the first one, when the program was to start.
-    heard: Instant,
-    /// Why it did not start.
-    trouble: Option<String>,
-}
-
-impl Shared {
-    fn new(now: Instant) -> Self {
-        let known = Known { cards: Cards::default(), complete: false, heard: now, trouble: None };
-        Shared { known: Mutex::new(known) }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self, at: Instant, line: &Line) {
-        let mut known = self.known();
-        known.complete |= known.cards.take(at, line);
-        known.heard = at;
-        known.trouble = None;
-    }
-
-    fn trouble(&self, why: String) {
-        self.known().trouble = Some(why);
-    }
-}
-
-impl NvidiaSmi {
-    /// Starts it for a sampler of that interval. Returns at once, whatever becomes of it.
-    pub fn start(interval: Duration) -> Self {
-        let interval = interval.clamp(OFTEN, SELDOM);
-        let shared = Arc::new(Shared::new(Instant::now()));
-        let (lines, errors) = (Arc::clone(&shared), Arc::clone(&shared));
-        let keeper = ChildSupervisor::start(
+impl CardReader {
+    /// Starts nvidia-smi for a sampler of that interval. Returns at once.
+    pub fn start(interval: Duration, wanted: Wanted) -> Self {
+        let interval = interval.clamp(INTERVAL.0, INTERVAL.1);
+        let list = Arc::new(Mutex::new(CardList::new(Instant::now())));
+        let (lines, errors) = (Arc::clone(&list), Arc::clone(&list));
+        let child = ChildSupervisor::start(
             move || command(interval),
             move |text| {
-                if let Some(line) = Line::parse(text) {
-                    lines.take(Instant::now(), &line);
+                if let Some(line) = CardLine::parse(text) {
+                    lock(&lines).add(Instant::now(), &line);
                 }
             },
             move |error| {
-                errors.trouble(match error.kind() {
+                lock(&errors).not_started(match error.kind() {
                     ErrorKind::NotFound => "nvidia-smi is not on the PATH".to_owned(),
                     _ => format!("nvidia-smi does not start ({error})"),
                 });
             },
         );
-        let keeper = keeper
-            .inspect_err(|error| shared.trouble(format!("nvidia-smi has no thread ({error})")))
-            .ok();
-        NvidiaSmi { shared, within: interval * 3, _keeper: keeper }
+        let no_thread =
+            |error: &_| lock(&list).not_started(format!("nvidia-smi has no thread ({error})"));
+        let child = child.inspect_err(no_thread).ok();
+        CardReader { list, wanted, within: interval * 3, _child: child }
     }
+
+    /// Takes `ComfyUI`'s driver figure of that moment, in MB: it tells equal cards apart.
+    pub fn observe(&self, at: Instant, driver: u64) {
+        lock(&self.list).observe(&self.wanted, at, driver, self.within);
+    }
+
+    /// The card's reading of that moment.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn reading(&self, at: Instant) -> Result<Reading, NoReading> {
+        lock(&self.list).reading(&self.wanted, at, self.within)
+    }
+
+    /// Whether it has listed every card, or did not start.
+    pub fn has_started(&self) -> bool {
+        lock(&self.list).is_settled()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn command(interval: Duration) -> Command {
@@ -119,4 +105,141 @@ fn command(interval: Duration) -> Command {
         command.creation_flags(CREATE_NO_WINDOW);
     }
     command
+}
+
+/// Keeps a child running and reads its output, on a thread of its own. Dropping it kills the child
+/// and waits for that, 1 s at most.
+struct ChildSupervisor {
+    stop: Option<Sender<Infallible>>,
+    /// Disconnected when the thread has ended. The mutex makes it `Sync`.
+    ended: Mutex<Receiver<Infallible>>,
+    child: Arc<Mutex<Option<Child>>>,
+}
+
+impl ChildSupervisor {
+    /// `line` gets each complete line of the output, `failed` why a child did not start. One whose
+    /// program is not found is not tried again, any other is replaced once a minute at most.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    fn start(
+        command: impl Fn() -> Command + Send + 'static,
+        mut line: impl FnMut(&str) + Send + 'static,
+        mut failed: impl FnMut(&io::Error) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let (running, ended) = mpsc::channel();
+        let child = Arc::new(Mutex::new(None));
+        let shared = Arc::clone(&child);
+        thread::Builder::new().name("nvidia-smi".into()).spawn(move || {
+            let _running = running;
+            loop {
+                let started = Instant::now();
+                // Starting may take its time: the lock is not held meanwhile.
+                match command().spawn() {
+                    Ok(mut child) => {
+                        let output = child.stdout.take();
+                        *lock(&shared) = Some(child);
+                        let go_on = stopped.try_recv() == Err(TryRecvError::Empty);
+                        if let Some(output) = output.filter(|_| go_on) {
+                            read_lines(output, &mut line);
+                        }
+                        end(&shared);
+                    }
+                    Err(error) => {
+                        failed(&error);
+                        if error.kind() == ErrorKind::NotFound {
+                            return;
+                        }
+                    }
+                }
+                match stopped.recv_timeout(pause(started, Instant::now())) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })?;
+        Ok(ChildSupervisor { stop: Some(stop), ended: Mutex::new(ended), child })
+    }
+}
+
+impl Drop for ChildSupervisor {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(child) = &mut *lock(&self.child) {
+            let _ = child.kill();
+        }
+        let _ = lock(&self.ended).recv_timeout(END_TIMEOUT);
+        // Another process may hold its output open: it is dead all the same.
+        if let Some(child) = &mut *lock(&self.child) {
+            let _ = child.try_wait();
+        }
+    }
+}
+
+/// Kills the child, whose output has ended, and waits for it.
+fn end(child: &Mutex<Option<Child>>) {
+    let child = lock(child).take();
+    if let Some(mut child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// How long until a child that was started then may be replaced.
+fn pause(started: Instant, now: Instant) -> Duration {
+    RESTART_INTERVAL.saturating_sub(now.saturating_duration_since(started))
+}
+
+/// Hands on every complete line until the output ends; neither a last line without its line break,
+/// which was cut, nor one that is too long.
+fn read_lines(output: impl Read, line: &mut impl FnMut(&str)) {
+    let mut output = BufReader::new(output);
+    let mut bytes = Vec::new();
+    let mut broken = false;
+    loop {
+        bytes.clear();
+        match output.by_ref().take(LONGEST).read_until(b'\n', &mut bytes) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let complete = bytes.ends_with(b"\n");
+        if !std::mem::replace(&mut broken, !complete) && complete {
+            line(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_replaced_once_a_minute_at_most() {
+        let start = Instant::now();
+        let after = |seconds| pause(start, start + Duration::from_secs(seconds)).as_secs();
+        assert_eq!([after(0), after(1), after(59), after(60), after(900)], [60, 59, 1, 0, 0]);
+    }
+
+    #[test]
+    fn only_whole_lines_are_handed_on() {
+        let long = "x".repeat(10_000);
+        let text = format!("a\r\n\n{long}\nb\n{long}0, GPU\nc\nd");
+        let mut lines = Vec::new();
+        read_lines(text.as_bytes(), &mut |line: &str| lines.push(line.trim().to_owned()));
+        assert_eq!(lines, ["a", "", "b", "c"]);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_once() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let failed = move |error: &io::Error| {
+            let _ = sender.send(error.kind());
+        };
+        let supervisor =
+            ChildSupervisor::start(|| Command::new("no-such-program-anywhere"), |_| {}, failed);
+        // The end of the thread drops the sender.
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [ErrorKind::NotFound]);
+        drop(supervisor);
+    }
 }

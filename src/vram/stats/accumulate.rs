@@ -1,159 +1,409 @@
-//! One pass over the lines of a log.
+//! One pass over the lines of a log, in constant memory: its statistics and its timeline.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 
 use time::Time;
 
-use super::gaps::Gaps;
-use super::histogram::Histogram;
-use super::scene::{Scene, growth};
-use super::{Metric, PeakGenerating, RunTook, VramStats};
-use crate::vram::log::Line;
+use super::{Metric, PeakGenerating, RunTook, SceneStatistics, VramStats};
+use crate::vram::log::{Line, read_lines};
 use crate::vram::reading::{Reading, Source};
+use crate::vram::timeline::{self, Timeline};
 
-/// Scenes with figures of their own: whoever writes a new id into every line gets no more memory
-/// than this.
-const MOST_SCENES: usize = 4096;
-
-/// What further scenes are told together as; no scene can have this id.
+/// Scenes with figures of their own; a log with a new id in every line takes no more memory.
+const MAX_SCENES: usize = 4096;
+/// The id that all further scenes share; no scene can have it.
 const OTHER_SCENES: &str = "(other scenes)";
+const SECOND_MS: i64 = 1000;
+const DAY_MS: i64 = 24 * 3600 * SECOND_MS;
 
+/// What a log says.
+#[derive(Clone, Debug, Default)]
+pub struct LogSummary {
+    /// Its figures.
+    pub stats: VramStats,
+    /// Its memory over time.
+    pub timeline: Timeline,
+}
+
+impl LogSummary {
+    /// Reads a log once.
+    ///
+    /// # Errors
+    /// The file cannot be opened or read.
+    pub fn read(path: &Path) -> io::Result<LogSummary> {
+        LogSummary::of(BufReader::with_capacity(1 << 16, File::open(path)?))
+    }
+
+    /// Same as [`LogSummary::read`], from any input.
+    ///
+    /// # Errors
+    /// Those of the input.
+    pub fn of(input: impl BufRead) -> io::Result<LogSummary> {
+        let mut accumulator = Accumulator::default();
+        let skipped = read_lines(input, |line| accumulator.take(line))?;
+        Ok(accumulator.finish(skipped))
+    }
+}
+
+/// Takes the lines of a log one after the other, and gives what they say.
+#[derive(Default)]
+pub struct Accumulator {
+    stats: VramStats,
+    timeline: Timeline,
+    used: Distribution,
+    gaps: Gaps,
+    peaks: Peaks,
+    scenes: Vec<SceneFigures>,
+    positions: HashMap<String, usize>,
+    latest_scene: usize,
+    latest_ms: Option<i64>,
+}
+
+impl Accumulator {
+    /// The next line.
+    pub fn take(&mut self, line: &Line<&str>) {
+        let stats = &mut self.stats;
+        stats.ticks += 1;
+        stats.first_at = stats.first_at.or(Some(line.at));
+        stats.last_at = Some(line.at);
+        stats.asked_interval_ms = stats.asked_interval_ms.or(line.interval_ms);
+        let step = self.step(line.at);
+        self.gaps.line(step, line.interval_ms);
+        self.timeline.line(step, line);
+        let scene = line.scene.map(|id| self.scene(id));
+        match line.result {
+            Err(miss) => *self.stats.missed.entry(miss).or_default() += 1,
+            Ok((reading, source)) => {
+                self.gaps.reading(line.took_ms);
+                self.reading(&reading, line.at, scene, source);
+            }
+        }
+    }
+
+    /// Milliseconds since the line before, 0 for the first one; negative where the clock was set
+    /// back. Stamps know no date: a step back of more than 12 hours is midnight.
+    fn step(&mut self, at: Time) -> i64 {
+        let (h, m, s, ms) = at.as_hms_milli();
+        let now = ((i64::from(h) * 60 + i64::from(m)) * 60 + i64::from(s)) * 1000 + i64::from(ms);
+        let step = self.latest_ms.replace(now).map_or(0, |latest| now - latest);
+        if step < -DAY_MS / 2 { step + DAY_MS } else { step }
+    }
+
+    /// The position of a scene; it is nearly always the latest.
+    fn scene(&mut self, id: &str) -> usize {
+        if self.scenes.get(self.latest_scene).is_none_or(|scene| scene.figures.id != id) {
+            let known = self.positions.get(id).copied();
+            self.latest_scene = known.unwrap_or_else(|| self.add_scene(id));
+        }
+        self.latest_scene
+    }
+
+    fn add_scene(&mut self, id: &str) -> usize {
+        let position = self.scenes.len().min(MAX_SCENES);
+        let id = if position < MAX_SCENES { id } else { OTHER_SCENES };
+        if self.positions.len() == position {
+            let figures = SceneStatistics { id: id.to_owned(), ..SceneStatistics::default() };
+            self.scenes.push(SceneFigures { figures, sum: 0 });
+            self.positions.insert(id.to_owned(), position);
+        }
+        position
+    }
+
+    fn reading(&mut self, reading: &Reading, at: Time, scene: Option<usize>, source: Source) {
+        let stats = &mut self.stats;
+        let own = (source == Source::ComfyUi).then_some(reading.used);
+        if stats.samples == 0 {
+            stats.start_driver = reading.driver;
+        }
+        stats.samples += 1;
+        stats.total = stats.total.or(reading.total);
+        stats.start_used = stats.start_used.or(own);
+        match source {
+            Source::ComfyUi => stats.sources.comfyui += 1,
+            Source::NvidiaSmi => stats.sources.nvidia_smi += 1,
+        }
+        self.used.add(reading.used);
+        let peak = Peak { mb: reading.used, at, at_ms: self.timeline.elapsed_ms, scene, source };
+        self.peaks.take(peak, own, reading.driver);
+        if let Some(scene) = scene.and_then(|position| self.scenes.get_mut(position)) {
+            scene.take(own, reading.driver);
+        }
+    }
+
+    /// What the lines say; `skipped` lines could not be read.
+    pub fn finish(self, skipped: u64) -> LogSummary {
+        let Accumulator { stats, mut timeline, used, gaps, peaks, scenes, .. } = self;
+        let mb = |peak: Option<Peak>| peak.map(|peak| peak.mb);
+        let (comfyui_peak, driver_peak) = (mb(peaks.used), mb(peaks.driver));
+        let (metric, highest, start) = match stats.start_driver {
+            Some(start) => (Metric::Driver, driver_peak, Some(start)),
+            None => (Metric::Used, comfyui_peak, stats.start_used),
+        };
+        let scenes: Vec<_> = scenes.into_iter().map(SceneFigures::finish).collect();
+        let scene_of = |peak: Peak| Some(scenes.get(peak.scene?)?.id.clone());
+        timeline.driver_peak = peaks.shown(Metric::Driver);
+        timeline.used_peak = peaks.shown(Metric::Used);
+        let stats = VramStats {
+            skipped_lines: skipped,
+            peak: mb(peaks.any),
+            average: used.mean(),
+            minimum: used.ranked(1),
+            median: used.median(),
+            p95: used.percentile(95),
+            peak_at: peaks.any.map(|peak| peak.at),
+            peak_scene: peaks.any.and_then(scene_of),
+            peak_source: peaks.any.map(|peak| peak.source),
+            comfyui_peak,
+            driver_peak,
+            peak_generating: peaks.generating(metric).and_then(|peak| {
+                let (used, driver) = (mb(peaks.generating_used), mb(peaks.generating_driver));
+                Some(PeakGenerating { used, driver, at: peak.at, scene: scene_of(peak)? })
+            }),
+            metric,
+            run_took: highest.zip(start).map(|(peak, start)| RunTook { peak, start }),
+            growth_per_scene: growth(&scenes.iter().map(Some).collect::<Vec<_>>(), metric),
+            scenes,
+            // Stamps of whole seconds may all be the same one: that is no rhythm.
+            achieved_interval_ms: gaps.mean_ms().filter(|ms| *ms > 0),
+            // Where there never was a reading, there is nothing to bound.
+            longest_gap_ms: gaps.longest_ms().filter(|_| stats.samples > 0),
+            ..stats
+        };
+        LogSummary { stats, timeline }
+    }
+}
+
+/// A highest figure, and where it was read.
 #[derive(Clone, Copy)]
 struct Peak {
     mb: u64,
     at: Time,
+    /// Since the first line.
+    at_ms: u64,
+    /// The position of the scene that was running.
     scene: Option<usize>,
     source: Source,
 }
 
-impl Peak {
-    /// The earlier of two equal ones stays.
-    fn raise(highest: &mut Option<Peak>, peak: Peak) {
-        if highest.is_none_or(|highest| peak.mb > highest.mb) {
-            *highest = Some(peak);
-        }
-    }
-}
-
+/// The highest figures of all lines; of equal ones the first.
 #[derive(Default)]
-pub(super) struct Accumulator {
-    figures: VramStats,
-    all: Histogram,
-    gaps: Gaps,
-    scenes: Vec<Scene>,
-    places: HashMap<String, usize>,
-    /// The place of the latest scene.
-    latest: usize,
-    peak: Option<Peak>,
+struct Peaks {
+    /// Of `Used=`, whoever gave it.
+    any: Option<Peak>,
+    /// Of `ComfyUI`'s `Used=`.
+    used: Option<Peak>,
+    driver: Option<Peak>,
+    /// Of the lines with a scene.
     generating_used: Option<Peak>,
     generating_driver: Option<Peak>,
 }
 
-impl Accumulator {
-    pub(super) fn take(&mut self, line: &Line<&str>) {
-        let figures = &mut self.figures;
-        figures.ticks += 1;
-        figures.first_at = figures.first_at.or(Some(line.at));
-        figures.last_at = Some(line.at);
-        figures.asked_interval_ms = figures.asked_interval_ms.or(line.interval_ms);
-        self.gaps.tick(line.at, line.interval_ms);
-        let scene = line.scene.map(|id| self.scene(id));
-        match line.entry {
-            Err(miss) => *self.figures.missed.entry(miss).or_default() += 1,
-            Ok((reading, source)) => {
-                self.gaps.reading(line.took_ms);
-                self.reading(&reading, Peak { mb: reading.used, at: line.at, scene, source });
+impl Peaks {
+    fn take(&mut self, peak: Peak, own: Option<u64>, driver: Option<u64>) {
+        let raise = |highest: &mut Option<Peak>, mb: Option<u64>| {
+            if let Some(mb) = mb
+                && highest.is_none_or(|highest| mb > highest.mb)
+            {
+                *highest = Some(Peak { mb, ..peak });
             }
-        }
-    }
-
-    /// The place of a scene; it is nearly always the latest.
-    fn scene(&mut self, id: &str) -> usize {
-        if self.scenes.get(self.latest).is_none_or(|scene| scene.figures.id != id) {
-            self.latest = self.places.get(id).copied().unwrap_or_else(|| self.add_scene(id));
-        }
-        self.latest
-    }
-
-    fn add_scene(&mut self, id: &str) -> usize {
-        let place = self.scenes.len().min(MOST_SCENES);
-        if place < MOST_SCENES {
-            self.scenes.push(Scene::new(id.to_owned()));
-            self.places.insert(id.to_owned(), place);
-        } else if self.places.len() == place {
-            self.scenes.push(Scene::new(OTHER_SCENES.to_owned()));
-            self.places.insert(OTHER_SCENES.to_owned(), place);
-        }
-        place
-    }
-
-    fn reading(&mut self, reading: &Reading, used: Peak) {
-        let own = used.source == Source::ComfyUi;
-        let driver = reading.driver.map(|mb| Peak { mb, ..used });
-        let figures = &mut self.figures;
-        if figures.samples == 0 {
-            figures.start_driver = reading.driver;
-        }
-        figures.samples += 1;
-        figures.total = figures.total.or(reading.total);
-        figures.driver_peak = figures.driver_peak.max(reading.driver);
-        if own {
-            figures.sources.comfyui += 1;
-            figures.comfyui_peak = figures.comfyui_peak.max(Some(reading.used));
-            figures.start_used = figures.start_used.or(Some(reading.used));
-        } else {
-            figures.sources.nvidia_smi += 1;
-        }
-        self.all.add(reading.used);
-        Peak::raise(&mut self.peak, used);
-        if let Some(scene) = used.scene.and_then(|place| self.scenes.get_mut(place)) {
-            scene.take(reading, used.source);
-            if own {
-                Peak::raise(&mut self.generating_used, used);
-            }
-            if let Some(driver) = driver {
-                Peak::raise(&mut self.generating_driver, driver);
-            }
-        }
-    }
-
-    pub(super) fn finish(self, skipped_lines: u64) -> VramStats {
-        let known = &self.figures;
-        let meaning = if known.start_driver.is_some() { Metric::Driver } else { Metric::Used };
-        let (highest, start) = match meaning {
-            Metric::Driver => (known.driver_peak, known.start_driver),
-            Metric::Used => (known.comfyui_peak, known.start_used),
         };
-        let scenes: Vec<_> = self.scenes.into_iter().map(Scene::finish).collect();
-        let scene_of = |peak: Peak| Some(scenes.get(peak.scene?)?.id.clone());
-        let (used, driver) = (self.generating_used, self.generating_driver);
-        let generating = match meaning {
-            Metric::Driver => driver.or(used),
-            Metric::Used => used.or(driver),
-        };
-        VramStats {
-            skipped_lines,
-            peak: self.peak.map(|peak| peak.mb),
-            average: self.all.mean(),
-            minimum: self.all.minimum(),
-            median: self.all.median(),
-            p95: self.all.percentile(95),
-            peak_at: self.peak.map(|peak| peak.at),
-            peak_scene: self.peak.and_then(scene_of),
-            peak_source: self.peak.map(|peak| peak.source),
-            peak_generating: generating.and_then(|peak| {
-                let (used, driver) = (used.map(|peak| peak.mb), driver.map(|peak| peak.mb));
-                Some(PeakGenerating { used, driver, at: peak.at, scene: scene_of(peak)? })
-            }),
-            meaning,
-            run_took: highest.zip(start).map(|(peak, start)| RunTook { peak, start }),
-            growth_per_scene: growth(&scenes.iter().map(Some).collect::<Vec<_>>(), meaning),
-            scenes,
-            // Stamps of whole seconds may all be the same one: that is no rhythm.
-            achieved_interval_ms: self.gaps.mean_ms().filter(|ms| *ms > 0),
-            // Where there never was a reading, there is nothing to bound.
-            longest_gap_ms: self.gaps.longest_ms().filter(|_| known.samples > 0),
-            ..self.figures
+        raise(&mut self.any, Some(peak.mb));
+        raise(&mut self.used, own);
+        raise(&mut self.driver, driver);
+        if peak.scene.is_some() {
+            raise(&mut self.generating_used, own);
+            raise(&mut self.generating_driver, driver);
         }
     }
+
+    /// The highest figure while generating, of the metric or else of the other one.
+    fn generating(&self, metric: Metric) -> Option<Peak> {
+        metric.first_of(self.generating_used, self.generating_driver)
+    }
+
+    /// Same as [`Peaks::generating`]; without one, of all lines.
+    fn shown(&self, metric: Metric) -> Option<timeline::Peak> {
+        let peak = self.generating(metric).or(metric.first_of(self.used, self.driver))?;
+        Some(timeline::Peak { mb: peak.mb, at_ms: peak.at_ms })
+    }
+}
+
+/// A scene whose lines are still coming.
+struct SceneFigures {
+    figures: SceneStatistics,
+    sum: u64,
+}
+
+impl SceneFigures {
+    fn take(&mut self, used: Option<u64>, driver: Option<u64>) {
+        let figures = &mut self.figures;
+        if let Some(used) = used {
+            figures.samples += 1;
+            figures.peak = figures.peak.max(Some(used));
+            figures.floor = Some(figures.floor.map_or(used, |low| low.min(used)));
+            figures.last_used = Some(used);
+            self.sum += used;
+        }
+        figures.driver_peak = figures.driver_peak.max(driver);
+        figures.last_driver = driver.or(figures.last_driver);
+    }
+
+    fn finish(self) -> SceneStatistics {
+        let (sum, samples) = (self.sum, self.figures.samples);
+        let average = (samples > 0).then(|| quotient(sum.into(), samples.into()));
+        SceneStatistics { average, ..self.figures }
+    }
+}
+
+/// The least-squares slope of the scenes' last figures in MB per scene, rounded half to even.
+/// The first scene is left out, since it loads the models; at least three others must be known.
+pub(super) fn growth(scenes: &[Option<&SceneStatistics>], metric: Metric) -> Option<i64> {
+    let last = |scene: &SceneStatistics| metric.of(scene.last_used, scene.last_driver);
+    let points: Vec<(i128, i128)> = (0..)
+        .zip(scenes)
+        .skip(1)
+        .filter_map(|(place, scene)| Some((place, last(scene.as_ref()?)?.into())))
+        .collect();
+    if points.len() < 3 {
+        return None;
+    }
+    let sum = |term: fn(&(i128, i128)) -> i128| points.iter().map(term).sum::<i128>();
+    let (count, xs, ys) = (sum(|_| 1), sum(|(x, _)| *x), sum(|(_, y)| *y));
+    let rise = count * sum(|(x, y)| x * y) - xs * ys;
+    let run = count * sum(|(x, _)| x * x) - xs * xs;
+    let slope = i64::try_from(quotient(rise.unsigned_abs(), run.unsigned_abs())).ok()?;
+    Some(if rise < 0 { -slope } else { slope })
+}
+
+/// How often each value occurred, up to the highest that a line can have: 192 KiB for 24 GB,
+/// 128 MiB at most.
+#[derive(Default)]
+struct Distribution {
+    counts: Vec<u64>,
+    count: u64,
+    sum: u64,
+}
+
+impl Distribution {
+    fn add(&mut self, value: u64) {
+        let Ok(place) = usize::try_from(value) else { return };
+        if place >= self.counts.len() {
+            self.counts.resize(place + 1, 0);
+        }
+        self.counts[place] += 1;
+        self.count += 1;
+        self.sum += value;
+    }
+
+    /// The mean, rounded half to even.
+    fn mean(&self) -> Option<u64> {
+        (self.count > 0).then(|| quotient(self.sum.into(), self.count.into()))
+    }
+
+    /// The middle value; the mean of the middle two, rounded half to even.
+    fn median(&self) -> Option<u64> {
+        let lower = self.ranked(self.count.div_ceil(2))?;
+        let upper = self.ranked(self.count / 2 + 1)?;
+        Some(quotient(u128::from(lower) + u128::from(upper), 2))
+    }
+
+    /// The lowest value that at least `percent` of all values do not exceed.
+    fn percentile(&self, percent: u64) -> Option<u64> {
+        self.ranked((self.count * percent).div_ceil(100))
+    }
+
+    /// The value at that place, from 1, of all values in ascending order.
+    fn ranked(&self, rank: u64) -> Option<u64> {
+        let mut passed = 0;
+        let found = self.counts.iter().position(|count| {
+            passed += count;
+            passed >= rank.max(1)
+        });
+        found.and_then(|value| u64::try_from(value).ok())
+    }
+}
+
+/// The times between readings, in milliseconds. What lies around a clock that was set back is no
+/// gap, nor is what lies between two runs.
+#[derive(Default)]
+struct Gaps {
+    /// Since the latest reading, or since the run began; unknown after the clock was set back.
+    /// None before the first line.
+    unseen: Option<i64>,
+    begun: bool,
+    /// There was a reading in this run.
+    seen: bool,
+    interval: Option<i64>,
+    count: u64,
+    span: i64,
+    longest: Option<i64>,
+}
+
+impl Gaps {
+    /// The step to the next line; a run's first line has its interval.
+    fn line(&mut self, step: i64, interval_ms: Option<u64>) {
+        if !std::mem::replace(&mut self.begun, true) || interval_ms.is_some() {
+            self.interval = interval_ms.and_then(|ms| i64::try_from(ms).ok());
+            (self.unseen, self.seen) = (Some(0), false);
+            return;
+        }
+        self.unseen = self.unseen.map(|unseen| unseen + step).filter(|_| step >= 0);
+        // Should no reading follow, this is how long none was there.
+        self.longest = self.longest.max(self.unseen.filter(|unseen| *unseen > 0));
+    }
+
+    /// That line has a reading, whose answer took so long.
+    fn reading(&mut self, took_ms: Option<u64>) {
+        let seen = std::mem::replace(&mut self.seen, true);
+        let Some(unseen) = self.unseen.replace(0).filter(|unseen| seen || *unseen > 0) else {
+            return;
+        };
+        if seen {
+            self.count += 1;
+            self.span += unseen;
+        }
+        let took = took_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
+        self.longest = self.longest.max(Some(unseen + self.cut_off(unseen) + took));
+    }
+
+    /// How much longer the time between two stamps may have been that are cut off to the second:
+    /// nothing if they have milliseconds, or lie on a grid of whole seconds, as all but a run's
+    /// last one do.
+    fn cut_off(&self, apart: i64) -> i64 {
+        match self.interval {
+            Some(interval) if interval >= SECOND_MS => {
+                let on_grid = apart > 0 && apart % interval == 0 && interval % SECOND_MS == 0;
+                if on_grid { 0 } else { SECOND_MS }
+            }
+            _ => 0,
+        }
+    }
+
+    /// The mean time from reading to reading, rounded half to even.
+    fn mean_ms(&self) -> Option<u64> {
+        let span = u128::try_from(self.span).ok()?;
+        (self.count > 0).then(|| quotient(span, self.count.into()))
+    }
+
+    fn longest_ms(&self) -> Option<u64> {
+        u64::try_from(self.longest?).ok()
+    }
+}
+
+/// `numerator / denominator`, rounded half to even; 0 for a denominator of 0.
+pub(crate) fn quotient(numerator: u128, denominator: u128) -> u64 {
+    let (Some(floor), Some(rest)) =
+        (numerator.checked_div(denominator), numerator.checked_rem(denominator))
+    else {
+        return 0;
+    };
+    let up = match rest.cmp(&(denominator - rest)) {
+        std::cmp::Ordering::Less => 0,
+        std::cmp::Ordering::Equal => floor % 2,
+        std::cmp::Ordering::Greater => 1,
+    };
+    u64::try_from(floor + up).unwrap_or(u64::MAX)
 }

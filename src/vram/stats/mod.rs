@@ -7,31 +7,21 @@
 //! `Driver=`; the two are never compared with each other.
 
 mod accumulate;
-mod gaps;
-mod histogram;
-mod json;
 #[cfg(any(test, fuzzing))]
 mod naive;
-mod round;
-mod scene;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
 
+use serde_json::{Map, Value, json};
 use time::Time;
 
-use super::log::Reader;
+use super::log::time_text;
 use super::reading::{MissReason, Source};
-use accumulate::Accumulator;
-pub(crate) use round::quotient;
-pub use scene::SceneStatistics;
-pub use tally::Tally;
+pub(crate) use accumulate::quotient;
+pub use accumulate::{Accumulator, LogSummary};
 pub use text::seconds_text;
 
 /// The statistics of one log. What the log does not tell is absent.
@@ -69,8 +59,8 @@ pub struct VramStats {
     pub start_driver: Option<u64>,
     /// The first used figure, in MB.
     pub start_used: Option<u64>,
-    /// What the run's own figures are made of: driver where the first sample has it.
-    pub meaning: Metric,
+    /// The metric of the run's own figures: driver where the first sample has it.
+    pub metric: Metric,
     /// What the run added to the memory in use.
     pub run_took: Option<RunTook>,
     /// The size of the card in MB, as first told.
@@ -100,6 +90,27 @@ pub struct VramStats {
     pub last_at: Option<Time>,
 }
 
+/// The figures of the lines with one scene: of all its attempts, while they were running.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SceneStatistics {
+    /// The id.
+    pub id: String,
+    /// The highest used figure, in MB.
+    pub peak: Option<u64>,
+    /// The mean used figure, in MB, rounded half to even.
+    pub average: Option<u64>,
+    /// The lowest used figure, in MB.
+    pub floor: Option<u64>,
+    /// How many samples the used figures are made of.
+    pub samples: u64,
+    /// The highest driver figure, in MB.
+    pub driver_peak: Option<u64>,
+    /// The last used figure, in MB.
+    pub last_used: Option<u64>,
+    /// The last driver figure, in MB.
+    pub last_driver: Option<u64>,
+}
+
 /// How many samples came from where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
@@ -119,6 +130,21 @@ pub enum Metric {
     Used,
 }
 
+impl Metric {
+    /// The figure of this metric.
+    pub(super) fn of<T>(self, used: T, driver: T) -> T {
+        match self {
+            Metric::Driver => driver,
+            Metric::Used => used,
+        }
+    }
+
+    /// The figure of this metric, else that of the other one.
+    pub(super) fn first_of<T: Copy>(self, used: Option<T>, driver: Option<T>) -> Option<T> {
+        self.of(used, driver).or(used).or(driver)
+    }
+}
+
 /// The highest figures while a scene was running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeakGenerating {
@@ -126,7 +152,7 @@ pub struct PeakGenerating {
     pub used: Option<u64>,
     /// The highest driver figure, in MB.
     pub driver: Option<u64>,
-    /// When the figure of the log's meaning was first reached; the other's, if it has none.
+    /// When the figure of the log's metric was first reached; the other's, if it has none.
     pub at: Time,
     /// The scene that was running then.
     pub scene: String,
@@ -149,42 +175,68 @@ impl RunTook {
 }
 
 impl VramStats {
-    /// The statistics of a log in a file.
-    ///
-    /// # Errors
-    /// The file cannot be opened or read.
-    pub fn of_log(path: &Path) -> io::Result<VramStats> {
-        VramStats::of_lines(Reader::new(BufReader::with_capacity(1 << 16, File::open(path)?))?)
-    }
-
-    /// The statistics of what a reader has left.
-    ///
-    /// # Errors
-    /// Those of its input.
-    pub fn of_lines<R: BufRead>(mut reader: Reader<R>) -> io::Result<VramStats> {
-        let mut accumulator = Accumulator::default();
-        reader.for_each(|line| accumulator.take(&line))?;
-        Ok(accumulator.finish(reader.skipped()))
-    }
-
-    /// Growth once more, by what a run's record knows: its scenes that executed, in order and in
-    /// series that a `/free` parts. In each the first scene loads the models again; of several
-    /// slopes the steepest counts.
+    /// Computes growth anew from what a run's record knows: its scenes that executed, in order and
+    /// in series that a `/free` parts. In each the first scene loads the models again; the steepest
+    /// slope counts.
     pub fn grow_by(&mut self, series: &[Vec<&str>]) {
         let of = |id: &&str| self.scenes.iter().find(|scene| scene.id == **id);
         let slope = |ids: &Vec<&str>| {
-            let scenes: Vec<_> = ids.iter().map(of).collect();
-            scene::growth(&scenes, self.meaning)
+            accumulate::growth(&ids.iter().map(of).collect::<Vec<_>>(), self.metric)
         };
         self.growth_per_scene = series.iter().filter_map(slope).max();
     }
 
-    /// The peak while generating that counts, in MB: of the log's meaning, else the other.
+    /// The highest figure while generating, in MB: of the log's metric, else of the other one.
     pub fn peak_generating_mb(&self) -> Option<u64> {
         let peak = self.peak_generating.as_ref()?;
-        match self.meaning {
-            Metric::Driver => peak.driver.or(peak.used),
-            Metric::Used => peak.used.or(peak.driver),
-        }
+        self.metric.first_of(peak.used, peak.driver)
     }
+
+    /// The run's `Vram` object: memory in MB, times in seconds.
+    pub fn json(&self) -> Value {
+        let mut missed = Map::new();
+        for (miss, count) in &self.missed {
+            missed.insert(miss.name().to_owned(), json!(count));
+        }
+        json!({
+            "PeakMB": self.peak,
+            "AverageMB": self.average,
+            "MinimumMB": self.minimum,
+            "MedianMB": self.median,
+            "P95MB": self.p95,
+            "PeakDriverMB": self.driver_peak,
+            "PeakGeneratingMB": self.peak_generating_mb(),
+            "RunTookMB": self.run_took.map(RunTook::mb),
+            "TotalMB": self.total,
+            "PeakAt": self.peak_at.map(time_text),
+            "PeakScene": self.peak_scene,
+            "Samples": self.samples,
+            "Ticks": self.ticks,
+            "Missed": missed,
+            "AskedIntervalSeconds": seconds(self.asked_interval_ms),
+            "AchievedIntervalSeconds": seconds(self.achieved_interval_ms),
+            "LongestGapSeconds": seconds(self.longest_gap_ms),
+            "Sources": {"comfyui": self.sources.comfyui, "nvidiaSmi": self.sources.nvidia_smi},
+            "GrowthMBPerScene": self.growth_per_scene,
+        })
+    }
+}
+
+impl SceneStatistics {
+    /// The scene's `Vram` object, in MB.
+    pub fn json(&self) -> Value {
+        json!({
+            "PeakMB": self.peak,
+            "AverageMB": self.average,
+            "FloorMB": self.floor,
+            "PeakDriverMB": self.driver_peak,
+            "Samples": self.samples,
+        })
+    }
+}
+
+/// The float nearest to the decimal, so that it is written with three places at most.
+fn seconds(ms: Option<u64>) -> Option<f64> {
+    #[allow(clippy::cast_precision_loss)] // exact for 285 000 years
+    ms.map(|ms| ms as f64 / 1000.0)
 }

@@ -42,11 +42,11 @@ fn scene(id: &str, samples: &[Sample]) -> SceneStatistics {
     }
 }
 
-fn generating(samples: &[Sample], meaning: Metric) -> Option<PeakGenerating> {
+fn generating(samples: &[Sample], metric: Metric) -> Option<PeakGenerating> {
     let samples: Vec<Sample> =
         samples.iter().filter(|(line, ..)| line.scene.is_some()).copied().collect();
     let (used, driver) = (highest(&own(&samples)), highest(&driver(&samples)));
-    let by_driver = driver.is_some() && (meaning == Metric::Driver || used.is_none());
+    let by_driver = driver.is_some() && (metric == Metric::Driver || used.is_none());
     let (line, ..) = samples.iter().find(|(_, reading, source)| {
         if by_driver {
             reading.driver == driver
@@ -60,7 +60,7 @@ fn generating(samples: &[Sample], meaning: Metric) -> Option<PeakGenerating> {
 fn naive(lines: &[Line]) -> VramStats {
     let samples: Vec<Sample> = lines
         .iter()
-        .filter_map(|line| line.entry.ok().map(|(reading, source)| (line, reading, source)))
+        .filter_map(|line| line.result.ok().map(|(reading, source)| (line, reading, source)))
         .collect();
     let (own, driver) = (own(&samples), driver(&samples));
     let mut sorted: Vec<u64> = samples.iter().map(|(_, reading, _)| reading.used).collect();
@@ -74,11 +74,11 @@ fn naive(lines: &[Line]) -> VramStats {
         }
     }
     let mut missed = BTreeMap::new();
-    for miss in lines.iter().filter_map(|line| line.entry.err()) {
+    for miss in lines.iter().filter_map(|line| line.result.err()) {
         *missed.entry(miss).or_default() += 1;
     }
     let start_driver = samples.first().and_then(|(_, reading, _)| reading.driver);
-    let meaning = if start_driver.is_some() { Metric::Driver } else { Metric::Used };
+    let metric = if start_driver.is_some() { Metric::Driver } else { Metric::Used };
     let took = match start_driver {
         Some(start) => highest(&driver).map(|peak| RunTook { peak, start }),
         None => highest(&own).map(|peak| RunTook { peak, start: own[0] }),
@@ -96,10 +96,10 @@ fn naive(lines: &[Line]) -> VramStats {
         peak_source: peak.map(|(_, _, source)| *source),
         comfyui_peak: highest(&own),
         driver_peak: highest(&driver),
-        peak_generating: generating(&samples, meaning),
+        peak_generating: generating(&samples, metric),
         start_driver,
         start_used: own.first().copied(),
-        meaning,
+        metric,
         run_took: took,
         total: samples.iter().find_map(|(_, reading, _)| reading.total),
         scenes: ids.iter().map(|id| scene(id, &samples)).collect(),
@@ -146,14 +146,14 @@ mod tests {
                 .into_iter()
                 .map(|(mut line, scene, used)| {
                     line.scene = scenes[scene].map(str::to_owned);
-                    if let Ok((reading, _)) = &mut line.entry {
+                    if let Ok((reading, _)) = &mut line.result {
                         reading.used = used * 97;
                     }
                     line
                 })
                 .collect();
             let log: String = lines.iter().map(|line| line.format(true) + "\n").collect();
-            let streamed = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+            let streamed = LogSummary::of(log.as_bytes()).unwrap().stats;
             streamed.assert_of(&lines);
         }
     }

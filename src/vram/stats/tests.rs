@@ -1,5 +1,7 @@
 //! The block to the letter, and what a figure may be made of.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +15,7 @@ const EXAMPLE: &str = "\
 ";
 
 fn of(log: &str) -> VramStats {
-    VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+    LogSummary::of(log.as_bytes()).unwrap().stats
 }
 
 fn block(log: &str, without: &[(&str, &str)]) -> String {
@@ -85,7 +87,7 @@ fn without_a_sample_the_reason_stands_alone() {
 }
 
 #[test]
-fn the_two_meanings_are_never_mixed() {
+fn the_two_metrics_are_never_mixed() {
     let own = "12:01:00,Used=100MB,Total=400MB\n12:01:05,Used=200MB,Scene=a\n";
     let mixed = format!("{own}12:01:10,Used=300MB,Driver=300MB,Scene=b,Source=nvidia-smi\n");
     let figures = of(&mixed);
@@ -223,6 +225,23 @@ fn scenes_beyond_the_most_are_told_together() {
     assert_eq!((figures.samples, figures.growth_per_scene), (10_000, Some(0)));
 }
 
+#[test]
+fn seconds_are_written_as_they_are_known() {
+    for (ms, wanted) in [(1930, "1.93"), (8899, "8.899"), (1364, "1.364"), (5000, "5.0")] {
+        assert_eq!(serde_json::to_string(&seconds(Some(ms))).unwrap(), wanted);
+    }
+    for ms in 0..100_000 {
+        let text = seconds(Some(ms)).unwrap().to_string();
+        assert!(text.split_once('.').is_none_or(|(_, places)| places.len() <= 3), "{text}");
+    }
+}
+
+#[test]
+fn halves_go_to_the_even_neighbour() {
+    let rounded = [(1, 2), (3, 2), (5, 2), (7, 3), (8, 3), (7, 0)].map(|(n, d)| quotient(n, d));
+    assert_eq!(rounded, [0, 2, 2, 2, 3, 0]);
+}
+
 proptest! {
     /// A plateau that no sample saw is shorter than the longest gap that is told, whatever was
     /// missed and however long answers took.
@@ -254,7 +273,7 @@ proptest! {
         // Unseen: of no reading do both ends lie in it.
         let unseen = moments.iter().all(|(sent, answered)| *sent < from || *answered > to);
         if unseen {
-            let statistics = VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap();
+            let statistics = LogSummary::of(log.as_bytes()).unwrap().stats;
             prop_assert!(length <= statistics.longest_gap_ms.unwrap(), "{log}");
         }
     }

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::round::quotient;
-use super::{Metric, SceneStatistics, Sources, VramStats};
+use super::{Metric, SceneStatistics, Sources, VramStats, quotient};
 use crate::vram::log::time_text;
 use crate::vram::reading::Source;
 
@@ -82,15 +81,13 @@ impl VramStats {
         Some(format!("Peak at: {at}{}{source}", scene.unwrap_or_default()))
     }
 
-    /// The size of the card stands after the figure that the log's meaning compares with it.
+    /// The size of the card stands after the figure that the log's metric compares with it.
     fn generating_line(&self) -> Option<String> {
         let peak = self.peak_generating.as_ref()?;
-        let counts = match (self.meaning, peak.used, peak.driver) {
-            (Metric::Driver, _, Some(_)) | (_, None, _) => Metric::Driver,
-            _ => Metric::Used,
-        };
-        let figure = |meaning, name: &str, mb: u64| {
-            let card = self.total.filter(|&total| total > 0 && meaning == counts);
+        let metrics = (peak.used.map(|_| Metric::Used), peak.driver.map(|_| Metric::Driver));
+        let compared = self.metric.first_of(metrics.0, metrics.1);
+        let figure = |metric, name: &str, mb: u64| {
+            let card = self.total.filter(|&total| total > 0 && compared == Some(metric));
             let card = card.map(|total| {
                 let percent = quotient(u128::from(mb) * 100, total.into());
                 format!(" of {total} MB ({percent} %)")
@@ -105,10 +102,7 @@ impl VramStats {
 
     fn took_line(&self) -> Option<String> {
         let took = self.run_took?;
-        let name = match self.meaning {
-            Metric::Driver => "driver",
-            Metric::Used => "used",
-        };
+        let name = self.metric.of("used", "driver");
         let (mb, peak, start) = (took.mb(), took.peak, took.start);
         Some(format!("The run itself took: {mb} MB ({name} {peak} less {start} at the start)"))
     }

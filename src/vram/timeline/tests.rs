@@ -4,16 +4,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::vram::reading::MissReason;
+use crate::vram::stats::{Accumulator, LogSummary};
 
-/// A curve of lines, each so many milliseconds after the one before: its used figure, or none.
+/// A timeline of lines, each so many milliseconds after the one before: its used figure, or none.
 fn of(steps: &[(u64, Option<u64>)]) -> Timeline {
-    let mut curve = Timeline::default();
+    let mut accumulator = Accumulator::default();
     let mut now = 0;
     for (place, (step, mb)) in steps.iter().enumerate() {
         now += step;
-        curve.take(&Line {
+        accumulator.take(&Line {
             at: Time::MIDNIGHT + std::time::Duration::from_millis(now),
-            entry: mb.map_or(Err(MissReason::Late), |used| {
+            result: mb.map_or(Err(MissReason::Late), |used| {
                 Ok((Reading { used, ..Reading::default() }, Source::ComfyUi))
             }),
             took_ms: None,
@@ -21,13 +22,11 @@ fn of(steps: &[(u64, Option<u64>)]) -> Timeline {
             interval_ms: (place == 0).then_some(1000),
         });
     }
-    curve
+    accumulator.finish(0).timeline
 }
 
 fn of_text(log: &str) -> Timeline {
-    let mut curve = Timeline::default();
-    Reader::new(log.as_bytes()).unwrap().for_each(|line| curve.take(&line)).unwrap();
-    curve
+    LogSummary::of(log.as_bytes()).unwrap().timeline
 }
 
 proptest! {
@@ -39,37 +38,37 @@ proptest! {
             1..1500,
         ),
     ) {
-        let curve = of(&steps);
-        prop_assert!(curve.columns().len() <= MOST);
+        let timeline = of(&steps);
+        prop_assert!(timeline.columns().len() <= MAX_COLUMNS);
         // Midnight comes again in a longer log: the columns are those of the time since the start.
         let mut now = 0;
         let times: Vec<u64> = steps.iter().skip(1).map(|(step, _)| { now += step; now }).collect();
         let times: Vec<u64> = [0].into_iter().chain(times).collect();
-        let mut wanted = vec![Vec::new(); curve.columns().len()];
+        let mut wanted = vec![Vec::new(); timeline.columns().len()];
         for (at, (_, mb)) in times.iter().zip(&steps) {
-            wanted[curve.place(*at)].extend(*mb);
+            wanted[timeline.position(*at)].extend(*mb);
         }
-        for (column, wanted) in curve.columns().iter().zip(&wanted) {
+        for (column, wanted) in timeline.columns().iter().zip(&wanted) {
             let kept = column.readings(Metric::Used).map(|kept| (kept.low, kept.high));
             prop_assert_eq!(kept, wanted.iter().min().copied().zip(wanted.iter().max().copied()));
             let ends = column.readings(Metric::Used).map(|kept| (kept.first, kept.last));
             prop_assert_eq!(ends, wanted.first().copied().zip(wanted.last().copied()));
         }
         let highest = steps.iter().filter_map(|(_, mb)| *mb).max();
-        prop_assert_eq!(curve.peak(Metric::Used).map(|peak| peak.mb), highest);
+        prop_assert_eq!(timeline.peak(Metric::Used).map(|peak| peak.mb), highest);
 
-        let gaps = curve.gaps();
+        let gaps = timeline.gaps();
         prop_assert!(gaps.windows(2).all(|pair| pair[0].1 < pair[1].0));
         let shown = |from: usize, to: usize| gaps.iter().any(|gap| gap.0 <= from && gap.1 >= to);
         let mut latest = None;
         for (at, (_, mb)) in times.iter().zip(&steps) {
-            let place = curve.place(*at);
+            let place = timeline.position(*at);
             if mb.is_none() {
                 prop_assert!(shown(place, place), "a missed tick in column {place}: {gaps:?}");
                 continue;
             }
             if let Some(latest) = latest.replace(*at) && at - latest > 2500 {
-                prop_assert!(shown(curve.place(latest), place), "{latest} to {at}: {gaps:?}");
+                prop_assert!(shown(timeline.position(latest), place), "{latest} to {at}: {gaps:?}");
             }
         }
         // Nothing else is.
@@ -87,24 +86,28 @@ fn a_day_keeps_a_peak_of_one_second_and_a_gap_of_one_tick() {
         _ => (1000, Some(5000 + second % 7)),
     };
     let steps: Vec<_> = (0..86_400).map(line).collect();
-    let curve = of(&steps);
-    assert!((MOST / 2..=MOST).contains(&curve.columns().len()), "{}", curve.columns().len());
-    let peak = curve.peak(Metric::Driver).unwrap();
-    assert_eq!((peak.mb, peak.at_ms, peak.meaning), (23_999, 40_000_000, Metric::Used));
+    let timeline = of(&steps);
+    assert!(
+        (MAX_COLUMNS / 2..=MAX_COLUMNS).contains(&timeline.columns().len()),
+        "{}",
+        timeline.columns().len()
+    );
+    let peak = timeline.peak(Metric::Driver).unwrap();
+    assert_eq!((peak.mb, peak.at_ms), (23_999, 40_000_000));
     let high = |column: &Column| column.readings(Metric::Used).unwrap().high;
-    let place = curve.columns().iter().position(|column| high(column) == 23_999);
-    assert_eq!(place, Some(curve.place(40_000_000)));
-    assert_eq!(curve.gaps(), [(curve.place(50_000_000), curve.place(50_000_000))]);
+    let place = timeline.columns().iter().position(|column| high(column) == 23_999);
+    assert_eq!(place, Some(timeline.position(40_000_000)));
+    assert_eq!(timeline.gaps(), [(timeline.position(50_000_000), timeline.position(50_000_000))]);
 }
 
 #[test]
 fn midnight_is_passed_and_a_clock_set_back_is_told() {
-    let curve = of_text("23:59:55,Used=1MB\n00:00:00,Used=2MB\n00:00:05,Used=3MB\n");
-    assert_eq!(curve.peak(Metric::Used).map(|peak| peak.at_ms), Some(10_000));
-    assert!(!curve.set_back() && curve.gaps().is_empty());
-    let curve = of_text("12:00:00,Used=1MB\n11:00:00,Used=2MB\n11:00:05,Used=3MB\n");
-    assert_eq!(curve.peak(Metric::Used).map(|peak| peak.at_ms), Some(5000));
-    assert!(curve.set_back());
+    let timeline = of_text("23:59:55,Used=1MB\n00:00:00,Used=2MB\n00:00:05,Used=3MB\n");
+    assert_eq!(timeline.peak(Metric::Used).map(|peak| peak.at_ms), Some(10_000));
+    assert!(!timeline.set_back() && timeline.gaps().is_empty());
+    let timeline = of_text("12:00:00,Used=1MB\n11:00:00,Used=2MB\n11:00:05,Used=3MB\n");
+    assert_eq!(timeline.peak(Metric::Used).map(|peak| peak.at_ms), Some(5000));
+    assert!(timeline.set_back());
     let empty = of_text("");
     assert_eq!((empty.span_ms(), empty.first_at(), empty.gaps()), (0, None, vec![]));
     assert_eq!(of_text("12:00:00,Missed=late\n").gaps(), [(0, 0)]);
@@ -112,30 +115,29 @@ fn midnight_is_passed_and_a_clock_set_back_is_told() {
 
 #[test]
 fn what_nvidia_smi_gives_is_the_driver_s_and_never_used() {
-    let curve = of_text(
+    let timeline = of_text(
         "12:00:00,Used=10MB,Driver=20MB\n12:00:05,Used=90MB,Driver=90MB,Source=nvidia-smi\n\
          12:00:10,Used=11MB,Driver=21MB\n",
     );
-    let of = |meaning| curve.peak(meaning).map(|peak| (peak.mb, peak.meaning));
-    assert_eq!(of(Metric::Used), Some((11, Metric::Used)));
-    assert_eq!(of(Metric::Driver), Some((90, Metric::Driver)));
-    let marked: Vec<_> = curve.columns().iter().filter_map(|column| column.fallback).collect();
-    assert_eq!((marked, curve.highest()), (vec![90], 90));
+    let of = |metric| timeline.peak(metric).map(|peak| peak.mb);
+    assert_eq!((of(Metric::Used), of(Metric::Driver)), (Some(11), Some(90)));
+    let marked: Vec<_> = timeline.columns().iter().filter_map(|column| column.fallback).collect();
+    assert_eq!((marked, timeline.highest()), (vec![90], 90));
 }
 
 #[test]
 fn a_scene_is_one_band_over_its_attempts_and_another_run_begins_another() {
-    let curve = of_text(
+    let timeline = of_text(
         "12:00:00,Used=1MB,Interval=5s\n12:00:05,Used=9MB,Scene=a\n12:00:10,Used=1MB\n\
          12:00:15,Missed=late,Scene=a\n12:00:20,Used=5MB,Scene=b\n12:00:25,Used=99MB\n\
          12:00:30,Used=1MB,Interval=5s,Scene=b\n",
     );
     let bands: Vec<_> =
-        curve.bands().iter().map(|band| (&*band.scene, band.from_ms, band.to_ms)).collect();
+        timeline.bands().iter().map(|band| (&*band.scene, band.from_ms, band.to_ms)).collect();
     assert_eq!(bands, [("a", 5000, 15_000), ("b", 20_000, 20_000), ("b", 30_000, 30_000)]);
     // What was in use while nothing was generated is no peak of a scene.
-    assert_eq!(curve.peak(Metric::Used).map(|peak| peak.mb), Some(9));
+    assert_eq!(timeline.peak(Metric::Used).map(|peak| peak.mb), Some(9));
     let many: Vec<_> = (0..500).map(|n| format!("12:00:00,Used=1MB,Scene=s{n}\n")).collect();
-    let curve = of_text(&many.concat());
-    assert_eq!((curve.bands().len(), curve.unbanded()), (MOST_BANDS, true));
+    let timeline = of_text(&many.concat());
+    assert_eq!((timeline.bands().len(), timeline.unbanded()), (MAX_BANDS, true));
 }

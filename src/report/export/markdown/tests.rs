@@ -7,16 +7,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::report::tests::{attempt, night, scene, verdicts, vram};
 use crate::vram::gates::{Gate, State};
-use crate::vram::log::Reader;
-use crate::vram::stats::VramStats;
+use crate::vram::stats::{LogSummary, VramStats};
 
 fn figures(log: &str) -> VramStats {
-    VramStats::of_lines(Reader::new(log.as_bytes()).unwrap()).unwrap()
+    LogSummary::of(log.as_bytes()).unwrap().stats
 }
 
 fn past(log: &str) -> SavedRun {
     let (run, others, note) = (None, Vec::new(), None);
-    SavedRun { log: PathBuf::from("b.log"), vram: figures(log), run, others, note }
+    let LogSummary { stats: vram, timeline } = LogSummary::of(log.as_bytes()).unwrap();
+    SavedRun { log: PathBuf::from("b.log"), vram, timeline, run, others, note }
 }
 
 fn of(record: Option<&RunRecord>, vram: &VramStats, baselines: &[SavedRun]) -> String {

@@ -1,10 +1,14 @@
-//! Every form and encoding of a log, whole and torn, by both ways of reading it.
+//! Every form and encoding of a log, complete and cut, and what is written.
+
+use std::fs;
+use std::time::Instant;
 
 use proptest::prelude::*;
+use time::OffsetDateTime;
 
-use super::super::line::tests::any_line;
 use super::*;
 use crate::properties::read_log as read;
+use crate::vram::reading::{MissReason, Reading, Source};
 
 fn wide(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
     "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect()
@@ -71,6 +75,41 @@ fn the_scene_before_a_torn_line_is_known_however_it_was_read() {
     assert_eq!(read([lines[1], lines[0], torn].concat().as_bytes()).1, 1);
 }
 
+#[test]
+fn ticks_become_lines_and_a_torn_line_stays_alone() {
+    let path = std::env::temp_dir().join(format!("run-comfyui-log-{}", std::process::id()));
+    let _ = fs::remove_file(&path);
+    let at = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(43_265_250);
+    let reading = Reading { used: 7, ..Reading::default() };
+    let result = Ok((reading, Source::ComfyUi));
+    let (moment, devices) = (Instant::now(), Vec::new());
+    let tick = Tick { at, moment, took_ms: Some(300), result, missed: None, devices };
+    let missed = Tick { result: Err(MissReason::Timeout), took_ms: None, ..tick.clone() };
+
+    let mut log = Writer::create(&path, Duration::from_millis(500)).unwrap();
+    log.append(&tick, None).unwrap();
+    log.append(&missed, Some("flow")).unwrap();
+    let first = "12:01:05.250,Used=7MB,Interval=0.5s,Took=300ms\n\
+                 12:01:05.250,Missed=timeout,Scene=flow\n";
+    assert_eq!(fs::read_to_string(&path).unwrap(), first);
+
+    fs::write(&path, "12:00:00,Us").unwrap();
+    let mut log = Writer::create(&path, Duration::from_secs(1)).unwrap();
+    log.append(&missed, None).unwrap();
+    let wanted = "12:00:00,Us\n12:01:05,Missed=timeout,Interval=1s\n";
+    assert_eq!(fs::read_to_string(&path).unwrap(), wanted);
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn the_name_of_a_log_says_whose_it_is() {
+    assert_eq!(names::device_of(&names::of_device(12)), Some(12));
+    for name in [names::MAIN, "vram-usage.gpu.log", "vram-usage.gpu01.log", "vram-usage.gpu+1.log"]
+    {
+        assert_eq!(names::device_of(name), None, "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_cut_log_has_no_figure_that_the_whole_one_lacks(
@@ -82,7 +121,7 @@ proptest! {
         let (read, skipped) = read(cut.as_bytes());
         for (read, line) in read.iter().zip(&lines) {
             prop_assert_eq!(read.at, line.at);
-            match (read.entry, line.entry) {
+            match (read.result, line.result) {
                 (Ok((read, _)), Ok((line, _))) => prop_assert_eq!(read.used, line.used),
                 (read, line) => prop_assert_eq!(read, line),
             }

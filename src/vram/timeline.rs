@@ -1,0 +1,304 @@
+//! Memory over time as a page or a terminal can show it: in a bounded number of columns, whatever
+//! the log's length, in constant memory and one pass, without losing a peak or a gap.
+
+#[cfg(test)]
+mod tests;
+
+use time::Time;
+
+use super::log::Line;
+use super::reading::{Reading, Source};
+use super::stats::Metric;
+
+/// More columns than these are merged in pairs; an even number.
+const MAX_COLUMNS: usize = 1200;
+/// Scenes beyond these have no band.
+const MAX_BANDS: usize = 400;
+
+/// The samples of a log in columns of equal length, and the scenes behind them.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    /// None before the first tick.
+    first_at: Option<Time>,
+    columns: Vec<Column>,
+    /// The latest line's.
+    current: usize,
+    /// Of each column, in milliseconds.
+    width_ms: u64,
+    bands: Vec<Band>,
+    unbanded: bool,
+    /// By how much the clock was set back.
+    set_back_ms: u64,
+    pub(super) driver_peak: Option<Peak>,
+    pub(super) used_peak: Option<Peak>,
+    /// From the first line to the latest.
+    pub(super) elapsed_ms: u64,
+    interval_ms: Option<u64>,
+    latest_reading_ms: Option<u64>,
+    /// A tick was missed since the latest reading.
+    missed: bool,
+    /// The next line with a scene begins a band, whatever its scene: another run began.
+    new_run: bool,
+}
+
+/// A scene in the log, from its first line to its last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Band {
+    /// The scene's id.
+    pub scene: String,
+    /// Milliseconds since the first tick.
+    pub from_ms: u64,
+    /// Milliseconds since the first tick.
+    pub to_ms: u64,
+}
+
+/// The highest reading of a metric, the first of equal ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peak {
+    /// In MB.
+    pub mb: u64,
+    /// Milliseconds since the first tick.
+    pub at_ms: u64,
+}
+
+impl Timeline {
+    /// Takes the next line of the log; `step` is what [`super::stats`] knows of the milliseconds
+    /// since the one before. Where the clock was set back the time axis goes on from where it was.
+    pub(super) fn line(&mut self, step: i64, line: &Line<&str>) {
+        self.first_at = self.first_at.or(Some(line.at));
+        self.advance(step);
+        if line.interval_ms.is_some() {
+            self.interval_ms = line.interval_ms;
+            self.new_run = true;
+        }
+        if let Some(scene) = line.scene {
+            self.band(scene);
+        }
+        match line.result {
+            Err(_) => {
+                self.missed = true;
+                self.columns[self.current].missed += 1;
+            }
+            Ok((reading, source)) => self.reading(&reading, source),
+        }
+    }
+
+    fn advance(&mut self, step: i64) {
+        let forward = u64::try_from(step).unwrap_or_default();
+        self.set_back_ms += u64::try_from(-step).unwrap_or_default();
+        self.elapsed_ms += forward;
+        // Of a log that does not tell its interval, the first step is taken for it.
+        self.interval_ms = self.interval_ms.or(Some(forward).filter(|step| *step > 0));
+        self.width_ms = self.width_ms.max(1);
+        while self.elapsed_ms / self.width_ms >= MAX_COLUMNS as u64 {
+            self.columns = self.columns.chunks(2).map(Column::merged).collect();
+            self.width_ms *= 2;
+        }
+        self.current = self.position(self.elapsed_ms);
+        if self.current >= self.columns.len() {
+            self.columns.resize(self.current + 1, Column::default());
+        }
+    }
+
+    /// The column of that moment.
+    fn position(&self, ms: u64) -> usize {
+        usize::try_from(ms / self.width_ms.max(1)).unwrap_or(MAX_COLUMNS).min(MAX_COLUMNS - 1)
+    }
+
+    fn band(&mut self, scene: &str) {
+        let (now, new_run) = (self.elapsed_ms, std::mem::take(&mut self.new_run));
+        if let Some(band) = self.bands.last_mut()
+            && band.scene == scene
+            && !new_run
+        {
+            band.to_ms = now;
+        } else if self.bands.len() < MAX_BANDS {
+            self.bands.push(Band { scene: scene.to_owned(), from_ms: now, to_ms: now });
+        } else {
+            self.unbanded = true;
+        }
+    }
+
+    fn reading(&mut self, reading: &Reading, source: Source) {
+        let now = self.elapsed_ms;
+        let since = self.latest_reading_ms.replace(now).map(|latest| now - latest);
+        let missed = std::mem::take(&mut self.missed);
+        // Half an interval more than one missed tick: stamps are cut off to the second.
+        let longest = self.interval_ms.unwrap_or(u64::MAX).saturating_mul(5) / 2;
+        let after_gap = missed || since.is_some_and(|since| since > longest);
+        // nvidia-smi's used figure is the driver's.
+        let (used, driver, fallback) = match source {
+            Source::ComfyUi => (Some(reading.used), reading.driver, None),
+            Source::NvidiaSmi => {
+                let driver = reading.driver.or(Some(reading.used));
+                (None, driver, driver)
+            }
+        };
+        self.columns[self.current].take(used, driver, fallback, after_gap);
+    }
+
+    /// The time of the first tick; none of an empty log.
+    pub fn first_at(&self) -> Option<Time> {
+        self.first_at
+    }
+
+    /// The columns, from the first tick's to the last one's.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// From the first column's start to the last one's end, in milliseconds; 0 of an empty log.
+    pub fn span_ms(&self) -> u64 {
+        self.columns.len() as u64 * self.width_ms
+    }
+
+    /// The scenes one after the other. One that comes again after another has several.
+    pub fn bands(&self) -> &[Band] {
+        &self.bands
+    }
+
+    /// Whether there were more scenes than bands are kept.
+    pub fn unbanded(&self) -> bool {
+        self.unbanded
+    }
+
+    /// Whether the clock was set back, so that later moments stand too far right.
+    pub fn set_back(&self) -> bool {
+        self.set_back_ms > 0
+    }
+
+    /// The highest reading while generating, of this metric where there is one; without scenes of
+    /// all readings.
+    pub fn peak(&self, metric: Metric) -> Option<Peak> {
+        metric.of(self.used_peak, self.driver_peak)
+    }
+
+    /// The highest of all figures, in MB.
+    pub fn highest(&self) -> u64 {
+        let kept = self.columns.iter().flat_map(|column| [column.used, column.driver]);
+        kept.flatten().map(|kept| kept.high).max().unwrap_or(0)
+    }
+
+    /// Where there is no reading: the first and the last column of each gap, in order and apart
+    /// from each other. A gap's ends are the columns of the readings around it.
+    pub fn gaps(&self) -> Vec<(usize, usize)> {
+        let mut gaps: Vec<(usize, usize)> = Vec::new();
+        let mut add = |from, to| match gaps.last_mut() {
+            Some(last) if last.1 >= from => last.1 = to,
+            _ => gaps.push((from, to)),
+        };
+        let (mut latest, mut missed) = (None, false);
+        for (place, column) in self.columns.iter().enumerate() {
+            if column.is_empty() {
+                missed |= column.missed > 0;
+                continue;
+            }
+            missed = false;
+            if column.after_gap {
+                add(latest.unwrap_or(0), place);
+            }
+            if column.gaps > 0 || column.missed > 0 {
+                add(place, place);
+            }
+            latest = Some(place);
+        }
+        if missed {
+            add(latest.unwrap_or(0), self.columns.len() - 1);
+        }
+        gaps
+    }
+}
+
+/// The readings of a metric in one column, in MB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extremes {
+    /// The first.
+    pub first: u64,
+    /// The lowest.
+    pub low: u64,
+    /// The highest.
+    pub high: u64,
+    /// The last.
+    pub last: u64,
+}
+
+impl Extremes {
+    /// Takes a later reading.
+    fn add(extremes: &mut Option<Extremes>, mb: Option<u64>) {
+        let Some(mb) = mb else { return };
+        let kept = extremes.get_or_insert(Extremes { first: mb, low: mb, high: mb, last: mb });
+        kept.low = kept.low.min(mb);
+        kept.high = kept.high.max(mb);
+        kept.last = mb;
+    }
+
+    /// Of two stretches, one after the other.
+    fn joined(earlier: Option<Extremes>, later: Option<Extremes>) -> Option<Extremes> {
+        let (Some(a), Some(b)) = (earlier, later) else { return earlier.or(later) };
+        Some(Extremes {
+            first: a.first,
+            low: a.low.min(b.low),
+            high: a.high.max(b.high),
+            last: b.last,
+        })
+    }
+}
+
+/// The samples of one stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Column {
+    used: Option<Extremes>,
+    driver: Option<Extremes>,
+    /// The highest reading of nvidia-smi in `ComfyUI`'s place, in MB.
+    pub fallback: Option<u64>,
+    /// Ticks without a reading.
+    pub missed: u32,
+    /// Gaps between two of its readings.
+    pub gaps: u32,
+    /// There is a gap before its first reading.
+    pub after_gap: bool,
+}
+
+impl Column {
+    /// `ComfyUI`'s used figures, or the driver's.
+    pub fn readings(&self, metric: Metric) -> Option<Extremes> {
+        metric.of(self.used, self.driver)
+    }
+
+    /// Whether it has no reading at all.
+    pub fn is_empty(&self) -> bool {
+        self.used.is_none() && self.driver.is_none()
+    }
+
+    /// Takes the next reading.
+    fn take(
+        &mut self,
+        used: Option<u64>,
+        driver: Option<u64>,
+        fallback: Option<u64>,
+        after_gap: bool,
+    ) {
+        if self.is_empty() {
+            self.after_gap = after_gap;
+        } else {
+            self.gaps = self.gaps.saturating_add(after_gap.into());
+        }
+        Extremes::add(&mut self.used, used);
+        Extremes::add(&mut self.driver, driver);
+        self.fallback = self.fallback.max(fallback);
+    }
+
+    /// One column of two in a row, or of the last one alone.
+    fn merged(pair: &[Column]) -> Column {
+        let [a, b] = pair else { return pair.first().copied().unwrap_or_default() };
+        let between = b.after_gap && !a.is_empty();
+        Column {
+            used: Extremes::joined(a.used, b.used),
+            driver: Extremes::joined(a.driver, b.driver),
+            fallback: a.fallback.max(b.fallback),
+            missed: a.missed.saturating_add(b.missed),
+            gaps: a.gaps.saturating_add(b.gaps).saturating_add(between.into()),
+            after_gap: if a.is_empty() { b.after_gap } else { a.after_gap },
+        }
+    }
+}
