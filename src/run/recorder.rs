@@ -188,6 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn a_summary_of_the_ticks_is_that_of_their_log() {
+        let path = std::env::temp_dir().join(format!("recorder-sum-{}", std::process::id()));
+        for interval in [1000, 900, 1500].map(Duration::from_millis) {
+            let _ = std::fs::remove_file(&path);
+            let log = Writer::create(&path, interval).unwrap();
+            let mut recorder = Recorder::summarizing(Some((path.clone(), log)), interval);
+            recorder.set_running(Some(("flow", Instant::now())));
+            for (number, mb) in [(0, 700), (1, 900), (2, 0), (3, 800)] {
+                let reading = Reading { used: mb, driver: Some(mb + 9), ..Reading::default() };
+                let result =
+                    if mb == 0 { Err(MissReason::Status) } else { Ok((reading, Source::ComfyUi)) };
+                // Its milliseconds do not reach a log of whole seconds.
+                let at = datetime!(2026-11-24 23:59:58.7 UTC) + interval * number;
+                let (moment, took_ms) = (Instant::now(), result.is_ok().then_some(60));
+                let devices = Vec::new();
+                let tick = Tick { at, moment, took_ms, result, missed: result.err(), devices };
+                assert_eq!(recorder.record(SamplerEvent::Tick(tick)), None);
+            }
+            let (read, told) = (LogSummary::read(&path).unwrap(), recorder.summary());
+            assert_eq!((read.stats.peak, read.stats.ticks, read.stats.samples), (Some(900), 4, 3));
+            assert_eq!(told.stats, read.stats);
+            assert_eq!(told.timeline.columns(), read.timeline.columns());
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn a_late_tick_says_nothing_of_its_own() {
         let mut recorder = Recorder::default();
         let mut told = |result| {
