@@ -210,7 +210,8 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
 
 /// The id of a scene, if it can be one.
 fn scene(id: &[u8]) -> Option<&str> {
-    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let safe =
+        |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'_' | b'-');
     str::from_utf8(id).ok().filter(|_| !id.is_empty() && id.iter().all(safe))
 }
 
@@ -241,8 +242,21 @@ fn nanos(fraction: &[u8]) -> Option<u32> {
     }
 }
 
+/// A figure in MB. Whole ones are read in a loop of their own, since nearly all are.
 fn mb(text: &[u8]) -> Option<u64> {
-    number(text, b"MB", 0)
+    let [digits @ .., b'M', b'B'] = text else { return None };
+    if digits.is_empty() || digits.len() > 8 {
+        return number(text, b"MB", 0);
+    }
+    let mut value = 0;
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return number(text, b"MB", 0);
+        }
+        value = value * 10 + u32::from(digit);
+    }
+    Some(u64::from(value)).filter(|value| *value <= HIGHEST)
 }
 
 /// A decimal number before its unit, times ten to the power of `places`, rounded half to even.
