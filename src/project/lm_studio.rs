@@ -140,7 +140,7 @@ fn pause_for_models(
         Ok(0) => Ok(None),
         _ if !left.is_zero() => Ok(Some(left.min(GONE_POLL))),
         Ok(count) => Err(format!("{} still, {limit} s after lms unload --all", loaded(*count))),
-        Err(error) => Err(format!("its models were not seen gone within {limit} s: {error}")),
+        Err(error) => Err(format!("its models are not gone after {limit} s: {error}")),
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
         let stayed = |text: &str| Err(text.to_owned());
         let still = "1 model is loaded still, 30 s after lms unload --all";
         assert_eq!(pause_for_models(&Ok(1), ms(30_000)), stayed(still));
-        let unseen = "its models were not seen gone within 30 s: \
+        let unseen = "its models are not gone after 30 s: \
                       GET /queue at http://127.0.0.1:8188: as a test has it";
         assert_eq!(pause_for_models(&refused, ms(30_000)), stayed(unseen));
     }

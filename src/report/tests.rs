@@ -40,7 +40,7 @@ pub(super) fn scene(
 pub(super) fn night() -> RunRecord {
     let lost = attempt(Outcome::Lost, "server restarted 23:05:12");
     let late =
-        attempt(Outcome::Deadline, "running all the time, never finished; cancelled and seen gone");
+        attempt(Outcome::Deadline, "running all the time, never finished; cancelled on the server");
     let good = || attempt(Outcome::Succeeded, "");
     let mut first = scene("scene-001", Outcome::Succeeded, 188.4, vec![good()]);
     first.outputs = vec![Output { path: "video/scene-001/scene-001.mp4".into(), bytes: 1_604_321 }];
@@ -128,7 +128,7 @@ fn the_closing_block_is_what_a_person_needs() {
             "FAILED: 1 of 3 scenes, exit 4 (deadline)      24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
             "✓ scene-001  188 s  peak 19310 MB driver  video/scene-001/scene-001.mp4 (1.53 MB)",
             "✓ scene-002  191 s  peak 19080 MB driver  2nd attempt (1st: lost, server restarted 23:05:12)",
-            "✗ scene-003  deadline, 2 × 360 s: running all the time, never finished; cancelled and seen gone",
+            "✗ scene-003  deadline, 2 × 360 s: running all the time, never finished; cancelled on the server",
             "GPU free: queue empty, 2140 MB in use (2140 before the run)",
             "Peak while generating: driver 19310 MB of 24576 (79 %), 5266 MB to spare, 23:04:10 in scene-001",
             "The run itself took 17070 MB: more than a 16 GB card has, less than a 20 GB one",

@@ -27,9 +27,9 @@ pub enum Cancelled {
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cancelled::Gone => f.write_str("cancelled and seen gone"),
-            Cancelled::StillRunning => f.write_str("cancel asked, still running"),
-            Cancelled::Unknown(error) => write!(f, "cancel asked, not seen gone ({error})"),
+            Cancelled::Gone => f.write_str("cancelled on the server"),
+            Cancelled::StillRunning => f.write_str("cancelled, but still running"),
+            Cancelled::Unknown(error) => write!(f, "cancelled, but not known to be gone ({error})"),
         }
     }
 }

@@ -77,7 +77,7 @@ pub struct RunContext<'a> {
     /// The run folder, `<LogsDir>/<yyyyMMdd-HHmmss>`.
     pub folder: PathBuf,
     pub events: EventLoop,
-    /// Every prompt of ours not yet seen gone, on disk too.
+    /// The prompts of ours that may still be on the server, on disk too.
     pub state: StateFile,
     /// What an earlier run has left undone on this server.
     pub previous_run: Option<RunState>,

@@ -156,7 +156,7 @@ impl Dry<'_> {
         let bad = lacking.iter().filter(|lines| !lines.is_empty()).count();
         let or = if self.is_incomplete { " or could not be checked" } else { "" };
         let mut lines = vec![match bad {
-            0 => format!("OK: the server lacks nothing of {all}, exit 0"),
+            0 => format!("OK: {all} ready to run, exit 0"),
             bad => format!("FAILED: {bad} of {all} would be rejected{or}, {ended}"),
         }];
         for (scene, lacking) in self.scenes.iter().zip(lacking) {

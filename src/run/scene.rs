@@ -231,7 +231,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
             }
             (None, None) => "nothing of it was running".into(),
         };
-        let why = format!("stopped from here; {cancelled}");
+        let why = format!("by a signal (Ctrl-C); {cancelled}");
         if let Some(prompt) = posted {
             // What was kept of the attempt before it is not its own.
             self.record.legacy.forget_history();

@@ -40,7 +40,7 @@ fn a_running_scene_is_cancelled_at_its_deadline_and_a_waiting_one_of_somebody_el
         (folder, running, other)
     });
     for (server, (folder, running, other)) in servers.iter().zip(runs) {
-        let why = "running all the time, never finished; cancelled and seen gone";
+        let why = "running all the time, never finished; cancelled on the server";
         running
             .wait()
             .exits(4)
@@ -67,7 +67,7 @@ fn a_queued_scene_is_taken_out_at_its_deadline_and_what_runs_before_it_goes_on()
             .wait()
             .exits(4)
             .says("Another client's prompt is running: its memory is in the figures")
-            .says("✗ a  deadline, 1 s: queued all the time; cancelled and seen gone")
+            .says("✗ a  deadline, 1 s: queued all the time; cancelled on the server")
             .says("GPU: 1 prompt of somebody else in the queue");
         folder.ended(&[("deadline", "queued all the time")]);
         let only_it =
@@ -82,7 +82,7 @@ fn a_deadline_is_tried_again_once_the_prompt_is_gone() {
     let server = StandIn::start();
     let (folder, ran) = run(&server, &[lasting(600.0)], &["-MaxWaitSeconds", "1"]);
     ran.exits(4).says("✗ a  deadline, 2 × 1 s: running all the time");
-    folder.ended(&[("deadline", "cancelled and seen gone")]);
+    folder.ended(&[("deadline", "cancelled on the server")]);
     assert_eq!(server.posted(), 2);
     assert!(server.queue_is_empty());
 }
@@ -111,12 +111,12 @@ fn nothing_is_posted_while_a_deaf_prompt_runs_and_the_rest_is_skipped() {
     let (folder, ran) = run(&server, &scenes, &["-MaxWaitSeconds", "1"]);
     ran.exits(1)
         .says(
-            "✗ a  deadline, 1 s: running all the time, never finished; cancel asked, still running",
+            "✗ a  deadline, 1 s: running all the time, never finished; cancelled, but still running",
         )
         .says("✗ b  skipped: GPU still busy with a")
         .says("GPU not free: a was asked to end and still runs");
     folder.ended(&[
-        ("deadline", "cancel asked, still running"),
+        ("deadline", "cancelled, but still running"),
         ("skipped", "GPU still busy with a"),
         ("skipped", "GPU still busy with a"),
     ]);
@@ -129,10 +129,10 @@ fn the_next_scene_waits_for_a_deaf_prompt() {
     let scenes = [("a", graphs::deaf("video/a", 600.0, 6.0)), ("b", graphs::images("img/b", 1, 1))];
     let folder = Folder::new();
     let running = start(&folder, &server.url(), &scenes, &ONE_SECOND);
-    running.until_it_says("cancel asked, still running");
+    running.until_it_says("cancelled, but still running");
     assert_eq!(server.posted(), 1);
     running.wait().exits(4).says("✓ b  ").says("GPU free: queue empty");
-    folder.ended(&[("deadline", "cancel asked, still running"), ("succeeded", "")]);
+    folder.ended(&[("deadline", "cancelled, but still running"), ("succeeded", "")]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_graph_is_shown_as_it_would_be_posted_and_nothing_is_left() {
         .says("Dry run: nothing is uploaded or posted, no folder is made\n")
         .says("2 scenes, at most 600 s each and 1 retry: at worst 40 min; VRAM every 5 s\n")
         .says("ComfyUI 0.3.64")
-        .says("OK: the server lacks nothing of 2 scenes, exit 0\n✓ flow-r1\n✓ flow-r2\n");
+        .says("OK: 2 scenes ready to run, exit 0\n✓ flow-r1\n✓ flow-r2\n");
     assert_eq!(ran.stderr, "", "{ran}");
     let shown = ran.stdout.split("\n\n").find(|part| part.starts_with("flow-r2: ")).unwrap();
     let graph: Value = serde_json::from_str(shown.split_once('\n').unwrap().1).unwrap();

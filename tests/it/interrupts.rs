@@ -1,4 +1,4 @@
-//! Ctrl-C, Ctrl-Break, SIGTERM and SIGHUP: our prompt is cancelled and seen gone, the record is whole,
+//! Ctrl-C, Ctrl-Break, SIGTERM and SIGHUP: our prompt is cancelled on the server, the record is whole,
 //! exit 130. What they do to `monitor` is in `monitor`, to a wait for LM Studio in `llm`.
 
 use std::fs;
@@ -57,7 +57,7 @@ fn ctrl_c_leaves_an_empty_queue_and_a_whole_record() {
             .exits(130)
             .complains("stopping…")
             .says("INTERRUPTED: 0 of 2 scenes succeeded, exit 130 (interrupted)")
-            .says("✗ long  interrupted: stopped from here; cancelled and seen gone")
+            .says("✗ long  interrupted: by a signal (Ctrl-C); cancelled on the server")
             .says("✗ next  skipped: interrupted")
             .says("GPU free: queue empty")
             .says("=== VRAM Usage Statistics ===");
@@ -158,7 +158,7 @@ fn a_post_whose_answer_is_lost_is_looked_for_and_cancelled() {
     let running = start_on(&folder, &server.url(), &["long.json"]);
     assert!(server.wait_until_running(SOON));
     ctrl_c(&running);
-    running.wait().exits(130).says("cancelled and seen gone");
+    running.wait().exits(130).says("cancelled on the server");
     assert!(server.queue_is_empty());
     let attempt = &folder.metadata()["Scenes"][0]["Attempts"][0];
     assert_eq!(attempt["Outcome"], "interrupted");
@@ -185,7 +185,7 @@ fn ctrl_c_while_an_upload_stalls() {
     server.fail_next("POST /upload/image", usize::MAX, Fault::Delay(Duration::from_millis(1500)));
     let running = start_on(&folder, &server.url(), &words);
     assert!(server.wait_until_request("POST /upload/image", 1, SOON));
-    ends_within(20, running).says("✗ a  interrupted: stopped from here; nothing of it was running");
+    ends_within(20, running).says("✗ a  interrupted: by a signal (Ctrl-C); nothing of it was running");
     assert_eq!(server.posted(), 0);
 }
 
@@ -206,7 +206,7 @@ fn ctrl_c_while_the_server_is_silent_or_away() {
             server.fail_next("POST /", usize::MAX, Fault::Hang);
         }
         ends_within(40, running)
-            .says("✗ long  interrupted: stopped from here; ")
+            .says("✗ long  interrupted: by a signal (Ctrl-C); ")
             .says("✗ next  skipped: interrupted")
             .says("GPU: unknown, the server does not answer: long may still run there");
         assert_eq!(left(&server, &folder), 1);
@@ -222,7 +222,7 @@ fn ctrl_c_while_a_prompt_ignores_its_end() {
     assert!(server.wait_until_running(SOON));
     running.until_it_says("Wan2 prompt queued");
     ends_within(25, running)
-        .says("✗ deaf  interrupted: stopped from here; cancel asked, still running");
+        .says("✗ deaf  interrupted: by a signal (Ctrl-C); cancelled, but still running");
     assert_eq!(left(&server, &folder), 1);
 }
 
@@ -236,7 +236,7 @@ fn ctrl_c_while_memory_is_freed() {
     let running = start_on(&folder, &server.url(), &["-Fresh", "flow.json"]);
     assert!(server.wait_until_request("POST /free", 1, SOON));
     ends_within(20, running)
-        .says("✗ flow  interrupted: stopped from here; nothing of it was running");
+        .says("✗ flow  interrupted: by a signal (Ctrl-C); nothing of it was running");
     assert_eq!(server.posted(), 0);
 }
 

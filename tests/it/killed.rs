@@ -36,11 +36,11 @@ fn a_killed_run_is_finished_by_the_next() {
         assert!(left["Url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
 
         let ran = folder.run_on(&server.url(), &["short.json"]).exits(0);
-        ran.says("was killed (process").says("long: cancelled and seen gone\n");
+        ran.says("was killed (process").says("long: cancelled on the server\n");
         assert!(server.queue_is_empty());
         let text = fs::read_to_string(killed.join("run-summary.txt")).unwrap();
         let end = text.split("=== RUN INTERRUPTED ===").nth(1).expect("an end");
-        for line in ["long: cancelled and seen gone", "Peak VRAM: ", "VRAM log: "] {
+        for line in ["long: cancelled on the server", "Peak VRAM: ", "VRAM log: "] {
             assert!(end.contains(line), "{line}: {text}");
         }
         assert_eq!(server.posted(), 2, "nothing is generated twice");
@@ -70,7 +70,7 @@ fn an_unreachable_server_leaves_the_prompt_to_a_later_run() {
         .run_on(&server.url(), &words("short"))
         .exits(0)
         .says("Left by the run of ")
-        .says("long: cancelled and seen gone\n");
+        .says("long: cancelled on the server\n");
     assert!(server.queue_is_empty());
 }
 
@@ -85,7 +85,7 @@ fn only_the_killed_run_s_own_prompt_is_cancelled() {
     let next = folder.start_on(&server.url(), &["short.json"]);
     assert!(server.wait_until(SOON, |state| state.running_id() == Some(&theirs)));
     server.finish_running();
-    next.wait().exits(0).says("long: cancelled and seen gone");
+    next.wait().exits(0).says("long: cancelled on the server");
     assert!(server.wait_until(SOON, |state| {
         state
             .history
@@ -102,7 +102,7 @@ fn a_prompt_whose_answer_nobody_read_is_found_by_its_ids() {
     let running = folder.start_on(&server.url(), &["long.json"]);
     assert!(server.wait_until_running(SOON));
     running.kill();
-    folder.run_on(&server.url(), &["short.json"]).exits(0).says("long: cancelled and seen gone");
+    folder.run_on(&server.url(), &["short.json"]).exits(0).says("long: cancelled on the server");
     assert!(server.queue_is_empty());
 }
 

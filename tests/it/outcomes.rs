@@ -123,9 +123,9 @@ fn a_scene_that_does_not_succeed_says_why() {
         (
             graphs::images("img/a", 0, 1),
             &[],
-            ("noOutput", "it succeeded and lists no file: has it a node that saves?"),
+            ("noOutput", "succeeded without output files: does the workflow have a Save node?"),
             (1, "failed"),
-            "✗ a  noOutput: it succeeded and lists no file",
+            "✗ a  noOutput: succeeded without output files",
             1,
         ),
     ] {

@@ -155,6 +155,6 @@ fn a_server_that_wants_credentials_is_told_of() {
     let authorization = Some("Bearer t0ken".to_owned());
     let server = StandIn::with(Config { authorization, ..Config::default() });
     let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(3).says("does not let us in: HTTP 401 (it wants other credentials");
+    ran.exits(3).says("rejected our credentials: HTTP 401 (it wants other credentials");
     folder.ended(&[("skipped", "no ComfyUI")]);
 }

@@ -175,7 +175,7 @@ fn every_end_has_its_reason_and_its_lines() {
         (Outcome::OutOfMemory, "node 2", true, "success"),
         (Outcome::NoOutput, "no file", true, "success"),
         (Outcome::Interrupted, "somebody", true, "success"),
-        (Outcome::Interrupted, "stopped from here", false, "unknown"),
+        (Outcome::Interrupted, "by a signal (Ctrl-C)", false, "unknown"),
         (Outcome::DownloadFailed, "a.mp4", true, "postExecution"),
         (Outcome::Deadline, "queued", false, "maxWait"),
         (Outcome::Lost, unreadable.as_str(), false, "attemptLimit"),

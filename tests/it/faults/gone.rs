@@ -64,7 +64,7 @@ pub fn rows() -> Vec<Row> {
                 for route in ["GET /", "POST /"] {
                     server.fail_next(route, usize::MAX, Fault::Hang);
                 }
-                running.until_it_says("cancel asked, not seen gone");
+                running.until_it_says("cancelled, but not known to be gone");
                 server.clear_faults(); // it is cancelled before the run ends
             })
         })

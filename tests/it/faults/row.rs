@@ -107,7 +107,7 @@ impl Row {
         assert!(!ran.stdout.contains(control), "{:?}", ran.stdout);
         let posted = server.posted();
         assert!(posted <= self.posts, "generated {posted} times\n{ran}");
-        let told = self.on_page.is_none() && ran.stdout.contains("cancel asked");
+        let told = self.on_page.is_none() && ran.stdout.contains("cancelled, but ");
         assert!(self.stays || told || server.queue_is_empty(), "something is left\n{ran}");
     }
 

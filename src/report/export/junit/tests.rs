@@ -38,7 +38,7 @@ fn a_night_to_the_letter() {
 </testcase>
 <testcase classname=\"run-comfyui-e2e.scenes\" name=\"scene-003\" time=\"725.000\">
 <failure type=\"deadline\" message=\"running &amp; &quot;running&quot; &lt;all&gt; the time\">deadline, 2 × 360 s: running &amp; &quot;running&quot; &lt;all&gt; the time
-2nd attempt (1st: deadline, running all the time, never finished; cancelled and seen gone)</failure>
+2nd attempt (1st: deadline, running all the time, never finished; cancelled on the server)</failure>
 </testcase>
 <testcase classname=\"run-comfyui-e2e.scenes\" name=\"scene-004\" time=\"0.000\">
 <skipped type=\"skipped\" message=\"GPU still busy with scene-003\">skipped: GPU still busy with scene-003</skipped>

@@ -43,7 +43,7 @@ Run 20261124-230004, 24 Nov 23:00:04 to 23:27:41 (27 min 37 s)
 |---|---|--:|--:|--:|--:|
 | scene-001 | ✓ succeeded | 188 | 19310 | 19000 | +310 (+1.6 %) |
 | scene-002 | ✓ succeeded<br>2nd attempt (1st: lost, server restarted 23:05:12) | 191 | 19080 | 19100 | -20 (-0.1 %) |
-| scene-003 | ✗ deadline<br>2 × 360 s: running all the time, never finished; cancelled and seen gone<br>2nd attempt (1st: deadline, running all the time, never finished; cancelled and seen gone) | 725 | – | – | – |
+| scene-003 | ✗ deadline<br>2 × 360 s: running all the time, never finished; cancelled on the server<br>2nd attempt (1st: deadline, running all the time, never finished; cancelled on the server) | 725 | – | – | – |
 | **All** | | 1657 | 19310 | 19100 | +210 (+1.1 %) |
 
 - GPU free: queue empty, 2140 MB in use (2140 before the run)
