@@ -1,15 +1,51 @@
-//! Runs `ComfyUI` generations end to end and records the VRAM they use: blocking, unattended,
-//! with an exit code that says what happened.
+//! Runs `ComfyUI` generations end to end and records the VRAM they use: blocking, unattended, with
+//! an exit code that says what happened.
 //!
-//! One idea carries it. The main thread drives the generation with short blocking calls and
-//! otherwise waits in one place, [`run`]'s wait: a timed receive on one channel, into which the
-//! sampler's thread sends readings and the signal's thread an interrupt. What the program then
-//! says about memory is a function of the log that those readings made.
+//! # The program on one page
 //!
-//! [`options`] → [`run`] → ([`comfyui`], [`vram`], [`project`], [`llm`]), and [`report`] reads the
-//! plain record that the run fills. [`monitor`] samples beside a command, with the same wait.
-//! What a terminal is shown beside the plain lines is in [`console`].
-//! Nothing outside [`comfyui`] sees its JSON.
+//! ```text
+//! main ─► cli ─► run ─► scene ─► attempt: upload · submit · poll · download
+//!                 │                 │
+//!                 │                 ▼ every wait
+//!  sampler ─┐     │           run::events ─► recorder ─► vram-usage.log
+//!  signals ─┴─ mpsc channel ───────┘                          │ read once
+//!                 ▼                                           ▼
+//!               finish ◄─ RunRecord ─────────────── VramStats, Timeline
+//!                 └─► report: run-summary.txt, metadata, page, JUnit, Markdown, metrics
+//! ```
+//!
+//! There is no async runtime. The **main thread** drives the run with short blocking HTTP calls and
+//! otherwise waits in one place, `run::events`: a timed receive on one channel. Into it send the
+//! **sampler's thread** (a reading on every tick of a fixed grid) and the **signal's thread** (an
+//! interrupt). nvidia-smi's output is read by a thread that keeps the latest readings. So every wait
+//! takes readings and interrupts, and nothing else has to.
+//!
+//! | module | what it knows | what it does not |
+//! |---|---|---|
+//! | `cli` | the one table of options, both spellings, typed options | what is done with them |
+//! | `http` | timeouts, limits, errors by kind | `ComfyUI`, VRAM |
+//! | `comfyui` | the server's routes and JSON, workflow graphs | runs; nothing outside sees its JSON |
+//! | [`vram`] | readings, sampler, sources, log, statistics, timeline, gates | scenes, but for their ids |
+//! | `process` | starting a child, its time limit, the end of its tree | what it is for |
+//! | `project` | the script's side: story, generator, helpers, language models | the run |
+//! | `run` | the order of a run, attempts, cancelling, state file and lock | how a report looks |
+//! | `report` | every text about a finished run, made of its `RunRecord` and `VramStats` | the server |
+//! | `monitor`, `summary` | the other two verbs, with the same event loop, log and reports | |
+//! | `console` | run-summary.txt, the terminal, the live row | what is logged |
+//!
+//! **A reading** is asked for by the sampler (`vram::sampler`) from a `ReadingSource`
+//! (`vram::source`: `ComfyUI`'s `/system_stats`, nvidia-smi where that gives none), sent as a `Tick`
+//! into the channel, taken by `run::events` into the recorder (`run::recorder`), which writes its line
+//! (`vram::log`) with the scene that runs. At the end the log is read once
+//! (`vram::stats::LogSummary`), and every report gets its figures from there.
+//!
+//! **A prompt** is named by an option (`cli::options`), becomes a scene with a patched graph
+//! (`run::plan`), is posted (`run::submit`) after its id has been written to the state file, is
+//! followed (`run::attempt`, `run::poll`) until it has a history entry, a deadline or an end, or is
+//! cancelled (`run::cancel`); its files are downloaded (`run::download`) into the run folder, and its
+//! outcome goes into the `SceneRecord` that the reports read.
+//!
+//! What is public is so for benches and fuzz targets.
 
 mod archive;
 mod cli;
@@ -21,12 +57,12 @@ mod fs;
 mod http;
 mod interrupt;
 mod monitor;
-pub mod process;
+mod process;
 mod project;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/oracles/mod.rs"]
 pub mod properties;
-pub mod report;
+mod report;
 mod run;
 mod sanitize;
 mod suggest;
