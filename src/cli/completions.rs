@@ -2,10 +2,10 @@
 //! written in its own language, in the file beside this one.
 
 use super::UsageError;
-use super::args::FlagValue;
-use super::flags::{FLAGS, Flag, INERT, Kind, Verb};
+use super::flags::{FLAGS, Flag, INERT, Verb};
 use super::help::{first_sentence, version};
 use super::names::Style;
+use super::parser::FlagValue;
 
 const BASH: &str = include_str!("completions/bash.sh");
 const POWERSHELL: &str = include_str!("completions/powershell.ps1");
@@ -39,7 +39,7 @@ fn bash() -> String {
     let pattern = |flags: &mut dyn Iterator<Item = &'static Flag>| {
         flags.flat_map(gnu).collect::<Vec<String>>().join("|")
     };
-    let with_value = || flags().filter(|flag| !matches!(flag.kind, Kind::Switch));
+    let with_value = || flags().filter(|flag| !flag.kind.is_switch());
     let of_path =
         |folder| pattern(&mut with_value().filter(|flag| flag.kind.is_folder() == Some(folder)));
     let plain = || with_value().filter(|flag| flag.kind.is_folder().is_none());
@@ -66,7 +66,7 @@ fn bash() -> String {
 fn powershell() -> String {
     let flag = |(name, flag): (&str, &Flag)| {
         let verbs: Vec<&str> = flag.verbs.iter().map(|verb| called(*verb)).collect();
-        let is_switch = matches!(flag.kind, Kind::Switch);
+        let is_switch = flag.kind.is_switch();
         format!(
             "        @{{ Name = {}; Gnu = {}; Verbs = {}; Switch = ${is_switch}; Words = {}; Help = {} }}\n",
             quoted(&Style::PowerShell.write(name)),

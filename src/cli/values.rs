@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::args::FlagValue;
+use super::parser::FlagValue;
 use super::{Assignment, CardId, Seed, UsageError, VramSource};
 use crate::sanitize::url_without_credentials;
 
@@ -132,7 +132,8 @@ pub(super) fn assignment(value: &FlagValue) -> Result<Assignment, UsageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags::FlagId;
+    use crate::cli::flags::Verb;
+    use crate::cli::names::{self, Style};
     use proptest::prelude::*;
 
     #[test]
@@ -178,11 +179,8 @@ mod tests {
     }
 
     fn set(text: &str) -> Result<Assignment, UsageError> {
-        assignment(&FlagValue {
-            flag: FlagId::Set.flag(),
-            label: "--set".into(),
-            value: text.into(),
-        })
+        let name = names::gnu("set", Verb::Run)?;
+        assignment(&FlagValue::new(name, Style::Gnu, Some(text.into()))?)
     }
 
     #[test]
