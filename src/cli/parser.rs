@@ -102,9 +102,7 @@ pub(super) fn lex(verb: Verb, words: Vec<OsString>) -> Result<Vec<Arg>, UsageErr
         // lexopt would take these for clusters of short options, so they never reach it.
         if let Some(word) = take(&mut parser, |word| after_dash(word).is_some() || word == "/?") {
             args.push(powershell(&word, verb, &mut parser)?);
-            continue;
-        }
-        if take(&mut parser, |word| word == "--").is_some() {
+        } else if take(&mut parser, |word| word == "--").is_some() {
             let rest = std::iter::from_fn(|| take(&mut parser, |_| true));
             if verb == Verb::Monitor {
                 args.push(Arg::Command(rest.collect()));
@@ -112,18 +110,17 @@ pub(super) fn lex(verb: Verb, words: Vec<OsString>) -> Result<Vec<Arg>, UsageErr
                 args.extend(rest.map(Arg::Word));
             }
             return Ok(args);
+        } else {
+            let arg = parser.next().map_err(|error| UsageError(error.to_string()))?;
+            args.push(match arg {
+                None => return Ok(args),
+                Some(lexopt::Arg::Value(word)) => Arg::Word(word),
+                Some(lexopt::Arg::Long(name)) => gnu(names::gnu(name, verb)?, &mut parser)?,
+                Some(lexopt::Arg::Short(letter)) => {
+                    gnu(names::gnu(&letter.to_string(), verb)?, &mut parser)?
+                }
+            });
         }
-        let arg = parser.next().map_err(|error| UsageError(error.to_string()))?;
-        let name = match arg {
-            None => return Ok(args),
-            Some(lexopt::Arg::Value(word)) => {
-                args.push(Arg::Word(word));
-                continue;
-            }
-            Some(lexopt::Arg::Long(name)) => name.to_owned(),
-            Some(lexopt::Arg::Short(letter)) => letter.to_string(),
-        };
-        args.push(gnu(&name, verb, &mut parser)?);
     }
 }
 
@@ -138,8 +135,7 @@ fn after_dash(word: &OsStr) -> Option<String> {
     (!name.is_empty() && !text.starts_with("--")).then(|| name.to_owned())
 }
 
-fn gnu(name: &str, verb: Verb, parser: &mut Parser) -> Result<Arg, UsageError> {
-    let name = names::gnu(name, verb)?;
+fn gnu(name: FlagName, parser: &mut Parser) -> Result<Arg, UsageError> {
     let mut value = parser.optional_value();
     if !name.flag.kind.is_switch() {
         value = value.or_else(|| take(parser, |_| true));
