@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::json::text;
 use crate::sanitize::sanitize_line;
 use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
 
@@ -57,9 +56,9 @@ impl Device {
     }
 
     fn parse(value: &Value, ram: Option<u64>) -> Self {
-        let kind = sanitize_line(&text(value, "type").unwrap_or_default());
+        let kind = sanitize_line(value["type"].as_str().unwrap_or_default());
         Device {
-            name: sanitize_line(&text(value, "name").unwrap_or_default()),
+            name: sanitize_line(value["name"].as_str().unwrap_or_default()),
             index: value["index"].as_u64(),
             // DirectML reports a constant.
             memory: memory(value, kind == "cuda", ram).filter(|_| kind != "privateuseone"),
