@@ -172,13 +172,12 @@ impl Http {
         timeout: Timeout,
     ) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
         let call = format!("GET {path}");
-        let response =
-            self.send_get(path, timeout).map_err(|error| self.transport_error(&call, error))?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(self.status_error(&call, status, b""));
+        let response = self.send_get(path, timeout);
+        let response = response.map_err(|error| self.transport_error(&call, error))?;
+        match response.status().as_u16() {
+            200 => Ok((response.body().content_length(), response.into_body().into_reader())),
+            status => Err(self.status_error(&call, status, b"")),
         }
-        Ok((response.body().content_length(), response.into_body().into_reader()))
     }
 
     /// The status, whatever it is, and the body of the answer to a POST.
@@ -189,17 +188,13 @@ impl Http {
         body: &[u8],
         timeout: Timeout,
     ) -> Result<Answer, HttpError> {
-        let request = self.prepare(self.agent.post(self.url(path)), timeout);
-        let response = request.content_type(content_type).send(body);
+        let request = self.agent.post(format!("{}{path}", self.target.base));
+        let response = self.prepare(request, timeout).content_type(content_type).send(body);
         self.read_body(&format!("POST {path}"), response)
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.target.base)
-    }
-
     fn send_get(&self, path: &str, timeout: Timeout) -> Result<Response<Body>, ureq::Error> {
-        self.prepare(self.agent.get(self.url(path)), timeout).call()
+        self.prepare(self.agent.get(format!("{}{path}", self.target.base)), timeout).call()
     }
 
     /// The request with the target's headers and the timeout.
@@ -250,12 +245,12 @@ impl Http {
         let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
         // Redacted before it is cut: a cut could leave a part of a secret.
         let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
-        let text = if text.is_empty() || text.starts_with('<') {
-            String::new()
-        } else {
-            format!(": {}", text.chars().take(200).collect::<String>())
-        };
-        self.error(call, ErrorKind::Status(status), &format!("HTTP {status}{hint}{text}"))
+        let mut detail = format!("HTTP {status}{hint}");
+        if !text.is_empty() && !text.starts_with('<') {
+            detail.push_str(": ");
+            detail.extend(text.chars().take(200));
+        }
+        self.error(call, ErrorKind::Status(status), &detail)
     }
 
     /// The error of a call (`GET /queue`; a query is left out, since it may carry names from the
