@@ -167,12 +167,9 @@ impl Client {
     /// # Errors
     /// No answer, or another status than 200; 404 if the file is gone.
     pub fn view(&self, file: &OutputFile) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
-        let path = format!(
-            "/view?filename={}&subfolder={}&type={}",
-            percent_encoded(&file.filename),
-            percent_encoded(&file.subfolder),
-            percent_encoded(&file.kind)
-        );
+        let [name, folder, kind] =
+            [&file.filename, &file.subfolder, &file.kind].map(|text| percent_encoded(text));
+        let path = format!("/view?filename={name}&subfolder={folder}&type={kind}");
         self.http.get_stream(&path, Timeout::Idle(self.transfer))
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::sanitize::sanitize_line;
-use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
+use crate::vram::reading::{HIGHEST_MB, MB, Reading, to_mb};
 
 /// What the server says of itself.
 #[derive(Clone, Debug, Default)]
@@ -50,11 +50,6 @@ impl SystemStats {
 }
 
 impl Device {
-    /// Whether its figures are the machine's own memory: `cpu` and `mps`.
-    pub fn is_ram(&self) -> bool {
-        is_system_ram(&self.kind)
-    }
-
     fn parse(value: &Value, ram: Option<u64>) -> Self {
         let kind = sanitize_line(value["type"].as_str().unwrap_or_default());
         Device {
