@@ -1,11 +1,13 @@
 //! A command line taken apart, and where the value of an option comes from.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::flags::{Flag, FlagId, INERT, Kind, Verb};
-use super::parser::{Arg, RawFlag};
-use super::values::{parse_decimal, parse_uint, quoted};
+use super::flags::{FlagId, INERT, Kind, Verb};
+use super::names::{FlagName, Style};
+use super::parser::{Arg, FlagValue};
+use super::values::{parse_decimal, parse_uint};
 use super::{Env, UsageError};
 
 /// A command line without contradictions, and the environment it was given in.
@@ -13,41 +15,6 @@ pub(super) struct ParsedArgs<'a> {
     pub(super) verb: Verb,
     pub(super) args: Vec<Arg>,
     pub(super) env: &'a Env<'a>,
-}
-
-/// The value of an option.
-pub(super) struct FlagValue {
-    pub(super) flag: &'static Flag,
-    /// The option or variable that gave it, for errors.
-    pub(super) label: String,
-    pub(super) value: OsString,
-}
-
-impl FlagValue {
-    /// The error line: what the option takes, and what it was given.
-    pub(super) fn refused(&self) -> UsageError {
-        let (takes, value) = (self.flag.kind.expected(), quoted(&self.value));
-        UsageError(format!("{} takes {takes}, not {value}", self.label))
-    }
-
-    /// The value as `parse` reads it.
-    ///
-    /// # Errors
-    /// What the option takes, and why this is none; never a part of the value.
-    pub(super) fn parse<T>(
-        &self,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> Result<T, UsageError> {
-        let parsed = self.value.to_str().ok_or("it is not Unicode").and_then(parse);
-        let takes = self.flag.kind.expected();
-        parsed.map_err(|why| UsageError(format!("{} takes {takes}, but {why}", self.label)))
-    }
-}
-
-impl From<&RawFlag> for FlagValue {
-    fn from(raw: &RawFlag) -> FlagValue {
-        FlagValue { flag: raw.name.flag, label: raw.label(), value: raw.value.clone() }
-    }
 }
 
 impl<'a> ParsedArgs<'a> {
@@ -59,68 +26,78 @@ impl<'a> ParsedArgs<'a> {
         env: &'a Env<'a>,
     ) -> Result<ParsedArgs<'a>, UsageError> {
         let args = ParsedArgs { verb, args, env };
-        for (place, raw) in args.flags().enumerate() {
-            let flag = raw.name.flag;
-            let mut before = args.flags().take(place);
-            if flag.repeatable || !before.any(|other| other.name.text == raw.name.text) {
-                continue;
-            }
-            let label = raw.label();
-            return Err(UsageError(match flag.kind {
-                Kind::Switch => format!("{label} is given twice"),
-                kind => format!("{label} is given twice: it takes one value, {}", kind.expected()),
-            }));
-        }
-        Ok(args)
+        let mut seen = HashSet::new();
+        let is_twice =
+            |given: &&FlagValue| !given.name.flag.repeatable && !seen.insert(given.name.text);
+        let Some(FlagValue { label, name, .. }) = args.flags().find(is_twice) else {
+            return Ok(args);
+        };
+        Err(UsageError(match name.flag.kind {
+            Kind::Switch => format!("{label} is given twice"),
+            kind => format!("{label} is given twice: it takes one value, {}", kind.expected()),
+        }))
     }
 
-    fn flags(&self) -> impl Iterator<Item = &RawFlag> {
-        self.args.iter().filter_map(|arg| match arg {
-            Arg::Flag(raw) => Some(raw),
-            Arg::Word(_) | Arg::Command(_) | Arg::ShortHelp => None,
-        })
+    fn flags(&self) -> impl Iterator<Item = &FlagValue> {
+        self.args
+            .iter()
+            .filter_map(|arg| if let Arg::Flag(given) = arg { Some(given) } else { None })
+    }
+
+    /// The bare words.
+    pub(super) fn words(&self) -> impl Iterator<Item = &OsString> {
+        self.args.iter().filter_map(|arg| if let Arg::Word(word) = arg { Some(word) } else { None })
     }
 
     /// Every time that the option was given.
-    pub(super) fn all(&self, id: FlagId) -> impl Iterator<Item = &RawFlag> {
-        self.flags().filter(move |raw| raw.name.flag.id == id)
+    pub(super) fn all(&self, id: FlagId) -> impl Iterator<Item = &FlagValue> {
+        self.flags().filter(move |given| given.name.flag.id == id)
     }
 
     /// The option as it was given; where it was given by both names, by the one that begins with
     /// `Scene`.
-    pub(super) fn given(&self, id: FlagId) -> Option<&RawFlag> {
-        self.all(id).max_by_key(|raw| raw.name.text.starts_with("Scene"))
+    pub(super) fn given(&self, id: FlagId) -> Option<&FlagValue> {
+        self.all(id).max_by_key(|given| given.name.text.starts_with("Scene"))
+    }
+
+    /// What `read` makes of the option, if it was given.
+    pub(super) fn optional<T>(
+        &self,
+        id: FlagId,
+        read: impl FnOnce(&FlagValue) -> Result<T, UsageError>,
+    ) -> Result<Option<T>, UsageError> {
+        self.given(id).map(read).transpose()
     }
 
     /// Whether the switch is on.
     pub(super) fn on(&self, id: FlagId) -> bool {
-        self.given(id).is_some_and(|raw| raw.on)
+        self.given(id).is_some_and(|given| given.on)
     }
 
     /// Whether colours are off: by the switch, else by any value of `NO_COLOR`.
     pub(super) fn no_color(&self) -> bool {
         let env = FlagId::NoColor.flag().env;
         let set = |name: &&str| (self.env.var)(name).is_some_and(|value| !value.is_empty());
-        self.given(FlagId::NoColor).map_or_else(|| env.iter().any(set), |raw| raw.on)
+        self.given(FlagId::NoColor).map_or_else(|| env.iter().any(set), |given| given.on)
     }
 
     /// The option's value: from the command line, `FastIteration`, the environment or the table.
     pub(super) fn value(&self, id: FlagId) -> FlagValue {
-        let flag = id.flag();
-        if let Some(raw) = self.given(id) {
-            return raw.into();
+        if let Some(given) = self.given(id) {
+            return given.clone();
         }
+        let flag = id.flag();
         let fast = flag.fast.filter(|_| self.on(FlagId::FastIteration));
-        let variable = flag.env.iter().find_map(|name| Some((*name, self.variable(name)?)));
+        let variable = || flag.env.iter().find_map(|name| Some((*name, self.variable(name)?)));
         let gates = [FlagId::MaxPeakMB, FlagId::Baseline, FlagId::MaxGrowthMB];
         let gated = flag.gated.filter(|_| gates.iter().any(|gate| self.given(*gate).is_some()));
         let monitor = flag.monitor.filter(|_| self.verb == Verb::Monitor);
-        let (label, value) = match (fast, variable) {
-            (Some(fast), _) => (flag.name, fast.into()),
-            (None, Some((name, value))) => (name, value),
-            (None, None) => (flag.name, gated.or(monitor).unwrap_or(flag.default).into()),
-        };
-        FlagValue { flag, label: label.to_owned(), value }
+        let (label, value) = fast
+            .map(|fast| (flag.name, fast.into()))
+            .or_else(variable)
+            .unwrap_or_else(|| (flag.name, gated.or(monitor).unwrap_or(flag.default).into()));
+        let name = FlagName { flag, text: flag.name };
+        FlagValue { name, style: Style::Gnu, label: label.to_owned(), on: true, value }
     }
 
     /// A variable of the environment; one without a visible character is unset.
@@ -133,13 +110,8 @@ impl<'a> ParsedArgs<'a> {
         let value = self.value(id);
         let number = parse_uint(&value.value).and_then(|number| u32::try_from(number).ok());
         number
-            .filter(|number| value.flag.kind.in_range(f64::from(*number)))
+            .filter(|number| value.name.flag.kind.in_range(f64::from(*number)))
             .ok_or_else(|| value.refused())
-    }
-
-    /// The whole number of an option that has no default.
-    pub(super) fn uint_if_given(&self, id: FlagId) -> Result<Option<u64>, UsageError> {
-        self.given(id).map(|_| self.uint(id).map(u64::from)).transpose()
     }
 
     /// The option's whole seconds.
@@ -151,7 +123,7 @@ impl<'a> ParsedArgs<'a> {
     pub(super) fn decimal(&self, id: FlagId) -> Result<f64, UsageError> {
         let value = self.value(id);
         parse_decimal(&value.value)
-            .filter(|number| value.flag.kind.in_range(*number))
+            .filter(|number| value.name.flag.kind.in_range(*number))
             .ok_or_else(|| value.refused())
     }
 
@@ -163,8 +135,8 @@ impl<'a> ParsedArgs<'a> {
 
     /// What to warn the user of before anything is done.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let inert = self.flags().filter(|raw| raw.name.flag.group == INERT);
-        let names: Vec<String> = inert.map(RawFlag::label).collect();
+        let inert = self.flags().filter(|given| given.name.flag.group == INERT);
+        let names: Vec<&str> = inert.map(|given| given.label.as_str()).collect();
         match names.as_slice() {
             [] => Vec::new(),
             [name] => vec![format!("{name} is accepted, but does nothing")],

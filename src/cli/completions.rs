@@ -2,10 +2,10 @@
 //! written in its own language, in the file beside this one.
 
 use super::UsageError;
-use super::args::FlagValue;
-use super::flags::{FLAGS, Flag, INERT, Kind, Verb};
+use super::flags::{FLAGS, Flag, INERT, Verb};
 use super::help::{first_sentence, version};
 use super::names::Style;
+use super::parser::FlagValue;
 
 const BASH: &str = include_str!("completions/bash.sh");
 const POWERSHELL: &str = include_str!("completions/powershell.ps1");
@@ -35,30 +35,27 @@ fn called(verb: Verb) -> &'static str {
 }
 
 fn bash() -> String {
-    let gnu = |flag: &'static Flag| flag.names().map(|name| Style::Gnu.write(name));
-    let pattern = |flags: &mut dyn Iterator<Item = &'static Flag>| {
-        flags.flat_map(gnu).collect::<Vec<String>>().join("|")
+    let names = |wanted: &dyn Fn(&Flag) -> bool, separator: &str| {
+        let names = flags().filter(|flag| wanted(flag)).flat_map(Flag::names);
+        names.map(|name| Style::Gnu.write(name)).collect::<Vec<_>>().join(separator)
     };
-    let with_value = || flags().filter(|flag| !matches!(flag.kind, Kind::Switch));
-    let of_path =
-        |folder| pattern(&mut with_value().filter(|flag| flag.kind.is_folder() == Some(folder)));
-    let plain = || with_value().filter(|flag| flag.kind.is_folder().is_none());
-    let others = pattern(&mut plain().filter(|flag| flag.words.is_empty()));
-    let arm = |flag: &'static Flag| {
-        let name = pattern(&mut [flag].into_iter());
+    let of_path = |folder| names(&|flag| flag.kind.is_folder() == Some(folder), "|");
+    let is_other = |flag: &Flag| {
+        !flag.kind.is_switch() && flag.kind.is_folder().is_none() && flag.words.is_empty()
+    };
+    let words = flags().filter(|flag| !flag.words.is_empty()).map(|flag| {
+        let name = names(&|other| other.id == flag.id, "|");
         format!("        {name}) words='{}' ;;\n", flag.words.join(" "))
-    };
-    let words: String = plain().filter(|flag| !flag.words.is_empty()).map(arm).collect();
-    let options = |verb: &Verb| {
-        let names = pattern(&mut flags().filter(|flag| flag.verbs.contains(verb)));
-        format!("            {}) options='{}' ;;\n", called(*verb), names.replace('|', " "))
-    };
-    let options: String = Verb::ALL.iter().map(options).collect();
+    });
+    let options = Verb::ALL.map(|verb| {
+        let names = names(&|flag| flag.verbs.contains(&verb), " ");
+        format!("            {}) options='{names}' ;;\n", called(verb))
+    });
     BASH.replace("__FILES__", &of_path(false))
         .replace("__FOLDERS__", &of_path(true))
-        .replace("__OTHERS__", &others)
-        .replace("__WORDS__\n", &words)
-        .replace("__OPTIONS__\n", &options)
+        .replace("__OTHERS__", &names(&is_other, "|"))
+        .replace("__WORDS__\n", &words.collect::<String>())
+        .replace("__OPTIONS__\n", &options.concat())
         .replace("__VERBS__", &verbs().join("|"))
         .replace("__VERB_WORDS__", &verbs().join(" "))
 }
@@ -66,7 +63,7 @@ fn bash() -> String {
 fn powershell() -> String {
     let flag = |(name, flag): (&str, &Flag)| {
         let verbs: Vec<&str> = flag.verbs.iter().map(|verb| called(*verb)).collect();
-        let is_switch = matches!(flag.kind, Kind::Switch);
+        let is_switch = flag.kind.is_switch();
         format!(
             "        @{{ Name = {}; Gnu = {}; Verbs = {}; Switch = ${is_switch}; Words = {}; Help = {} }}\n",
             quoted(&Style::PowerShell.write(name)),

@@ -400,10 +400,7 @@ flags! {
         kind: LLM_URL, script: true, default: "http://127.0.0.1:1234",
         help: "Where LM Studio answers, whose models leave the card before the scenes.",
     }
-    SkipLMStudioUnload {
-        kind: Switch, script: true,
-        help: "LM Studio keeps its models loaded.",
-    }
+    SkipLMStudioUnload { kind: Switch, script: true, help: "LM Studio keeps its models loaded." }
     LocalLLMProviderUrl {
         kind: LLM_URL, script: true, env: &["LOCAL_STORY_PROVIDER_URL"],
         help: "The provider of the story.",

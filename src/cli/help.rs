@@ -56,14 +56,12 @@ pub(super) fn short() -> String {
             lines.push(format!("{}:", flag.group));
         }
         let head = format!("  {}", signature(flag));
-        let sentence = first_sentence(flag);
+        let mut line = format!("{head:<MARGIN$}{}", first_sentence(flag));
         // A default in words is for the full help.
-        let default = match flag.default {
-            "" => String::new(),
-            words if words.contains(' ') => String::new(),
-            value => format!(" [{value}]"),
-        };
-        lines.push(format!("{head:<MARGIN$}{sentence}{default}"));
+        if !flag.default.is_empty() && !flag.default.contains(' ') {
+            line += &format!(" [{}]", flag.default);
+        }
+        lines.push(line);
     }
     lines.push(SHORT_END.to_owned());
     lines.join("\n")
@@ -77,19 +75,12 @@ pub(super) fn first_sentence(flag: &Flag) -> &'static str {
 /// Everything.
 pub(super) fn full() -> String {
     let mut lines = vec![version(), String::new(), USAGE.to_owned(), SPELLINGS.to_owned()];
-    let mut group = None;
-    for flag in FLAGS {
-        if group != Some(flag.group) {
-            if group == Some(INERT) {
-                lines.push(String::new());
-            }
-            lines.push(format!("{}:", flag.group));
-            group = Some(flag.group);
-        }
-        lines.extend(entry(flag));
-        if flag.group != INERT {
-            lines.push(String::new());
-        }
+    for flags in FLAGS.chunk_by(|a, b| a.group == b.group) {
+        let group = flags[0].group;
+        // Inert options have no text between them.
+        let gap = if group == INERT { "\n" } else { "\n\n" };
+        let entries: Vec<String> = flags.iter().map(entry).collect();
+        lines.push(format!("{group}:\n{}\n", entries.join(gap)));
     }
     lines.push("Environment:".to_owned());
     for flag in FLAGS {
@@ -111,29 +102,18 @@ fn signature(flag: &Flag) -> String {
     format!("{name} {}", flag.kind.placeholder()).trim_end().to_owned()
 }
 
-fn entry(flag: &Flag) -> Vec<String> {
+fn entry(flag: &Flag) -> String {
     let mut facts = vec![flag.help.to_owned()];
-    if let Some(alias) = flag.alias {
-        facts.push(format!("Also {}.", Style::PowerShell.write(alias)));
-    }
-    if flag.repeatable {
-        facts.push("Repeatable.".to_owned());
-    }
+    facts.extend(flag.alias.map(|alias| format!("Also {}.", Style::PowerShell.write(alias))));
+    facts.extend(flag.repeatable.then(|| "Repeatable.".to_owned()));
     if let Kind::Number(unit, min, max) = flag.kind {
         facts.push(format!("{}{} from {min} to {max}.", unit[..1].to_uppercase(), &unit[1..]));
     }
-    if !flag.default.is_empty() {
-        facts.push(format!("Default: {}.", flag.default));
-    }
-    if let Some(fast) = flag.fast {
-        facts.push(format!("With FastIteration: {fast}."));
-    }
-    if let Some(gated) = flag.gated {
-        facts.push(format!("With a gate: {gated}."));
-    }
-    if let Some(default) = flag.monitor {
-        facts.push(format!("In monitor: {default}."));
-    }
+    let default = Some(flag.default).filter(|default| !default.is_empty());
+    facts.extend(default.map(|value| format!("Default: {value}.")));
+    facts.extend(flag.fast.map(|value| format!("With FastIteration: {value}.")));
+    facts.extend(flag.gated.map(|value| format!("With a gate: {value}.")));
+    facts.extend(flag.monitor.map(|value| format!("In monitor: {value}.")));
     if flag.group != ABOUT && flag.verbs.contains(&Verb::Run) {
         let others = flag.verbs.iter().filter_map(|verb| verb.word());
         facts.extend(others.map(|verb| format!("Of {verb} too.")));
@@ -141,7 +121,7 @@ fn entry(flag: &Flag) -> Vec<String> {
     let name = Style::PowerShell.write(flag.name);
     let mut lines = vec![format!("  {}, {name}", signature(flag))];
     lines.extend(paragraph(&facts.join(" ")));
-    lines
+    lines.join("\n")
 }
 
 /// The words in lines, indented under their option.

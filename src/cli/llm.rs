@@ -6,7 +6,7 @@ use std::fmt;
 use super::UsageError;
 use super::args::ParsedArgs;
 use super::flags::{FlagId, Kind};
-use super::parser::RawFlag;
+use super::parser::FlagValue;
 use crate::http::ServerUrl;
 
 /// Whether a story is written by a model, by which, and who has to leave the card first. `Debug`
@@ -37,15 +37,9 @@ impl fmt::Debug for LlmOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let variables: Vec<_> = self.variables.iter().map(|(name, _)| name).collect();
         f.debug_struct("LlmOptions")
-            .field("mock", &self.mock)
-            .field("local", &self.local)
             .field("provider", &self.provider)
-            .field("health_url", &self.health_url)
-            .field("skip_health_check", &self.skip_health_check)
-            .field("lm_studio", &self.lm_studio)
-            .field("skip_unload", &self.skip_unload)
             .field("variables", &variables)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,11 +58,11 @@ pub(super) fn llm(args: &ParsedArgs) -> Result<(LlmOptions, Vec<String>), UsageE
     let mut warnings = Vec::new();
     let mut variables = Vec::new();
     for id in HANDED_ON {
-        let Some(raw) = args.given(id) else { continue };
+        let Some(given) = args.given(id) else { continue };
         if let Kind::Number(..) = id.flag().kind {
             args.decimal(id)?;
         }
-        variables.extend(id.flag().env.iter().map(|name| (*name, trimmed(raw))));
+        variables.extend(id.flag().env.iter().map(|name| (*name, trimmed(given))));
     }
     let skip_by_environment =
         (args.env.var)("LOCAL_LLM_SKIP_HEALTHCHECK").is_some_and(|value| value == "1");
@@ -85,8 +79,8 @@ pub(super) fn llm(args: &ParsedArgs) -> Result<(LlmOptions, Vec<String>), UsageE
     Ok((options, warnings))
 }
 
-fn trimmed(raw: &RawFlag) -> OsString {
-    raw.value.to_str().map_or_else(|| raw.value.clone(), |text| text.trim().into())
+fn trimmed(given: &FlagValue) -> OsString {
+    given.value.to_str().map_or_else(|| given.value.clone(), |text| text.trim().into())
 }
 
 /// A URL that may stand in the environment for other programs: one that this program cannot use is

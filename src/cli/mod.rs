@@ -33,8 +33,8 @@ use parser::Arg;
 pub use crate::vram::nvidia_smi::CardId;
 pub use llm::LlmOptions;
 pub use options::{
-    Assignment, Format, GateOptions, MonitorOptions, ReportOptions, RunOptions, SamplingOptions,
-    Seed, SummaryOptions, VramSource,
+    Assignment, Format, GateOptions, MonitorOptions, RunOptions, SamplingOptions, Seed,
+    SummaryOptions, VramSource,
 };
 pub use server::ServerOptions;
 

@@ -64,28 +64,21 @@ fn kebab(name: &str) -> String {
 
 /// The option of that GNU name (without dashes), which has to be exact.
 pub(super) fn gnu(word: &str, verb: Verb) -> Result<FlagName, UsageError> {
-    let found = all().find(|name| kebab(name.text) == word);
-    let found = found.ok_or_else(|| unknown(Style::Gnu, word, verb))?;
-    of_verb(found, Style::Gnu, verb)
+    match all().find(|name| kebab(name.text) == word) {
+        Some(name) => of_verb(name, Style::Gnu, verb),
+        None => Err(unknown(Style::Gnu, word, verb)),
+    }
 }
 
 /// The option of that PowerShell name (without its dash): any letter case, any unambiguous prefix.
 pub(super) fn powershell(word: &str, verb: Verb) -> Result<FlagName, UsageError> {
-    let mut fitting = fitting(word, taken_by(verb));
-    if fitting.is_empty() {
-        fitting = self::fitting(word, all());
-        if fitting.len() > 1 {
-            fitting.clear();
+    match (fitting(word, taken_by(verb)).as_slice(), fitting(word, all()).as_slice()) {
+        ([name], _) | ([], [name]) => of_verb(*name, Style::PowerShell, verb),
+        ([], _) => Err(unknown(Style::PowerShell, word, verb)),
+        (several, _) => {
+            let names = list(several.iter().map(|name| name.text), Style::PowerShell);
+            Err(UsageError(format!("-{} is ambiguous: {names}", shown(word))))
         }
-    }
-    match fitting.as_slice() {
-        [] => Err(unknown(Style::PowerShell, word, verb)),
-        [name] => of_verb(*name, Style::PowerShell, verb),
-        several => Err(UsageError(format!(
-            "-{} is ambiguous: {}",
-            shown(word),
-            list(several.iter().map(|name| name.text), Style::PowerShell)
-        ))),
     }
 }
 
@@ -125,28 +118,23 @@ fn of_verb(name: FlagName, style: Style, verb: Verb) -> Result<FlagName, UsageEr
 
 fn unknown(style: Style, word: &str, verb: Verb) -> UsageError {
     let dashes = if style == Style::Gnu { "--" } else { "-" };
-    let word_shown = shown(word);
-    UsageError(match meant(word, verb, style) {
-        Some(names) => format!("unknown option {dashes}{word_shown}: did you mean {names}?"),
-        None => format!(
-            "unknown option {dashes}{word_shown}: {} lists the options there are",
-            style.write("Help")
-        ),
-    })
+    let hint = match meant(word, verb, style) {
+        Some(names) => format!("did you mean {names}?"),
+        None => format!("{} lists the options there are", style.write("Help")),
+    };
+    UsageError(format!("unknown option {dashes}{}: {hint}", shown(word)))
 }
 
 /// The options that a word was probably meant to be, in words.
 pub(super) fn meant(word: &str, verb: Verb, style: Style) -> Option<String> {
-    let letters: String = word.chars().filter(|c| c.is_alphanumeric()).collect();
-    let letters = letters.to_lowercase();
-    let longer: Vec<&str> = taken_by(verb)
-        .map(|name| name.text)
-        .filter(|name| letters.len() >= 3 && name.to_lowercase().starts_with(&letters))
-        .collect();
-    if (1..=3).contains(&longer.len()) {
-        return Some(list(longer.into_iter(), style));
+    let letters = word.replace(|c: char| !c.is_alphanumeric(), "").to_lowercase();
+    let names = || taken_by(verb).map(|name| name.text);
+    let is_longer = |name: &&str| letters.len() >= 3 && name.to_lowercase().starts_with(&letters);
+    let longer: Vec<&str> = names().filter(is_longer).collect();
+    match longer.len() {
+        1..=3 => Some(list(longer.into_iter(), style)),
+        _ => nearest(&letters, names()).map(|name| style.write(name)),
     }
-    nearest(&letters, taken_by(verb).map(|name| name.text)).map(|name| style.write(name))
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>, style: Style) -> String {

@@ -1,14 +1,15 @@
 //! The typed options of each verb, and how a command line becomes them.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{FlagValue, ParsedArgs};
+use super::args::ParsedArgs;
 use super::flags::FlagId;
 use super::llm::{LlmOptions, llm};
 use super::names::Style;
-use super::parser::Arg;
+use super::parser::{Arg, FlagValue};
 use super::server::{ServerOptions, server};
 use super::values::quoted;
 use super::{CardId, UsageError, paths, values};
@@ -99,8 +100,8 @@ pub struct RunOptions {
     pub quiet: bool,
     /// Whether one JSON document goes to stdout at the end.
     pub json: bool,
-    /// What other programs are to read.
-    pub reports: ReportOptions,
+    /// The files for other programs, no two of them the same.
+    pub reports: Vec<(Format, PathBuf)>,
     /// Whether a terminal gets no colours either.
     pub no_color: bool,
     /// What to tell the user first, one line each.
@@ -119,8 +120,8 @@ pub struct SummaryOptions {
     pub gates: GateOptions,
     /// Whether the statistics go to stdout as one JSON document.
     pub json: bool,
-    /// What other programs are to read of the one target.
-    pub reports: ReportOptions,
+    /// The files for other programs about the one target, no two of them the same.
+    pub reports: Vec<(Format, PathBuf)>,
     /// Where a page of the one target is written; absolute. Default: nowhere.
     pub html: Option<PathBuf>,
     /// Whether a terminal gets no colours either.
@@ -209,57 +210,36 @@ pub enum Format {
 }
 
 impl Format {
+    const ALL: [Format; 3] = [Format::JUnit, Format::Markdown, Format::Prometheus];
+
     /// The option that asks for it: `--junit`.
     pub fn option(self) -> String {
-        Style::Gnu.write(match self {
-            Format::JUnit => "JUnit",
-            Format::Markdown => "Markdown",
-            Format::Prometheus => "PromFile",
-        })
+        Style::Gnu.write(self.id().flag().name)
     }
-}
 
-/// The reports that are asked for; none by default. Every path is absolute, and no two are the
-/// same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReportOptions {
-    /// Where the `JUnit` document goes.
-    pub junit: Option<PathBuf>,
-    /// Where the Markdown goes.
-    pub markdown: Option<PathBuf>,
-    /// Where the metrics for `node_exporter` go.
-    pub prom_file: Option<PathBuf>,
-}
-
-impl ReportOptions {
-    /// Each file, and before it what goes there.
-    pub fn files(&self) -> Vec<(Format, &Path)> {
-        let files = [
-            (Format::JUnit, &self.junit),
-            (Format::Markdown, &self.markdown),
-            (Format::Prometheus, &self.prom_file),
-        ];
-        files.into_iter().filter_map(|(format, file)| Some((format, file.as_deref()?))).collect()
+    fn id(self) -> FlagId {
+        match self {
+            Format::JUnit => FlagId::JUnit,
+            Format::Markdown => FlagId::Markdown,
+            Format::Prometheus => FlagId::PromFile,
+        }
     }
 }
 
 pub(super) fn run(args: &ParsedArgs) -> Result<RunOptions, UsageError> {
-    let places = paths::of_run(args)?;
-    let filter = args.given(FlagId::SceneFilter).map(FlagValue::from);
-    let story = args.given(FlagId::Story).map(|given| paths::existing(given, args));
+    let (named_root, workflows) = paths::of_run(args)?;
+    let root_given = named_root.is_some();
+    let project_root = named_root.unwrap_or_else(|| paths::default_root(args.env));
     let server = server(args)?;
     let (llm, of_environment) = llm(args)?;
     let mut warnings = args.warnings();
     warnings.extend(of_environment);
     Ok(RunOptions {
-        story: story.transpose()?,
+        story: args.optional(FlagId::Story, |given| paths::existing(given, args))?,
         scenes: args.uint(FlagId::Scenes)?,
-        scene_filter: filter.as_ref().map_or_else(|| Ok(Vec::new()), values::scene_filter)?,
+        scene_filter: args.optional(FlagId::SceneFilter, values::scene_filter)?.unwrap_or_default(),
         repeat: args.uint(FlagId::Repeat)?,
-        set: args
-            .all(FlagId::Set)
-            .map(|given| values::assignment(&given.into()))
-            .collect::<Result<_, _>>()?,
+        set: args.all(FlagId::Set).map(values::assignment).collect::<Result<_, _>>()?,
         seed: values::seed(&args.value(FlagId::Seed))?,
         fresh: args.on(FlagId::Fresh),
         memory_cleanup_interval: args.uint(FlagId::MemoryCleanupInterval)?,
@@ -274,17 +254,17 @@ pub(super) fn run(args: &ParsedArgs) -> Result<RunOptions, UsageError> {
         sampling: sampling(args, &server)?,
         gates: gates(args)?,
         server,
-        logs_dir: paths::logs_dir(args, &places.root)?,
-        archive: archive(args, &places.root)?,
+        logs_dir: paths::logs_dir(args, &project_root)?,
+        archive: archive(args, &project_root)?,
         llm,
         quiet: args.on(FlagId::Quiet),
         json: args.on(FlagId::Json),
         reports: reports(args)?,
         no_color: args.no_color(),
         warnings,
-        project_root: places.root,
-        root_given: places.root_given,
-        workflows: places.workflows,
+        project_root,
+        root_given,
+        workflows,
     })
 }
 
@@ -300,13 +280,13 @@ fn archive(args: &ParsedArgs, root: &Path) -> Result<bool, UsageError> {
 
 pub(super) fn summary(args: &ParsedArgs) -> Result<SummaryOptions, UsageError> {
     let targets = paths::of_summary(args)?;
-    let html = paths::html(args)?;
+    let html = paths::optional(args, FlagId::Html)?;
     let files = [FlagId::Html, FlagId::JUnit, FlagId::Markdown, FlagId::PromFile];
     let file = files.into_iter().find_map(|id| args.given(id));
-    if let (Some(given), 2..) = (file, targets.len()) {
-        return Err(UsageError(format!("{} takes one log or run folder at a time", given.label())));
+    if let (Some(FlagValue { label, .. }), 2..) = (file, targets.len()) {
+        return Err(UsageError(format!("{label} takes one log or run folder at a time")));
     }
-    let root = paths::root(args)?;
+    let root = paths::given_root(args)?.unwrap_or_else(|| paths::default_root(args.env));
     Ok(SummaryOptions {
         targets,
         logs_dir: paths::logs_dir(args, &root)?,
@@ -321,26 +301,24 @@ pub(super) fn summary(args: &ParsedArgs) -> Result<SummaryOptions, UsageError> {
 
 pub(super) fn monitor(args: &ParsedArgs) -> Result<MonitorOptions, UsageError> {
     let command = command(args)?;
-    let duration = args.given(FlagId::Duration);
-    if let (Some(duration), Some(_)) = (duration, &command) {
-        let label = duration.label();
+    if let (Some(FlagValue { label, .. }), Some(_)) = (args.given(FlagId::Duration), &command) {
         return Err(UsageError(format!(
             "{label} is for monitor without a command: with one it ends when the command does"
         )));
     }
-    let log = args.given(FlagId::Log).map(|given| paths::absolute(given, args)).transpose()?;
+    let log = paths::optional(args, FlagId::Log)?;
     if let (Some(append), None) = (args.given(FlagId::Append).filter(|given| given.on), &log) {
         let log = append.style.write("Log");
-        return Err(UsageError(format!("{} needs {log} FILE", append.label())));
+        return Err(UsageError(format!("{} needs {log} FILE", append.label)));
     }
-    let html = paths::html(args)?;
-    if let (Some(given), true) = (args.given(FlagId::Html), html == log) {
-        return Err(UsageError(format!("{} names the file of the log", given.label())));
+    let html = paths::optional(args, FlagId::Html)?;
+    if let (Some(FlagValue { label, .. }), true) = (args.given(FlagId::Html), html == log) {
+        return Err(UsageError(format!("{label} names the file of the log")));
     }
     let server = server(args)?;
     Ok(MonitorOptions {
         command,
-        duration: duration.map(|_| args.decimal_seconds(FlagId::Duration)).transpose()?,
+        duration: args.optional(FlagId::Duration, |_| args.decimal_seconds(FlagId::Duration))?,
         log,
         append: args.on(FlagId::Append),
         sampling: sampling(args, &server)?,
@@ -355,23 +333,18 @@ pub(super) fn monitor(args: &ParsedArgs) -> Result<MonitorOptions, UsageError> {
 /// The words behind `--`. Before it there is no bare word, so that a forgotten `--` is told
 /// instead of sampling until Ctrl-C.
 fn command(args: &ParsedArgs) -> Result<Option<Vec<OsString>>, UsageError> {
-    let mut command = None;
-    for item in &args.args {
-        match item {
-            Arg::Word(word) => {
-                return Err(UsageError(format!(
-                    "{}: the command of monitor goes after --",
-                    quoted(word)
-                )));
-            }
-            Arg::Command(words) if words.is_empty() => {
-                return Err(UsageError("monitor has no command behind its --".to_owned()));
-            }
-            Arg::Command(words) => command = Some(words.clone()),
-            Arg::Flag(_) | Arg::ShortHelp => {}
-        }
+    if let Some(word) = args.words().next() {
+        let word = quoted(word);
+        return Err(UsageError(format!("{word}: the command of monitor goes after --")));
     }
-    Ok(command)
+    // What follows `--` is always the last argument.
+    match args.args.last() {
+        Some(Arg::Command(words)) if words.is_empty() => {
+            Err(UsageError("monitor has no command behind its --".to_owned()))
+        }
+        Some(Arg::Command(words)) => Ok(Some(words.clone())),
+        _ => Ok(None),
+    }
 }
 
 fn sampling(args: &ParsedArgs, server: &ServerOptions) -> Result<SamplingOptions, UsageError> {
@@ -379,10 +352,7 @@ fn sampling(args: &ParsedArgs, server: &ServerOptions) -> Result<SamplingOptions
         interval: args.decimal_seconds(FlagId::SampleIntervalSeconds)?,
         gpu: usize::try_from(args.uint(FlagId::Gpu)?).unwrap_or(usize::MAX),
         source: source(args, server)?,
-        card: args
-            .given(FlagId::NvidiaSmiGpu)
-            .map(|given| values::card(&given.into()))
-            .transpose()?,
+        card: args.optional(FlagId::NvidiaSmiGpu, values::card)?,
     })
 }
 
@@ -400,33 +370,29 @@ fn source(args: &ParsedArgs, server: &ServerOptions) -> Result<VramSource, Usage
 }
 
 fn gates(args: &ParsedArgs) -> Result<GateOptions, UsageError> {
+    let limit = |id| args.optional(id, |_| args.uint(id).map(u64::from));
+    let baselines = args.all(FlagId::Baseline).map(|given| paths::existing(given, args));
     Ok(GateOptions {
         limits: Limits {
-            peak_mb: args.uint_if_given(FlagId::MaxPeakMB)?,
-            growth_mb: args.uint_if_given(FlagId::MaxGrowthMB)?,
+            peak_mb: limit(FlagId::MaxPeakMB)?,
+            growth_mb: limit(FlagId::MaxGrowthMB)?,
         },
-        baselines: args
-            .all(FlagId::Baseline)
-            .map(|given| paths::existing(given, args))
-            .collect::<Result<_, _>>()?,
+        baselines: baselines.collect::<Result<_, _>>()?,
     })
 }
 
-fn reports(args: &ParsedArgs) -> Result<ReportOptions, UsageError> {
-    let file = |id| args.given(id).map(|given| paths::absolute(given, args)).transpose();
-    let options = ReportOptions {
-        junit: file(FlagId::JUnit)?,
-        markdown: file(FlagId::Markdown)?,
-        prom_file: file(FlagId::PromFile)?,
-    };
-    let page = paths::html(args)?;
-    let named = |(format, file): (Format, _)| (format.option(), file);
-    let mut files: Vec<(String, &Path)> = options.files().into_iter().map(named).collect();
-    files.extend(page.iter().map(|page| (Style::Gnu.write("Html"), page.as_path())));
-    for (place, (name, file)) in files.iter().enumerate() {
-        if let Some((other, _)) = files[..place].iter().find(|(_, other)| other == file) {
-            return Err(UsageError(format!("{other} and {name} name the same file")));
+fn reports(args: &ParsedArgs) -> Result<Vec<(Format, PathBuf)>, UsageError> {
+    let file = |format: Format| Ok(paths::optional(args, format.id())?.map(|path| (format, path)));
+    let reports = Format::ALL.into_iter().filter_map(|format| file(format).transpose());
+    let reports = reports.collect::<Result<Vec<_>, _>>()?;
+    let mut options: HashMap<&Path, String> = HashMap::new();
+    let page = paths::optional(args, FlagId::Html)?;
+    let page = page.iter().map(|path| (Style::Gnu.write("Html"), path));
+    let files = reports.iter().map(|(format, path)| (format.option(), path));
+    for (option, path) in files.chain(page) {
+        if let Some(other) = options.insert(path, option.clone()) {
+            return Err(UsageError(format!("{other} and {option} name the same file")));
         }
     }
-    Ok(options)
+    Ok(reports)
 }

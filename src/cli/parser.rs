@@ -15,7 +15,7 @@ const DASHES: [char; 4] = ['-', '–', '—', '―'];
 /// One argument of the command line.
 #[derive(Debug)]
 pub(super) enum Arg {
-    Flag(RawFlag),
+    Flag(FlagValue),
     /// A bare word.
     Word(OsString),
     /// What follows the `--` of a verb that runs a command.
@@ -24,36 +24,69 @@ pub(super) enum Arg {
     ShortHelp,
 }
 
-/// An option as it was given.
-#[derive(Debug)]
-pub(super) struct RawFlag {
+/// An option and its value: from the command line, or from where [`ParsedArgs::value`] finds one.
+///
+/// [`ParsedArgs::value`]: super::args::ParsedArgs::value
+#[derive(Clone, Debug)]
+pub(super) struct FlagValue {
     pub(super) name: FlagName,
     pub(super) style: Style,
+    /// The option as it was spelled, or the variable that gave the value; for errors.
+    pub(super) label: String,
     /// Of a switch: whether it is on.
     pub(super) on: bool,
     /// Of another option: its value.
     pub(super) value: OsString,
 }
 
-impl RawFlag {
-    /// The option in an error line, spelled as it was given.
-    pub(super) fn label(&self) -> String {
-        self.style.write(self.name.text)
+impl FlagValue {
+    /// The option as it was given. A switch may have a value too: `$true` or `$false`.
+    pub(super) fn new(
+        name: FlagName,
+        style: Style,
+        value: Option<OsString>,
+    ) -> Result<FlagValue, UsageError> {
+        let label = style.write(name.text);
+        let kind = name.flag.kind;
+        let on = match &value {
+            None if !kind.is_switch() => {
+                let takes = kind.expected();
+                return Err(UsageError(format!("{label} has no value: it takes {takes}")));
+            }
+            Some(value) if kind.is_switch() => {
+                match value.to_string_lossy().to_lowercase().as_str() {
+                    "$true" | "true" => true,
+                    "$false" | "false" => false,
+                    _ => {
+                        let value = quoted(value);
+                        return Err(UsageError(format!(
+                            "{label} takes $true or $false after its colon, not {value}"
+                        )));
+                    }
+                }
+            }
+            _ => true,
+        };
+        Ok(FlagValue { name, style, label, on, value: value.unwrap_or_default() })
     }
 
-    fn switch(name: FlagName, style: Style, on: bool) -> RawFlag {
-        RawFlag { name, style, on, value: OsString::new() }
+    /// The error line: what the option takes, and what it was given.
+    pub(super) fn refused(&self) -> UsageError {
+        let (takes, value) = (self.name.flag.kind.expected(), quoted(&self.value));
+        UsageError(format!("{} takes {takes}, not {value}", self.label))
     }
 
-    fn value(name: FlagName, style: Style, value: Option<OsString>) -> Result<RawFlag, UsageError> {
-        match value {
-            Some(value) => Ok(RawFlag { name, style, on: true, value }),
-            None => Err(UsageError(format!(
-                "{} has no value: it takes {}",
-                style.write(name.text),
-                name.flag.kind.expected()
-            ))),
-        }
+    /// The value as `parse` reads it.
+    ///
+    /// # Errors
+    /// What the option takes, and why this is none; never a part of the value.
+    pub(super) fn parse<T>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Result<T, UsageError> {
+        let parsed = self.value.to_str().ok_or("it is not Unicode").and_then(parse);
+        let takes = self.name.flag.kind.expected();
+        parsed.map_err(|why| UsageError(format!("{} takes {takes}, but {why}", self.label)))
     }
 }
 
@@ -69,9 +102,7 @@ pub(super) fn lex(verb: Verb, words: Vec<OsString>) -> Result<Vec<Arg>, UsageErr
         // lexopt would take these for clusters of short options, so they never reach it.
         if let Some(word) = take(&mut parser, |word| after_dash(word).is_some() || word == "/?") {
             args.push(powershell(&word, verb, &mut parser)?);
-            continue;
-        }
-        if take(&mut parser, |word| word == "--").is_some() {
+        } else if take(&mut parser, |word| word == "--").is_some() {
             let rest = std::iter::from_fn(|| take(&mut parser, |_| true));
             if verb == Verb::Monitor {
                 args.push(Arg::Command(rest.collect()));
@@ -79,18 +110,17 @@ pub(super) fn lex(verb: Verb, words: Vec<OsString>) -> Result<Vec<Arg>, UsageErr
                 args.extend(rest.map(Arg::Word));
             }
             return Ok(args);
+        } else {
+            let arg = parser.next().map_err(|error| UsageError(error.to_string()))?;
+            args.push(match arg {
+                None => return Ok(args),
+                Some(lexopt::Arg::Value(word)) => Arg::Word(word),
+                Some(lexopt::Arg::Long(name)) => gnu(names::gnu(name, verb)?, &mut parser)?,
+                Some(lexopt::Arg::Short(letter)) => {
+                    gnu(names::gnu(&letter.to_string(), verb)?, &mut parser)?
+                }
+            });
         }
-        let arg = parser.next().map_err(|error| UsageError(error.to_string()))?;
-        let name = match arg {
-            None => return Ok(args),
-            Some(lexopt::Arg::Value(word)) => {
-                args.push(Arg::Word(word));
-                continue;
-            }
-            Some(lexopt::Arg::Long(name)) => name.to_owned(),
-            Some(lexopt::Arg::Short(letter)) => letter.to_string(),
-        };
-        args.push(gnu(&name, verb, &mut parser)?);
     }
 }
 
@@ -105,61 +135,43 @@ fn after_dash(word: &OsStr) -> Option<String> {
     (!name.is_empty() && !text.starts_with("--")).then(|| name.to_owned())
 }
 
-fn gnu(name: &str, verb: Verb, parser: &mut Parser) -> Result<Arg, UsageError> {
-    let name = names::gnu(name, verb)?;
-    let inline = parser.optional_value();
+fn gnu(name: FlagName, parser: &mut Parser) -> Result<Arg, UsageError> {
+    let mut value = parser.optional_value();
     if !name.flag.kind.is_switch() {
-        let value = inline.or_else(|| take(parser, |_| true));
-        return RawFlag::value(name, Style::Gnu, value).map(Arg::Flag);
-    }
-    if inline.is_some() {
+        value = value.or_else(|| take(parser, |_| true));
+    } else if value.is_some() {
         let label = Style::Gnu.write(name.text);
         return Err(UsageError(format!("{label} is a switch: it takes no value")));
     }
-    Ok(Arg::Flag(RawFlag::switch(name, Style::Gnu, true)))
+    FlagValue::new(name, Style::Gnu, value).map(Arg::Flag)
 }
 
 fn powershell(word: &OsStr, verb: Verb, parser: &mut Parser) -> Result<Arg, UsageError> {
     let Some(text) = after_dash(word) else { return Ok(Arg::ShortHelp) };
-    match text.as_str() {
+    let text = match text.as_str() {
         "h" | "?" => return Ok(Arg::ShortHelp),
-        "V" => return powershell(OsStr::new("-Version"), verb, parser),
-        _ => {}
-    }
-    let (name, inline) = match text.split_once(':') {
-        Some((name, value)) => (name, Some(value)),
-        None => (text.as_str(), None),
+        "V" => "Version",
+        text => text,
     };
+    let (name, inline) = text.split_once(':').unwrap_or((text, ""));
     let name = names::powershell(name, verb)?;
-    let label = Style::PowerShell.write(name.text);
-    if inline.is_some() && word.to_str().is_none() {
+    if text.contains(':') && word.to_str().is_none() {
         return Err(UsageError(format!(
-            "{label}:{} is not Unicode: give the value as the next word",
-            shown(inline.unwrap_or_default())
+            "{}:{} is not Unicode: give the value as the next word",
+            Style::PowerShell.write(name.text),
+            shown(inline)
         )));
     }
     // A word that ends in its colon takes the next word: a script that hands on `@args` splits so.
-    let inline = inline.filter(|value| !value.is_empty()).map(OsString::from);
-    let is_switch = name.flag.kind.is_switch();
-    if is_switch && !text.contains(':') {
-        return Ok(Arg::Flag(RawFlag::switch(name, Style::PowerShell, true)));
-    }
-    let value = inline.or_else(|| take(parser, |_| true));
-    if !is_switch {
-        return RawFlag::value(name, Style::PowerShell, value).map(Arg::Flag);
-    }
-    let value = value.unwrap_or_default();
-    match value.to_string_lossy().to_lowercase().as_str() {
-        "$true" | "true" => Ok(Arg::Flag(RawFlag::switch(name, Style::PowerShell, true))),
-        "$false" | "false" => Ok(Arg::Flag(RawFlag::switch(name, Style::PowerShell, false))),
-        _ => Err(UsageError(format!(
-            "{label} takes $true or $false after its colon, not {}",
-            quoted(&value)
-        ))),
-    }
+    let value = match (inline, name.flag.kind.is_switch()) {
+        ("", true) if !text.contains(':') => None,
+        ("", is_switch) => take(parser, |_| true).or(is_switch.then(OsString::new)),
+        (inline, _) => Some(inline.into()),
+    };
+    FlagValue::new(name, Style::PowerShell, value).map(Arg::Flag)
 }
 
 /// Whether the command line asks for the option of that id (a switch: and it is on).
 pub(super) fn is_on(args: &[Arg], id: FlagId) -> bool {
-    args.iter().any(|arg| matches!(arg, Arg::Flag(raw) if raw.name.flag.id == id && raw.on))
+    args.iter().any(|arg| matches!(arg, Arg::Flag(flag) if flag.name.flag.id == id && flag.on))
 }

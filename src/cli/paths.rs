@@ -1,127 +1,100 @@
 //! Folders and files: the options that name one, and the bare words.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::UsageError;
 use super::args::ParsedArgs;
 use super::flags::{FlagId, Verb};
 use super::names::{Style, meant};
-use super::parser::{Arg, RawFlag};
+use super::parser::{Arg, FlagValue};
 use super::values::{is_url, quoted, shown};
+use super::{Env, UsageError};
 use crate::suggest::nearest;
 
-/// Where the program works, and the workflows it was given.
-pub(super) struct Places {
-    pub(super) root: PathBuf,
-    pub(super) root_given: bool,
-    pub(super) workflows: Vec<PathBuf>,
-}
-
-/// The project's folder and the workflows of a run, from options and bare words in their order.
-pub(super) fn of_run(args: &ParsedArgs) -> Result<Places, UsageError> {
-    let mut root = None;
+/// The project's folder, if the user named it, and the workflows of a run, from options and bare
+/// words in their order.
+pub(super) fn of_run(args: &ParsedArgs) -> Result<(Option<PathBuf>, Vec<PathBuf>), UsageError> {
+    let mut bare = None;
     let mut workflows = Vec::new();
-    for item in &args.args {
-        match item {
+    for arg in &args.args {
+        match arg {
             Arg::Flag(given) if given.name.flag.id == FlagId::Workflow => {
                 workflows.push(existing(given, args)?);
             }
             Arg::Word(word) => {
-                let path = against(args, Path::new(word));
+                let path = resolve(args, word);
                 if path.is_file() && has_json_name(&path) {
                     workflows.push(path);
-                } else if path.is_dir() && root.is_none() && !word.is_empty() {
-                    root = Some((word, path));
+                } else if path.is_dir() && bare.is_none() && !word.is_empty() {
+                    bare = Some((word, path));
                 } else {
-                    return Err(not_a_place(word, &path, args));
+                    return Err(bad_word(word, &path, args));
                 }
             }
             Arg::Flag(_) | Arg::Command(_) | Arg::ShortHelp => {}
         }
     }
-    let given = given_root(args)?;
-    if let (Some(given), Some((word, _))) = (args.given(FlagId::ProjectRoot), &root) {
-        let label = given.label();
-        let both = format!("{label} is given twice: as an option and as {}", quoted(word));
-        return Err(UsageError(both));
+    let root = given_root(args)?;
+    if let (Some(given), Some((word, _))) = (args.given(FlagId::ProjectRoot), &bare) {
+        let (label, word) = (&given.label, quoted(word));
+        return Err(UsageError(format!("{label} is given twice: as an option and as {word}")));
     }
-    let root = given.or(root.map(|(_, path)| path));
-    Ok(Places {
-        root_given: root.is_some(),
-        root: root.unwrap_or_else(|| default_root(args)),
-        workflows,
-    })
+    Ok((root.or(bare.map(|(_, path)| path)), workflows))
 }
 
 /// The bare words of `summary`: logs and run folders, in order.
 pub(super) fn of_summary(args: &ParsedArgs) -> Result<Vec<PathBuf>, UsageError> {
-    let words = args.args.iter().filter_map(|item| match item {
-        Arg::Word(word) => Some(word),
-        Arg::Flag(_) | Arg::Command(_) | Arg::ShortHelp => None,
-    });
-    words
-        .map(|word| {
-            let path = against(args, Path::new(word));
-            let there = !word.is_empty() && path.exists();
-            if there { Ok(path) } else { Err(not_a_place(word, &path, args)) }
-        })
-        .collect()
-}
-
-/// The project's folder where bare words are something else.
-pub(super) fn root(args: &ParsedArgs) -> Result<PathBuf, UsageError> {
-    Ok(given_root(args)?.unwrap_or_else(|| default_root(args)))
+    let target = |word: &OsString| {
+        let path = resolve(args, word);
+        let exists = !word.is_empty() && path.exists();
+        if exists { Ok(path) } else { Err(bad_word(word, &path, args)) }
+    };
+    args.words().map(target).collect()
 }
 
 /// Where the run folders are.
 pub(super) fn logs_dir(args: &ParsedArgs, root: &Path) -> Result<PathBuf, UsageError> {
-    args.given(FlagId::LogsDir).map_or_else(|| Ok(root.join("logs")), |given| absolute(given, args))
+    Ok(optional(args, FlagId::LogsDir)?.unwrap_or_else(|| root.join("logs")))
 }
 
-/// The file or folder that the option names, which is there.
-pub(super) fn existing(given: &RawFlag, args: &ParsedArgs) -> Result<PathBuf, UsageError> {
+/// The file or folder that the option names, which has to exist.
+pub(super) fn existing(given: &FlagValue, args: &ParsedArgs) -> Result<PathBuf, UsageError> {
     let path = absolute(given, args)?;
     if path.exists() {
         return Ok(path);
     }
-    let subject = format!("{} {}", given.label(), shown(&given.value));
+    let subject = format!("{} {}", given.label, shown(&given.value));
     Err(UsageError(format!("{subject}: no such file or folder{}", near(&path))))
 }
 
 /// The path that the option names, whether or not there is something.
-pub(super) fn absolute(given: &RawFlag, args: &ParsedArgs) -> Result<PathBuf, UsageError> {
-    if given.value.is_empty() {
-        let takes = given.name.flag.kind.expected();
-        return Err(UsageError(format!("{} takes {takes}, not ''", given.label())));
-    }
-    Ok(against(args, Path::new(&given.value)))
+pub(super) fn absolute(given: &FlagValue, args: &ParsedArgs) -> Result<PathBuf, UsageError> {
+    if given.value.is_empty() { Err(given.refused()) } else { Ok(resolve(args, &given.value)) }
 }
 
-/// Where a page is written.
-pub(super) fn html(args: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
-    args.given(FlagId::Html).map(|given| absolute(given, args)).transpose()
+/// The same of an option that need not be given.
+pub(super) fn optional(args: &ParsedArgs, id: FlagId) -> Result<Option<PathBuf>, UsageError> {
+    args.optional(id, |given| absolute(given, args))
 }
 
-fn given_root(args: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
-    let Some(given) = args.given(FlagId::ProjectRoot) else { return Ok(None) };
-    let path = existing(given, args)?;
-    if path.is_dir() {
-        return Ok(Some(path));
-    }
-    Err(UsageError(format!("{} {}: not a folder", given.label(), shown(&given.value))))
+/// The project's folder, if an option names it.
+pub(super) fn given_root(args: &ParsedArgs) -> Result<Option<PathBuf>, UsageError> {
+    args.optional(FlagId::ProjectRoot, |given| {
+        let path = existing(given, args)?;
+        let subject = format!("{} {}", given.label, shown(&given.value));
+        if path.is_dir() { Ok(path) } else { Err(UsageError(format!("{subject}: not a folder"))) }
+    })
 }
 
 /// A copy of the program in a project's `scripts` stands for the script that was there.
-fn default_root(args: &ParsedArgs) -> PathBuf {
-    let env = args.env;
+pub(super) fn default_root(env: &Env) -> PathBuf {
     let folder = env.program.as_deref().and_then(Path::parent);
     let scripts = folder.filter(|folder| folder.file_name() == Some(OsStr::new("scripts")));
     scripts.and_then(Path::parent).unwrap_or(&env.current_dir).to_path_buf()
 }
 
 /// Without `.` and doubled separators; `..` stays, since a link may stand before it.
-fn against(args: &ParsedArgs, path: &Path) -> PathBuf {
+fn resolve(args: &ParsedArgs, path: &OsStr) -> PathBuf {
     args.env.current_dir.join(path).components().collect()
 }
 
@@ -130,8 +103,7 @@ fn has_json_name(path: &Path) -> bool {
 }
 
 /// What is wrong with a bare word.
-fn not_a_place(word: &OsStr, path: &Path, args: &ParsedArgs) -> UsageError {
-    let text = word.to_string_lossy();
+fn bad_word(word: &OsStr, path: &Path, args: &ParsedArgs) -> UsageError {
     let shown = quoted(word);
     if word.is_empty() {
         return UsageError(format!("{shown}: no such file or folder"));
@@ -149,7 +121,7 @@ fn not_a_place(word: &OsStr, path: &Path, args: &ParsedArgs) -> UsageError {
         return UsageError(format!("{shown}: a URL goes after --comfyui-url"));
     }
     let verbs = Verb::ALL.iter().filter_map(|verb| verb.word());
-    let hint = match text.to_lowercase().as_str() {
+    let hint = match word.to_string_lossy().to_lowercase().as_str() {
         "run" => ": a run needs no verb".to_owned(),
         "true" | "false" | "$true" | "$false" => {
             ": a switch takes it after a colon, -Fresh:$false".to_owned()
@@ -167,7 +139,7 @@ fn not_a_place(word: &OsStr, path: &Path, args: &ParsedArgs) -> UsageError {
     UsageError(format!("{shown}: no such file or folder{hint}"))
 }
 
-/// The name in the same folder that was probably meant, as the end of a args.
+/// The name in the same folder that was probably meant, as the end of an error line.
 fn near(path: &Path) -> String {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return String::new();

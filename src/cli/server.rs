@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::args::{FlagValue, ParsedArgs};
+use super::args::ParsedArgs;
 use super::flags::FlagId;
 use super::values::shown;
 use super::{UsageError, paths};
@@ -39,13 +39,13 @@ impl fmt::Debug for ServerOptions {
 pub(super) fn server(args: &ParsedArgs) -> Result<ServerOptions, UsageError> {
     let url = args.value(FlagId::ComfyUIUrl).parse(ServerUrl::parse)?;
     let (mut headers, mut header_file) = (Vec::new(), None);
-    if let Some(raw) = args.given(FlagId::HeaderFile) {
-        let path = paths::absolute(raw, args)?;
-        headers = read_file(&path, &format!("{} {}", raw.label(), shown(&raw.value)))?;
+    if let Some(given) = args.given(FlagId::HeaderFile) {
+        let path = paths::absolute(given, args)?;
+        headers = read_file(&path, &format!("{} {}", given.label, shown(&given.value)))?;
         header_file = Some(path);
     }
-    for raw in args.all(FlagId::Header) {
-        headers.push(FlagValue::from(raw).parse(header)?);
+    for given in args.all(FlagId::Header) {
+        headers.push(given.parse(header)?);
     }
     Ok(ServerOptions { url, headers, header_file })
 }

@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 
-use super::args::FlagValue;
+use super::parser::FlagValue;
 use super::{Assignment, CardId, Seed, UsageError, VramSource};
-use crate::sanitize::url_without_credentials;
+use crate::sanitize::{shortened, url_without_credentials};
 
 /// More of a word than this does not help to recognise it.
 const SHOWN: usize = 100;
@@ -12,20 +12,10 @@ const SHOWN: usize = 100;
 /// A word as it may stand in one line of output: control characters escaped, at most 100
 /// characters, and without the credentials of a URL.
 pub(super) fn shown(word: impl AsRef<OsStr>) -> String {
-    let text = word.as_ref().to_string_lossy();
-    let text = url_without_credentials(&text);
-    let mut line = String::new();
-    for c in text.chars().take(SHOWN) {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    if text.chars().nth(SHOWN).is_some() {
-        line.push('…');
-    }
-    line
+    let text = url_without_credentials(&word.as_ref().to_string_lossy());
+    let visible =
+        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    shortened(&text, SHOWN).chars().map(visible).collect()
 }
 
 /// The same in quotes.
@@ -110,29 +100,26 @@ pub(super) fn scene_filter(value: &FlagValue) -> Result<Vec<String>, UsageError>
 /// `NODE.INPUT=VALUE`: split at the first `=`, and what stands before that at its last `.`, since a
 /// title may have dots.
 pub(super) fn assignment(value: &FlagValue) -> Result<Assignment, UsageError> {
-    let text = value.value.to_str();
-    let parts = text.and_then(|text| text.split_once('=')).and_then(|(place, value)| {
-        let (node, input) = place.rsplit_once('.')?;
-        Some((node.trim(), input.trim(), value))
-    });
-    match parts {
-        Some((node, input, value)) if !node.is_empty() && !input.is_empty() => {
-            Ok(Assignment { node: node.into(), input: input.into(), value: value.into() })
-        }
-        _ => {
-            // What follows the `=` may be a key: it is not shown.
-            let text = value.value.to_string_lossy();
-            let place = text.split_once('=').map_or(&*text, |(place, _)| place);
-            let label = &value.label;
-            Err(UsageError(format!("{label} takes NODE.INPUT=VALUE, not {}", quoted(place))))
-        }
-    }
+    let parse = |text: &str| {
+        let (name, value) = text.split_once('=')?;
+        let (node, input) = name.rsplit_once('.')?;
+        let (node, input) = (node.trim().to_owned(), input.trim().to_owned());
+        let is_complete = !node.is_empty() && !input.is_empty();
+        is_complete.then(|| Assignment { node, input, value: value.to_owned() })
+    };
+    value.value.to_str().and_then(parse).ok_or_else(|| {
+        // What follows the `=` may be a key: it is not shown.
+        let text = value.value.to_string_lossy();
+        let name = text.split('=').next().unwrap_or_default();
+        UsageError(format!("{} takes NODE.INPUT=VALUE, not {}", value.label, quoted(name)))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags::FlagId;
+    use crate::cli::flags::Verb;
+    use crate::cli::names::{self, Style};
     use proptest::prelude::*;
 
     #[test]
@@ -178,11 +165,8 @@ mod tests {
     }
 
     fn set(text: &str) -> Result<Assignment, UsageError> {
-        assignment(&FlagValue {
-            flag: FlagId::Set.flag(),
-            label: "--set".into(),
-            value: text.into(),
-        })
+        let name = names::gnu("set", Verb::Run)?;
+        assignment(&FlagValue::new(name, Style::Gnu, Some(text.into()))?)
     }
 
     #[test]

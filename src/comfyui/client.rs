@@ -67,16 +67,14 @@ impl Client {
         left: Duration,
     ) -> Result<Submission, HttpError> {
         let body = json_value!({
-            "prompt": workflow.nodes(), "client_id": ids.client, "prompt_id": ids.prompt,
+            "prompt": workflow.nodes, "client_id": ids.client, "prompt_id": ids.prompt,
         });
         let (status, answer) = self.post("/prompt", &body, left.clamp(self.call, SUBMIT))?;
-        match Submission::parse(status, &json::parse(&answer).unwrap_or_default()) {
-            Some(submission) => Ok(submission),
-            None if status == 200 => {
-                Err(self.bad_answer("POST /prompt", "an answer without prompt_id"))
-            }
-            None => Err(self.http.status_error("POST /prompt", status, &answer)),
-        }
+        let submission = Submission::parse(status, &json::parse(&answer).unwrap_or_default());
+        submission.ok_or_else(|| match status {
+            200 => self.bad_answer("POST /prompt", "an answer without prompt_id"),
+            _ => self.http.status_error("POST /prompt", status, &answer),
+        })
     }
 
     /// `GET /history/{id}`: the entry of a prompt that has ended. None while it is pending or
@@ -131,10 +129,10 @@ impl Client {
             return Ok(());
         }
         self.command("/queue", &json_value!({ "delete": [id] }))?;
-        if self.queue()?.position(id) == QueuePosition::Running {
-            self.command("/interrupt", &json_value!({ "prompt_id": id }))?;
+        match self.queue()?.position(id) {
+            QueuePosition::Running => self.command("/interrupt", &json_value!({ "prompt_id": id })),
+            QueuePosition::Pending(_) | QueuePosition::Absent => Ok(()),
         }
-        Ok(())
     }
 
     /// `POST /free`: asks the server to unload its models and to empty its cache. It only sets a
@@ -169,12 +167,9 @@ impl Client {
     /// # Errors
     /// No answer, or another status than 200; 404 if the file is gone.
     pub fn view(&self, file: &OutputFile) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
-        let path = format!(
-            "/view?filename={}&subfolder={}&type={}",
-            percent_encoded(&file.filename),
-            percent_encoded(&file.subfolder),
-            percent_encoded(&file.kind)
-        );
+        let [name, folder, kind] =
+            [&file.filename, &file.subfolder, &file.kind].map(|text| percent_encoded(text));
+        let path = format!("/view?filename={name}&subfolder={folder}&type={kind}");
         self.http.get_stream(&path, Timeout::Idle(self.transfer))
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::json::{in_node_order, nodes_in_order, text};
+use super::json::{in_node_order, nodes_in_order};
 use super::prompt::{Ids, error_line, is_valid_id};
 use crate::sanitize::sanitize_line;
 
@@ -111,14 +111,11 @@ pub(super) fn find(history: &Value, ids: &Ids) -> Option<String> {
 fn indented(entry: &Value) -> String {
     const LONGEST: usize = 1 << 20;
     let text = entry.to_string();
-    if text.len() > LONGEST {
-        return text;
-    }
-    serde_json::to_string_pretty(entry).unwrap_or(text)
+    if text.len() > LONGEST { text } else { format!("{entry:#}") }
 }
 
 fn failure(error: &Value) -> PromptOutcome {
-    let field = |key| text(error, key).map(|s| sanitize_line(s.trim())).unwrap_or_default();
+    let field = |key: &str| sanitize_line(error[key].as_str().unwrap_or_default().trim());
     let (kind, message) = (field("exception_type"), field("exception_message"));
     let lower = message.to_lowercase();
     let out_of_memory = kind.ends_with("OutOfMemoryError")
@@ -146,13 +143,10 @@ fn collect_files(value: &Value, found: &mut Vec<OutputFile>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect_files(item, found)),
         Value::Object(fields) => {
-            if let Some(filename) = text(value, "filename") {
-                let field = |key| text(value, key).unwrap_or_default();
-                found.push(OutputFile {
-                    filename,
-                    subfolder: field("subfolder"),
-                    kind: field("type"),
-                });
+            if value["filename"].is_string() {
+                let [filename, subfolder, kind] = ["filename", "subfolder", "type"]
+                    .map(|key| value[key].as_str().unwrap_or_default().to_owned());
+                found.push(OutputFile { filename, subfolder, kind });
             } else {
                 fields.values().for_each(|field| collect_files(field, found));
             }

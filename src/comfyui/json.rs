@@ -43,11 +43,6 @@ fn null_for_nan(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A string field; anything but a string is read as absent.
-pub(super) fn text(value: &Value, key: &str) -> Option<String> {
-    value.get(key)?.as_str().map(str::to_owned)
-}
-
 /// Node ids in the order of the numbers that they mostly are; those of subgraphs (`12:3`) are ordered
 /// part by part.
 pub(super) fn in_node_order(mut ids: Vec<&str>) -> Vec<&str> {

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use serde_json::Value;
 
-use super::json::{nodes_in_order, text};
+use super::json::nodes_in_order;
 use crate::sanitize::{sanitize_line, shortened};
 use crate::suggest::nearest;
 
@@ -97,7 +97,7 @@ fn joined(mut node_errors: Vec<String>) -> String {
 /// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.
 fn node_errors(value: &Value) -> Vec<String> {
     let line = |(id, node): (&str, &Value)| {
-        let class = text(node, "class_type").unwrap_or_default();
+        let class = node["class_type"].as_str().unwrap_or_default();
         let errors = node["errors"].as_array().into_iter().flatten();
         let mut errors: Vec<_> = errors.map(node_error).collect();
         errors.sort_unstable(); // the server's order within a node is not stable
@@ -107,18 +107,18 @@ fn node_errors(value: &Value) -> Vec<String> {
 }
 
 fn node_error(error: &Value) -> String {
-    let details = text(error, "details").unwrap_or_default();
     let extra = &error["extra_info"];
-    let received = extra["received_value"].as_str();
-    if let (Some("value_not_in_list"), Some(input), Some(received)) =
-        (error["type"].as_str(), extra["input_name"].as_str(), received)
+    let (input, received) = (extra["input_name"].as_str(), extra["received_value"].as_str());
+    if error["type"] == "value_not_in_list"
+        && let (Some(input), Some(received)) = (input, received)
     {
         let config = &extra["input_config"];
         let options = config[0].as_array().or_else(|| config[1]["options"].as_array());
         return not_in_list(input, received, options.map(Vec::as_slice).unwrap_or_default());
     }
-    let message = text(error, "message").unwrap_or_else(|| "refused".to_owned());
-    if details.is_empty() { message } else { format!("{details}: {message}") }
+    let message = error["message"].as_str().unwrap_or("refused");
+    let details = error["details"].as_str().unwrap_or_default();
+    if details.is_empty() { message.to_owned() } else { format!("{details}: {message}") }
 }
 
 /// The error of a value that is not one of the server's options.
@@ -131,8 +131,8 @@ pub(super) fn not_in_list(input: &str, received: &str, options: &[Value]) -> Str
 /// The message of a refusal that names no node.
 fn error_message(answer: &Value) -> Option<String> {
     let error = &answer["error"];
-    let message = error.as_str().map(str::to_owned).or_else(|| text(error, "message"))?;
-    let details = text(error, "details").filter(|text| !text.is_empty() && *text != message);
+    let message = error.as_str().or(error["message"].as_str())?;
+    let details = error["details"].as_str().filter(|text| !text.is_empty() && *text != message);
     let details = details.map(|details| format!(" ({details})")).unwrap_or_default();
     Some(error_line(&format!("{message}{details}")))
 }

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::json::text;
 use super::prompt::{Ids, is_valid_id};
 
 /// The prompts that are running or waiting.
@@ -77,9 +76,9 @@ impl Queue {
 impl QueueItem {
     fn parse(item: &Value) -> Option<Self> {
         Some(QueueItem {
-            id: item.get(1)?.as_str()?.to_owned(),
-            client: item.get(3).and_then(|extra_data| text(extra_data, "client_id")),
-            number: item.get(0).and_then(Value::as_f64).unwrap_or(f64::MAX),
+            id: item[1].as_str()?.to_owned(),
+            client: item[3]["client_id"].as_str().map(str::to_owned),
+            number: item[0].as_f64().unwrap_or(f64::MAX),
         })
     }
 }

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::json::text;
 use crate::sanitize::sanitize_line;
-use crate::vram::reading::{HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
+use crate::vram::reading::{HIGHEST_MB, MB, Reading, to_mb};
 
 /// What the server says of itself.
 #[derive(Clone, Debug, Default)]
@@ -51,15 +50,10 @@ impl SystemStats {
 }
 
 impl Device {
-    /// Whether its figures are the machine's own memory: `cpu` and `mps`.
-    pub fn is_ram(&self) -> bool {
-        is_system_ram(&self.kind)
-    }
-
     fn parse(value: &Value, ram: Option<u64>) -> Self {
-        let kind = sanitize_line(&text(value, "type").unwrap_or_default());
+        let kind = sanitize_line(value["type"].as_str().unwrap_or_default());
         Device {
-            name: sanitize_line(&text(value, "name").unwrap_or_default()),
+            name: sanitize_line(value["name"].as_str().unwrap_or_default()),
             index: value["index"].as_u64(),
             // DirectML reports a constant.
             memory: memory(value, kind == "cuda", ram).filter(|_| kind != "privateuseone"),

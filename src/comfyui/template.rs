@@ -67,7 +67,8 @@ impl Workflow {
             self.set_value(id, input, prompts.prompt.into());
         }
         if !has_prefix {
-            self.set_filename_prefixes(&prefix);
+            let is_prefix = |name: &str| name == "filename_prefix";
+            self.set_inputs(&prefix.into(), |name, value| is_prefix(name) && value.is_string());
         }
         Ok(warnings)
     }
@@ -79,9 +80,8 @@ impl Workflow {
     pub fn insert_scene_id(&mut self, scene: &str) -> Result<(), String> {
         let of_story = [PROMPT, NEGATIVE, KEYFRAME_PLACEHOLDER];
         if let Some(placeholder) = of_story.iter().find(|placeholder| self.contains(placeholder)) {
-            return Err(format!(
-                "it holds {placeholder}, which only a story can fill: --story PATH"
-            ));
+            let why = "which only a story can fill: --story PATH";
+            return Err(format!("it holds {placeholder}, {why}"));
         }
         self.replace(&[(SCENE_ID, scene), (PREFIX, &format!("video/{scene}"))]);
         Ok(())
@@ -94,11 +94,8 @@ impl Workflow {
 
     /// Replaces `__SEED__`: by a number where it is the whole input.
     pub fn replace_seed_placeholder(&mut self, seed: u64) {
-        for (_, value) in self.inputs_mut() {
-            if value.as_str().is_some_and(|text| text.trim() == SEED) {
-                *value = seed.into();
-            }
-        }
+        let is_seed = |value: &Value| value.as_str().is_some_and(|text| text.trim() == SEED);
+        self.set_inputs(&seed.into(), |_, value| is_seed(value));
         self.replace(&[(SEED, &seed.to_string())]);
     }
 
@@ -128,16 +125,8 @@ impl Workflow {
         nodes.find(is_free).map(str::to_owned)
     }
 
-    fn set_filename_prefixes(&mut self, prefix: &str) {
-        for (name, value) in self.inputs_mut() {
-            if name == "filename_prefix" && value.is_string() {
-                *value = prefix.into();
-            }
-        }
-    }
-
     fn contains(&self, placeholder: &str) -> bool {
-        let mut inputs = self.nodes().keys().flat_map(|id| self.inputs(id));
+        let mut inputs = self.nodes.keys().flat_map(|id| self.inputs(id));
         inputs.any(|(_, value)| value.as_str().is_some_and(|text| text.contains(placeholder)))
     }
 

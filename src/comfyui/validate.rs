@@ -77,18 +77,17 @@ impl ObjectInfo {
 impl Workflow {
     /// The classes of its nodes, each once.
     pub fn classes(&self) -> BTreeSet<&str> {
-        self.nodes().keys().map(|id| self.class(id)).collect()
+        self.nodes.keys().map(|id| self.class(id)).collect()
     }
 
     /// What the server lacks for the graph, or would refuse in it: one line a node, in the order of
     /// their numbers. As on the server, the inputs of a node that no output needs are not checked.
     pub fn validate(&self, object_info: &ObjectInfo) -> Vec<String> {
-        let is_output = |id: &str| match object_info.classes.get(self.class(id)) {
+        let is_output = |id: &&str| match object_info.classes.get(self.class(id)) {
             Some(ClassInfo::Described(info)) => info["output_node"] == true,
             _ => false,
         };
-        let mut outputs = self.ids();
-        outputs.retain(|id| is_output(id));
+        let outputs: Vec<&str> = self.ids().into_iter().filter(is_output).collect();
         let has_output = !outputs.is_empty();
         let links = |id| self.inputs(id).filter_map(|(_, value)| value.get(0)?.as_str()).collect();
         let needed = reachable(outputs, links);
@@ -141,14 +140,13 @@ impl Workflow {
     }
 
     fn link_error(&self, name: &str, link: &[Value]) -> Option<String> {
-        let [source, _] = link else {
-            return Some(format!(
-                "{name}: Bad linked input, must be a length-2 list of [node_id, slot_index]"
-            ));
+        let exists = |source: &Value| source.as_str().is_some_and(|id| self.nodes.contains_key(id));
+        let why = match link {
+            [source, _] if exists(source) => return None,
+            [source, _] => format!("it is linked to node {source}, which is not in the graph"),
+            _ => "Bad linked input, must be a length-2 list of [node_id, slot_index]".to_owned(),
         };
-        let exists = source.as_str().is_some_and(|source| self.nodes().contains_key(source));
-        (!exists)
-            .then(|| format!("{name}: it is linked to node {source}, which is not in the graph"))
+        Some(format!("{name}: {why}"))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::suggest::nearest;
 /// A graph as `POST /prompt` takes it: node id → `class_type`, `inputs`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workflow {
-    nodes: Map<String, Value>,
+    pub(super) nodes: Map<String, Value>,
 }
 
 impl Workflow {
@@ -22,8 +22,7 @@ impl Workflow {
     /// file's name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
         let Value::Object(mut nodes) = value else {
             return Err("no workflow: its top level is not an object".into());
         };
@@ -69,10 +68,6 @@ impl Workflow {
         escape_json(&format!("{{\n{}\n}}", nodes.join(",\n")))
     }
 
-    pub(super) fn nodes(&self) -> &Map<String, Value> {
-        &self.nodes
-    }
-
     /// Sets an input to a value of the type that it has. `node` is an id, or a title or a
     /// `class_type` that only one node has.
     ///
@@ -100,13 +95,17 @@ impl Workflow {
     /// Sets every `seed` and `noise_seed` that is not a link, and returns how many there are.
     pub fn set_seeds(&mut self, seed: u64) -> usize {
         let is_seed = |name: &str| ["seed", "noise_seed"].contains(&name);
-        let mut count = 0;
-        for (_, value) in self.inputs_mut().filter(|(name, value)| is_seed(name) && !is_link(value))
-        {
-            *value = seed.into();
-            count += 1;
-        }
-        count
+        self.set_inputs(&seed.into(), |name, value| is_seed(name) && !is_link(value))
+    }
+
+    /// Sets the inputs that are wanted by name and value, and returns how many there are.
+    pub(super) fn set_inputs(
+        &mut self,
+        new: &Value,
+        is_wanted: impl Fn(&str, &Value) -> bool,
+    ) -> usize {
+        let wanted = self.inputs_mut().filter(|(name, value)| is_wanted(name, value));
+        wanted.map(|(_, value)| *value = new.clone()).count()
     }
 
     /// The ids in the order of their numbers.
@@ -128,10 +127,7 @@ impl Workflow {
 
     /// Sets an input that the node has.
     pub(super) fn set_value(&mut self, id: &str, input: &str, value: Value) {
-        let inputs = self.nodes.get_mut(id).and_then(|node| node.get_mut("inputs"));
-        if let Some(old) = inputs.and_then(|inputs| inputs.get_mut(input)) {
-            *old = value;
-        }
+        self.nodes[id]["inputs"][input] = value;
     }
 
     /// The node that an input is linked to.
@@ -176,15 +172,14 @@ impl Workflow {
             [one] => Ok((*one).to_owned()),
             [] => {
                 let names = |id| [Some(id), self.title(id), Some(self.class(id))];
-                let near = nearest(name, ids.iter().flat_map(|id| names(id)).flatten())
+                let near = nearest(name, ids.into_iter().flat_map(names).flatten())
                     .map_or_else(|| format!("there are {}", self.listed()), did_you_mean);
                 Err(format!("no node '{name}': {near}"))
             }
-            many => Err(format!(
-                "{} nodes are called '{name}': name one by its id ({})",
-                many.len(),
-                many.join(", ")
-            )),
+            many => {
+                let (count, ids) = (many.len(), many.join(", "));
+                Err(format!("{count} nodes are called '{name}': name one by its id ({ids})"))
+            }
         }
     }
 }
@@ -238,9 +233,8 @@ fn parse_like(old: &Value, text: &str) -> Result<Value, &'static str> {
 
 /// An integer from `i64::MIN` to `u64::MAX`.
 pub(super) fn parse_integer(text: &str) -> Option<Value> {
-    let text = text.trim();
-    let unsigned = || text.parse::<u64>().map(Value::from);
-    text.parse::<i64>().map(Value::from).or_else(|_| unsigned()).ok()
+    let (signed, unsigned) = (text.trim().parse::<i64>(), text.trim().parse::<u64>());
+    signed.map(Value::from).or(unsigned.map(Value::from)).ok()
 }
 
 #[cfg(test)]

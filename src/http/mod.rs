@@ -19,6 +19,10 @@ const MAX_BODY: u64 = 64 << 20;
 const UNKNOWN_HOST: &str = "host not found";
 const REFUSED: &str = "connection refused";
 const TIMED_OUT: &str = "no answer in time";
+const TOO_LONG: &str = "an answer of more than 64 MiB";
+/// What can be done about a certificate: the system's own authorities are not used.
+const CERTIFICATE_HELP: &str = "; only those of public authorities are taken: without one, go \
+    through a tunnel (ssh -L 8188:127.0.0.1:8188 HOST) to an http:// URL";
 
 /// A server's address and what is sent with each request.
 #[derive(Clone)]
@@ -72,7 +76,8 @@ pub struct HttpError {
     base: String,
     /// What callers branch on.
     pub kind: ErrorKind,
-    detail: String,
+    /// What came back, without the call and the server.
+    pub detail: String,
 }
 
 impl HttpError {
@@ -89,11 +94,6 @@ impl HttpError {
     /// Whether the name of the host has no address.
     pub fn is_unknown_host(&self) -> bool {
         self.kind == ErrorKind::Refused && self.detail == UNKNOWN_HOST
-    }
-
-    /// What came back, without the call and the server.
-    pub fn detail(&self) -> &str {
-        &self.detail
     }
 }
 
@@ -158,13 +158,12 @@ impl Http {
         timeout: Timeout,
     ) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
         let call = format!("GET {path}");
-        let response =
-            self.send_get(path, timeout).map_err(|error| self.transport_error(&call, error))?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(self.status_error(&call, status, b""));
+        let response = self.send_get(path, timeout);
+        let response = response.map_err(|error| self.transport_error(&call, error))?;
+        match response.status().as_u16() {
+            200 => Ok((response.body().content_length(), response.into_body().into_reader())),
+            status => Err(self.status_error(&call, status, b"")),
         }
-        Ok((response.body().content_length(), response.into_body().into_reader()))
     }
 
     /// The status, whatever it is, and the body of the answer to a POST.
@@ -175,17 +174,13 @@ impl Http {
         body: &[u8],
         timeout: Timeout,
     ) -> Result<Answer, HttpError> {
-        let request = self.prepare(self.agent.post(self.url(path)), timeout);
-        let response = request.content_type(content_type).send(body);
+        let request = self.agent.post(format!("{}{path}", self.target.base));
+        let response = self.prepare(request, timeout).content_type(content_type).send(body);
         self.read_body(&format!("POST {path}"), response)
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.target.base)
-    }
-
     fn send_get(&self, path: &str, timeout: Timeout) -> Result<Response<Body>, ureq::Error> {
-        self.prepare(self.agent.get(self.url(path)), timeout).call()
+        self.prepare(self.agent.get(format!("{}{path}", self.target.base)), timeout).call()
     }
 
     /// The request with the target's headers and the timeout.
@@ -236,12 +231,12 @@ impl Http {
         let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
         // Redacted before it is cut: a cut could leave a part of a secret.
         let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
-        let text = if text.is_empty() || text.starts_with('<') {
-            String::new()
-        } else {
-            format!(": {}", text.chars().take(200).collect::<String>())
-        };
-        self.error(call, ErrorKind::Status(status), &format!("HTTP {status}{hint}{text}"))
+        let mut detail = format!("HTTP {status}{hint}");
+        if !text.is_empty() && !text.starts_with('<') {
+            detail.push_str(": ");
+            detail.extend(text.chars().take(200));
+        }
+        self.error(call, ErrorKind::Status(status), &detail)
     }
 
     /// The error of a call (`GET /queue`; a query is left out, since it may carry names from the
@@ -262,18 +257,16 @@ impl Http {
     /// The error of a request that was not answered, or of a body that broke off.
     pub(crate) fn transport_error(&self, call: &str, error: impl Into<ureq::Error>) -> HttpError {
         use ureq::Error;
-        let (kind, detail) = match error.into() {
+        let (kind, detail): (_, String) = match error.into() {
             // On Windows a closed loopback port times out after 2 s instead of refusing.
             Error::Timeout(ureq::Timeout::Connect) if cfg!(windows) && self.target.loopback => {
-                (ErrorKind::Refused, REFUSED.to_owned())
+                (ErrorKind::Refused, REFUSED.into())
             }
-            Error::Timeout(_) => (ErrorKind::Timeout, TIMED_OUT.to_owned()),
+            Error::Timeout(_) => (ErrorKind::Timeout, TIMED_OUT.into()),
             Error::Io(error) => classify_io_error(&error),
-            Error::HostNotFound => (ErrorKind::Refused, UNKNOWN_HOST.to_owned()),
+            Error::HostNotFound => (ErrorKind::Refused, UNKNOWN_HOST.into()),
             error @ Error::ConnectionFailed => (ErrorKind::Refused, error.to_string()),
-            Error::BodyExceedsLimit(_) => {
-                (ErrorKind::BadJson, "an answer of more than 64 MiB".to_owned())
-            }
+            Error::BodyExceedsLimit(_) => (ErrorKind::BadJson, TOO_LONG.into()),
             error => (ErrorKind::Reset, error.to_string()),
         };
         self.error(call, kind, &detail)
@@ -288,19 +281,11 @@ fn classify_io_error(error: &io::Error) -> (ErrorKind, String) {
         Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof => {
             (ErrorKind::Reset, "the connection broke off".to_owned())
         }
-        _ => (ErrorKind::Reset, with_certificate_help(error.to_string())),
-    }
-}
-
-/// An error about a certificate with what can be done: the system's own authorities are not used.
-fn with_certificate_help(error: String) -> String {
-    if error.starts_with("invalid peer certificate") {
-        format!(
-            "{error}; only those of public authorities are taken: without one, go through a \
-             tunnel (ssh -L 8188:127.0.0.1:8188 HOST) to an http:// URL"
-        )
-    } else {
-        error
+        _ => {
+            let error = error.to_string();
+            let is_certificate = error.starts_with("invalid peer certificate");
+            (ErrorKind::Reset, error + if is_certificate { CERTIFICATE_HELP } else { "" })
+        }
     }
 }
 
@@ -334,7 +319,7 @@ mod tests {
         let error = io::Error::new(io::ErrorKind::InvalidData, refused);
         let error = http().transport_error("GET /queue", error);
         assert_eq!(error.kind, ErrorKind::Reset);
-        let detail = error.detail();
+        let detail = error.detail;
         assert!(detail.starts_with(refused) && detail.contains("ssh -L"), "{detail}");
     }
 }

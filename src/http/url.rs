@@ -1,10 +1,14 @@
 //! The address of the server, and the credentials that may stand in it.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use percent_encoding::percent_decode_str;
+
+const NO_TLS: &str = "https:// needs another build: cargo install run-comfyui-e2e --features tls";
+const STRAY_AT: &str =
+    "an @ stands behind its host (in a password a / is %2F, in a path an @ is %40)";
 
 /// Where `ComfyUI` answers: scheme, host, port and a path prefix. `Display` and `Debug` show no
 /// credentials.
@@ -36,11 +40,7 @@ impl ServerUrl {
         let (scheme, usual_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => ("http", 80),
             "https" if cfg!(feature = "tls") => ("https", 443),
-            "https" => {
-                return Err(
-                    "https:// needs another build: cargo install run-comfyui-e2e --features tls",
-                );
-            }
+            "https" => return Err(NO_TLS),
             _ => return Err("its scheme is not http"),
         };
         if rest.contains(|c: char| !c.is_ascii_graphic()) {
@@ -52,14 +52,11 @@ impl ServerUrl {
         let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         // A password with a slash in it, or a scheme written twice: it would be shown.
         if prefix.contains('@') {
-            return Err(
-                "an @ stands behind its host (in a password a / is %2F, in a path an @ is %40)",
-            );
+            return Err(STRAY_AT);
         }
-        let (credentials, address) = match authority.rsplit_once('@') {
-            Some((credentials, address)) => (Some(credentials), address),
-            None => (None, authority),
-        };
+        let (credentials, address) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(credentials, address)| (Some(credentials), address));
         let authorization = credentials.map(basic).transpose()?;
         let (host, port) = split_address(address)?;
         let port = match port {
@@ -100,9 +97,7 @@ impl ServerUrl {
 
     /// Whether the server is on this machine by its name: `localhost`, `127.x.x.x` or `::1`.
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.parse::<Ipv4Addr>().is_ok_and(|host| host.is_loopback())
-            || self.host.parse::<Ipv6Addr>().is_ok_and(|host| host.is_loopback())
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())
     }
 }
 
@@ -123,12 +118,8 @@ fn split_address(address: &str) -> Result<(String, &str), &'static str> {
     if let Some(rest) = address.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("its [ has no ]")?;
         let host: Ipv6Addr = host.parse().map_err(|_| "its host is not an IPv6 address")?;
-        let port = match port.strip_prefix(':') {
-            Some(port) => port,
-            None if port.is_empty() => port,
-            None => return Err("its port does not follow a colon"),
-        };
-        return Ok((host.to_string(), port));
+        let digits = port.strip_prefix(':').or(port.is_empty().then_some(port));
+        return Ok((host.to_string(), digits.ok_or("its port does not follow a colon")?));
     }
     let (host, port) = address.split_once(':').unwrap_or((address, ""));
     let named = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));

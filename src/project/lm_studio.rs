@@ -112,7 +112,7 @@ fn count_loaded(studio: &Server, path: &str) -> Result<usize, HttpError> {
 fn no_list(llm: &LlmOptions, error: &HttpError) -> String {
     match error.kind {
         ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset => {
-            format!("no LM Studio at {} ({})", llm.lm_studio, error.detail())
+            format!("no LM Studio at {} ({})", llm.lm_studio, error.detail)
         }
         ErrorKind::Status(_) | ErrorKind::BadJson => error.to_string(),
     }

@@ -6,7 +6,7 @@ use super::recorder::figure;
 use crate::cli::RunOptions;
 use crate::clock::span;
 use crate::comfyui::{Device, SystemStats};
-use crate::vram::reading::Reading;
+use crate::vram::reading::{Reading, is_system_ram};
 
 /// The lines that need no server.
 pub fn lines(options: &RunOptions, id: &str, folder: &Path, local_time: bool) -> Vec<String> {
@@ -90,7 +90,7 @@ pub fn server(options: &RunOptions, stats: &SystemStats) -> String {
 
 fn of_device(device: &Device) -> Vec<String> {
     let name = device.name.split(" : ").next().unwrap_or_default();
-    let kind = if device.is_ram() { " of system RAM" } else { "" };
+    let kind = if is_system_ram(&device.kind) { " of system RAM" } else { "" };
     let mut parts = vec![name.to_owned()];
     if let Some(memory) = device.memory {
         parts.extend(memory.total.map(|total| format!("{total} MB{kind}")));

@@ -76,7 +76,7 @@ pub fn connect(
                 "Waiting up to {} s for ComfyUI at {} ({})",
                 options.wait_for_comfyui.as_secs(),
                 target.base,
-                error.detail()
+                error.detail
             ));
         }
         events.wait(TRY_AGAIN.min(left))?;
@@ -96,7 +96,7 @@ fn probe(options: &RunOptions, target: &Target) -> Result<SystemStats, HttpError
 }
 
 fn no_server(base: &str, error: &HttpError) -> ConnectError {
-    let detail = error.detail();
+    let detail = &error.detail;
     let silent = matches!(error.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset);
     let may_come = silent && !error.is_unknown_host();
     let why = match error.kind {

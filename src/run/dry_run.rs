@@ -62,8 +62,7 @@ impl Dry<'_> {
             vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
         lines.push(banner::bounds(self.options, count));
         lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
-        let reports = self.options.reports.files();
-        lines.extend(reports.iter().map(|(format, _)| {
+        lines.extend(self.options.reports.iter().map(|(format, _)| {
             let option = format.option();
             format!("WARNING: {option}: a dry run has nothing to report, it is not written")
         }));

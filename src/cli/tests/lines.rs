@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::flags::FLAGS;
-use super::super::{Assignment, CardId, Command, ReportOptions, Seed, VramSource};
+use super::super::{Assignment, CardId, Command, Format, Seed, VramSource};
 use super::Desk;
 use crate::vram::gates::Limits;
 
@@ -309,19 +309,18 @@ fn every_default_of_the_table_is_read() {
 #[test]
 fn reports_are_files_of_the_current_folder() {
     let desk = Desk::new();
-    assert_eq!(desk.run("").reports, ReportOptions::default());
-    let reports = ReportOptions {
-        junit: Some(desk.path("a b/run.xml")),
-        markdown: Some(desk.path("-")),
-        prom_file: Some(desk.path("nightly.prom")),
-    };
+    assert_eq!(desk.run("").reports, []);
+    let reports = [
+        (Format::JUnit, desk.path("a b/run.xml")),
+        (Format::Markdown, desk.path("-")),
+        (Format::Prometheus, desk.path("nightly.prom")),
+    ];
     let line = "--junit a␣b/run.xml -Markdown - -ProjectRoot flows -Prom ./nightly.prom";
     assert_eq!(desk.run(line).reports, reports);
     let line =
         "summary notes.txt -JUnit:a␣b/run.xml --markdown=- --prom-file nightly.prom --html x";
     assert_eq!(desk.summary(line).reports, reports);
-    let options: Vec<String> =
-        reports.files().into_iter().map(|(format, _)| format.option()).collect();
+    let options = reports.map(|(format, _)| format.option());
     assert_eq!(options, ["--junit", "--markdown", "--prom-file"]);
 }
 

@@ -4,11 +4,11 @@ pub mod junit;
 pub mod markdown;
 pub mod prometheus;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ReportInput;
 use super::saved_run::SavedRun;
-use crate::cli::{Format, ReportOptions};
+use crate::cli::Format;
 use junit::Excerpts;
 
 /// A report, ready to be written.
@@ -27,12 +27,12 @@ pub struct Report<'a> {
 /// # Errors
 /// One line: there is nothing that the report could tell.
 pub fn reports<'a>(
-    options: &'a ReportOptions,
+    files: &'a [(Format, PathBuf)],
     input: &ReportInput,
     baselines: &[SavedRun],
     summary: &Path,
 ) -> Result<Vec<Report<'a>>, String> {
-    let report = |(format, path): (Format, &'a Path)| {
+    let report = |(format, path): &'a (Format, PathBuf)| {
         let option = format.option();
         let text = match format {
             Format::JUnit => junit::document(input, &Excerpts::read(summary)).ok_or_else(|| {
@@ -47,5 +47,5 @@ pub fn reports<'a>(
         };
         Ok(Report { option, path, text })
     };
-    options.files().into_iter().map(report).collect()
+    files.iter().map(report).collect()
 }
