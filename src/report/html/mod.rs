@@ -97,13 +97,9 @@ impl Page<'_> {
     }
 
     fn gates(&self) -> String {
-        if self.input.gates.is_empty() {
-            return String::new();
-        }
         let gates = self.input.gates.iter();
         let lines = gates.map(|gate| format!("{} {gate}", mark(gate.held())));
-        let lines: Vec<String> = lines.collect();
-        section("gates", "Gates", &marked_list(&lines.iter().collect::<Vec<_>>()))
+        section("gates", "Gates", &marked_list(lines))
     }
 
     /// The statistics, except for what the table of scenes tells.
@@ -130,7 +126,11 @@ impl Page<'_> {
     }
 }
 
+/// A section; none without content.
 fn section(id: &str, title: &str, content: &str) -> String {
+    if content.is_empty() {
+        return String::new();
+    }
     format!(
         "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title}</h2>\n{content}</section>\n"
     )
@@ -139,17 +139,18 @@ fn section(id: &str, title: &str, content: &str) -> String {
 /// The lines of the summary block below the verdict. If many scenes succeeded, those are folded
 /// away: the table has them.
 fn summary(block: &[String]) -> String {
-    let Some((_, lines)) = block.split_first() else { return String::new() };
-    let of = |marks: &[char]| lines.iter().filter(|line| line.starts_with(marks)).collect();
-    let (good, bad): (Vec<&String>, Vec<&String>) = (of(&['✓']), of(&['✗']));
+    let (marked, others): (Vec<&String>, Vec<&String>) =
+        block.iter().skip(1).partition(|line| line.starts_with(['✓', '✗']));
+    let (good, bad): (Vec<&String>, Vec<&String>) =
+        marked.iter().partition(|line| line.starts_with('✓'));
     let mut content = if good.len() > MANY_SCENES {
-        let (count, good, bad) = (good.len(), marked_list(&good), marked_list(&bad));
+        let (count, good, bad) = (good.len(), marked_list(good), marked_list(bad));
         let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
         format!("{bad}<details>\n{summary}\n{good}</details>\n")
     } else {
-        marked_list(&of(&['✓', '✗']))
+        marked_list(marked)
     };
-    for line in lines.iter().filter(|line| !line.starts_with(['✓', '✗'])) {
+    for line in others {
         content += &match line.strip_prefix("Next: ") {
             Some(next) => format!("<p>Next: <code>{}</code></p>\n", Escaped(next)),
             None => format!("<p>{}</p>\n", Escaped(line)),
@@ -159,17 +160,16 @@ fn summary(block: &[String]) -> String {
 }
 
 /// Lines that begin with a mark.
-fn marked_list(lines: &[&String]) -> String {
-    if lines.is_empty() {
-        return String::new();
-    }
-    let items = lines.iter().map(|line| {
+fn marked_list(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let items = lines.into_iter().map(|line| {
+        let line = line.as_ref();
         let (class, mark) = if line.starts_with('✓') { ("ok", '✓') } else { ("bad", '✗') };
         // What two spaces keep apart in a terminal.
         let text = line.trim_start_matches(['✓', '✗', ' ']).replace("  ", " · ");
         format!("<li class=\"{class}\"><b>{mark}</b> {}</li>\n", Escaped(&text))
     });
-    format!("<ul class=\"marked\">\n{}</ul>\n", items.collect::<String>())
+    let items: String = items.collect();
+    if items.is_empty() { items } else { format!("<ul class=\"marked\">\n{items}</ul>\n") }
 }
 
 /// A block of statistics, except for its scenes and the log's path.

@@ -104,7 +104,7 @@ pub(super) fn outputs(page: &Page) -> String {
         let id = Escaped(&scene.id);
         content += &format!("<h3>{id}</h3>\n<div class=\"outputs\">\n{figures}</div>\n");
     }
-    if content.is_empty() { content } else { section("outputs", "Outputs", &content) }
+    section("outputs", "Outputs", &content)
 }
 
 fn figure(page: &Page, output: &Output) -> String {
