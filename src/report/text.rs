@@ -97,16 +97,13 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
 
 /// `2nd attempt (1st: lost, server restarted 23:05:12)`.
 pub(super) fn attempts(attempts: &[Attempt]) -> String {
-    let count = ordinal(attempts.len());
+    let count = format!("{} attempt", ordinal(attempts.len()));
     let failed: Vec<String> = (1..attempts.len())
         .zip(attempts)
         .filter(|(_, attempt)| !attempt.outcome.is_success())
         .map(|(n, attempt)| format!("{}: {}, {}", ordinal(n), attempt.outcome.name(), attempt.why))
         .collect();
-    if failed.is_empty() {
-        return format!("{count} attempt");
-    }
-    format!("{count} attempt ({})", failed.join("; "))
+    if failed.is_empty() { count } else { format!("{count} ({})", failed.join("; ")) }
 }
 
 fn ordinal(n: usize) -> String {
@@ -201,18 +198,16 @@ fn trust(run: &RunRecord, vram: &VramStats) -> String {
     }
     let missed: u64 = vram.missed.values().sum();
     let gap = vram.longest_gap_ms.map(seconds_text);
-    let parts = [
-        vram.asked_interval_ms.map(|ms| format!("every {}", seconds_text(ms))),
-        gap.as_ref().map(|gap| format!("longest gap {gap}")),
-        Some(format!("{missed} of {} ticks missed", vram.ticks)),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    let bound = gap.map(|gap| format!(": a peak shorter than {gap} may be higher"));
-    let others = match run.aftermath.other_prompts {
-        0 => String::new(),
-        n => format!("; {n} of other clients ran meanwhile, their memory is in the figures"),
-    };
-    format!("Trust: {}{}{others}", parts.join(", "), bound.unwrap_or_default())
+    let mut text = "Trust: ".to_owned();
+    text.extend(vram.asked_interval_ms.map(|ms| format!("every {}, ", seconds_text(ms))));
+    text.extend(gap.iter().map(|gap| format!("longest gap {gap}, ")));
+    text += &format!("{missed} of {} ticks missed", vram.ticks);
+    text.extend(gap.map(|gap| format!(": a peak shorter than {gap} may be higher")));
+    if run.aftermath.other_prompts > 0 {
+        let n = run.aftermath.other_prompts;
+        text += &format!("; {n} of other clients ran meanwhile, their memory is in the figures");
+    }
+    text
 }
 
 /// `✓` or `✗`.

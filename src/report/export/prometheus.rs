@@ -88,7 +88,7 @@ fn of_run(out: &mut Metrics, run: &RunRecord, memory: &str) {
         let count = run.scenes.iter().filter(|scene| scene.outcome == outcome).count();
         (vec![label("outcome", outcome.name())], count.to_string())
     };
-    out.gauge("scenes", "Scenes by their outcome.", Outcome::ALL.map(count));
+    out.gauge("scenes", "Scenes by their outcome.", Outcome::all().map(count));
     let help = "Prompts in the server's queue after the run, anybody's.";
     out.one("queue_length", help, after.queue);
     let name = |when| format!("{memory}_in_use_{when}_bytes");

@@ -62,16 +62,13 @@ impl Page<'_> {
         main.insert(if run.is_some() { main.len() } else { 0 }, self.figures());
         main.push(sections::environment(self));
         format!(
-            "{}<body>\n{}<main>\n{}</main>\n<footer>{PROGRAM} {VERSION}</footer>\n</body>\n</html>\n",
-            self.head(verdict),
+            "{HEAD}<title>{} – {}</title>\n</head>\n<body>\n{}<main>\n{}</main>\n\
+             <footer>{PROGRAM} {VERSION}</footer>\n</body>\n</html>\n",
+            Escaped(verdict),
+            Escaped(run.map_or(PROGRAM, |run| &run.id)),
             self.header(verdict),
             main.concat()
         )
-    }
-
-    fn head(&self, verdict: &str) -> String {
-        let id = self.input.record.map_or(PROGRAM, |run| &run.id);
-        format!("{HEAD}<title>{} – {}</title>\n</head>\n", Escaped(verdict), Escaped(id))
     }
 
     /// The verdict, and of which run.
