@@ -303,19 +303,13 @@ pub struct LegacyRun {
 
 impl RunRecord {
     /// The record of a run that begins.
-    pub fn new(
-        id: String,
-        folder: String,
-        started: OffsetDateTime,
-        settings: Settings,
-        url: &str,
-    ) -> Self {
+    pub fn new(id: String, folder: String, started: OffsetDateTime, url: &str) -> Self {
         RunRecord {
             id,
             folder,
             started,
             ended: started,
-            settings,
+            settings: Settings::default(),
             server: Server { url: url.to_owned(), ..Server::default() },
             scenes: Vec::new(),
             interrupted: false,

@@ -76,9 +76,8 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
         return format!("✗ {}  {}", scene.id, failure(scene, run));
     }
     let mut line = format!("✓ {}  {} s", scene.id, seconds(scene.seconds));
-    if let Some(queued) = scene.queued_seconds().filter(|queued| *queued >= 5.0) {
-        line.push_str(&format!(" ({} s queued)", seconds(queued)));
-    }
+    let queued = scene.queued_seconds().filter(|queued| *queued >= 5.0);
+    line.extend(queued.map(|queued| format!(" ({} s queued)", seconds(queued))));
     let peaks = scene.figures(vram).map(|figures| (figures.driver_peak, figures.peak));
     line.push_str(&match peaks.unwrap_or_default() {
         _ if scene.outcome == Outcome::Cached => "  cached, no execution".to_owned(),
@@ -89,9 +88,8 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
     if let Some(first) = scene.outputs.first() {
         line.push_str(&format!("  {}{}", with_size(&first.path, first), and_more(&scene.outputs)));
     }
-    if scene.attempts.len() > 1 {
-        line.push_str(&format!("  {}", attempts(&scene.attempts)));
-    }
+    let again = scene.attempts.len() > 1;
+    line.extend(again.then(|| format!("  {}", attempts(&scene.attempts))));
     line
 }
 

@@ -210,12 +210,9 @@ fn outcome(scene: &SceneRecord, run: &RunRecord) -> String {
         let why = failure.strip_prefix(name).unwrap_or(&failure);
         parts.push(shortened(why.trim_start_matches([',', ':', ' '])));
     }
-    if scene.attempts.len() > 1 {
-        parts.push(shortened(&attempts(&scene.attempts)));
-    }
-    if scene.outcome == Outcome::Cached {
-        parts.push("no execution".to_owned());
-    }
+    let (again, cached) = (scene.attempts.len() > 1, scene.outcome == Outcome::Cached);
+    parts.extend(again.then(|| shortened(&attempts(&scene.attempts))));
+    parts.extend(cached.then(|| "no execution".to_owned()));
     let is_skipped = scene.outcome == Outcome::Skipped;
     let seconds = if is_skipped { "–".to_owned() } else { seconds(scene.seconds) };
     format!(" {} | {seconds} |", parts.join("<br>"))

@@ -87,9 +87,7 @@ impl Page<'_> {
             let (from, to) = (time_text(from), time_text(to));
             header += &format!("<p class=\"quiet\">{from} to {to}</p>\n");
         }
-        if let Some(note) = self.input.note {
-            header += &format!("<p>{}</p>\n", Escaped(note));
-        }
+        header.extend(self.input.note.map(|note| format!("<p>{}</p>\n", Escaped(note))));
         header + "</header>\n"
     }
 

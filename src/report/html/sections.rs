@@ -89,9 +89,8 @@ fn outcome_cell(scene: &SceneRecord) -> String {
         let (outcome, why) = (attempt.outcome.name(), Escaped(&attempt.why));
         cell += &format!("<p>Attempt {number}: {outcome}{separator}{why}</p>");
     }
-    for warning in &scene.warnings {
-        cell += &format!("<p>Noticed: {}</p>", Escaped(warning));
-    }
+    let warnings = scene.warnings.iter();
+    cell.extend(warnings.map(|warning| format!("<p>Noticed: {}</p>", Escaped(warning))));
     cell + "</td>"
 }
 
