@@ -123,14 +123,13 @@ impl<'a> Table<'a> {
     }
 
     fn markdown(&self, input: &ReportInput) -> String {
-        let scenes: Vec<(&str, String)> = if let Some(run) = input.record {
+        let row = |id: &str, outcome: &str| self.row(&text(id), outcome, Some(id));
+        let rows: Vec<String> = if let Some(run) = input.record {
             let scenes = ordered_scenes(run).into_iter();
-            scenes.map(|scene| (scene.id.as_str(), outcome(scene, run))).collect()
+            scenes.map(|scene| row(&scene.id, &outcome(scene, run))).collect()
         } else {
-            input.vram.scenes.iter().map(|scene| (scene.id.as_str(), String::new())).collect()
+            input.vram.scenes.iter().map(|scene| row(&scene.id, "")).collect()
         };
-        let rows = scenes.iter().map(|(id, outcome)| self.row(&text(id), outcome, Some(id)));
-        let rows: Vec<String> = rows.collect();
         if rows.is_empty() {
             return String::new();
         }

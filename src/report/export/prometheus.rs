@@ -124,11 +124,10 @@ fn seconds(sum: f64) -> String {
 
 fn of_memory(out: &mut Metrics, input: &ReportInput, memory: &str) {
     let (vram, run) = (input.vram, subject(input.record, input.vram));
-    let figures = [
+    for (name, what, metric) in [
         ("used", ", by live tensors", Metric::Used),
         ("driver", ", by the driver's figure", Metric::Driver),
-    ];
-    for (name, what, metric) in figures {
+    ] {
         let what = if input.is_system_ram() { "" } else { what };
         let help = format!("The most memory in use while a scene was running{what}.");
         let peak = run.peak(None, metric).map(bytes);
