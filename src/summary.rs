@@ -152,12 +152,11 @@ fn json(run: &SavedRun, verdicts: &[Verdict]) -> Value {
         return document;
     }
     let vram = &run.vram;
-    let scenes = vram.scenes.iter().map(|scene| json!({"SceneId": scene.id, "Vram": scene.json()}));
     let mut document = json!({
         "SchemaVersion": 1,
         "Log": run.log.display().to_string(),
         "Vram": vram.json(),
-        "Scenes": scenes.collect::<Vec<_>>(),
+        "Scenes": saved_run::scenes_json(vram),
         "Gates": metadata::gates_json(verdicts),
     });
     saved_run::add_devices(&mut document, &run.others);

@@ -9,7 +9,7 @@ use crate::project::helpers::HelperFiles;
 use crate::report::export::junit::Excerpts;
 use crate::report::export::{junit, markdown, prometheus};
 use crate::report::html::Page;
-use crate::report::record::{Attempt, Outcome, RunRecord, Settings};
+use crate::report::record::{Attempt, Outcome, RunRecord};
 use crate::report::text::summary_block;
 use crate::report::{ReportInput, legacy, metadata};
 use crate::vram::log::Line;
@@ -26,7 +26,6 @@ pub(super) fn empty() -> RunRecord {
             "20261124-230004".into(),
             "logs/20261124-230004".into(),
             BEGUN,
-            Settings::default(),
             "http://127.0.0.1:8188",
         )
     }

@@ -173,6 +173,19 @@ fn find_in(name: &str, path: &OsStr) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    /// Only a `.cmd` refuses words that a command line can hold.
+    #[cfg(windows)]
+    #[test]
+    fn an_argument_that_a_cmd_cannot_be_given_is_named() {
+        let mut command = Command::new("npx.cmd");
+        command.arg("two\nlines");
+        let log = std::env::temp_dir().join(format!("cmd-{}", std::process::id())).join("a.log");
+        let ended = run(command, &log, Duration::from_secs(60), &mut |_| Ok(())).unwrap();
+        let why = ended.problem().unwrap_or_default();
+        let refused = "it does not start: npx.cmd cannot be given the argument 'two lines': ";
+        assert!(why.starts_with(refused), "{why}");
+    }
+
     #[cfg(unix)]
     fn folder(name: &str) -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("child-{name}-{}", std::process::id()));

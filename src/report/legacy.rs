@@ -23,14 +23,10 @@ pub fn index(run: &RunRecord, files: &HelperFiles) -> Vec<String> {
     let captured = run.scenes.iter().filter(|scene| !scene.outputs.is_empty()).count();
     lines.push(format!("Scenes captured: {captured}"));
     lines.push(format!("Total frames copied: {}", frames(run)));
-    let [comfyui, e2e, scripts] = &files.vitest;
-    let logs = [
-        ("Vitest comfyUI log", comfyui),
-        ("Vitest e2e log", e2e),
-        ("Vitest scripts log", scripts),
-        ("Vitest results json", &files.vitest_results),
-    ];
-    lines.extend(logs.map(|(name, path)| format!("{name}: {}", path.display())));
+    let names = ["comfyUI log", "e2e log", "scripts log", "results json"];
+    let paths = files.vitest.iter().chain([&files.vitest_results]);
+    let vitest = names.iter().zip(paths);
+    lines.extend(vitest.map(|(name, path)| format!("Vitest {name}: {}", path.display())));
     lines.extend(run.legacy.archive.iter().map(|path| format!("Archive: {}", path.display())));
     lines
 }

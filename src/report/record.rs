@@ -1,5 +1,6 @@
 //! The record of a run: filled while it goes on, read by every report.
 
+use std::ops::Add;
 use std::path::PathBuf;
 
 use time::OffsetDateTime;
@@ -66,16 +67,9 @@ const OUTCOMES: [(Outcome, &str, Exit, bool); 13] = [
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 13] = {
-        let mut all = [Outcome::Skipped; 13];
-        let mut index = 0;
-        while index < all.len() {
-            all[index] = OUTCOMES[index].0;
-            assert!(all[index] as usize == index, "the table has the order of the enum");
-            index += 1;
-        }
-        all
-    };
+    pub fn all() -> [Outcome; 13] {
+        OUTCOMES.map(|(outcome, ..)| outcome)
+    }
 
     /// The name in lines and in the metadata.
     pub fn name(self) -> &'static str {
@@ -84,7 +78,7 @@ impl Outcome {
 
     /// The outcome of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Outcome::ALL.into_iter().find(|outcome| outcome.name() == name)
+        Outcome::all().into_iter().find(|outcome| outcome.name() == name)
     }
 
     /// Whether the scene did what it was asked for.
@@ -199,12 +193,12 @@ impl SceneRecord {
 
     /// Seconds in the queue, of all attempts; `None` without an attempt.
     pub fn queued_seconds(&self) -> Option<f64> {
-        sum(self.attempts.iter().map(|attempt| attempt.queued_seconds))
+        self.attempts.iter().map(|attempt| attempt.queued_seconds).reduce(Add::add)
     }
 
     /// Seconds of execution, of all attempts whose time is known; `None` if none is known.
     pub fn server_seconds(&self) -> Option<f64> {
-        sum(self.attempts.iter().filter_map(|attempt| attempt.server_seconds))
+        self.attempts.iter().filter_map(|attempt| attempt.server_seconds).reduce(Add::add)
     }
 
     /// The figures of a scene that executed and is in the log.
@@ -212,10 +206,6 @@ impl SceneRecord {
         let executed = self.outcome != Outcome::Cached;
         vram.scenes.iter().find(|figures| executed && figures.id == self.id)
     }
-}
-
-fn sum(seconds: impl Iterator<Item = f64>) -> Option<f64> {
-    seconds.reduce(|sum, seconds| sum + seconds)
 }
 
 /// The server, as far as its `/system_stats` tell.
@@ -313,19 +303,13 @@ pub struct LegacyRun {
 
 impl RunRecord {
     /// The record of a run that begins.
-    pub fn new(
-        id: String,
-        folder: String,
-        started: OffsetDateTime,
-        settings: Settings,
-        url: &str,
-    ) -> Self {
+    pub fn new(id: String, folder: String, started: OffsetDateTime, url: &str) -> Self {
         RunRecord {
             id,
             folder,
             started,
             ended: started,
-            settings,
+            settings: Settings::default(),
             server: Server { url: url.to_owned(), ..Server::default() },
             scenes: Vec::new(),
             interrupted: false,

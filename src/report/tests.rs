@@ -250,6 +250,14 @@ fn a_cached_scene_has_no_figures_whatever_the_log_says() {
 }
 
 #[test]
+fn an_outcome_stands_in_the_table_where_the_enum_has_it() {
+    for (index, outcome) in Outcome::all().into_iter().enumerate() {
+        assert_eq!(outcome as usize, index);
+        assert_eq!(Outcome::from_name(outcome.name()), Some(outcome));
+    }
+}
+
+#[test]
 fn the_first_code_that_applies_is_the_exit() {
     use Outcome::{Cached, Deadline, Failed, Lost, OutOfMemory, Skipped, Succeeded, Unreachable};
     let exit = |outcomes: &[Outcome]| {

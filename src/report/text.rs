@@ -76,9 +76,8 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
         return format!("✗ {}  {}", scene.id, failure(scene, run));
     }
     let mut line = format!("✓ {}  {} s", scene.id, seconds(scene.seconds));
-    if let Some(queued) = scene.queued_seconds().filter(|queued| *queued >= 5.0) {
-        line.push_str(&format!(" ({} s queued)", seconds(queued)));
-    }
+    let queued = scene.queued_seconds().filter(|queued| *queued >= 5.0);
+    line.extend(queued.map(|queued| format!(" ({} s queued)", seconds(queued))));
     let peaks = scene.figures(vram).map(|figures| (figures.driver_peak, figures.peak));
     line.push_str(&match peaks.unwrap_or_default() {
         _ if scene.outcome == Outcome::Cached => "  cached, no execution".to_owned(),
@@ -89,24 +88,20 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
     if let Some(first) = scene.outputs.first() {
         line.push_str(&format!("  {}{}", with_size(&first.path, first), and_more(&scene.outputs)));
     }
-    if scene.attempts.len() > 1 {
-        line.push_str(&format!("  {}", attempts(&scene.attempts)));
-    }
+    let again = scene.attempts.len() > 1;
+    line.extend(again.then(|| format!("  {}", attempts(&scene.attempts))));
     line
 }
 
 /// `2nd attempt (1st: lost, server restarted 23:05:12)`.
 pub(super) fn attempts(attempts: &[Attempt]) -> String {
-    let count = ordinal(attempts.len());
+    let count = format!("{} attempt", ordinal(attempts.len()));
     let failed: Vec<String> = (1..attempts.len())
         .zip(attempts)
         .filter(|(_, attempt)| !attempt.outcome.is_success())
         .map(|(n, attempt)| format!("{}: {}, {}", ordinal(n), attempt.outcome.name(), attempt.why))
         .collect();
-    if failed.is_empty() {
-        return format!("{count} attempt");
-    }
-    format!("{count} attempt ({})", failed.join("; "))
+    if failed.is_empty() { count } else { format!("{count} ({})", failed.join("; ")) }
 }
 
 fn ordinal(n: usize) -> String {
@@ -201,18 +196,16 @@ fn trust(run: &RunRecord, vram: &VramStats) -> String {
     }
     let missed: u64 = vram.missed.values().sum();
     let gap = vram.longest_gap_ms.map(seconds_text);
-    let parts = [
-        vram.asked_interval_ms.map(|ms| format!("every {}", seconds_text(ms))),
-        gap.as_ref().map(|gap| format!("longest gap {gap}")),
-        Some(format!("{missed} of {} ticks missed", vram.ticks)),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    let bound = gap.map(|gap| format!(": a peak shorter than {gap} may be higher"));
-    let others = match run.aftermath.other_prompts {
-        0 => String::new(),
-        n => format!("; {n} of other clients ran meanwhile, their memory is in the figures"),
-    };
-    format!("Trust: {}{}{others}", parts.join(", "), bound.unwrap_or_default())
+    let mut text = "Trust: ".to_owned();
+    text.extend(vram.asked_interval_ms.map(|ms| format!("every {}, ", seconds_text(ms))));
+    text.extend(gap.iter().map(|gap| format!("longest gap {gap}, ")));
+    text += &format!("{missed} of {} ticks missed", vram.ticks);
+    text.extend(gap.map(|gap| format!(": a peak shorter than {gap} may be higher")));
+    if run.aftermath.other_prompts > 0 {
+        let n = run.aftermath.other_prompts;
+        text += &format!("; {n} of other clients ran meanwhile, their memory is in the figures");
+    }
+    text
 }
 
 /// `✓` or `✗`.

@@ -141,13 +141,9 @@ impl<'a> RunContext<'a> {
         for problem in problems.into_iter().flatten() {
             events.console.warn(&problem);
         }
-        let record = RunRecord::new(
-            id,
-            slashes(&folder),
-            started,
-            settings(options),
-            options.server.url.base(),
-        );
+        let url = options.server.url.base();
+        let record = RunRecord::new(id, slashes(&folder), started, url);
+        let record = RunRecord { settings: settings(options), ..record };
         let target = connect::target(&options.server);
         Ok(RunContext {
             options,

@@ -97,14 +97,13 @@ fn cases(input: &ReportInput, excerpts: &Excerpts) -> Vec<TestCase> {
 /// Why the run as a whole could not be carried out, where no scene and no gate says so.
 fn run_problem(run: &RunRecord, red: bool) -> Option<(&'static str, String)> {
     let exit = run.exit();
-    match &run.failure {
-        Some((_, why)) => Some((exit.reason(), why.clone())),
-        None if run.interrupted => Some((exit.reason(), exit.sentence().to_owned())),
-        None if exit != Exit::Success && !red => {
-            Some((exit.reason(), format!("exit {}", exit.code())))
-        }
-        None => None,
-    }
+    let message = match &run.failure {
+        Some((_, why)) => why.clone(),
+        None if run.interrupted => exit.sentence().to_owned(),
+        None if exit != Exit::Success && !red => format!("exit {}", exit.code()),
+        None => return None,
+    };
+    Some((exit.reason(), message))
 }
 
 fn scene_case(scene: &SceneRecord, run: &RunRecord, excerpts: &Excerpts) -> TestCase {
@@ -133,17 +132,13 @@ fn gate_case(gate: &Verdict) -> TestCase {
         State::Failed => Some((FAILURE, "gate")),
         State::NotJudged(_) => Some((ERROR, "notJudged")),
     };
-    let problem = problem.map(|(element, kind)| Problem {
-        element,
-        kind,
-        message: line.clone(),
-        lines: vec![line.clone()],
-    });
-    let lines = if gate.held() { vec![line.clone()] } else { Vec::new() };
+    let (message, lines) = (line.clone(), vec![line]);
+    let system_out = if gate.held() { lines.clone() } else { Vec::new() };
+    let problem = problem.map(|(element, kind)| Problem { element, kind, message, lines });
     // Without its limit it is the same case from run to run.
     let scene = gate.scene.as_ref().map(|scene| format!(" {scene}")).unwrap_or_default();
     let name = format!("{}{scene}", gate.gate.name());
-    TestCase { lines, ..TestCase::new("run-comfyui-e2e.gates", name, problem) }
+    TestCase { lines: system_out, ..TestCase::new("run-comfyui-e2e.gates", name, problem) }
 }
 
 impl TestCase {

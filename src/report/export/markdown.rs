@@ -29,8 +29,7 @@ const MOST_COMMAND: usize = 4000;
 /// The Markdown; `baselines` stand beside the figures.
 pub fn document(input: &ReportInput, baselines: &[SavedRun]) -> String {
     let block = input.record.map(|run| summary_block(run, input.vram)).unwrap_or_default();
-    let next = block.iter().find_map(|line| line.strip_prefix("Next: "));
-    let next = match next {
+    let next = match block.iter().find_map(|line| line.strip_prefix("Next: ")) {
         Some(next) if next.len() <= MOST_COMMAND => format!("\nNext: {}\n", code(next)),
         Some(_) => "\nNext: a long command, at the end of run-summary.txt.\n".to_owned(),
         None => String::new(),
@@ -48,15 +47,12 @@ pub fn document(input: &ReportInput, baselines: &[SavedRun]) -> String {
 
 fn heading(input: &ReportInput, block: &[String]) -> String {
     let verdict = block.first().map_or(input.title, |line| headline(line));
-    let mark = match input.record.map(RunRecord::exit) {
-        None => "",
-        Some(Exit::Success) => "✓ ",
-        Some(_) => "✗ ",
-    };
-    let run = input.record.map(|run| format!("\nRun {}, {}\n", text(&run.id), times(run)));
-    let note = input.note.map(|note| format!("\n{}\n", text(note)));
-    let (run, note) = (run.unwrap_or_default(), note.unwrap_or_default());
-    format!("### {mark}{}\n{run}{note}", text(verdict))
+    let mut heading = "### ".to_owned();
+    heading.extend(input.record.map(|run| format!("{} ", mark(run.exit() == Exit::Success))));
+    heading += &format!("{}\n", text(verdict));
+    heading.extend(input.record.map(|run| format!("\nRun {}, {}\n", text(&run.id), times(run))));
+    heading.extend(input.note.map(|note| format!("\n{}\n", text(note))));
+    heading
 }
 
 /// The lines of the block that neither the heading nor the table nor the list of gates tells.
@@ -77,14 +73,12 @@ fn verdicts(gates: &[Verdict]) -> String {
     let mut sorted: Vec<&Verdict> = gates.iter().collect();
     sorted.sort_by_key(|gate| (gate.scene.is_some(), gate.scene.is_some() && gate.held()));
     let of_run = gates.iter().filter(|gate| gate.scene.is_none()).count();
-    let most = of_run + MOST_VERDICTS;
-    let items = sorted
-        .iter()
-        .take(most)
-        .map(|gate| format!("- {} {}\n", mark(gate.held()), shortened(&gate.to_string())));
-    let mut list = format!("\n**Gates**\n\n{}", items.collect::<String>());
-    if gates.len() > most {
-        list += &format!("- and {} more of scenes\n", gates.len() - most);
+    let (shown, rest) = sorted.split_at(gates.len().min(of_run + MOST_VERDICTS));
+    let item = |gate: &&Verdict| shortened(&gate.to_string());
+    let mut list = "\n**Gates**\n\n".to_owned();
+    list.extend(shown.iter().map(|gate| format!("- {} {}\n", mark(gate.held()), item(gate))));
+    if !rest.is_empty() {
+        list += &format!("- and {} more of scenes\n", rest.len());
     }
     list
 }
@@ -129,30 +123,26 @@ impl<'a> Table<'a> {
     }
 
     fn markdown(&self, input: &ReportInput) -> String {
-        let scenes: Vec<(&str, String)> = if let Some(run) = input.record {
+        let row = |id: &str, outcome: &str| self.row(&text(id), outcome, Some(id));
+        let rows: Vec<String> = if let Some(run) = input.record {
             let scenes = ordered_scenes(run).into_iter();
-            scenes.map(|scene| (scene.id.as_str(), outcome(scene, run))).collect()
+            scenes.map(|scene| row(&scene.id, &outcome(scene, run))).collect()
         } else {
-            input.vram.scenes.iter().map(|scene| (scene.id.as_str(), String::new())).collect()
+            input.vram.scenes.iter().map(|scene| row(&scene.id, "")).collect()
         };
-        let rows = scenes.iter().map(|(id, outcome)| self.row(&text(id), outcome, Some(id)));
-        let rows: Vec<String> = rows.collect();
         if rows.is_empty() {
             return String::new();
         }
-        let mut table = self.head(input);
-        let full = table.len() + MOST_ROW_BYTES;
-        let mut shown = 0;
-        for row in rows.iter().take(MOST_ROWS) {
-            if table.len() + row.len() > full {
-                break;
-            }
-            table += row;
-            shown += 1;
-        }
+        let mut bytes = 0;
+        let fits = |row: &&String| {
+            bytes += row.len();
+            bytes <= MOST_ROW_BYTES
+        };
+        let shown = rows.iter().take(MOST_ROWS).take_while(fits).count();
         let took = input.record.map(|run| (run.ended - run.started).as_seconds_f64());
-        let took = took.map(|took| format!(" | {} |", seconds(took)));
-        table += &self.row("**All**", &took.unwrap_or_default(), None);
+        let took = took.map(|took| format!(" | {} |", seconds(took))).unwrap_or_default();
+        let all = self.row("**All**", &took, None);
+        let mut table = self.head(input) + &rows[..shown].concat() + &all;
         if rows.len() > shown {
             table += &format!("\n{} more scenes have no row here.\n", rows.len() - shown);
         }
@@ -219,12 +209,9 @@ fn outcome(scene: &SceneRecord, run: &RunRecord) -> String {
         let why = failure.strip_prefix(name).unwrap_or(&failure);
         parts.push(shortened(why.trim_start_matches([',', ':', ' '])));
     }
-    if scene.attempts.len() > 1 {
-        parts.push(shortened(&attempts(&scene.attempts)));
-    }
-    if scene.outcome == Outcome::Cached {
-        parts.push("no execution".to_owned());
-    }
+    let (again, cached) = (scene.attempts.len() > 1, scene.outcome == Outcome::Cached);
+    parts.extend(again.then(|| shortened(&attempts(&scene.attempts))));
+    parts.extend(cached.then(|| "no execution".to_owned()));
     let is_skipped = scene.outcome == Outcome::Skipped;
     let seconds = if is_skipped { "–".to_owned() } else { seconds(scene.seconds) };
     format!(" {} | {seconds} |", parts.join("<br>"))

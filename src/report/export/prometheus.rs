@@ -15,7 +15,8 @@ use crate::vram::stats::{Metric, RunTook};
 /// The metrics. `name` is the file's own, a label on each of them: the collector reads many files
 /// and refuses all of them if two hold the same series.
 pub fn metrics(input: &ReportInput, name: &str) -> String {
-    let mut out = Metrics { text: String::new(), report: label("report", name) };
+    // The first label has no comma before it.
+    let mut out = Metrics { text: String::new(), report: label("report", name).split_off(1) };
     let memory = if input.is_system_ram() { "system_ram" } else { "vram" };
     if let Some(run) = input.record {
         of_run(&mut out, run, memory);
@@ -28,7 +29,7 @@ pub fn metrics(input: &ReportInput, name: &str) -> String {
 }
 
 /// A value, and the labels that tell it from the others of its metric.
-type Sample = (Vec<String>, String);
+type Sample = (String, String);
 
 struct Metrics {
     text: String,
@@ -38,29 +39,26 @@ struct Metrics {
 impl Metrics {
     /// Adds a metric with all its samples; without one it is left out.
     fn gauge(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample>) {
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_some() {
-            let head =
-                format!("# HELP comfyui_e2e_{name} {help}\n# TYPE comfyui_e2e_{name} gauge\n");
-            self.text.push_str(&head);
-        }
-        for (mut labels, value) in samples {
-            labels.insert(0, self.report.clone());
-            let labels = labels.join(",");
-            self.text.push_str(&format!("comfyui_e2e_{name}{{{labels}}} {value}\n"));
+        let report = &self.report;
+        let line = |(labels, value)| format!("comfyui_e2e_{name}{{{report}{labels}}} {value}\n");
+        let lines: String = samples.into_iter().map(line).collect();
+        if !lines.is_empty() {
+            self.text += &format!(
+                "# HELP comfyui_e2e_{name} {help}\n# TYPE comfyui_e2e_{name} gauge\n{lines}"
+            );
         }
     }
 
     /// Adds a metric of the run, if its value is known.
     fn one(&mut self, name: &str, help: &str, value: Option<impl ToString>) {
-        self.gauge(name, help, value.map(|value| (Vec::new(), value.to_string())));
+        self.gauge(name, help, value.map(|value| (String::new(), value.to_string())));
     }
 }
 
-/// `scene="scene-001"`.
+/// `,scene="scene-001"`.
 fn label(name: &str, value: &str) -> String {
     let value = sanitize_line(value).replace('\\', "\\\\").replace('"', "\\\"");
-    format!("{name}=\"{value}\"")
+    format!(",{name}=\"{value}\"")
 }
 
 fn bytes(mb: impl Into<i128>) -> String {
@@ -69,7 +67,7 @@ fn bytes(mb: impl Into<i128>) -> String {
 
 fn of_run(out: &mut Metrics, run: &RunRecord, memory: &str) {
     let (server, exit, after) = (&run.server, run.exit(), &run.aftermath);
-    let mut info = vec![label("version", env!("CARGO_PKG_VERSION")), label("server", &server.url)];
+    let mut info = label("version", env!("CARGO_PKG_VERSION")) + &label("server", &server.url);
     for (name, value) in [
         ("comfyui_version", &server.comfyui),
         ("pytorch_version", &server.pytorch),
@@ -86,9 +84,9 @@ fn of_run(out: &mut Metrics, run: &RunRecord, memory: &str) {
     out.one("run_exit_code", "The exit code of the last run.", Some(exit.code()));
     let count = |outcome: Outcome| {
         let count = run.scenes.iter().filter(|scene| scene.outcome == outcome).count();
-        (vec![label("outcome", outcome.name())], count.to_string())
+        (label("outcome", outcome.name()), count.to_string())
     };
-    out.gauge("scenes", "Scenes by their outcome.", Outcome::ALL.map(count));
+    out.gauge("scenes", "Scenes by their outcome.", Outcome::all().map(count));
     let help = "Prompts in the server's queue after the run, anybody's.";
     out.one("queue_length", help, after.queue);
     let name = |when| format!("{memory}_in_use_{when}_bytes");
@@ -99,7 +97,7 @@ fn of_run(out: &mut Metrics, run: &RunRecord, memory: &str) {
 
 fn of_scenes(out: &mut Metrics, scenes: &[SceneRecord]) {
     let mut each = |name: &str, help: &str, value: fn(&SceneRecord) -> Option<String>| {
-        let sample = |scene: &SceneRecord| Some((vec![label("scene", &scene.id)], value(scene)?));
+        let sample = |scene: &SceneRecord| Some((label("scene", &scene.id), value(scene)?));
         out.gauge(name, help, scenes.iter().filter_map(sample));
     };
     each("scene_success", "Whether the scene did what it was asked for: 1, else 0.", |scene| {
@@ -126,19 +124,17 @@ fn seconds(sum: f64) -> String {
 
 fn of_memory(out: &mut Metrics, input: &ReportInput, memory: &str) {
     let (vram, run) = (input.vram, subject(input.record, input.vram));
-    let figures = [
+    for (name, what, metric) in [
         ("used", ", by live tensors", Metric::Used),
         ("driver", ", by the driver's figure", Metric::Driver),
-    ];
-    for (name, what, metric) in figures {
+    ] {
         let what = if input.is_system_ram() { "" } else { what };
         let help = format!("The most memory in use while a scene was running{what}.");
         let peak = run.peak(None, metric).map(bytes);
         out.one(&format!("{memory}_{name}_peak_bytes"), &help, peak);
         let help = format!("The most memory in use while the scene was running{what}.");
         let scenes = vram.scenes.iter().filter_map(|scene| {
-            let peak = run.peak(Some(&scene.id), metric)?;
-            Some((vec![label("scene", &scene.id)], bytes(peak)))
+            Some((label("scene", &scene.id), bytes(run.peak(Some(&scene.id), metric)?)))
         });
         out.gauge(&format!("scene_{memory}_{name}_peak_bytes"), &help, scenes);
     }
@@ -158,7 +154,7 @@ fn of_sampling(out: &mut Metrics, input: &ReportInput) {
     out.one("samples", "Samples that were taken.", Some(vram.samples));
     let missed = MissReason::ALL.map(|miss| {
         let count = vram.missed.get(&miss).copied().unwrap_or_default();
-        (vec![label("reason", miss.name())], count.to_string())
+        (label("reason", miss.name()), count.to_string())
     });
     out.gauge("samples_missed", "Samples that could not be taken, by the reason.", missed);
     #[allow(clippy::cast_precision_loss)] // exact for 285 000 years
@@ -170,7 +166,7 @@ fn of_sampling(out: &mut Metrics, input: &ReportInput) {
 fn of_gates(out: &mut Metrics, verdicts: &[Verdict]) {
     let mut each = |name: &str, help: &str, value: fn(&Verdict) -> Option<String>| {
         let sample = |gate: &Verdict| {
-            let mut labels = vec![label("gate", gate.gate.name())];
+            let mut labels = label("gate", gate.gate.name());
             labels.extend(gate.scene.as_ref().map(|scene| label("scene", scene)));
             Some((labels, value(gate)?))
         };

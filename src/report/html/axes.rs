@@ -18,14 +18,9 @@ const STEPS: [&[u64]; 3] = [
 
 /// Round figures from 0 up to the highest, six at most.
 pub(super) fn of_memory(highest_mb: u64) -> Vec<u64> {
-    let mut step = 1;
-    for factor in [2, 5, 10].into_iter().cycle() {
-        if highest_mb / step <= 5 {
-            break;
-        }
-        // 1, 2, 5, 10, 20, 50 and so on.
-        step = if factor == 5 { step / 2 * 5 } else { step * 2 };
-    }
+    // 1, 2, 5, 10, 20, 50 and so on.
+    let mut steps = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)));
+    let step = steps.find(|step| highest_mb / step <= 5).unwrap_or(1);
     (0..=highest_mb / step).map(|mark| mark * step).collect()
 }
 

@@ -6,7 +6,7 @@
 use super::{Escaped, Page, axes};
 use crate::vram::log::time_text;
 use crate::vram::stats::{Metric, Sources};
-use crate::vram::timeline::{Band, Column, Peak};
+use crate::vram::timeline::{Band, Column, Extremes, Peak};
 
 /// The height in the units of the curves.
 const HEIGHT: u64 = 1000;
@@ -41,11 +41,12 @@ pub(super) fn section(page: &Page) -> String {
 
 /// The key to the drawing.
 fn legend(page: &Page) -> String {
-    let (timeline, ram) = (page.timeline, page.input.is_system_ram());
+    let timeline = page.timeline;
     let has = |metric| timeline.columns().iter().any(|column| column.readings(metric).is_some());
     let Sources { comfyui, nvidia_smi } = page.input.vram.sources;
-    let is_mixed = comfyui > 0 && nvidia_smi > 0;
-    let (used, total) = if ram {
+    let mixed = comfyui > 0 && nvidia_smi > 0;
+    let driver = "driver: handed out, torch's idle cache included";
+    let (used, total) = if page.input.is_system_ram() {
         ("used: system RAM, the machine's own memory", "total: the machine")
     } else {
         ("used: what live tensors hold", "total: the card")
@@ -53,14 +54,9 @@ fn legend(page: &Page) -> String {
     let mut items = String::new();
     for (is_shown, class, d, text) in [
         (has(Metric::Used), "used", "M0 5H28", used),
-        (
-            has(Metric::Driver),
-            "driver",
-            "M0 7H28",
-            "driver: handed out, torch's idle cache included",
-        ),
+        (has(Metric::Driver), "driver", "M0 7H28", driver),
         (page.input.vram.total.is_some(), "total", "M0 7H28", total),
-        (is_mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
+        (mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
         (!timeline.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
         (
             !timeline.bands().is_empty(),
@@ -201,9 +197,9 @@ fn names(page: &Page) -> String {
             label(&name, number, width * plot / 1000, numbers_every(plot, bands.len() as u64))
         });
         // The same label on both needs no class.
-        let both = wide == narrow;
-        let labels = [(wide, if both { "" } else { "w" }), (narrow.filter(|_| !both), "n")];
-        for (label, class) in labels {
+        let labels =
+            if wide == narrow { vec![("", wide)] } else { vec![("w", wide), ("n", narrow)] };
+        for (class, label) in labels {
             let Some((attributes, text)) = label else { continue };
             let (x, text) = (percent(from + width / 2), Escaped(&text));
             // A nested SVG is a place in percent, within which the text is turned.
@@ -217,12 +213,13 @@ fn names(page: &Page) -> String {
 
 /// A scene's number in the table, and whether it failed.
 fn table_row(page: &Page, scene: &str) -> Option<(usize, bool)> {
-    let Some(run) = page.input.record else {
-        let index = page.input.vram.scenes.iter().position(|known| known.id == scene)?;
-        return Some((index + 1, false));
+    let (index, failed) = if let Some(run) = page.input.record {
+        let index = run.scenes.iter().position(|known| known.id == scene)?;
+        (index, !run.scenes[index].outcome.is_success())
+    } else {
+        (page.input.vram.scenes.iter().position(|known| known.id == scene)?, false)
     };
-    let index = run.scenes.iter().position(|known| known.id == scene)?;
-    Some((index + 1, !run.scenes[index].outcome.is_success()))
+    Some((index + 1, failed))
 }
 
 /// The attributes and the text of a scene's label that fits a band of so many pixels: its name in a
@@ -310,14 +307,14 @@ fn curves(page: &Page, scale: &Scale) -> String {
         ("driver", line(columns, scale, Metric::Driver)),
     ];
     if page.input.vram.sources.comfyui > 0 {
-        let marks = with_x(columns).filter_map(|(x, column)| Some((x, column.fallback?)));
-        let marks: Vec<String> =
-            marks.map(|(x, mb)| format!("M{x} {}h.1", scale.y_of(mb))).collect();
+        let mark =
+            |(x, column): (u64, &Column)| Some(format!("M{x} {}h.1", scale.y_of(column.fallback?)));
+        let marks: Vec<String> = with_x(columns).filter_map(mark).collect();
         let class = if marks.len() > MANY_MARKS { "fallback many" } else { "fallback" };
         paths.push((class, marks.concat()));
     }
-    let paths = paths.iter().map(|(class, d)| format!("<path class=\"{class}\" d=\"{d}\"/>\n"));
-    let paths: String = paths.collect();
+    let path = |(class, d)| format!("<path class=\"{class}\" d=\"{d}\"/>\n");
+    let paths: String = paths.into_iter().map(path).collect();
     // From reading to reading; what lies in one column is as wide as that.
     let gaps = page.timeline.gaps().into_iter().map(|(from, to)| {
         let half = usize::from(from != to);
@@ -335,30 +332,35 @@ fn with_x(columns: &[Column]) -> impl Iterator<Item = (u64, &Column)> {
     (0..).map(|index| index * 2 + 1).zip(columns)
 }
 
-/// One figure's line. It ends where there is no reading and where the figure is unknown.
+/// The readings of one figure that are drawn in one go: they are parted by gaps, and by columns
+/// where something was read and the figure is unknown.
+fn strokes(columns: &[Column], metric: Metric) -> Vec<Vec<(u64, Extremes)>> {
+    let (mut strokes, mut stroke) = (Vec::new(), Vec::new());
+    for (x, column) in with_x(columns).filter(|(_, column)| !column.is_empty()) {
+        let readings = column.readings(metric);
+        if column.after_gap || readings.is_none() {
+            strokes.push(std::mem::take(&mut stroke));
+        }
+        stroke.extend(readings.map(|readings| (x, readings)));
+    }
+    strokes.push(stroke);
+    strokes.retain(|stroke| !stroke.is_empty());
+    strokes
+}
+
+/// One figure's line.
 fn line(columns: &[Column], scale: &Scale, metric: Metric) -> String {
     let mut d = String::new();
-    let mut drawing = false;
-    for (x, column) in with_x(columns).filter(|(_, column)| !column.is_empty()) {
-        let Some(mb) = column.readings(metric) else {
-            drawing = false;
-            continue;
-        };
-        let [first, low, high, last] =
-            [mb.first, mb.low, mb.high, mb.last].map(|mb| scale.y_of(mb));
-        d += &if drawing && !column.after_gap {
-            format!("L{x} {first}")
-        } else {
+    for stroke in strokes(columns, metric) {
+        for (index, (x, mb)) in stroke.iter().enumerate() {
+            let mut ys = [mb.first, mb.low, mb.high, mb.last].map(|mb| scale.y_of(mb)).to_vec();
+            ys.dedup();
             // A single reading is a dot; one of no length would not be printed.
-            format!("M{x} {first}h.1")
-        };
-        drawing = true;
-        let mut at = first;
-        for y in [low, high, last] {
-            if y != at {
-                d += &format!("V{y}");
-                at = y;
-            }
+            d += &match index {
+                0 => format!("M{x} {}h.1", ys[0]),
+                _ => format!("L{x} {}", ys[0]),
+            };
+            d.extend(ys[1..].iter().map(|y| format!("V{y}")));
         }
     }
     d
@@ -367,21 +369,12 @@ fn line(columns: &[Column], scale: &Scale, metric: Metric) -> String {
 /// What lies under the used figure's line.
 fn area(columns: &[Column], scale: &Scale) -> String {
     let mut d = String::new();
-    let mut drawing = false;
-    for (x, column) in with_x(columns).filter(|(_, column)| !column.is_empty()) {
-        let used = column.readings(Metric::Used);
-        if drawing && (column.after_gap || used.is_none()) {
-            d += "V1000Z";
-            drawing = false;
-        }
-        let Some(mb) = used else { continue };
-        if !drawing {
-            d += &format!("M{x} 1000");
-        }
-        drawing = true;
-        d += &format!("L{x} {}", scale.y_of(mb.high));
+    for stroke in strokes(columns, Metric::Used) {
+        d += &format!("M{} 1000", stroke[0].0);
+        d.extend(stroke.iter().map(|(x, mb)| format!("L{x} {}", scale.y_of(mb.high))));
+        d += "V1000Z";
     }
-    if drawing { d + "V1000Z" } else { d }
+    d
 }
 
 #[cfg(test)]

@@ -62,16 +62,13 @@ impl Page<'_> {
         main.insert(if run.is_some() { main.len() } else { 0 }, self.figures());
         main.push(sections::environment(self));
         format!(
-            "{}<body>\n{}<main>\n{}</main>\n<footer>{PROGRAM} {VERSION}</footer>\n</body>\n</html>\n",
-            self.head(verdict),
+            "{HEAD}<title>{} – {}</title>\n</head>\n<body>\n{}<main>\n{}</main>\n\
+             <footer>{PROGRAM} {VERSION}</footer>\n</body>\n</html>\n",
+            Escaped(verdict),
+            Escaped(run.map_or(PROGRAM, |run| &run.id)),
             self.header(verdict),
             main.concat()
         )
-    }
-
-    fn head(&self, verdict: &str) -> String {
-        let id = self.input.record.map_or(PROGRAM, |run| &run.id);
-        format!("{HEAD}<title>{} – {}</title>\n</head>\n", Escaped(verdict), Escaped(id))
     }
 
     /// The verdict, and of which run.
@@ -90,20 +87,14 @@ impl Page<'_> {
             let (from, to) = (time_text(from), time_text(to));
             header += &format!("<p class=\"quiet\">{from} to {to}</p>\n");
         }
-        if let Some(note) = self.input.note {
-            header += &format!("<p>{}</p>\n", Escaped(note));
-        }
+        header.extend(self.input.note.map(|note| format!("<p>{}</p>\n", Escaped(note))));
         header + "</header>\n"
     }
 
     fn gates(&self) -> String {
-        if self.input.gates.is_empty() {
-            return String::new();
-        }
         let gates = self.input.gates.iter();
         let lines = gates.map(|gate| format!("{} {gate}", mark(gate.held())));
-        let lines: Vec<String> = lines.collect();
-        section("gates", "Gates", &marked_list(&lines.iter().collect::<Vec<_>>()))
+        section("gates", "Gates", &marked_list(lines))
     }
 
     /// The statistics, except for what the table of scenes tells.
@@ -130,7 +121,11 @@ impl Page<'_> {
     }
 }
 
+/// A section; none without content.
 fn section(id: &str, title: &str, content: &str) -> String {
+    if content.is_empty() {
+        return String::new();
+    }
     format!(
         "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title}</h2>\n{content}</section>\n"
     )
@@ -139,17 +134,18 @@ fn section(id: &str, title: &str, content: &str) -> String {
 /// The lines of the summary block below the verdict. If many scenes succeeded, those are folded
 /// away: the table has them.
 fn summary(block: &[String]) -> String {
-    let Some((_, lines)) = block.split_first() else { return String::new() };
-    let of = |marks: &[char]| lines.iter().filter(|line| line.starts_with(marks)).collect();
-    let (good, bad): (Vec<&String>, Vec<&String>) = (of(&['✓']), of(&['✗']));
+    let (marked, others): (Vec<&String>, Vec<&String>) =
+        block.iter().skip(1).partition(|line| line.starts_with(['✓', '✗']));
+    let (good, bad): (Vec<&String>, Vec<&String>) =
+        marked.iter().partition(|line| line.starts_with('✓'));
     let mut content = if good.len() > MANY_SCENES {
-        let (count, good, bad) = (good.len(), marked_list(&good), marked_list(&bad));
+        let (count, good, bad) = (good.len(), marked_list(good), marked_list(bad));
         let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
         format!("{bad}<details>\n{summary}\n{good}</details>\n")
     } else {
-        marked_list(&of(&['✓', '✗']))
+        marked_list(marked)
     };
-    for line in lines.iter().filter(|line| !line.starts_with(['✓', '✗'])) {
+    for line in others {
         content += &match line.strip_prefix("Next: ") {
             Some(next) => format!("<p>Next: <code>{}</code></p>\n", Escaped(next)),
             None => format!("<p>{}</p>\n", Escaped(line)),
@@ -159,17 +155,16 @@ fn summary(block: &[String]) -> String {
 }
 
 /// Lines that begin with a mark.
-fn marked_list(lines: &[&String]) -> String {
-    if lines.is_empty() {
-        return String::new();
-    }
-    let items = lines.iter().map(|line| {
+fn marked_list(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let items = lines.into_iter().map(|line| {
+        let line = line.as_ref();
         let (class, mark) = if line.starts_with('✓') { ("ok", '✓') } else { ("bad", '✗') };
         // What two spaces keep apart in a terminal.
         let text = line.trim_start_matches(['✓', '✗', ' ']).replace("  ", " · ");
         format!("<li class=\"{class}\"><b>{mark}</b> {}</li>\n", Escaped(&text))
     });
-    format!("<ul class=\"marked\">\n{}</ul>\n", items.collect::<String>())
+    let items: String = items.collect();
+    if items.is_empty() { items } else { format!("<ul class=\"marked\">\n{items}</ul>\n") }
 }
 
 /// A block of statistics, except for its scenes and the log's path.

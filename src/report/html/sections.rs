@@ -89,9 +89,8 @@ fn outcome_cell(scene: &SceneRecord) -> String {
         let (outcome, why) = (attempt.outcome.name(), Escaped(&attempt.why));
         cell += &format!("<p>Attempt {number}: {outcome}{separator}{why}</p>");
     }
-    for warning in &scene.warnings {
-        cell += &format!("<p>Noticed: {}</p>", Escaped(warning));
-    }
+    let warnings = scene.warnings.iter();
+    cell.extend(warnings.map(|warning| format!("<p>Noticed: {}</p>", Escaped(warning))));
     cell + "</td>"
 }
 
@@ -104,7 +103,7 @@ pub(super) fn outputs(page: &Page) -> String {
         let id = Escaped(&scene.id);
         content += &format!("<h3>{id}</h3>\n<div class=\"outputs\">\n{figures}</div>\n");
     }
-    if content.is_empty() { content } else { section("outputs", "Outputs", &content) }
+    section("outputs", "Outputs", &content)
 }
 
 fn figure(page: &Page, output: &Output) -> String {

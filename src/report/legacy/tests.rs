@@ -81,7 +81,7 @@ fn on(
     let (settings, server) = (settings.clone(), server.clone());
     let started = OffsetDateTime::UNIX_EPOCH;
     let run =
-        RunRecord { server, ..RunRecord::new(String::new(), String::new(), started, settings, "") };
+        RunRecord { settings, server, ..RunRecord::new(String::new(), String::new(), started, "") };
     let scene = SceneRecord { legacy: legacy.clone(), ..scene.clone() };
     (scene_lines(&scene, &run), scene_fields(&scene, &run))
 }

@@ -257,14 +257,6 @@ fn a_helper_whose_log_cannot_be_made_costs_a_warning() {
 }
 
 #[test]
-#[cfg(windows)] // Only a .cmd refuses words that a command line can hold.
-fn an_argument_that_a_program_cannot_be_given_is_named() {
-    let project = Project::new();
-    let ran = project.start_about("two\nlines", "", &["-Scenes", "1"]).wait().exits(1);
-    ran.says("npx.cmd cannot be given the argument 'two lines': ");
-}
-
-#[test]
 fn programs_that_are_not_there_are_named() {
     let project = Project::new();
     for role in ["pwsh", "npx"] {

@@ -96,7 +96,7 @@ fn of_a_log_there_are_its_gates_or_nothing() {
 
 /// How a run may go.
 fn runs() -> impl Strategy<Value = RunRecord> {
-    let outcomes = prop::collection::vec(prop::sample::select(&Outcome::ALL[..]), 0..5);
+    let outcomes = prop::collection::vec(prop::sample::select(Outcome::all().to_vec()), 0..5);
     let failure = prop::option::of(prop::sample::select(vec![Exit::Failed, Exit::Unreachable]));
     let states = vec![State::Held, State::Failed, State::NotJudged("why".into())];
     let gates = prop::collection::vec(prop::sample::select(states), 0..3);
