@@ -64,10 +64,10 @@ pub(super) fn headline(line: &str) -> &str {
 
 /// The scenes in their order; if there are many, those that failed first.
 pub(super) fn ordered_scenes(run: &RunRecord) -> Vec<&SceneRecord> {
-    let mut scenes: Vec<&SceneRecord> = run.scenes.iter().collect();
-    if scenes.len() > MANY_SCENES {
-        scenes.sort_by_key(|scene| scene.outcome.is_success());
-    }
+    let first =
+        |scene: &&SceneRecord| run.scenes.len() <= MANY_SCENES || !scene.outcome.is_success();
+    let (mut scenes, rest): (Vec<_>, Vec<_>) = run.scenes.iter().partition(first);
+    scenes.extend(rest);
     scenes
 }
 

@@ -70,9 +70,11 @@ fn verdicts(gates: &[Verdict]) -> String {
         return String::new();
     }
     // Of the run, then those of scenes that failed.
-    let mut sorted: Vec<&Verdict> = gates.iter().collect();
-    sorted.sort_by_key(|gate| (gate.scene.is_some(), gate.scene.is_some() && gate.held()));
-    let of_run = gates.iter().filter(|gate| gate.scene.is_none()).count();
+    let (mut sorted, of_scenes): (Vec<_>, Vec<_>) =
+        gates.iter().partition(|gate| gate.scene.is_none());
+    let of_run = sorted.len();
+    let (held, failed): (Vec<_>, Vec<_>) = of_scenes.into_iter().partition(|gate| gate.held());
+    sorted.extend(failed.into_iter().chain(held));
     let (shown, rest) = sorted.split_at(gates.len().min(of_run + MOST_VERDICTS));
     let item = |gate: &&Verdict| shortened(&gate.to_string());
     let mut list = "\n**Gates**\n\n".to_owned();
