@@ -31,7 +31,7 @@ pub fn write_report(option: &str, path: &Path, text: &str) -> Result<(), String>
         .map_err(|error| format!("{option} {}: {error}", path.display()))
 }
 
-/// Checks that [`write_report`] can work, before hours are spent on what the report tells.
+/// Checks that [`write_report`] can work, before hours are spent on what it is about.
 ///
 /// # Errors
 /// Same as [`write_report`].
@@ -51,7 +51,7 @@ fn replaceable(path: &Path) -> io::Result<PathBuf> {
             Err(io::Error::other("a pipe or a device, and it would be replaced: name a file"))
         }
         Ok(_) if path.is_symlink() => fs::canonicalize(path),
-        // What keeps it from being there is told by the attempt to write it.
+        // Writing it gives the error, if there is one.
         _ => Ok(path.to_owned()),
     }
 }

@@ -8,7 +8,7 @@ use crate::exit_code::Exit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted;
 
-/// From now on the first signal is told at once and handed to `notify`; the second one ends the
+/// From now on the first signal is printed and handed to `notify`; the second one ends the
 /// process on the spot.
 ///
 /// # Errors

@@ -162,7 +162,7 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// Takes one more reading, so that the time since the last tick is a gap that is told. Without
+    /// Takes one more reading, so that the time since the last tick counts as a gap. Without
     /// any reading before it there is nothing to bound.
     fn last_reading(&mut self, readings: &Readings) {
         if self.events.recorder.first().is_none() {
@@ -262,7 +262,7 @@ impl Readings {
         Readings { source: Arc::new(source), clients }
     }
 
-    /// The line for a first tick without a reading; `None` where its reason was told already.
+    /// The line for a first tick without a reading; `None` where the reason was printed already.
     fn no_reading(&self, options: &MonitorOptions, miss: MissReason) -> Option<String> {
         let (base, gpu) = (options.server.url.base(), options.sampling.gpu);
         let awaited = self.source.awaits_nvidia_smi();

@@ -173,7 +173,7 @@ pub enum VramSource {
 pub struct SamplingOptions {
     /// The time between two samples: 0.05 to 3600 s. Default 5; in `monitor` and with a gate 1.
     pub interval: Duration,
-    /// The position among the server's devices of the one that is told of. Default 0.
+    /// The position among the server's devices of the one that is recorded. Default 0.
     pub gpu: usize,
     /// Who gives the readings.
     pub source: VramSource,
@@ -198,7 +198,7 @@ impl GateOptions {
     }
 }
 
-/// A form in which other programs are told of a run.
+/// The format of a report for other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For a CI server.
@@ -330,7 +330,7 @@ pub(super) fn monitor(args: &ParsedArgs) -> Result<MonitorOptions, UsageError> {
     })
 }
 
-/// The words behind `--`. Before it there is no bare word, so that a forgotten `--` is told
+/// The words behind `--`. Before it there is no bare word, so that a forgotten `--` is an error
 /// instead of sampling until Ctrl-C.
 fn command(args: &ParsedArgs) -> Result<Option<Vec<OsString>>, UsageError> {
     if let Some(word) = args.words().next() {
@@ -356,7 +356,7 @@ fn sampling(args: &ParsedArgs, server: &ServerOptions) -> Result<SamplingOptions
     })
 }
 
-/// nvidia-smi tells of this machine's cards and of no other's.
+/// nvidia-smi lists this machine's cards only.
 fn source(args: &ParsedArgs, server: &ServerOptions) -> Result<VramSource, UsageError> {
     let setting = args.value(FlagId::VramSource);
     let source = values::vram_source(&setting)?;

@@ -120,7 +120,7 @@ impl Workflow {
         }
     }
 
-    /// What the server would say of the inputs of a node.
+    /// The errors that the server would give for the inputs of a node.
     fn input_errors(&self, id: &str, info: &Value) -> Option<String> {
         let group = |name: &str| info["input"][name].as_object().into_iter().flatten();
         let required = group("required").map(|input| (input, true));
@@ -150,7 +150,7 @@ impl Workflow {
     }
 }
 
-/// What the server would say of a value that is not a link.
+/// The error that the server would give for a value that is not a link.
 fn value_error(name: &str, value: &Value, config: &Value) -> Option<String> {
     // The editor wraps a list so, which would be a link otherwise.
     let value = value.get("__value__").unwrap_or(value);

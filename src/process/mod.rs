@@ -60,7 +60,7 @@ impl Ended {
     }
 }
 
-/// What a process is told by [`signal_tree`].
+/// The signals of [`signal_tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// To end itself: SIGTERM. On Windows only a program with a window hears it.

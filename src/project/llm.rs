@@ -44,7 +44,7 @@ pub enum Status {
 }
 
 /// Asks the provider of the story, if one is configured: its `/v1/models`, which has to be a list
-/// of models, or the URL that was given for it, whose 200 is enough unless it tells of an error.
+/// of models, or the URL that was given for it, whose 200 is enough unless its body holds an error.
 /// Takes 5 s at most.
 pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
     let overridden = llm.health_url.is_some();
@@ -208,7 +208,7 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Value>, String> {
     }
 }
 
-/// The error that an answer tells of, as one line.
+/// The error in an answer, as one line.
 fn error_text(value: &Value) -> Option<String> {
     let error = value.get("error").filter(|error| !error.is_null())?;
     let text = error.as_str().or(error["message"].as_str()).unwrap_or("an error without words");

@@ -95,7 +95,7 @@ impl Story {
     }
 
     /// How its language model did, in a line: `success (provider=…, seed=42, duration=8011ms)`;
-    /// `skipped` where the generator tells of none.
+    /// `skipped` where the generator names none.
     pub fn llm_status(&self) -> String {
         let llm = &self.llm;
         let text = |key: &str| match &llm[key] {

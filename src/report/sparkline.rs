@@ -13,7 +13,7 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// The scale, and the curve in at most `width` columns: one for each tick; if there are more ticks,
 /// the highest reading of several. A gap is blank. Empty if nothing was sampled.
 ///
-/// The figure is the one that counts in the statistics; `run` tells whether it is the machine's own
+/// The figure is the one that counts in the statistics; `run` says whether it is the machine's own
 /// memory.
 pub fn lines(
     timeline: &Timeline,

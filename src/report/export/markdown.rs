@@ -55,7 +55,7 @@ fn heading(input: &ReportInput, block: &[String]) -> String {
     heading
 }
 
-/// The lines of the block that neither the heading nor the table nor the list of gates tells.
+/// The lines of the block that are not in the heading, the table or the list of gates.
 fn lines(input: &ReportInput, block: &[String]) -> String {
     const ELSEWHERE: [&str; 5] = ["✓", "✗", "Gates: ", "Next: ", "Scene "];
     let of_log = if block.is_empty() { input.vram.block(None, &[]) } else { Vec::new() };

@@ -97,7 +97,7 @@ impl Page<'_> {
         section("gates", "Gates", &marked_list(lines))
     }
 
-    /// The statistics, except for what the table of scenes tells.
+    /// The statistics, except for those in the table of scenes.
     fn figures(&self) -> String {
         if self.input.vram.samples == 0 || self.is_cached() {
             return String::new();
