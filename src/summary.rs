@@ -131,7 +131,7 @@ fn write_reports(
     }
     let summary = log.with_file_name("run-summary.txt");
     let reports = export::reports(&options.reports, &input, baselines, &summary)?;
-    reports.iter().try_for_each(|report| write(&report.option, report.path, &report.text, log))
+    reports.iter().try_for_each(|report| write(report.option, report.path, &report.text, log))
 }
 
 /// Writes a report, but never over the log.

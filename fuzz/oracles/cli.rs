@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use super::flags::{Flag, Kind, Verb};
-use super::names::{self, Style};
+use super::flags::Verb;
+use super::parser::{self, Style};
 use super::{Command, Env, GateOptions, RunOptions, SamplingOptions, ServerOptions, UsageError};
 use crate::properties::{are_lines, is_line};
 use crate::sanitize::sanitize_line;
@@ -131,13 +131,14 @@ fn server(server: &ServerOptions) {
 fn both_spellings(name: &OsString, value: &OsString, env: &dyn Fn(&str) -> Option<OsString>) {
     let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { return };
     let name = match name.strip_prefix("--") {
-        Some(name) => names::gnu(name.split('=').next().unwrap_or_default(), Verb::Run),
-        None => names::powershell(name.trim_start_matches('-').trim_end_matches(':'), Verb::Run),
+        Some(name) => parser::find_gnu(name.split('=').next().unwrap_or_default(), Verb::Run),
+        None => {
+            parser::find_powershell(name.trim_start_matches('-').trim_end_matches(':'), Verb::Run)
+        }
     };
     let Ok(name) = name else { return };
-    let Flag { kind, .. } = name.flag;
     // Behind a colon an empty value is none yet.
-    if matches!(kind, Kind::Switch) || value.is_empty() {
+    if name.flag.kind.is_switch() || value.is_empty() {
         return;
     }
     let (gnu, shell) = (Style::Gnu.write(name.text), Style::PowerShell.write(name.text));

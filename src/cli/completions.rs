@@ -4,78 +4,81 @@
 use super::UsageError;
 use super::flags::{FLAGS, Flag, INERT, Verb};
 use super::help::{first_sentence, version};
-use super::names::Style;
-use super::parser::FlagValue;
+use super::parser::Style;
+use super::values::FlagValue;
 
 const BASH: &str = include_str!("completions/bash.sh");
 const POWERSHELL: &str = include_str!("completions/powershell.ps1");
 
-/// The script for a shell.
+/// The script for the shell of that name.
 pub(super) fn script(shell: &FlagValue) -> Result<String, UsageError> {
     let script = match shell.value.to_string_lossy().to_lowercase().as_str() {
         "bash" => bash(),
         "powershell" => powershell(),
-        _ => return Err(shell.refused()),
+        _ => return Err(shell.invalid()),
     };
     Ok(script.replace("__VERSION__", &version()).trim_end().to_owned())
 }
 
-/// What is offered: not what is there for the script's sake alone.
-fn flags() -> impl Iterator<Item = &'static Flag> {
+/// The options that are offered: all but the inert ones.
+fn offered() -> impl Iterator<Item = &'static Flag> {
     FLAGS.iter().filter(|flag| flag.group != INERT)
 }
 
-fn verbs() -> Vec<&'static str> {
-    Verb::ALL.iter().filter_map(|verb| verb.word()).collect()
+/// The GNU names of the offered options that `wanted` holds for.
+fn gnu_names(separator: &str, wanted: impl Fn(&Flag) -> bool) -> String {
+    let flags = offered().filter(|flag| wanted(flag));
+    let names = flags.flat_map(Flag::names).map(|name| Style::Gnu.write(name));
+    names.collect::<Vec<_>>().join(separator)
 }
 
-/// A run's verb has no word on the command line, but needs one in a script.
-fn called(verb: Verb) -> &'static str {
-    verb.word().unwrap_or("run")
+fn takes_file(flag: &Flag) -> bool {
+    ["FILE", "LOG", "PATH"].contains(&flag.kind.placeholder())
+}
+
+fn takes_folder(flag: &Flag) -> bool {
+    flag.kind.placeholder() == "FOLDER"
 }
 
 fn bash() -> String {
-    let names = |wanted: &dyn Fn(&Flag) -> bool, separator: &str| {
-        let names = flags().filter(|flag| wanted(flag)).flat_map(Flag::names);
-        names.map(|name| Style::Gnu.write(name)).collect::<Vec<_>>().join(separator)
+    let takes_other = |flag: &Flag| {
+        let takes_path = takes_file(flag) || takes_folder(flag);
+        !flag.kind.is_switch() && !takes_path && flag.words.is_empty()
     };
-    let of_path = |folder| names(&|flag| flag.kind.is_folder() == Some(folder), "|");
-    let is_other = |flag: &Flag| {
-        !flag.kind.is_switch() && flag.kind.is_folder().is_none() && flag.words.is_empty()
-    };
-    let words = flags().filter(|flag| !flag.words.is_empty()).map(|flag| {
-        let name = names(&|other| other.id == flag.id, "|");
+    let words = |flag: &Flag| {
+        let name = gnu_names("|", |other| other.id == flag.id);
         format!("        {name}) words='{}' ;;\n", flag.words.join(" "))
-    });
-    let options = Verb::ALL.map(|verb| {
-        let names = names(&|flag| flag.verbs.contains(&verb), " ");
-        format!("            {}) options='{names}' ;;\n", called(verb))
-    });
-    BASH.replace("__FILES__", &of_path(false))
-        .replace("__FOLDERS__", &of_path(true))
-        .replace("__OTHERS__", &names(&is_other, "|"))
-        .replace("__WORDS__\n", &words.collect::<String>())
-        .replace("__OPTIONS__\n", &options.concat())
-        .replace("__VERBS__", &verbs().join("|"))
-        .replace("__VERB_WORDS__", &verbs().join(" "))
+    };
+    let words: String = offered().filter(|flag| !flag.words.is_empty()).map(words).collect();
+    let options = |verb: Verb| {
+        let names = gnu_names(" ", |flag| flag.verbs.contains(&verb));
+        format!("            {}) options='{names}' ;;\n", verb.name())
+    };
+    BASH.replace("__FILES__", &gnu_names("|", takes_file))
+        .replace("__FOLDERS__", &gnu_names("|", takes_folder))
+        .replace("__OTHERS__", &gnu_names("|", takes_other))
+        .replace("__WORDS__\n", &words)
+        .replace("__OPTIONS__\n", &Verb::ALL.map(options).concat())
+        .replace("__VERBS__", &Verb::WORDS.join("|"))
+        .replace("__VERB_WORDS__", &Verb::WORDS.join(" "))
 }
 
 fn powershell() -> String {
-    let flag = |(name, flag): (&str, &Flag)| {
-        let verbs: Vec<&str> = flag.verbs.iter().map(|verb| called(*verb)).collect();
-        let is_switch = flag.kind.is_switch();
+    let row = |(name, flag): (&str, &Flag)| {
+        let verbs: Vec<&str> = flag.verbs.iter().map(|verb| verb.name()).collect();
         format!(
-            "        @{{ Name = {}; Gnu = {}; Verbs = {}; Switch = ${is_switch}; Words = {}; Help = {} }}\n",
+            "        @{{ Name = {}; Gnu = {}; Verbs = {}; Switch = ${}; Words = {}; Help = {} }}\n",
             quoted(&Style::PowerShell.write(name)),
             quoted(&Style::Gnu.write(name)),
             list(&verbs),
+            flag.kind.is_switch(),
             list(flag.words),
             quoted(first_sentence(flag)),
         )
     };
-    let named = flags().flat_map(|flag| flag.names().map(move |name| (name, flag)));
-    let flags: String = named.map(flag).collect();
-    POWERSHELL.replace("__ROWS__\n", &flags).replace("__VERBS__", &list(&verbs()))
+    let named = offered().flat_map(|flag| flag.names().map(move |name| (name, flag)));
+    let rows: String = named.map(row).collect();
+    POWERSHELL.replace("__ROWS__\n", &rows).replace("__VERBS__", &list(&Verb::WORDS))
 }
 
 fn list(words: &[&str]) -> String {
@@ -101,7 +104,7 @@ mod tests {
             let left = script.replace("__VERSION__", "");
             assert!(!left.contains("__"), "{left}");
         }
-        for flag in flags() {
+        for flag in offered() {
             assert!(!flag.help.is_empty(), "a tooltip is never empty: {}", flag.name);
             for name in flag.names() {
                 let gnu = Style::Gnu.write(name);

@@ -1,7 +1,7 @@
 //! The one table of the options, from which the parser, the help and the completions are made.
 //!
-//! A new option is one row here. The name of its row is both its [`FlagId`] and its name as
-//! PowerShell writes it.
+//! A new option is one row here: its doc comment is the help, and its name both its [`FlagId`] and
+//! its name as PowerShell writes it.
 
 use Kind::{Number, Switch, Text};
 use Verb::{Monitor, Run, Summary};
@@ -16,19 +16,15 @@ pub(super) enum Verb {
 
 impl Verb {
     pub(super) const ALL: [Verb; 3] = [Run, Summary, Monitor];
+    /// The verbs that are the first word of a command line. A run has no such word.
+    pub(super) const WORDS: [&str; 2] = ["summary", "monitor"];
 
-    /// The word on the command line; a run has none.
-    pub(super) fn word(self) -> Option<&'static str> {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Run => None,
-            Summary => Some("summary"),
-            Monitor => Some("monitor"),
+            Run => "run",
+            Summary => "summary",
+            Monitor => "monitor",
         }
-    }
-
-    /// The verb in a sentence.
-    pub(super) fn described(self) -> &'static str {
-        self.word().unwrap_or("a run")
     }
 }
 
@@ -62,15 +58,6 @@ impl Kind {
         }
     }
 
-    /// Whether the value is a path, by its placeholder, and then whether it is a folder.
-    pub(super) fn is_folder(self) -> Option<bool> {
-        match self.placeholder() {
-            "FILE" | "LOG" | "PATH" => Some(false),
-            "FOLDER" => Some(true),
-            _ => None,
-        }
-    }
-
     pub(super) fn is_switch(self) -> bool {
         matches!(self, Switch)
     }
@@ -90,7 +77,7 @@ pub(super) struct Flag {
     /// The heading in the help under which it stands.
     pub(super) group: &'static str,
     pub(super) kind: Kind,
-    /// What it means. The first sentence stands in the short help too. Only inert options have none.
+    /// What it means; empty for inert options. The first sentence is the one in the short help.
     pub(super) help: &'static str,
     /// The fixed words among its values.
     pub(super) words: &'static [&'static str],
@@ -115,6 +102,7 @@ pub(super) struct Flag {
 }
 
 impl Flag {
+    /// A switch of a run that the script does not have.
     const DEFAULT: Flag = Flag {
         id: FlagId::Help,
         name: "",
@@ -134,6 +122,13 @@ impl Flag {
         env: &[],
     };
 
+    /// Its value for `verb` where neither command line nor environment gives one. `fast`: under
+    /// `FastIteration`; `gated`: where a gate is set.
+    pub(super) fn default_for(&self, verb: Verb, fast: bool, gated: bool) -> &'static str {
+        let special = self.fast.filter(|_| fast).or(self.gated.filter(|_| gated));
+        special.or(self.monitor.filter(|_| verb == Monitor)).unwrap_or(self.default)
+    }
+
     /// Its names, as PowerShell writes them.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         [self.name].into_iter().chain(self.alias)
@@ -146,10 +141,12 @@ impl FlagId {
     }
 }
 
-/// Makes [`FlagId`] and [`FLAGS`] from the rows, group by group. What a row leaves out is as in
-/// [`Flag::DEFAULT`].
+/// Makes [`FlagId`] and [`FLAGS`] from the rows, group by group. The doc comment of a row is its
+/// help; what a row leaves out is as in [`Flag::DEFAULT`].
 macro_rules! flags {
-    ($([$group:ident] $($name:ident { $($field:ident: $value:expr),+ $(,)? })+)+) => {
+    ($([$group:expr] $($(#[doc = $help:literal])* $name:ident {
+        $($field:ident: $value:expr),* $(,)?
+    })+)+) => {
         /// An option's place in [`FLAGS`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum FlagId { $($($name,)+)+ }
@@ -159,19 +156,13 @@ macro_rules! flags {
             id: FlagId::$name,
             name: stringify!($name),
             group: $group,
-            $($field: $value,)+
+            help: concat!($($help),*).trim_ascii_start(),
+            $($field: $value,)*
             ..Flag::DEFAULT
         },)+)+];
     };
 }
 
-const WHAT: &str = "What is run";
-const HOW: &str = "How it is run";
-const SERVER: &str = "The server";
-const VRAM: &str = "VRAM, and gates: what has to hold of it, else exit 7";
-const OUTPUT: &str = "Output";
-const MONITOR: &str = "Of monitor alone";
-const LLM: &str = "The story's language model";
 /// Options that are accepted and do nothing.
 pub(super) const INERT: &str = "Accepted for the script's sake, without any effect";
 /// Options that print something about the program and end it.
@@ -186,261 +177,206 @@ const FILE: Kind = Text("FILE", "a file");
 const LLM_URL: Kind = Text("URL", "a URL such as http://127.0.0.1:1234");
 
 flags! {
-[WHAT]
+["What is run"]
+    /// The project's folder. Also a bare word that is a folder.
     ProjectRoot {
         kind: Text("FOLDER", "a folder"), script: true, verbs: &[Run, Summary],
         default: "the parent of scripts if the program lies in a folder of that name, else the \
             current folder",
-        help: "The project's folder. Also a bare word that is a folder.",
     }
-    Workflow {
-        kind: Text("FILE", "a file or a folder"), repeatable: true, short: true,
-        help: "An API-format workflow, or a folder of them. Also bare words that are .json files. \
-            Without a story each file is one scene, named after it.",
-    }
-    Story {
-        kind: Text("PATH", "a story.json or its folder"), short: true,
-        help: "A story.json, or the folder that holds one. One workflow is then the template of \
-            all its scenes.",
-    }
-    Scenes {
-        kind: Number("scenes", 1.0, 1000.0), default: "3",
-        help: "How many scenes the project's story generator is asked for.",
-    }
-    SceneFilter {
-        kind: Text("ID[,ID...]", "scene ids with commas between them"), default: "all",
-        help: "Only these scenes.",
-    }
-    Repeat {
-        kind: Number("times", 1.0, 1000.0), default: "1",
-        help: "Every scene so many times: flow-r1, flow-r2 and so on. For a baseline, or growth \
-            over a batch; with -Seed random, since ComfyUI's cache knows the second of two equal \
-            ones.",
-    }
-    Set {
-        kind: Text("NODE.INPUT=VALUE", "NODE.INPUT=VALUE"), repeatable: true, short: true,
-        help: "Sets one input of one node. NODE is an id, or a title or class_type that only one \
-            node has; VALUE keeps the type the input has.",
-    }
+    /// An API-format workflow, or a folder of them. Also bare words that are .json files. Without a
+    /// story each file is one scene, named after it.
+    Workflow { kind: Text("FILE", "a file or a folder"), repeatable: true, short: true }
+    /// A story.json, or the folder that holds one. One workflow is then the template of all its
+    /// scenes.
+    Story { kind: Text("PATH", "a story.json or its folder"), short: true }
+    /// How many scenes the project's story generator is asked for.
+    Scenes { kind: Number("scenes", 1.0, 1000.0), default: "3" }
+    /// Only these scenes.
+    SceneFilter { kind: Text("ID[,ID...]", "scene ids with commas between them"), default: "all" }
+    /// Runs every scene N times: flow-r1, flow-r2 and so on. For a baseline, or growth over a
+    /// batch; with -Seed random, since ComfyUI's cache answers the second of two equal ones.
+    Repeat { kind: Number("times", 1.0, 1000.0), default: "1" }
+    /// Sets one input of one node. NODE is an id, or a title or class_type that only one node has;
+    /// VALUE keeps the type the input has.
+    Set { kind: Text("NODE.INPUT=VALUE", "NODE.INPUT=VALUE"), repeatable: true, short: true }
+    /// A number, random or keep. It goes into every seed and noise_seed that is not a link; one
+    /// seed a scene, kept over its retries.
     Seed {
         kind: Text("N", "a whole number from 0 to 18446744073709551615, random or keep"),
         words: &["random", "keep"], default: "keep", short: true,
-        help: "A number, random or keep. It goes into every seed and noise_seed that is not a \
-            link; one seed a scene, kept over its retries.",
     }
-[HOW]
-    Fresh { kind: Switch, short: true, help: "Empties ComfyUI's cache before each scene." }
-    MemoryCleanupInterval {
-        kind: Number("scenes", 0.0, I32_MAX), default: "10",
-        help: "Empties ComfyUI's memory after every so many scenes, and says what it freed; 0: \
-            never.",
-    }
-    DryRun {
-        kind: Switch, short: true,
-        help: "Runs nothing: prints the graphs, and what the server lacks. No folder is made, \
-            nothing is uploaded or posted. A story generator is not run either: the template \
-            alone is checked.",
-    }
-    FastIteration {
-        kind: Switch, script: true, short: true,
-        help: "Shorter waits, for trying things out. A value given on the command line wins over \
-            it.",
-    }
+
+["How it is run"]
+    /// Empties ComfyUI's cache before each scene.
+    Fresh { short: true }
+    /// Empties ComfyUI's memory after every N scenes, and says what it freed; 0: never.
+    MemoryCleanupInterval { kind: Number("scenes", 0.0, I32_MAX), default: "10" }
+    /// Runs nothing: prints the graphs, and what the server lacks. No folder is made, nothing is
+    /// uploaded or posted. A story generator is not run either: the template alone is checked.
+    DryRun { short: true }
+    /// Shorter waits, for trying things out. A value given on the command line wins over it.
+    FastIteration { script: true, short: true }
+    /// The deadline of one attempt at a scene. From submission to completion.
     MaxWaitSeconds {
         kind: Number("seconds", 1.0, WEEK), default: "600", fast: Some("360"), short: true,
         alias: Some("SceneMaxWaitSeconds"), env: &["SCENE_MAX_WAIT_SECONDS"],
-        help: "The deadline of one attempt at a scene. From submission to completion.",
     }
+    /// The longest pause between polls; decimals allowed. Polling starts at 0.1 s and backs off to
+    /// it.
     PollIntervalSeconds {
         kind: Number("seconds", 0.05, 3600.0), default: "2", fast: Some("1"),
         alias: Some("SceneHistoryPollIntervalSeconds"),
         env: &["SCENE_HISTORY_POLL_INTERVAL_SECONDS"],
-        help: "The longest pause between polls; decimals allowed. Polling starts at 0.1 s and \
-            backs off to it.",
     }
+    /// How many asks for the history of a prompt that has left the queue may fail. 0: asked until
+    /// the deadline. Polls of a queued or running prompt never count.
     HistoryMaxAttempts {
         kind: Number("a number", 0.0, I32_MAX), default: "0",
         alias: Some("SceneHistoryMaxAttempts"), env: &["SCENE_HISTORY_MAX_ATTEMPTS"],
-        help: "How many asks for the history of a prompt that has left the queue may fail. 0: \
-            asked until the deadline. Polls of a queued or running prompt never count.",
     }
+    /// Download timeout without data.
     PostExecutionTimeoutSeconds {
         kind: Number("seconds", 1.0, I32_MAX), default: "30", fast: Some("15"),
         alias: Some("ScenePostExecutionTimeoutSeconds"),
         env: &["SCENE_POST_EXECUTION_TIMEOUT_SECONDS"],
-        help: "Download timeout without data.",
     }
+    /// Extra attempts of a failed scene.
     SceneRetryBudget {
         kind: Number("a number", 0.0, 100.0), default: "1", script: true, short: true,
         alias: Some("MaxSceneRetries"), env: &["SCENE_RETRY_BUDGET"],
-        help: "Extra attempts of a failed scene.",
     }
-[SERVER]
-    WaitForComfyUI {
-        kind: Number("seconds", 0.0, I32_MAX), default: "0", short: true,
-        help: "Seconds to wait for a server that is not up.",
-    }
+
+["The server"]
+    /// Seconds to wait for a server that is not up.
+    WaitForComfyUI { kind: Number("seconds", 0.0, I32_MAX), default: "0", short: true }
+    /// Where ComfyUI answers. A path prefix is kept; user:password@ gives Basic auth.
     ComfyUIUrl {
         kind: Text("URL", "a URL such as http://127.0.0.1:8188"), verbs: &[Run, Monitor],
         default: "http://127.0.0.1:8188", env: &["COMFYUI_URL", "LOCAL_COMFY_URL"], short: true,
-        help: "Where ComfyUI answers. A path prefix is kept; user:password@ gives Basic auth.",
     }
-    HeaderFile {
-        kind: FILE, verbs: &[Run, Monitor],
-        help: "A file of HTTP headers, one Name: value a line. Empty lines and # comments are \
-            skipped. It keeps a token out of process lists.",
-    }
+    /// A file of HTTP headers, one Name: value a line. Empty lines and # comments are skipped. It
+    /// keeps a token out of process lists.
+    HeaderFile { kind: FILE, verbs: &[Run, Monitor] }
+    /// An HTTP header of every request.
     Header {
         kind: Text("'NAME: VALUE'", "'Name: value'"), verbs: &[Run, Monitor], repeatable: true,
-        help: "An HTTP header of every request.",
     }
-[VRAM]
+
+["VRAM, and gates: what has to hold of it, else exit 7"]
+    /// Time between two VRAM samples; decimals allowed.
     SampleIntervalSeconds {
-        kind: Number("seconds", 0.05, 3600.0), verbs: &[Run, Monitor], short: true,
-        default: "5", gated: Some("1"), monitor: Some("1"),
-        help: "Time between two VRAM samples; decimals allowed.",
+        kind: Number("seconds", 0.05, 3600.0), verbs: &[Run, Monitor], short: true, default: "5",
+        gated: Some("1"), monitor: Some("1"),
     }
+    /// Who gives the readings: auto, comfyui or nvidia-smi. auto: ComfyUI, and nvidia-smi for a
+    /// sample that ComfyUI misses, if the server is on this machine.
     VramSource {
         kind: Text("SOURCE", "auto, comfyui or nvidia-smi"), verbs: &[Run, Monitor],
         words: &["auto", "comfyui", "nvidia-smi"], default: "auto",
-        help: "Who gives the readings: auto, comfyui or nvidia-smi. auto: ComfyUI, and nvidia-smi \
-            for a sample that ComfyUI misses, if the server is on this machine.",
     }
-    Gpu {
-        kind: Number("a device's position", 0.0, I32_MAX), verbs: &[Run, Monitor], default: "0",
-        help: "Which of the server's devices vram-usage.log tells of.",
-    }
+    /// Which of the server's devices vram-usage.log records.
+    Gpu { kind: Number("a device's position", 0.0, I32_MAX), verbs: &[Run, Monitor], default: "0" }
+    /// Which card of nvidia-smi is that device: its index or its UUID.
     NvidiaSmiGpu {
         kind: Text("CARD", "a card's index in nvidia-smi, or its UUID, GPU-..."),
         verbs: &[Run, Monitor], default: "matched by name, size and use",
-        help: "Which card of nvidia-smi is that device: its index or its UUID.",
     }
-    MaxPeakMB {
-        kind: Number("MB", 1.0, I32_MAX), verbs: &Verb::ALL, short: true,
-        help: "Fail if peak VRAM while generating exceeds N MB. The driver's figure where it is \
-            known.",
-    }
+    /// Fail if peak VRAM while generating exceeds N MB. The driver's figure where it is known.
+    MaxPeakMB { kind: Number("MB", 1.0, I32_MAX), verbs: &Verb::ALL, short: true }
+    /// A log or run folder to be no worse than, in all and scene by scene. One baseline gives 5 %
+    /// of room, several their spread, at least 1 %; 64 MB in any case.
     Baseline {
         kind: Text("LOG", "a VRAM log or a run folder"), verbs: &Verb::ALL, repeatable: true,
-        help: "A log or run folder to be no worse than, in all and scene by scene. One baseline \
-            gives 5 % of room, several their spread, at least 1 %; 64 MB in any case.",
     }
-    MaxGrowthMB {
-        kind: Number("MB", 0.0, I32_MAX), verbs: &[Run, Summary],
-        help: "Fail if the memory in use grows by more than N MB from scene to scene. Known from \
-            four scenes that executed without a /free between them.",
-    }
-[OUTPUT]
+    /// Fail if the memory in use grows by more than N MB from scene to scene. Known from four
+    /// scenes that executed without a /free between them.
+    MaxGrowthMB { kind: Number("MB", 0.0, I32_MAX), verbs: &[Run, Summary] }
+
+["Output"]
+    /// Where the run folders are.
     LogsDir {
         kind: Text("FOLDER", "a folder"), verbs: &[Run, Summary],
         default: "logs in the project's folder",
-        help: "Where the run folders are.",
     }
-    Archive {
-        kind: Switch, default: "where the project has a folder scripts or artifacts",
-        help: "Puts the finished run folder into artifacts/comfyui-e2e-DATE-TIME.zip.",
-    }
-    NoArchive { kind: Switch, help: "Makes no archive." }
-    Quiet {
-        kind: Switch, verbs: &[Run, Monitor], short: true,
-        help: "Nothing on success. Verdict and failures go to stderr.",
-    }
-    Json {
-        kind: Switch, verbs: &[Run, Summary], short: true,
-        help: "One JSON document on stdout at the end. The human lines go to stderr.",
-    }
-    JUnit {
-        kind: FILE, verbs: &[Run, Summary],
-        help: "A JUnit report: a test case for each scene, with its lines, and for each gate.",
-    }
-    Markdown {
-        kind: FILE, verbs: &[Run, Summary],
-        help: "The verdict, the scenes and their memory in Markdown, baselines beside it: for a \
-            pull request or a CI job's summary.",
-    }
-    PromFile {
-        kind: FILE, verbs: &[Run, Summary],
-        help: "Metrics for node_exporter's textfile collector, which reads the .prom files of a \
-            folder.",
-    }
-    NoColor {
-        kind: Switch, verbs: &Verb::ALL, env: &["NO_COLOR"],
-        help: "No colours on the terminal. Pipes and files never get any.",
-    }
-    Html {
-        kind: FILE, verbs: &[Summary, Monitor],
-        help: "Of summary and monitor: a page for a browser, the curve and all. A run leaves one \
-            by itself, report.html.",
-    }
-[MONITOR]
-    Duration {
-        kind: Number("seconds", 0.05, WEEK), verbs: &[Monitor],
-        help: "How long monitor samples without a command; decimals allowed. Without both it does \
-            so until Ctrl-C.",
-    }
-    Log {
-        kind: FILE, verbs: &[Monitor],
-        help: "Keeps the samples in a log, for summary to read. One that exists is refused.",
-    }
-    Append { kind: Switch, verbs: &[Monitor], help: "Continues a log that exists." }
-[LLM]
-    SkipLLMHealthCheck {
-        kind: Switch, script: true,
-        help: "Does not ask the provider before the story. Also LOCAL_LLM_SKIP_HEALTHCHECK=1.",
-    }
-    UseLocalLLM {
-        kind: Switch, script: true,
-        help: "The story by the local provider, which is configured by the options below.",
-    }
-    UseMockLLM {
-        kind: Switch, script: true,
-        help: "The story without any model: --useMockLLM for the generator.",
-    }
-    LMStudioEndpoint {
-        kind: LLM_URL, script: true, default: "http://127.0.0.1:1234",
-        help: "Where LM Studio answers, whose models leave the card before the scenes.",
-    }
-    SkipLMStudioUnload { kind: Switch, script: true, help: "LM Studio keeps its models loaded." }
-    LocalLLMProviderUrl {
-        kind: LLM_URL, script: true, env: &["LOCAL_STORY_PROVIDER_URL"],
-        help: "The provider of the story.",
-    }
-    LocalLLMModel {
-        kind: Text("NAME", "a model's name"), script: true, env: &["LOCAL_LLM_MODEL"],
-        help: "The model that the provider is asked for.",
-    }
-    LocalLLMSeed {
-        kind: Text("N", "a number"), script: true, env: &["LOCAL_LLM_SEED"],
-        help: "The seed of the story.",
-    }
+    /// Puts the finished run folder into artifacts/comfyui-e2e-DATE-TIME.zip.
+    Archive { default: "where the project has a folder scripts or artifacts" }
+    /// Makes no archive.
+    NoArchive {}
+    /// Nothing on success. Verdict and failures go to stderr.
+    Quiet { verbs: &[Run, Monitor], short: true }
+    /// One JSON document on stdout at the end. The human lines go to stderr.
+    Json { verbs: &[Run, Summary], short: true }
+    /// A JUnit report: a test case for each scene, with its lines, and for each gate.
+    JUnit { kind: FILE, verbs: &[Run, Summary] }
+    /// The verdict, the scenes and their memory in Markdown, baselines beside it: for a pull
+    /// request or a CI job's summary.
+    Markdown { kind: FILE, verbs: &[Run, Summary] }
+    /// Metrics for node_exporter's textfile collector, which reads the .prom files of a folder.
+    PromFile { kind: FILE, verbs: &[Run, Summary] }
+    /// No colours on the terminal. Pipes and files never get any.
+    NoColor { verbs: &Verb::ALL, env: &["NO_COLOR"] }
+    /// For summary and monitor: an HTML page with the memory curve. A run always writes one,
+    /// report.html.
+    Html { kind: FILE, verbs: &[Summary, Monitor] }
+
+["Of monitor alone"]
+    /// How long monitor samples without a command; decimals allowed. Without both it does so until
+    /// Ctrl-C.
+    Duration { kind: Number("seconds", 0.05, WEEK), verbs: &[Monitor] }
+    /// Keeps the samples in a log, for summary to read. One that exists is refused.
+    Log { kind: FILE, verbs: &[Monitor] }
+    /// Continues a log that exists.
+    Append { verbs: &[Monitor] }
+
+["The story's language model"]
+    /// Does not ask the provider before the story. Also LOCAL_LLM_SKIP_HEALTHCHECK=1.
+    SkipLLMHealthCheck { script: true }
+    /// The local provider, configured by the options below, writes the story.
+    UseLocalLLM { script: true }
+    /// The story is made without a model: --useMockLLM for the generator.
+    UseMockLLM { script: true }
+    /// Where LM Studio answers, whose models leave the card before the scenes.
+    LMStudioEndpoint { kind: LLM_URL, script: true, default: "http://127.0.0.1:1234" }
+    /// LM Studio keeps its models loaded.
+    SkipLMStudioUnload { script: true }
+    /// The provider of the story.
+    LocalLLMProviderUrl { kind: LLM_URL, script: true, env: &["LOCAL_STORY_PROVIDER_URL"] }
+    /// The model that the provider is asked for.
+    LocalLLMModel { kind: Text("NAME", "a model's name"), script: true, env: &["LOCAL_LLM_MODEL"] }
+    /// The seed of the story.
+    LocalLLMSeed { kind: Text("N", "a number"), script: true, env: &["LOCAL_LLM_SEED"] }
+    /// The temperature of the story; decimals allowed.
     LocalLLMTemperature {
         kind: Number("a temperature", 0.0, 10.0), script: true, env: &["LOCAL_LLM_TEMPERATURE"],
-        help: "The temperature of the story; decimals allowed.",
     }
+    /// How long the generator waits for the provider.
     LocalLLMTimeoutMs {
         kind: Number("milliseconds", 1.0, I32_MAX), script: true, env: &["LOCAL_LLM_TIMEOUT_MS"],
-        help: "How long the generator waits for the provider.",
     }
+    /// The request format that the provider understands.
     LocalLLMRequestFormat {
         kind: Text("FORMAT", "a request format such as openai-chat"), script: true,
         env: &["LOCAL_LLM_REQUEST_FORMAT"],
-        help: "How the provider is spoken to.",
     }
-    LocalLLMHealthcheckUrl {
-        kind: LLM_URL, script: true, env: &["LOCAL_LLM_HEALTHCHECK_URL"],
-        help: "What is asked before the story, in place of the provider's /v1/models.",
-    }
+    /// What is asked before the story, in place of the provider's /v1/models.
+    LocalLLMHealthcheckUrl { kind: LLM_URL, script: true, env: &["LOCAL_LLM_HEALTHCHECK_URL"] }
+
 [INERT]
-    StopComfyUI { kind: Switch, script: true }
-    SkipComfyUI { kind: Switch, script: true }
-    Debug { kind: Switch, script: true }
-    Verbose { kind: Switch, script: true }
+    StopComfyUI { script: true }
+    SkipComfyUI { script: true }
+    Debug { script: true }
+    Verbose { script: true }
     ErrorAction { kind: Text("X", "PowerShell's word for it"), script: true }
+
 [ABOUT]
+    /// A script on stdout for bash or powershell, which completes options there.
     Completions {
-        kind: Text("SHELL", "bash or powershell"), verbs: &Verb::ALL, words: &["bash", "powershell"],
-        help: "A script on stdout for bash or powershell, which completes options there.",
+        kind: Text("SHELL", "bash or powershell"), words: &["bash", "powershell"],
+        verbs: &Verb::ALL,
     }
-    Help { kind: Switch, verbs: &Verb::ALL, help: "This text. The short one: -h, -?, /?" }
-    Version { kind: Switch, verbs: &Verb::ALL, help: "The version. Also -V." }
+    /// This text. The short one: -h, -?, /?
+    Help { verbs: &Verb::ALL }
+    /// The version. Also -V.
+    Version { verbs: &Verb::ALL }
 }

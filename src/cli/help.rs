@@ -1,7 +1,7 @@
 //! The help, made from the table of the options, and the version.
 
 use super::flags::{ABOUT, FLAGS, Flag, INERT, Kind, Verb};
-use super::names::Style;
+use super::parser::Style;
 use crate::exit_code::Exit;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
@@ -46,22 +46,24 @@ pub(super) fn version() -> String {
     format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What most people look for, in five groups and at most 25 lines.
+/// The most used options, in five groups and at most 25 lines.
 pub(super) fn short() -> String {
     let mut lines = vec![format!("{}: ComfyUI end to end, and the VRAM it uses", version())];
     lines.push(USAGE.trim_end().to_owned());
-    let mut group = None;
+    let mut group = "";
     for flag in FLAGS.iter().filter(|flag| flag.short) {
-        if group.replace(flag.group) != Some(flag.group) {
+        if flag.group != group {
             lines.push(format!("{}:", flag.group));
+            group = flag.group;
         }
         let head = format!("  {}", signature(flag));
-        let mut line = format!("{head:<MARGIN$}{}", first_sentence(flag));
+        let sentence = first_sentence(flag);
         // A default in words is for the full help.
-        if !flag.default.is_empty() && !flag.default.contains(' ') {
-            line += &format!(" [{}]", flag.default);
-        }
-        lines.push(line);
+        let default = match flag.default {
+            default if default.is_empty() || default.contains(' ') => String::new(),
+            default => format!(" [{default}]"),
+        };
+        lines.push(format!("{head:<MARGIN$}{sentence}{default}"));
     }
     lines.push(SHORT_END.to_owned());
     lines.join("\n")
@@ -72,15 +74,16 @@ pub(super) fn first_sentence(flag: &Flag) -> &'static str {
     flag.help.split_once(". ").map_or(flag.help, |(first, _)| first).trim_end_matches('.')
 }
 
-/// Everything.
+/// Every option, environment variable and exit code, and examples.
 pub(super) fn full() -> String {
     let mut lines = vec![version(), String::new(), USAGE.to_owned(), SPELLINGS.to_owned()];
-    for flags in FLAGS.chunk_by(|a, b| a.group == b.group) {
-        let group = flags[0].group;
-        // Inert options have no text between them.
-        let gap = if group == INERT { "\n" } else { "\n\n" };
-        let entries: Vec<String> = flags.iter().map(entry).collect();
-        lines.push(format!("{group}:\n{}\n", entries.join(gap)));
+    for flags in FLAGS.chunk_by(|one, next| one.group == next.group) {
+        lines.push(format!("{}:", flags[0].group));
+        for flag in flags {
+            lines.extend(entry(flag));
+            lines.extend((flag.group != INERT).then(String::new));
+        }
+        lines.extend((flags[0].group == INERT).then(String::new));
     }
     lines.push("Environment:".to_owned());
     for flag in FLAGS {
@@ -96,32 +99,35 @@ pub(super) fn full() -> String {
     lines.join("\n")
 }
 
-/// An option as GNU writes it, and what stands for its value.
+/// An option as GNU writes it, and the placeholder of its value.
 fn signature(flag: &Flag) -> String {
     let name = Style::Gnu.write(flag.name);
     format!("{name} {}", flag.kind.placeholder()).trim_end().to_owned()
 }
 
-fn entry(flag: &Flag) -> String {
+fn entry(flag: &Flag) -> Vec<String> {
     let mut facts = vec![flag.help.to_owned()];
     facts.extend(flag.alias.map(|alias| format!("Also {}.", Style::PowerShell.write(alias))));
     facts.extend(flag.repeatable.then(|| "Repeatable.".to_owned()));
     if let Kind::Number(unit, min, max) = flag.kind {
         facts.push(format!("{}{} from {min} to {max}.", unit[..1].to_uppercase(), &unit[1..]));
     }
-    let default = Some(flag.default).filter(|default| !default.is_empty());
-    facts.extend(default.map(|value| format!("Default: {value}.")));
-    facts.extend(flag.fast.map(|value| format!("With FastIteration: {value}.")));
-    facts.extend(flag.gated.map(|value| format!("With a gate: {value}.")));
-    facts.extend(flag.monitor.map(|value| format!("In monitor: {value}.")));
+    let defaults = [
+        ("Default", Some(flag.default).filter(|default| !default.is_empty())),
+        ("With FastIteration", flag.fast),
+        ("With a gate", flag.gated),
+        ("In monitor", flag.monitor),
+    ];
+    let defaults = defaults.into_iter().filter_map(|(when, default)| Some((when, default?)));
+    facts.extend(defaults.map(|(when, default)| format!("{when}: {default}.")));
     if flag.group != ABOUT && flag.verbs.contains(&Verb::Run) {
-        let others = flag.verbs.iter().filter_map(|verb| verb.word());
-        facts.extend(others.map(|verb| format!("Of {verb} too.")));
+        let others = flag.verbs.iter().filter(|verb| **verb != Verb::Run);
+        facts.extend(others.map(|verb| format!("Of {} too.", verb.name())));
     }
     let name = Style::PowerShell.write(flag.name);
     let mut lines = vec![format!("  {}, {name}", signature(flag))];
     lines.extend(paragraph(&facts.join(" ")));
-    lines.join("\n")
+    lines
 }
 
 /// The words in lines, indented under their option.
@@ -159,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_full_help_has_every_row() {
+    fn the_full_help_has_every_option() {
         let text = full();
         for flag in FLAGS {
             let spellings = flag.names().map(|name| Style::PowerShell.write(name));

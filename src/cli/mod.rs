@@ -8,15 +8,11 @@ mod args;
 mod completions;
 mod flags;
 mod help;
-mod llm;
-mod names;
 mod options;
 mod parser;
-mod paths;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracles/cli.rs"]
 pub(crate) mod properties;
-mod server;
 mod values;
 
 #[cfg(test)]
@@ -26,32 +22,30 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use args::ParsedArgs;
 use flags::{FLAGS, FlagId, Verb};
-use parser::Arg;
+use values::FlagValue;
 
 pub use crate::vram::nvidia_smi::CardId;
-pub use llm::LlmOptions;
 pub use options::{
-    Assignment, Format, GateOptions, MonitorOptions, RunOptions, SamplingOptions, Seed,
-    SummaryOptions, VramSource,
+    Assignment, Format, GateOptions, LlmOptions, MonitorOptions, RunOptions, SamplingOptions, Seed,
+    ServerOptions, SummaryOptions, VramSource,
 };
-pub use server::ServerOptions;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// To print this text (help, version or completions, without its last line's end) and to end with success.
+    /// Print this text (help, version or completions, without a final newline) and end with
+    /// success.
     Print(String),
     /// A run.
     Run(Box<RunOptions>),
-    /// The statistics of logs that are there.
+    /// The statistics of existing logs.
     Summary(Box<SummaryOptions>),
-    /// Sampling alone, beside a command or by itself.
+    /// Sampling VRAM only, beside a command or by itself.
     Monitor(Box<MonitorOptions>),
 }
 
-/// What else decides, beside the command line.
+/// What a command line is parsed with, beside its words.
 pub struct Env<'a> {
     /// The value of a variable of the environment; `None` if it is not set.
     pub var: &'a dyn Fn(&str) -> Option<OsString>,
@@ -74,51 +68,49 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The value that an option of a run has where nothing gives one, `name` being as PowerShell writes
-/// it, `-MaxWaitSeconds`. `fast`: under `FastIteration`; `gated`: where a gate is set.
+/// The value of a run's option where nothing gives one; empty if there is no such option. `name` is
+/// as PowerShell writes it, `-MaxWaitSeconds`. `fast`: under `FastIteration`; `gated`: where a gate
+/// is set.
 pub fn default_value(name: &str, fast: bool, gated: bool) -> &'static str {
-    let Some(flag) = FLAGS.iter().find(|flag| name.strip_prefix('-') == Some(flag.name)) else {
-        return "";
-    };
-    let fast = flag.fast.filter(|_| fast);
-    fast.or(flag.gated.filter(|_| gated)).unwrap_or(flag.default)
+    let flag = FLAGS.iter().find(|flag| name.strip_prefix('-') == Some(flag.name));
+    flag.map_or("", |flag| flag.default_for(Verb::Run, fast, gated))
 }
 
-/// Reads a command line; `args` are its words without the program's own.
+/// Reads a command line; `words` are its words without the program's own.
 ///
-/// The file system is asked what bare words and paths are, and the file of `HeaderFile` is read;
-/// nothing is written. A value comes from the command line, else from `FastIteration`, else from
-/// the environment, else it is the option's default.
+/// Looks up in the file system what bare words and paths are, and reads the file of `HeaderFile`;
+/// writes nothing. A value comes from the command line, else from `FastIteration`, else from the
+/// environment, else it is the option's default.
 ///
 /// # Errors
 /// An option that is unknown, ambiguous, another verb's, given twice or without its value; a value
-/// that is no such number, out of range or malformed, on the command line or in a variable that
-/// counts; a path where there is nothing; a header file that cannot be read.
-pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Command, UsageError> {
-    let mut words: Vec<OsString> = args.into_iter().collect();
-    let first = words.first().and_then(|word| word.to_str());
-    let verb = Verb::ALL.into_iter().find(|verb| verb.word().is_some() && verb.word() == first);
+/// that is not a number, out of range or malformed, on the command line or in a variable that
+/// counts; a path that does not exist; a header file that cannot be read.
+pub fn parse(words: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Command, UsageError> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let is_first = |name: &str| words.first().is_some_and(|first| first == name);
+    let verb = [Verb::Summary, Verb::Monitor].into_iter().find(|verb| is_first(verb.name()));
     if verb.is_some() {
         words.remove(0);
     }
     let verb = verb.unwrap_or(Verb::Run);
-    let args = parser::lex(verb, words)?;
-    if args.iter().any(|arg| matches!(arg, Arg::ShortHelp)) {
+    let args = parser::parse_words(verb, words, env)?;
+    if args.short_help {
         return Ok(Command::Print(help::short()));
     }
-    if parser::is_on(&args, FlagId::Help) {
+    if args.all(FlagId::Help).any(FlagValue::is_on) {
         return Ok(Command::Print(help::full()));
     }
-    if parser::is_on(&args, FlagId::Version) {
+    if args.all(FlagId::Version).any(FlagValue::is_on) {
         return Ok(Command::Print(help::version()));
     }
-    let args = ParsedArgs::new(verb, args, env)?;
-    if args.given(FlagId::Completions).is_some() {
-        return completions::script(&args.value(FlagId::Completions)).map(Command::Print);
+    args.check_repetitions()?;
+    if let Some(shell) = args.given(FlagId::Completions) {
+        return completions::script(shell).map(Command::Print);
     }
-    Ok(match verb {
-        Verb::Run => Command::Run(Box::new(options::run(&args)?)),
-        Verb::Summary => Command::Summary(Box::new(options::summary(&args)?)),
-        Verb::Monitor => Command::Monitor(Box::new(options::monitor(&args)?)),
-    })
+    match verb {
+        Verb::Run => RunOptions::from_args(&args).map(Box::new).map(Command::Run),
+        Verb::Summary => SummaryOptions::from_args(&args).map(Box::new).map(Command::Summary),
+        Verb::Monitor => MonitorOptions::from_args(&args).map(Box::new).map(Command::Monitor),
+    }
 }

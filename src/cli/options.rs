@@ -1,42 +1,21 @@
-//! The typed options of each verb, and how a command line becomes them.
+//! The typed options of each verb, and how they are read from the command line.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::ParsedArgs;
-use super::flags::FlagId;
-use super::llm::{LlmOptions, llm};
-use super::names::Style;
-use super::parser::{Arg, FlagValue};
-use super::server::{ServerOptions, server};
-use super::values::quoted;
-use super::{CardId, UsageError, paths, values};
+use super::flags::{FlagId, Kind};
+use super::values::{FlagValue, parse_header, quoted};
+use super::{CardId, UsageError};
+use crate::http::ServerUrl;
 use crate::vram::gates::Limits;
 
-/// One input of one node that the user sets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// The node's id, or a title or class that only one node has; not empty.
-    pub node: String,
-    /// The input's name; not empty.
-    pub input: String,
-    /// Its value as it was written; may be empty.
-    pub value: String,
-}
-
-/// What goes into a scene's seeds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Seed {
-    /// What the workflow has.
-    #[default]
-    Keep,
-    /// A number of our own for each scene.
-    Random,
-    /// This number.
-    Fixed(u64),
-}
+/// A larger header file is taken for a mistake.
+const MAX_HEADER_FILE: u64 = 1 << 20;
 
 /// The options of a run. Every path is absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,17 +26,17 @@ pub struct RunOptions {
     pub project_root: PathBuf,
     /// Whether the user named that folder, by option or bare word.
     pub root_given: bool,
-    /// Workflows or folders of them, in the order in which they were given. All were there.
+    /// Workflows or folders of them, in the order given. All of them exist.
     pub workflows: Vec<PathBuf>,
-    /// A story, or the folder that holds one. It was there.
+    /// A story, or the folder that holds one. It exists.
     pub story: Option<PathBuf>,
     /// How many scenes the story generator is asked for: 1 to 1000. Default 3.
     pub scenes: u32,
-    /// The ids of the scenes to run, in the order in which they were given; empty: all.
+    /// The ids of the scenes to run, in the order given; empty: all.
     pub scene_filter: Vec<String>,
     /// How many times every scene is run: 1 to 1000. Default 1.
     pub repeat: u32,
-    /// The inputs to set, in the order in which they were given.
+    /// The inputs to set, in the order given.
     pub set: Vec<Assignment>,
     /// What goes into the seeds. Default: what the workflow has.
     pub seed: Seed,
@@ -65,9 +44,9 @@ pub struct RunOptions {
     pub fresh: bool,
     /// After how many scenes the server's memory is emptied; 0 is never. Default 10.
     pub memory_cleanup_interval: u32,
-    /// Whether nothing is run: the graphs are checked and printed.
+    /// Whether the graphs are only checked and printed.
     pub dry_run: bool,
-    /// Whether the shorter waits were asked for; they are in the fields below already.
+    /// Whether `FastIteration` was given; its shorter waits are in the fields below already.
     pub fast_iteration: bool,
     /// The deadline of one attempt: 1 to 604800 s, whole. Default 600.
     pub max_wait: Duration,
@@ -84,11 +63,11 @@ pub struct RunOptions {
     pub wait_for_comfyui: Duration,
     /// How memory is sampled.
     pub sampling: SamplingOptions,
-    /// What has to hold of the memory.
+    /// The VRAM gates.
     pub gates: GateOptions,
     /// How the server is reached.
     pub server: ServerOptions,
-    /// Where the run folders are made; it need not be there. Default: `logs` in the project's
+    /// Where the run folders are made; it need not exist. Default: `logs` in the project's
     /// folder.
     pub logs_dir: PathBuf,
     /// Whether the finished run folder is put into an archive. Default: where the project's folder
@@ -100,33 +79,32 @@ pub struct RunOptions {
     pub quiet: bool,
     /// Whether one JSON document goes to stdout at the end.
     pub json: bool,
-    /// The files for other programs, no two of them the same.
+    /// Reports for other programs.
     pub reports: Vec<(Format, PathBuf)>,
-    /// Whether a terminal gets no colours either.
+    /// Whether colours are off on a terminal too.
     pub no_color: bool,
-    /// What to tell the user first, one line each.
+    /// Warnings to print first, one line each.
     pub warnings: Vec<String>,
 }
 
 /// The options of `summary`. Every path is absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryOptions {
-    /// Logs or run folders, in the order in which they were given; empty: the newest run. All were
-    /// there.
+    /// Logs or run folders, in the order given; empty: the newest run. All of them exist.
     pub targets: Vec<PathBuf>,
-    /// Where the run folders are; it need not be there. Default: `logs` in the project's folder.
+    /// Where the run folders are; it need not exist. Default: `logs` in the project's folder.
     pub logs_dir: PathBuf,
-    /// What has to hold of the memory.
+    /// The VRAM gates.
     pub gates: GateOptions,
     /// Whether the statistics go to stdout as one JSON document.
     pub json: bool,
-    /// The files for other programs about the one target, no two of them the same.
+    /// Reports for other programs; only with one target.
     pub reports: Vec<(Format, PathBuf)>,
-    /// Where a page of the one target is written; absolute. Default: nowhere.
+    /// Where an HTML page is written; only with one target. Default: nowhere.
     pub html: Option<PathBuf>,
-    /// Whether a terminal gets no colours either.
+    /// Whether colours are off on a terminal too.
     pub no_color: bool,
-    /// What to tell the user first, one line each.
+    /// Warnings to print first, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -138,25 +116,48 @@ pub struct MonitorOptions {
     pub command: Option<Vec<OsString>>,
     /// How long to sample; only without a command.
     pub duration: Option<Duration>,
-    /// Where the log is kept; none: it is not.
+    /// Where the log is written. Default: nowhere.
     pub log: Option<PathBuf>,
     /// Whether a log that exists is continued.
     pub append: bool,
     /// How memory is sampled.
     pub sampling: SamplingOptions,
-    /// What has to hold of the memory.
+    /// The VRAM gates.
     pub gates: GateOptions,
     /// How the server is reached.
     pub server: ServerOptions,
-    /// Where a page of what was sampled is written; never the log. Default: nowhere.
+    /// Where an HTML page is written; never the file of the log. Default: nowhere.
     pub html: Option<PathBuf>,
     /// Whether nothing is printed on success.
     pub quiet: bool,
-    /// Whether a terminal gets no colours either.
+    /// Whether colours are off on a terminal too.
     pub no_color: bool,
 }
 
-/// Who gives the readings of memory.
+/// One input of one node, set by the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The node's id, or a title or class that only one node has; not empty.
+    pub node: String,
+    /// The input's name; not empty.
+    pub input: String,
+    /// Its value as it was written; may be empty.
+    pub value: String,
+}
+
+/// What goes into a scene's seeds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seed {
+    /// The workflow's own seeds.
+    #[default]
+    Keep,
+    /// A random number for each scene.
+    Random,
+    /// This number for every scene.
+    Fixed(u64),
+}
+
+/// Where the VRAM readings come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VramSource {
     /// `ComfyUI`; nvidia-smi where that misses one, if the server is on this machine.
@@ -173,9 +174,9 @@ pub enum VramSource {
 pub struct SamplingOptions {
     /// The time between two samples: 0.05 to 3600 s. Default 5; in `monitor` and with a gate 1.
     pub interval: Duration,
-    /// The position among the server's devices of the one that is recorded. Default 0.
+    /// Which of the server's devices is reported, by its position. Default 0.
     pub gpu: usize,
-    /// Who gives the readings.
+    /// Where the readings come from.
     pub source: VramSource,
     /// Which card of nvidia-smi that device is, if the user named it.
     pub card: Option<CardId>,
@@ -184,11 +185,198 @@ pub struct SamplingOptions {
 /// The gates that the user sets; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GateOptions {
-    /// Those that are a number.
+    /// The gates that are a number.
     pub limits: Limits,
-    /// Logs or run folders to be no worse than, in the order in which they were given. All were
-    /// there; absolute.
+    /// Logs or run folders to compare with, in the order given. All of them exist; absolute paths.
     pub baselines: Vec<PathBuf>,
+}
+
+/// Where the server is, and the headers of every request. `Debug` shows neither credentials nor the
+/// values of headers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// Its address.
+    pub url: ServerUrl,
+    /// Name and value of additional headers: those of the file, then those of the command line,
+    /// each in order. The values are secrets.
+    pub headers: Vec<(String, String)>,
+    /// The file that some of them came from.
+    pub header_file: Option<PathBuf>,
+}
+
+/// The format of a report for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For CI servers.
+    JUnit,
+    /// For pull requests.
+    Markdown,
+    /// For `node_exporter`.
+    Prometheus,
+}
+
+/// The language model that writes the story, and LM Studio, whose models are unloaded first.
+/// `Debug` shows no credentials.
+#[derive(Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct LlmOptions {
+    /// The generator makes its story without a model.
+    pub mock: bool,
+    /// A local model was asked for by name.
+    pub local: bool,
+    /// The provider of the story, if one is configured.
+    pub provider: Option<ServerUrl>,
+    /// The URL of the health check, in place of the provider's `/v1/models`.
+    pub health_url: Option<ServerUrl>,
+    /// Whether the health check is left out.
+    pub skip_health_check: bool,
+    /// Where LM Studio answers. Default: `http://127.0.0.1:1234`.
+    pub lm_studio: ServerUrl,
+    /// Whether its models stay loaded.
+    pub skip_unload: bool,
+    /// Environment variables for the story generator, from the command line; it inherits the
+    /// others. The values may hold credentials.
+    pub variables: Vec<(&'static str, OsString)>,
+}
+
+impl RunOptions {
+    pub(super) fn from_args(args: &ParsedArgs) -> Result<RunOptions, UsageError> {
+        let (workflows, root_word) = args.workflows_and_root()?;
+        let (project_root, root_given) = args.root(root_word)?;
+        let server = ServerOptions::from_args(args)?;
+        let mut warnings = args.warnings();
+        let llm = LlmOptions::from_args(args, &mut warnings)?;
+        let scene_filter = args.given(FlagId::SceneFilter).map(FlagValue::scene_ids);
+        let set = args.all(FlagId::Set).map(FlagValue::assignment);
+        Ok(RunOptions {
+            workflows,
+            story: args.existing_paths(FlagId::Story)?.pop(),
+            scenes: args.value(FlagId::Scenes).integer()?,
+            scene_filter: scene_filter.transpose()?.unwrap_or_default(),
+            repeat: args.value(FlagId::Repeat).integer()?,
+            set: set.collect::<Result<_, _>>()?,
+            seed: args.value(FlagId::Seed).seed()?,
+            fresh: args.is_on(FlagId::Fresh),
+            memory_cleanup_interval: args.value(FlagId::MemoryCleanupInterval).integer()?,
+            dry_run: args.is_on(FlagId::DryRun),
+            fast_iteration: args.is_on(FlagId::FastIteration),
+            max_wait: args.value(FlagId::MaxWaitSeconds).seconds()?,
+            poll_interval: args.value(FlagId::PollIntervalSeconds).decimal_seconds()?,
+            history_max_attempts: args.value(FlagId::HistoryMaxAttempts).integer()?,
+            post_execution_timeout: args.value(FlagId::PostExecutionTimeoutSeconds).seconds()?,
+            scene_retry_budget: args.value(FlagId::SceneRetryBudget).integer()?,
+            wait_for_comfyui: args.value(FlagId::WaitForComfyUI).seconds()?,
+            sampling: SamplingOptions::from_args(args, &server)?,
+            gates: GateOptions::from_args(args)?,
+            server,
+            logs_dir: args.logs_dir(&project_root)?,
+            archive: archive(args, &project_root)?,
+            llm,
+            quiet: args.is_on(FlagId::Quiet),
+            json: args.is_on(FlagId::Json),
+            reports: reports(args)?,
+            no_color: args.no_color(),
+            warnings,
+            project_root,
+            root_given,
+        })
+    }
+}
+
+fn archive(args: &ParsedArgs, root: &Path) -> Result<bool, UsageError> {
+    match (args.is_on(FlagId::Archive), args.is_on(FlagId::NoArchive)) {
+        (true, true) => Err(UsageError("--archive and --no-archive: which of them?".into())),
+        (false, false) if args.given(FlagId::Archive).is_none() => {
+            Ok(["scripts", "artifacts"].iter().any(|name| root.join(name).is_dir()))
+        }
+        (archive, _) => Ok(archive),
+    }
+}
+
+impl SummaryOptions {
+    pub(super) fn from_args(args: &ParsedArgs) -> Result<SummaryOptions, UsageError> {
+        let targets = args.summary_targets()?;
+        let files = [FlagId::Html, FlagId::JUnit, FlagId::Markdown, FlagId::PromFile];
+        let file = files.into_iter().find_map(|id| args.given(id));
+        if let (Some(FlagValue { label, .. }), 2..) = (file, targets.len()) {
+            return Err(UsageError(format!("{label} takes one log or run folder at a time")));
+        }
+        let (root, _) = args.root(None)?;
+        Ok(SummaryOptions {
+            targets,
+            logs_dir: args.logs_dir(&root)?,
+            gates: GateOptions::from_args(args)?,
+            json: args.is_on(FlagId::Json),
+            reports: reports(args)?,
+            html: args.optional_path(FlagId::Html)?,
+            no_color: args.no_color(),
+            warnings: args.warnings(),
+        })
+    }
+}
+
+impl MonitorOptions {
+    pub(super) fn from_args(args: &ParsedArgs) -> Result<MonitorOptions, UsageError> {
+        // Refused, so that a forgotten `--` does not mean sampling until Ctrl-C.
+        if let Some(word) = args.words().next() {
+            let word = quoted(word);
+            return Err(UsageError(format!("{word}: the command of monitor goes after --")));
+        }
+        let command = args.command.clone();
+        if command.as_ref().is_some_and(Vec::is_empty) {
+            return Err(UsageError("monitor has no command behind its --".to_owned()));
+        }
+        let duration = args.given(FlagId::Duration);
+        if let (Some(FlagValue { label, .. }), Some(_)) = (duration, &command) {
+            return Err(UsageError(format!(
+                "{label} is for monitor without a command: with one it ends when the command does"
+            )));
+        }
+        let log = args.optional_path(FlagId::Log)?;
+        if let (Some(append), None) = (args.given(FlagId::Append).filter(|v| v.is_on()), &log) {
+            let label = &append.label;
+            let log = if label.starts_with("--") { "--log" } else { "-Log" };
+            return Err(UsageError(format!("{label} needs {log} FILE")));
+        }
+        let html = args.optional_path(FlagId::Html)?;
+        if let (Some(FlagValue { label, .. }), true) = (args.given(FlagId::Html), html == log) {
+            return Err(UsageError(format!("{label} names the file of the log")));
+        }
+        let server = ServerOptions::from_args(args)?;
+        Ok(MonitorOptions {
+            command,
+            duration: duration.map(FlagValue::decimal_seconds).transpose()?,
+            log,
+            append: args.is_on(FlagId::Append),
+            sampling: SamplingOptions::from_args(args, &server)?,
+            gates: GateOptions::from_args(args)?,
+            server,
+            html,
+            quiet: args.is_on(FlagId::Quiet),
+            no_color: args.no_color(),
+        })
+    }
+}
+
+impl SamplingOptions {
+    fn from_args(args: &ParsedArgs, server: &ServerOptions) -> Result<Self, UsageError> {
+        let interval = args.value(FlagId::SampleIntervalSeconds).decimal_seconds()?;
+        let gpu = args.value(FlagId::Gpu).integer()?;
+        let source_value = args.value(FlagId::VramSource);
+        let source = source_value.vram_source()?;
+        if source == VramSource::NvidiaSmi && !server.url.is_loopback() {
+            let (label, url) = (&source_value.label, &server.url);
+            return Err(UsageError(format!(
+                "{label} nvidia-smi is a card of this machine, and {url} is another one: leave it out"
+            )));
+        }
+        Ok(SamplingOptions {
+            interval,
+            gpu: usize::try_from(gpu).unwrap_or(usize::MAX),
+            source,
+            card: args.given(FlagId::NvidiaSmiGpu).map(FlagValue::card).transpose()?,
+        })
+    }
 }
 
 impl GateOptions {
@@ -196,203 +384,153 @@ impl GateOptions {
     pub fn any(&self) -> bool {
         *self != GateOptions::default()
     }
+
+    fn from_args(args: &ParsedArgs) -> Result<GateOptions, UsageError> {
+        let limit = |id| args.given(id).map(|given| given.integer().map(u64::from)).transpose();
+        let (peak_mb, growth_mb) = (limit(FlagId::MaxPeakMB)?, limit(FlagId::MaxGrowthMB)?);
+        let baselines = args.existing_paths(FlagId::Baseline)?;
+        Ok(GateOptions { limits: Limits { peak_mb, growth_mb }, baselines })
+    }
 }
 
-/// The format of a report for other programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For a CI server.
-    JUnit,
-    /// For a pull request.
-    Markdown,
-    /// For `node_exporter`.
-    Prometheus,
+impl ServerOptions {
+    fn from_args(args: &ParsedArgs) -> Result<ServerOptions, UsageError> {
+        let url = args.value(FlagId::ComfyUIUrl).url()?;
+        let header_file = args.optional_path(FlagId::HeaderFile)?;
+        let mut headers = match (args.given(FlagId::HeaderFile), &header_file) {
+            (Some(given), Some(path)) => read_header_file(path, &given.as_written())?,
+            _ => Vec::new(),
+        };
+        for given in args.all(FlagId::Header) {
+            headers.push(given.header()?);
+        }
+        Ok(ServerOptions { url, headers, header_file })
+    }
+}
+
+/// `subject` begins the error messages.
+fn read_header_file(path: &Path, subject: &str) -> Result<Vec<(String, String)>, UsageError> {
+    let mut text = String::new();
+    let size = File::open(path)
+        .and_then(|file| file.take(MAX_HEADER_FILE + 1).read_to_string(&mut text))
+        .map_err(|error| UsageError(format!("{subject}: {error}")))?;
+    if size as u64 > MAX_HEADER_FILE {
+        return Err(UsageError(format!("{subject}: larger than 1 MiB, so no file of headers")));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let lines = text.lines().map(str::trim).zip(1..);
+    lines
+        .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(line, number)| {
+            parse_header(line).map_err(|why| {
+                UsageError(format!("{subject}, line {number}: takes 'Name: value', but {why}"))
+            })
+        })
+        .collect()
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let mut shown = f.debug_struct("ServerOptions");
+        shown.field("url", &self.url).field("headers", &names).finish_non_exhaustive()
+    }
 }
 
 impl Format {
-    const ALL: [Format; 3] = [Format::JUnit, Format::Markdown, Format::Prometheus];
-
     /// The option that asks for it: `--junit`.
-    pub fn option(self) -> String {
-        Style::Gnu.write(self.id().flag().name)
-    }
-
-    fn id(self) -> FlagId {
+    pub fn option(self) -> &'static str {
         match self {
-            Format::JUnit => FlagId::JUnit,
-            Format::Markdown => FlagId::Markdown,
-            Format::Prometheus => FlagId::PromFile,
+            Format::JUnit => "--junit",
+            Format::Markdown => "--markdown",
+            Format::Prometheus => "--prom-file",
         }
     }
 }
 
-pub(super) fn run(args: &ParsedArgs) -> Result<RunOptions, UsageError> {
-    let (named_root, workflows) = paths::of_run(args)?;
-    let root_given = named_root.is_some();
-    let project_root = named_root.unwrap_or_else(|| paths::default_root(args.env));
-    let server = server(args)?;
-    let (llm, of_environment) = llm(args)?;
-    let mut warnings = args.warnings();
-    warnings.extend(of_environment);
-    Ok(RunOptions {
-        story: args.optional(FlagId::Story, |given| paths::existing(given, args))?,
-        scenes: args.uint(FlagId::Scenes)?,
-        scene_filter: args.optional(FlagId::SceneFilter, values::scene_filter)?.unwrap_or_default(),
-        repeat: args.uint(FlagId::Repeat)?,
-        set: args.all(FlagId::Set).map(values::assignment).collect::<Result<_, _>>()?,
-        seed: values::seed(&args.value(FlagId::Seed))?,
-        fresh: args.on(FlagId::Fresh),
-        memory_cleanup_interval: args.uint(FlagId::MemoryCleanupInterval)?,
-        dry_run: args.on(FlagId::DryRun),
-        fast_iteration: args.on(FlagId::FastIteration),
-        max_wait: args.seconds(FlagId::MaxWaitSeconds)?,
-        poll_interval: args.decimal_seconds(FlagId::PollIntervalSeconds)?,
-        history_max_attempts: args.uint(FlagId::HistoryMaxAttempts)?,
-        post_execution_timeout: args.seconds(FlagId::PostExecutionTimeoutSeconds)?,
-        scene_retry_budget: args.uint(FlagId::SceneRetryBudget)?,
-        wait_for_comfyui: args.seconds(FlagId::WaitForComfyUI)?,
-        sampling: sampling(args, &server)?,
-        gates: gates(args)?,
-        server,
-        logs_dir: paths::logs_dir(args, &project_root)?,
-        archive: archive(args, &project_root)?,
-        llm,
-        quiet: args.on(FlagId::Quiet),
-        json: args.on(FlagId::Json),
-        reports: reports(args)?,
-        no_color: args.no_color(),
-        warnings,
-        project_root,
-        root_given,
-        workflows,
-    })
-}
-
-fn archive(args: &ParsedArgs, root: &Path) -> Result<bool, UsageError> {
-    match (args.on(FlagId::Archive), args.on(FlagId::NoArchive)) {
-        (true, true) => Err(UsageError("--archive and --no-archive: which of them?".into())),
-        (false, false) if args.given(FlagId::Archive).is_none() => {
-            Ok(["scripts", "artifacts"].iter().any(|name| root.join(name).is_dir()))
-        }
-        (wanted, _) => Ok(wanted),
-    }
-}
-
-pub(super) fn summary(args: &ParsedArgs) -> Result<SummaryOptions, UsageError> {
-    let targets = paths::of_summary(args)?;
-    let html = paths::optional(args, FlagId::Html)?;
-    let files = [FlagId::Html, FlagId::JUnit, FlagId::Markdown, FlagId::PromFile];
-    let file = files.into_iter().find_map(|id| args.given(id));
-    if let (Some(FlagValue { label, .. }), 2..) = (file, targets.len()) {
-        return Err(UsageError(format!("{label} takes one log or run folder at a time")));
-    }
-    let root = paths::given_root(args)?.unwrap_or_else(|| paths::default_root(args.env));
-    Ok(SummaryOptions {
-        targets,
-        logs_dir: paths::logs_dir(args, &root)?,
-        gates: gates(args)?,
-        json: args.on(FlagId::Json),
-        reports: reports(args)?,
-        no_color: args.no_color(),
-        html,
-        warnings: args.warnings(),
-    })
-}
-
-pub(super) fn monitor(args: &ParsedArgs) -> Result<MonitorOptions, UsageError> {
-    let command = command(args)?;
-    if let (Some(FlagValue { label, .. }), Some(_)) = (args.given(FlagId::Duration), &command) {
-        return Err(UsageError(format!(
-            "{label} is for monitor without a command: with one it ends when the command does"
-        )));
-    }
-    let log = paths::optional(args, FlagId::Log)?;
-    if let (Some(append), None) = (args.given(FlagId::Append).filter(|given| given.on), &log) {
-        let log = append.style.write("Log");
-        return Err(UsageError(format!("{} needs {log} FILE", append.label)));
-    }
-    let html = paths::optional(args, FlagId::Html)?;
-    if let (Some(FlagValue { label, .. }), true) = (args.given(FlagId::Html), html == log) {
-        return Err(UsageError(format!("{label} names the file of the log")));
-    }
-    let server = server(args)?;
-    Ok(MonitorOptions {
-        command,
-        duration: args.optional(FlagId::Duration, |_| args.decimal_seconds(FlagId::Duration))?,
-        log,
-        append: args.on(FlagId::Append),
-        sampling: sampling(args, &server)?,
-        gates: gates(args)?,
-        server,
-        html,
-        quiet: args.on(FlagId::Quiet),
-        no_color: args.no_color(),
-    })
-}
-
-/// The words behind `--`. Before it there is no bare word, so that a forgotten `--` is an error
-/// instead of sampling until Ctrl-C.
-fn command(args: &ParsedArgs) -> Result<Option<Vec<OsString>>, UsageError> {
-    if let Some(word) = args.words().next() {
-        let word = quoted(word);
-        return Err(UsageError(format!("{word}: the command of monitor goes after --")));
-    }
-    // What follows `--` is always the last argument.
-    match args.args.last() {
-        Some(Arg::Command(words)) if words.is_empty() => {
-            Err(UsageError("monitor has no command behind its --".to_owned()))
-        }
-        Some(Arg::Command(words)) => Ok(Some(words.clone())),
-        _ => Ok(None),
-    }
-}
-
-fn sampling(args: &ParsedArgs, server: &ServerOptions) -> Result<SamplingOptions, UsageError> {
-    Ok(SamplingOptions {
-        interval: args.decimal_seconds(FlagId::SampleIntervalSeconds)?,
-        gpu: usize::try_from(args.uint(FlagId::Gpu)?).unwrap_or(usize::MAX),
-        source: source(args, server)?,
-        card: args.optional(FlagId::NvidiaSmiGpu, values::card)?,
-    })
-}
-
-/// nvidia-smi lists this machine's cards only.
-fn source(args: &ParsedArgs, server: &ServerOptions) -> Result<VramSource, UsageError> {
-    let setting = args.value(FlagId::VramSource);
-    let source = values::vram_source(&setting)?;
-    if source == VramSource::NvidiaSmi && !server.url.is_loopback() {
-        return Err(UsageError(format!(
-            "{} nvidia-smi is a card of this machine, and {} is another one: leave it out",
-            setting.label, server.url
-        )));
-    }
-    Ok(source)
-}
-
-fn gates(args: &ParsedArgs) -> Result<GateOptions, UsageError> {
-    let limit = |id| args.optional(id, |_| args.uint(id).map(u64::from));
-    let baselines = args.all(FlagId::Baseline).map(|given| paths::existing(given, args));
-    Ok(GateOptions {
-        limits: Limits {
-            peak_mb: limit(FlagId::MaxPeakMB)?,
-            growth_mb: limit(FlagId::MaxGrowthMB)?,
-        },
-        baselines: baselines.collect::<Result<_, _>>()?,
-    })
-}
-
+/// The reports that are asked for, each with its absolute path. No two go to the same file, nor to
+/// that of `Html`.
 fn reports(args: &ParsedArgs) -> Result<Vec<(Format, PathBuf)>, UsageError> {
-    let file = |format: Format| Ok(paths::optional(args, format.id())?.map(|path| (format, path)));
-    let reports = Format::ALL.into_iter().filter_map(|format| file(format).transpose());
-    let reports = reports.collect::<Result<Vec<_>, _>>()?;
-    let mut options: HashMap<&Path, String> = HashMap::new();
-    let page = paths::optional(args, FlagId::Html)?;
-    let page = page.iter().map(|path| (Style::Gnu.write("Html"), path));
+    let mut reports = Vec::new();
+    for (format, id) in [
+        (Format::JUnit, FlagId::JUnit),
+        (Format::Markdown, FlagId::Markdown),
+        (Format::Prometheus, FlagId::PromFile),
+    ] {
+        reports.extend(args.optional_path(id)?.map(|path| (format, path)));
+    }
+    let html = args.optional_path(FlagId::Html)?;
     let files = reports.iter().map(|(format, path)| (format.option(), path));
-    for (option, path) in files.chain(page) {
-        if let Some(other) = options.insert(path, option.clone()) {
-            return Err(UsageError(format!("{other} and {option} name the same file")));
+    let files: Vec<_> = files.chain(html.iter().map(|path| ("--html", path))).collect();
+    for (i, (name, path)) in files.iter().enumerate() {
+        if let Some((other, _)) = files[..i].iter().find(|(_, other)| other == path) {
+            return Err(UsageError(format!("{other} and {name} name the same file")));
         }
     }
     Ok(reports)
+}
+
+impl LlmOptions {
+    /// The options that the generator reads from its environment.
+    const GENERATOR_VARIABLES: [FlagId; 6] = [
+        FlagId::LocalLLMProviderUrl,
+        FlagId::LocalLLMModel,
+        FlagId::LocalLLMSeed,
+        FlagId::LocalLLMTemperature,
+        FlagId::LocalLLMTimeoutMs,
+        FlagId::LocalLLMRequestFormat,
+    ];
+
+    fn from_args(args: &ParsedArgs, warnings: &mut Vec<String>) -> Result<LlmOptions, UsageError> {
+        let mut variables = Vec::new();
+        for id in LlmOptions::GENERATOR_VARIABLES {
+            let Some(given) = args.given(id) else { continue };
+            if let Kind::Number(..) = given.flag.kind {
+                given.decimal()?;
+            }
+            let trimmed = given.value.to_str().map(|text| text.trim().into());
+            let value = trimmed.unwrap_or_else(|| given.value.clone());
+            variables.extend(given.flag.env.iter().map(|name| (*name, value.clone())));
+        }
+        let skip_variable = (args.env.var)("LOCAL_LLM_SKIP_HEALTHCHECK");
+        Ok(LlmOptions {
+            mock: args.is_on(FlagId::UseMockLLM),
+            local: args.is_on(FlagId::UseLocalLLM),
+            provider: optional_url(args, FlagId::LocalLLMProviderUrl, warnings)?,
+            health_url: optional_url(args, FlagId::LocalLLMHealthcheckUrl, warnings)?,
+            skip_health_check: args.is_on(FlagId::SkipLLMHealthCheck)
+                || skip_variable.is_some_and(|value| value == "1"),
+            lm_studio: args.value(FlagId::LMStudioEndpoint).url()?,
+            skip_unload: args.is_on(FlagId::SkipLMStudioUnload),
+            variables,
+        })
+    }
+}
+
+/// The option's URL. One in the environment that this program cannot use may be there for other
+/// programs: it is a warning.
+fn optional_url(
+    args: &ParsedArgs,
+    id: FlagId,
+    warnings: &mut Vec<String>,
+) -> Result<Option<ServerUrl>, UsageError> {
+    let value = args.value(id);
+    if value.value.is_empty() {
+        return Ok(None);
+    }
+    match value.url() {
+        Err(error) if args.given(id).is_none() => {
+            warnings.push(format!("{error}: not used"));
+            Ok(None)
+        }
+        url => url.map(Some),
+    }
+}
+
+impl fmt::Debug for LlmOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("LlmOptions");
+        shown.field("provider", &self.provider).field("lm_studio", &self.lm_studio);
+        shown.finish_non_exhaustive()
+    }
 }

@@ -1,9 +1,8 @@
 //! Whole command lines.
 
-mod lines;
-mod monitor;
+mod accepted;
 mod refused;
-mod spellings;
+mod styles;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -13,15 +12,15 @@ use std::{env, fs, process};
 
 use super::{Command, Env, MonitorOptions, RunOptions, SummaryOptions, UsageError, parse};
 
-/// A folder of its own with a few files, an environment, and what a command line means there.
-pub(super) struct Desk {
+/// A temporary folder with a few files, and an environment, to parse command lines in.
+pub(super) struct Fixture {
     pub(super) dir: PathBuf,
     env: HashMap<&'static str, &'static str>,
     program: Option<PathBuf>,
 }
 
-impl Desk {
-    pub(super) fn new() -> Desk {
+impl Fixture {
+    pub(super) fn new() -> Fixture {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = env::temp_dir().join(format!("options-{}-{number}", process::id()));
@@ -30,15 +29,15 @@ impl Desk {
         for file in ["flow.json", "two.JSON", "notes.txt", "my project/a.json"] {
             fs::write(dir.join(file), "{}").expect("a file");
         }
-        Desk { dir, env: HashMap::new(), program: None }
+        Fixture { dir, env: HashMap::new(), program: None }
     }
 
-    pub(super) fn env(mut self, name: &'static str, value: &'static str) -> Desk {
+    pub(super) fn env(mut self, name: &'static str, value: &'static str) -> Fixture {
         self.env.insert(name, value);
         self
     }
 
-    pub(super) fn program(mut self, program: &str) -> Desk {
+    pub(super) fn program(mut self, program: &str) -> Fixture {
         self.program = Some(program.into());
         self
     }
@@ -93,7 +92,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }

@@ -81,7 +81,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
 /// Whether every report that is asked for can be written, before hours are spent on it.
 fn check_reports(options: &RunOptions) -> Result<(), String> {
     let mut reports = options.reports.iter();
-    reports.try_for_each(|(format, path)| check_writable(&format.option(), path))
+    reports.try_for_each(|(format, path)| check_writable(format.option(), path))
 }
 
 impl RunContext<'_> {

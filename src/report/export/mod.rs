@@ -14,7 +14,7 @@ use junit::Excerpts;
 /// A report, ready to be written.
 pub struct Report<'a> {
     /// The option that asks for it, `--junit`.
-    pub option: String,
+    pub option: &'static str,
     /// The file to write.
     pub path: &'a Path,
     /// The content of the file.

@@ -1,22 +1,22 @@
-//! Whatever is given means the same in both spellings, and whatever is typed is answered.
+//! Whatever is given means the same in both styles, and whatever is typed is answered.
 
 use proptest::prelude::*;
 
 use super::super::flags::{ABOUT, FLAGS, Flag, FlagId, INERT, Kind, Verb};
-use super::super::names::Style;
-use super::Desk;
+use super::super::parser::Style;
+use super::Fixture;
 
 /// One option with a value that it takes.
 #[derive(Clone, Debug)]
 struct Choice {
-    row: &'static Flag,
+    flag: &'static Flag,
     value: String,
     /// How it is written, of the ways that there are.
     way: usize,
 }
 
-fn value(row: &'static Flag) -> BoxedStrategy<String> {
-    match row.id {
+fn value(flag: &'static Flag) -> BoxedStrategy<String> {
+    match flag.id {
         FlagId::Seed => {
             prop_oneof![any::<u64>().prop_map(|n| n.to_string()), Just("random".into())].boxed()
         }
@@ -45,25 +45,25 @@ fn value(row: &'static Flag) -> BoxedStrategy<String> {
 }
 
 fn choices() -> impl Strategy<Value = Vec<Choice>> {
-    let rows: Vec<&'static Flag> = FLAGS
+    let flags: Vec<&'static Flag> = FLAGS
         .iter()
-        .filter(|row| row.verbs.contains(&Verb::Run))
-        .filter(|row| row.group != ABOUT && row.group != INERT)
+        .filter(|flag| flag.verbs.contains(&Verb::Run))
+        .filter(|flag| ![ABOUT, INERT].contains(&flag.group))
         // It contradicts another.
-        .filter(|row| row.id != FlagId::NoArchive)
+        .filter(|flag| flag.id != FlagId::NoArchive)
         .collect();
-    let count = rows.len();
-    prop::sample::subsequence(rows, 0..=count).prop_shuffle().prop_flat_map(|rows| {
-        let choice = |row: &'static Flag| {
-            (value(row), 0..24_usize).prop_map(move |(value, way)| Choice { row, value, way })
+    let count = flags.len();
+    prop::sample::subsequence(flags, 0..=count).prop_shuffle().prop_flat_map(|flags| {
+        let choice = |flag: &'static Flag| {
+            (value(flag), 0..24_usize).prop_map(move |(value, way)| Choice { flag, value, way })
         };
-        rows.into_iter().map(choice).collect::<Vec<_>>()
+        flags.into_iter().map(choice).collect::<Vec<_>>()
     })
 }
 
 fn gnu(choice: &Choice) -> Vec<String> {
-    let name = Style::Gnu.write(choice.row.name);
-    match (choice.row.kind, choice.way % 2) {
+    let name = Style::Gnu.write(choice.flag.name);
+    match (choice.flag.kind, choice.way % 2) {
         (Kind::Switch, _) => vec![name],
         (_, 0) => vec![name, choice.value.clone()],
         _ => vec![format!("{name}={}", choice.value)],
@@ -72,16 +72,16 @@ fn gnu(choice: &Choice) -> Vec<String> {
 
 fn powershell(choice: &Choice) -> Vec<String> {
     let name = match choice.way / 6 {
-        0 => choice.row.name.to_lowercase(),
-        1 => choice.row.name.to_uppercase(),
-        _ => choice.row.name.to_owned(),
+        0 => choice.flag.name.to_lowercase(),
+        1 => choice.flag.name.to_uppercase(),
+        _ => choice.flag.name.to_owned(),
     };
     let dash = ["-", "–", "—", "―"][choice.way % 4];
-    let value = match choice.row.kind {
+    let value = match choice.flag.kind {
         Kind::Switch => "$TRUE".to_owned(),
         _ => choice.value.clone(),
     };
-    match (choice.row.kind, choice.way % 3) {
+    match (choice.flag.kind, choice.way % 3) {
         (Kind::Switch, 0) => vec![format!("{dash}{name}")],
         (_, 0) => vec![format!("{dash}{name}"), value],
         (_, 1) => vec![format!("{dash}{name}:{value}")],
@@ -91,19 +91,19 @@ fn powershell(choice: &Choice) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn both_spellings_mean_the_same(choices in choices()) {
-        let desk = Desk::new();
-        desk.write("empty", b"");
-        let in_gnu = desk.words(choices.iter().flat_map(gnu));
+    fn both_styles_mean_the_same(choices in choices()) {
+        let fixture = Fixture::new();
+        fixture.write("empty", b"");
+        let in_gnu = fixture.words(choices.iter().flat_map(gnu));
         prop_assert!(in_gnu.is_ok(), "{:?}", in_gnu);
-        prop_assert_eq!(in_gnu, desk.words(choices.iter().flat_map(powershell)));
+        prop_assert_eq!(in_gnu, fixture.words(choices.iter().flat_map(powershell)));
     }
 
     #[test]
     fn any_line_is_read_or_refused_in_one_line(
         words in prop::collection::vec("(--?|–)?([a-zA-Z-]{0,8}|\\PC{0,6})([:=]\\PC{0,6})?", 0..5)
     ) {
-        if let Err(error) = Desk::new().words(words) {
+        if let Err(error) = Fixture::new().words(words) {
             prop_assert_eq!(error.to_string().lines().count(), 1, "{}", error);
         }
     }
