@@ -15,7 +15,6 @@ fn servers() -> [StandIn; 3] {
     VERSIONS.map(|version| StandIn::with(Config { version, ..Config::default() }))
 }
 
-/// A scene `a` of so many seconds.
 fn lasting(seconds: f64) -> (&'static str, Value) {
     ("a", graphs::video("video/a", seconds, 64, 1))
 }

@@ -69,7 +69,6 @@ fn every_option_that_a_page_gives_exists() {
     assert!(others.is_subset(&found), "{:?}", others.difference(&found));
 }
 
-/// The .ps1 of the README.
 fn shim() -> String {
     let readme = page("README.md").replace("\r\n", "\n");
     let shim = readme.split("```powershell\n").nth(1).and_then(|rest| rest.split("```").next());

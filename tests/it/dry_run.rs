@@ -157,6 +157,13 @@ fn ctrl_c_ends_it_within_a_call() {
         .complains("stopping…")
         .says("INTERRUPTED: 1 scene not checked, exit 130 (interrupted)\n");
     assert_eq!((server.posts().len(), folder.runs().len()), (0, 0));
+    // While it waits for a server, too.
+    server.stop_listening();
+    let words = [&words[..], &["--wait-for-comfyui", "60"]].concat();
+    let running = folder.start_with(&words, signals::alone);
+    running.until_it_says("Waiting up to 60 s for ComfyUI at ");
+    signals::ctrl_c(&running);
+    running.wait().exits(130).says("INTERRUPTED: 1 scene not checked, exit 130 (interrupted)\n");
 }
 
 #[test]

@@ -13,7 +13,6 @@ fn leaking(folder: &Folder, name: &str, color: u64) {
 
 const LEAKING: [&str; 4] = ["a.json", "b.json", "c.json", "d.json"];
 
-/// Runs four scenes that leak, and more.
 fn run_leaking(words: &[&str], more: &[&str]) -> (Folder, Ran) {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     for (color, name) in (1..).zip(["a", "b", "c", "d", "e"]) {

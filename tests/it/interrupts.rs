@@ -274,7 +274,7 @@ fn ctrl_c_while_a_helper_runs() {
         project.nothing_is_left();
         assert_eq!(project.server.posted(), posted, "{ran}");
         assert!(!project.root().join("artifacts").exists(), "{ran}");
-        assert_eq!(project.metadata()["ExitCode"], 130, "{ran}");
+        assert_eq!(project.folder.metadata()["ExitCode"], 130, "{ran}");
         assert!(project.notes().iter().all(|note| !note.contains("validate-run-summary")), "{ran}");
         let no_scene = ran.stdout.contains("INTERRUPTED: no scene was run, exit 130 (interrupted)");
         assert_eq!(no_scene, posted == 0, "{ran}");

@@ -47,12 +47,10 @@ impl Project {
         })
     }
 
-    /// Runs it where LM Studio has nothing loaded.
     fn checked(&self, words: &[&str], change: impl FnOnce(&mut Command)) -> Ran {
         self.start(&[words, &["-SkipLMStudioUnload"]].concat(), change).wait()
     }
 
-    /// Runs it with this LM Studio.
     fn unloaded(&self, url: &str) -> Ran {
         // Nobody but the unload asks for the memory meanwhile.
         let words = ["-LMStudioEndpoint", url, "-SampleIntervalSeconds", "3600"];
@@ -77,13 +75,11 @@ fn models(route: &str, fault: Fault) -> StandIn {
     server
 }
 
-/// Method and path of each request.
 fn asked(server: &StandIn) -> Vec<String> {
     let requests = server.requests();
     requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect()
 }
 
-/// The server's address with credentials.
 fn with_credentials(server: &StandIn) -> String {
     server.url().replace("http://", "http://user:s3cret@")
 }
@@ -287,13 +283,11 @@ fn waiting_for_models_that_stay_ends_with_an_interrupt() {
     assert!(studio.requests().len() < 60, "30 s were waited out");
 }
 
-/// A list of models by their ids.
 fn list(ids: &[&str]) -> Fault {
     let models: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
     Fault::Body(json!({"object": "list", "data": models}).to_string())
 }
 
-/// LM Studio's own list, by their states.
 fn states(states: &[&str]) -> Fault {
     let models: Vec<_> = states.iter().map(|state| json!({"state": state})).collect();
     Fault::Body(json!({"object": "list", "data": models}).to_string())

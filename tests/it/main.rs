@@ -35,7 +35,3 @@ mod support;
 mod terminal;
 mod voices;
 mod vram;
-
-// Names by which the fault tests know it.
-use support as scenes;
-use support as seen;

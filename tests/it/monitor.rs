@@ -11,7 +11,6 @@ const BLOCK: &str = "=== VRAM Usage Statistics ===";
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-/// Starts it with these words before the others.
 fn start(folder: &Folder, url: &str, words: &[&str]) -> Running {
     let first = ["monitor", "--comfyui-url", url, "--sample-interval-seconds", "0.05"];
     folder.start_with(&[&first, words].concat(), signals::alone)
@@ -21,7 +20,6 @@ fn monitor(folder: &Folder, url: &str, words: &[&str]) -> Ran {
     start(folder, url, words).wait()
 }
 
-/// A command that a shell runs.
 fn shell(script: &str) -> [&str; 4] {
     if cfg!(windows) { ["--", "cmd", "/C", script] } else { ["--", "sh", "-c", script] }
 }

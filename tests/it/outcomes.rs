@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, SOON, asked, files, prompts, run, start, view};
 
-/// A scene `a` that makes a video.
 fn video() -> [(&'static str, Value); 1] {
     [("a", graphs::video("video/a", 0.1, 64, 1))]
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use percent_encoding::percent_decode_str;
+
 use crate::stand_in::{Config, StandIn, graphs};
 use crate::support::{Folder, files, run_sampled};
 
@@ -17,17 +19,10 @@ fn links(page: &str) -> Vec<String> {
     let (_, body) = page.split_once("</style>").expect("a style");
     let starts = ["href=\"", "src=\""];
     let links = starts.iter().flat_map(|start| body.split(start).skip(1));
-    links.map(|rest| decoded(rest.split('"').next().unwrap())).collect()
-}
-
-fn decoded(link: &str) -> String {
-    let mut parts = link.split('%');
-    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
-    for part in parts {
-        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
-        bytes.extend(&part.as_bytes()[2..]);
-    }
-    String::from_utf8(bytes).unwrap()
+    let link = |rest: &str| {
+        percent_decode_str(rest.split('"').next().unwrap()).decode_utf8_lossy().into_owned()
+    };
+    links.map(link).collect()
 }
 
 #[track_caller]

@@ -12,7 +12,6 @@ use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, SOON, files, line, run_sampled};
 
-/// The three of them.
 pub const REPORTS: [&str; 6] =
     ["--junit", "run.xml", "--markdown", "run.md", "--prom-file", "nightly.prom"];
 
@@ -284,7 +283,6 @@ fn reports_of_a_log_have_no_outcomes() {
     assert!(bench.read("run.md").contains(&format!("\n{killed}\n")));
 }
 
-/// The names behind `# TYPE`.
 fn names(metrics: &str) -> BTreeSet<String> {
     let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE comfyui_e2e_"));
     types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()

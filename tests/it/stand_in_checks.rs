@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::scenes::{SOON, agent};
 use crate::stand_in::{StandIn, State, recorded};
+use crate::support::{SOON, agent};
 
 /// Sends a recorded request. Returns the status and the body, as JSON or else as text.
 fn send(server: &StandIn, exchange: &Value) -> (u16, Value) {

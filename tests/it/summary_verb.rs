@@ -101,19 +101,6 @@ fn several_logs_are_summarized_in_order() {
     assert_eq!(documents[1]["Vram"]["PeakMB"], 2);
 }
 
-/// Of the forms that the reader knows, what PowerShell writes, with a line that is torn.
-#[test]
-fn older_forms_of_the_log_are_read() {
-    let folder = Folder::new();
-    let script =
-        "12:00:00,Used=100MB,Free=900MB\r\n12:00:05,Used=200MB,Free=800MB\r\n12:00:10,Used=3";
-    let units = std::iter::once(0xfeff).chain(script.encode_utf16());
-    folder.write("old.log", units.flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
-    let ran = folder.run(&["summary", "old.log"]).exits(0);
-    ran.says("Peak VRAM: 200 MB (from 2 samples)\nAverage VRAM: 150 MB\n")
-        .says("1 line of the log could not be read");
-}
-
 #[test]
 fn an_unusable_log_is_refused_with_its_name() {
     let folder = Folder::new();

@@ -22,28 +22,24 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// A temporary folder, removed when the test has passed.
 pub struct Folder {
     path: PathBuf,
+    /// Where its runs are.
+    pub logs: PathBuf,
 }
 
-/// What a run of the program left.
 pub struct Ran {
     /// Its exit code; -1 if a signal ended it.
     pub code: i32,
-    /// What it printed.
     pub stdout: String,
-    /// What it printed on standard error.
     pub stderr: String,
-    /// The command, for the message of a failing test.
     command: String,
 }
 
-/// A program that runs.
 pub struct Running {
     child: Option<Child>,
     command: String,
     output: [PathBuf; 2],
 }
 
-/// A program of the project's examples, built.
 pub fn example(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
     let program = built.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
@@ -53,14 +49,13 @@ pub fn example(name: &str) -> PathBuf {
 }
 
 impl Folder {
-    /// A new and empty one.
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("e2e-{}-{number}", std::process::id()));
             match fs::create_dir(&path) {
-                Ok(()) => return Folder { path },
+                Ok(()) => return Folder { logs: path.join("logs"), path },
                 // A failed test of an older process with this id left it.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => panic!("{}: {error}", path.display()),
@@ -68,12 +63,10 @@ impl Folder {
         }
     }
 
-    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a file, its folders made.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -81,7 +74,6 @@ impl Folder {
         path
     }
 
-    /// Writes a workflow.
     pub fn workflow(&self, name: &str, graph: &Value) -> PathBuf {
         self.write(name, graph.to_string())
     }
@@ -91,24 +83,20 @@ impl Folder {
         self.start(arguments).wait()
     }
 
-    /// The same against a server, by its URL.
     pub fn run_on<A: AsRef<str> + Debug>(&self, url: &str, arguments: &[A]) -> Ran {
         self.start_on(url, arguments).wait()
     }
 
-    /// Starts the program against a server.
     pub fn start_on<A: AsRef<str> + Debug>(&self, url: &str, arguments: &[A]) -> Running {
         let mut all = vec!["--comfyui-url", url];
         all.extend(arguments.iter().map(AsRef::as_ref));
         self.start(&all)
     }
 
-    /// Starts the program.
     pub fn start<A: AsRef<str> + Debug>(&self, arguments: &[A]) -> Running {
         self.start_with(arguments, |_| {})
     }
 
-    /// Runs another program here, to its end.
     #[cfg(target_os = "linux")]
     pub fn run_program(&self, program: &str, arguments: &[&str]) -> Ran {
         let output = Command::new(program)
@@ -137,7 +125,6 @@ impl Folder {
         self.launch(command, |_| {})
     }
 
-    /// Starts the program, its command changed before.
     pub fn start_with<A: AsRef<str> + Debug>(
         &self,
         arguments: &[A],
@@ -182,26 +169,22 @@ impl Folder {
         Running { child: Some(child), command: format!("{command:?}"), output }
     }
 
-    /// The run folders, oldest first.
     pub fn runs(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.path.join("logs")) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(&self.logs) else { return Vec::new() };
         let mut runs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         runs.sort();
         runs
     }
 
-    /// The newest run folder.
     pub fn newest(&self) -> PathBuf {
         self.runs().pop().expect("a run folder")
     }
 
-    /// A text file of the newest run.
     pub fn read(&self, name: &str) -> String {
         let path = self.newest().join(name);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The newest run's metadata.
     pub fn metadata(&self) -> Value {
         serde_json::from_str(&self.read("artifact-metadata.json")).unwrap()
     }
@@ -244,7 +227,6 @@ impl Folder {
         assert!(fits, "{outcomes:#?}\ninstead of {expected:#?}");
     }
 
-    /// Outcome and reason of the newest run's scenes.
     pub fn outcomes(&self) -> Vec<(String, String)> {
         let metadata = self.metadata();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -279,7 +261,6 @@ impl Running {
         }
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
@@ -291,7 +272,6 @@ impl Running {
             .map(|path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned())
     }
 
-    /// Waits for its end.
     pub fn wait(mut self) -> Ran {
         let mut child = self.child.take().unwrap();
         let until = Instant::now() + HANGS_AFTER;
@@ -351,7 +331,6 @@ impl Ran {
         next.map(|word| word.trim_matches('"').to_owned()).collect()
     }
 
-    /// Fails the test if either output holds this.
     #[track_caller]
     pub fn never_says(self, text: &str) -> Self {
         let said = self.stdout.contains(text) || self.stderr.contains(text);
@@ -359,7 +338,6 @@ impl Ran {
         self
     }
 
-    /// Fails the test unless standard error holds this.
     #[track_caller]
     pub fn complains(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "does not complain {text:?}\n{self}");
@@ -374,14 +352,12 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// Whether there is a process of this id.
 #[cfg(unix)]
 pub fn is_alive(id: &str) -> bool {
     let kill = format!("kill -0 {id} 2>&1");
     Command::new("sh").args(["-c", &kill]).output().unwrap().status.success()
 }
 
-/// Lets a file be run as a program.
 pub fn executable(file: &Path) {
     #[cfg(unix)]
     {
@@ -471,7 +447,6 @@ pub fn somebody_posts(server: &StandIn, graph: &Value) -> String {
     answer["prompt_id"].as_str().unwrap().to_owned()
 }
 
-/// A file as the server has it.
 pub fn view(server: &StandIn, kind: &str, subfolder: &str, name: &str) -> Vec<u8> {
     let url = format!("{}/view?filename={name}&subfolder={subfolder}&type={kind}", server.url());
     agent().get(url).call().unwrap().into_body().read_to_vec().unwrap()
@@ -482,7 +457,6 @@ pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().proxy(None).build().new_agent()
 }
 
-/// How many requests of a route arrived so far.
 pub fn asked(server: &StandIn, route: &str) -> usize {
     server.requests().iter().filter(|request| request.is(route)).count()
 }
@@ -494,7 +468,6 @@ pub fn prompts(server: &StandIn) -> Vec<Value> {
     posts.map(|request| serde_json::from_str(&request.body).unwrap_or_default()).collect()
 }
 
-/// The graphs of all posted prompts, in order.
 pub fn graphs(server: &StandIn) -> Vec<Value> {
     prompts(server).into_iter().map(|mut body| body["prompt"].take()).collect()
 }

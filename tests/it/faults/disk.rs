@@ -7,9 +7,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::row::{Played, Row, STATS, endless, row, video};
-use crate::scenes::SOON;
 use crate::stand_in::{Config, StandIn};
-use crate::support::{Folder, Running};
+use crate::support::{Folder, Running, SOON};
 
 const HOLES: &str = "the VRAM log has holes";
 
@@ -53,13 +52,12 @@ fn log_alone() -> Played {
     Played { server, folder, ran }
 }
 
-/// A video larger than anything else.
 fn outputs_alone() -> Played {
     let server = StandIn::with(Config { video_padding: 1 << 20, ..Config::default() });
     let folder = Folder::new();
     folder.workflow("a.json", &video());
     let ran = cramped(256, &server, &folder).wait();
-    let left = crate::seen::files(&folder.newest());
+    let left = crate::support::files(&folder.newest());
     assert!(!left.iter().any(|file| file.starts_with("video/")), "{left:?}");
     Played { server, folder, ran }
 }
@@ -102,7 +100,7 @@ pub fn rows() -> Vec<Row> {
                     symlink("/dev/full", run.join(name)).unwrap();
                 }
             });
-            let left = crate::seen::files(&played.folder.newest());
+            let left = crate::support::files(&played.folder.newest());
             let half = |file: &String| file.contains("report") || file.contains("artifact");
             assert!(!left.iter().any(half), "{left:?}\n{}", played.ran);
             played

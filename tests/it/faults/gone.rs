@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::polling::pending;
 use super::row::{ONE_SECOND, Played, Row, STATS, VIEW, endless, meanwhile, one, row, start};
-use crate::scenes::SOON;
 use crate::stand_in::{Config, Fault, StandIn, State, graphs};
-use crate::support::{Folder, Running};
+use crate::support::{Folder, Running, SOON};
 
 const REFUSED: &str = "connection refused: polling on";
 

@@ -26,7 +26,6 @@ const PAGE: &str = include_str!("../../../docs/faults.md");
 /// How many rows are played at once: nearly all of their time they wait.
 const THREADS: usize = if cfg!(windows) { 10 } else { 16 };
 
-/// The page's sections with their rows.
 fn sections() -> Vec<(&'static str, Vec<Row>)> {
     vec![
         ("At every request", requests::rows()),

@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::row::{ALWAYS, HISTORY, Played, Row, VIEW, one, row, start, video, with};
-use crate::scenes::SOON;
-use crate::seen;
 use crate::stand_in::{Fault, StandIn, graphs};
-use crate::support::Folder;
+use crate::support::{Folder, SOON, files};
 
 fn failing(times: usize, fault: Fault, words: &[&str]) -> Played {
     let server = StandIn::start();
@@ -31,7 +29,6 @@ fn large() -> Played {
     Played { server, folder, ran }
 }
 
-/// Everything that names can try.
 const HOSTILE: [&str; 14] = [
     "../../../escaped.png",
     "..\\..\\escaped.png",
@@ -59,16 +56,16 @@ fn hostile() -> Played {
         id.is_some()
     }));
     let file = |name: &&str| json!({"filename": name, "subfolder": "../..", "type": "output"});
-    let files: Vec<Value> = HOSTILE.iter().map(file).collect();
+    let hostile: Vec<Value> = HOSTILE.iter().map(file).collect();
     let entry = json!({id.unwrap(): {
         "prompt": [0, "", {}, {}, ["4"]],
-        "outputs": {"4": {"images": files}},
+        "outputs": {"4": {"images": hostile}},
         "status": {"status_str": "success", "completed": true, "messages": []},
     }});
     server.fail_next("GET /history", ALWAYS, Fault::Body(entry.to_string()));
     server.fail_next(VIEW, ALWAYS, Fault::Body("{}".into()));
     let ran = running.wait();
-    let names = seen::files(&folder.newest().join("outputs/a"));
+    let names = files(&folder.newest().join("outputs/a"));
     assert_eq!(names.len(), HOSTILE.len(), "{names:?}\n{ran}");
     let reserved = |name: &String| {
         let stem = name.split('.').next().unwrap_or_default().to_uppercase();
@@ -76,7 +73,7 @@ fn hostile() -> Played {
     };
     let odd = |name: &String| name.contains(['/', '\\', ':', '\u{0}', '\u{1b}', '\u{202e}']);
     assert!(!names.iter().any(|name| odd(name) || reserved(name)), "{names:?}");
-    let all = seen::files(folder.path());
+    let all = files(folder.path());
     let outside = all.iter().filter(|file| !file.starts_with("logs/"));
     assert!(outside.clone().all(|file| !file.contains("escaped")), "{all:?}");
     server.drop_prompts();
@@ -89,7 +86,7 @@ pub fn rows() -> Vec<Row> {
         row("cut once", || failing(1, Fault::CutBody, &[])),
         row("cut every time", || {
             let played = failing(ALWAYS, Fault::CutBody, &[]);
-            let left = seen::files(&played.folder.newest());
+            let left = files(&played.folder.newest());
             assert!(!left.iter().any(|file| file.starts_with("video/")), "{left:?}");
             played
         }),

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::row::{ALWAYS, HISTORY, Played, QUEUE, Row, endless, meanwhile, one, row, start, with};
-use crate::scenes::{SOON, somebody_posts};
 use crate::stand_in::{Fault, StandIn, graphs};
-use crate::support::{Folder, Running};
+use crate::support::{Folder, Running, SOON, somebody_posts};
 
 /// A run whose prompt waits behind another client's.
 pub fn pending(words: &[&str], act: impl Fn(&StandIn, &Running)) -> Played {

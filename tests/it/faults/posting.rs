@@ -5,13 +5,11 @@ use std::time::Duration;
 use super::row::{
     ALWAYS, PROMPT, Played, Row, STATS, endless, one, page, row, start, uploading, video, with,
 };
-use crate::scenes::SOON;
 use crate::stand_in::{Config, Fault, StandIn, Version};
-use crate::support::Folder;
+use crate::support::{Folder, SOON};
 
 const LOOKING: &str = "looking whether the prompt arrived";
 
-/// What keeps a run from beginning.
 pub fn rows_at_the_start() -> Vec<Row> {
     // The server of a dry run goes away, or falls silent, once it has said who it is.
     let dry = |name, told, route, fault: Fault| {

@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use super::row::{Played, Row, row, storied, template};
 use crate::project::bench::Project;
-use crate::seen;
 use crate::stand_in::{Fault, StandIn};
-use crate::support::Folder;
+use crate::support::{Folder, files};
 
 const IDS: [&str; 7] = [
     "../../../escaped",
@@ -40,7 +39,7 @@ fn story(ids: &[&str]) -> Played {
 fn hostile() -> Played {
     let played = story(&IDS);
     let Played { folder, ran, .. } = &played;
-    let all = seen::files(folder.path());
+    let all = files(folder.path());
     let escaped = |file: &&String| file.contains("escaped") && !file.starts_with("logs/");
     assert!(!all.iter().any(|file| escaped(&file)), "{all:?}");
     assert_eq!(fs::read_dir(folder.newest().join("outputs")).unwrap().count(), IDS.len(), "{ran}");

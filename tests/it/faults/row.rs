@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{PAGE, cells};
-use crate::scenes::SOON;
 use crate::stand_in::{Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, Running};
+use crate::support::{Folder, Ran, Running, SOON};
 
 pub const STATS: &str = "GET /system_stats";
 pub const HISTORY: &str = "GET /history/";
@@ -22,7 +21,6 @@ pub const ONE_SECOND: [&str; 4] = ["-MaxWaitSeconds", "1", "-SceneRetryBudget", 
 /// The limit for a run that meets one fault, wherever many are played at once.
 const LONGEST: Duration = Duration::from_secs(40);
 
-/// A finished run, with its server and its folder.
 pub struct Played {
     pub server: StandIn,
     pub folder: Folder,
@@ -39,8 +37,6 @@ pub struct Row {
     pub on_page: Option<&'static str>,
     /// Replace `<what came back>` and `<reason>` of the page's text.
     texts: Texts,
-    /// Accepted instead of `texts` on a busy machine.
-    pub or: Option<Texts>,
     /// Printed besides what the page says.
     also: String,
     /// How many prompts are accepted at most.
@@ -52,7 +48,6 @@ pub struct Row {
     play: Box<dyn Fn() -> Played + Send + Sync>,
 }
 
-/// A row that has a line of the page to itself.
 pub fn row(name: &'static str, play: impl Fn() -> Played + Send + Sync + 'static) -> Row {
     Row { on_page: Some(name), ..Row::any(name.to_owned(), play) }
 }
@@ -60,9 +55,9 @@ pub fn row(name: &'static str, play: impl Fn() -> Played + Send + Sync + 'static
 impl Row {
     /// A row whose scene may end in any way that has a name.
     pub fn any(name: String, play: impl Fn() -> Played + Send + Sync + 'static) -> Self {
-        let (on_page, texts, or, also) = (None, ("", ""), None, String::new());
+        let (on_page, texts, also) = (None, ("", ""), String::new());
         let play = Box::new(play);
-        Row { name, on_page, texts, or, also, posts: 1, stays: false, slow: false, play }
+        Row { name, on_page, texts, also, posts: 1, stays: false, slow: false, play }
     }
 
     /// One of the rows that share a line of the page and differ in what came back.
@@ -120,8 +115,8 @@ impl Row {
             let sees = sees.trim_matches('`').replace("<reason>", texts.1);
             sees.replace("<what came back>", texts.0)
         };
-        let said = says(&text(self.texts)) || self.or.is_some_and(|texts| says(&text(texts)));
-        assert!(said && says(&self.also), "not seen: {} {}\n{ran}", text(self.texts), self.also);
+        let said = says(&text(self.texts)) && says(&self.also);
+        assert!(said, "not seen: {} {}\n{ran}", text(self.texts), self.also);
         if outcome != "-" {
             assert_eq!(folder.outcomes()[0].0, outcome, "{ran}");
             assert_eq!(folder.metadata()["ExitCode"].to_string(), exit, "{ran}");
@@ -143,12 +138,10 @@ fn has_the_code_of_its_outcome(Played { folder, ran, .. }: &Played) {
     assert!(!outcome.is_empty() && ran.code == code, "{outcome}\n{ran}");
 }
 
-/// A video that is made at once.
 pub fn video() -> Value {
     graphs::video("video/a", 0.1, 64, 1)
 }
 
-/// One that is made until somebody ends it.
 pub fn endless() -> Value {
     graphs::video("video/a", 600.0, 64, 1)
 }
@@ -157,7 +150,6 @@ pub fn page() -> Fault {
     Fault::Body("<html><body>Bad Gateway</body></html>".to_owned())
 }
 
-/// Starts a run of one scene.
 pub fn start(server: &StandIn, folder: &Folder, graph: &Value, words: &[&str]) -> Running {
     folder.workflow("a.json", graph);
     let words = [&["-Poll", "0.2", "-Sample", "0.5", "a.json"][..], words].concat();
@@ -171,7 +163,6 @@ pub fn one(server: StandIn, graph: &Value, words: &[&str]) -> Played {
     Played { server, folder, ran }
 }
 
-/// The same where a route fails.
 pub fn with(route: &str, times: usize, fault: Fault, words: &[&str]) -> Played {
     let server = StandIn::start();
     server.fail_next(route, times, fault);

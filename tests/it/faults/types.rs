@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 use super::row::{
     ALWAYS, HISTORY, ONE_SECOND, PROMPT, Played, QUEUE, Row, STATS, UPLOAD, one, uploading,
 };
-use crate::scenes::{SOON, agent, somebody_posts};
 use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
+use crate::support::{SOON, agent, somebody_posts};
 
-/// An answer, and a run that reads it.
 struct Answer {
     route: &'static str,
     /// As it comes.
@@ -25,7 +24,6 @@ fn get(server: &StandIn, path: &str) -> Value {
     serde_json::from_slice(&answer.into_body().read_to_vec().unwrap()).unwrap()
 }
 
-/// The history of a prompt that has ended.
 fn entry(graph: &Value) -> Value {
     let server = StandIn::start();
     let id = somebody_posts(&server, graph);
@@ -72,7 +70,6 @@ fn answers() -> Vec<Answer> {
     ]
 }
 
-/// The answer to a graph that is refused.
 fn refusal() -> Value {
     let server = StandIn::start();
     let body = json!({"prompt": graphs::invalid()}).to_string();

@@ -21,7 +21,6 @@ pub struct Bench {
     pub folder: Folder,
 }
 
-/// One line of nvidia-smi.
 pub fn line(index: u32, name: &str, used: &str) -> String {
     format!("{index}, GPU-{index}, {name}, 24564, {used}, 4000")
 }
@@ -38,7 +37,6 @@ impl Bench {
         self.start_on(&self.server.url(), way, lines, words)
     }
 
-    /// The same with another URL of the server.
     pub fn start_on(&self, url: &str, way: &str, lines: &str, words: &[&str]) -> Running {
         self.start_with(url, words, |command| self.put_first(command, way, lines))
     }
@@ -59,7 +57,6 @@ impl Bench {
         running.wait()
     }
 
-    /// The stand-in first on the program's PATH.
     fn put_first(&self, command: &mut Command, way: &str, lines: &str) {
         let programs = self.folder.path().join("programs");
         fs::create_dir_all(&programs).unwrap();
@@ -73,7 +70,6 @@ impl Bench {
             .env("STAND_IN_WAY", way);
     }
 
-    /// Starts the program without any nvidia-smi.
     pub fn start_without(&self, words: &[&str]) -> Running {
         let nothing = self.folder.path().join("nothing");
         fs::create_dir_all(&nothing).unwrap();
@@ -112,7 +108,6 @@ impl Bench {
         self.server.fail_next(STATS, times, fault);
     }
 
-    /// Ends the scene, and with it the run.
     pub fn end(&self, running: Running) -> Ran {
         assert!(self.server.wait_until_running(SOON));
         self.server.interrupt_running();

@@ -30,7 +30,8 @@ pub struct Project {
 impl Project {
     /// With every script, and a template whose scenes take some polls.
     pub fn new() -> Self {
-        let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+        let (server, mut folder) = (StandIn::with(Config::cuda()), Folder::new());
+        folder.logs = folder.path().join(ROOT).join("logs");
         let project = Project { server, folder };
         for script in HELPERS.iter().chain(&["generate-story-scenes.ts"]) {
             project.folder.write(&format!("{ROOT}/scripts/{script}"), "");
@@ -77,7 +78,6 @@ impl Project {
         self.start_about("a fox & \"friends\"", way, words)
     }
 
-    /// The same with another idea for the story.
     pub fn start_about(&self, idea: &str, way: &str, words: &[&str]) -> Running {
         let root = self.root();
         let url = self.server.url();
@@ -97,7 +97,6 @@ impl Project {
         self.start(way, words).wait()
     }
 
-    /// What the stand-ins were asked, a line a call.
     pub fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("notes.txt")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -114,21 +113,6 @@ impl Project {
     pub fn nothing_is_left(&self) {
         let lock = fs::File::open(self.folder.path().join("notes.lock")).unwrap();
         wait_until("the end of what a program started", || lock.try_lock().is_ok());
-    }
-
-    /// The newest run's folder.
-    pub fn newest(&self) -> PathBuf {
-        let runs = fs::read_dir(self.root().join("logs")).unwrap();
-        runs.map(|entry| entry.unwrap().path()).max().expect("a run")
-    }
-
-    pub fn read(&self, name: &str) -> String {
-        let path = self.newest().join(name);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
-
-    pub fn metadata(&self) -> Value {
-        serde_json::from_str(&self.read("artifact-metadata.json")).unwrap()
     }
 }
 

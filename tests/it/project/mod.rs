@@ -16,9 +16,9 @@ use bench::{HELPERS, Project, ROOT, template};
 
 #[track_caller]
 fn satisfies(project: &Project) {
-    let summary = project.read("run-summary.txt");
-    let broken = validator::broken(&summary, &project.metadata());
-    assert!(broken.is_empty(), "{broken:#?}\n{summary}\n{:#}", project.metadata());
+    let summary = project.folder.read("run-summary.txt");
+    let broken = validator::broken(&summary, &project.folder.metadata());
+    assert!(broken.is_empty(), "{broken:#?}\n{summary}\n{:#}", project.folder.metadata());
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn without_arguments_it_does_what_the_script_did() {
     fs::create_dir_all(project.root().join("public")).unwrap();
     let ran = project.run("", &[]).exits(0).says("OK: 3 of 3 scenes, exit 0").says("Videos: 3/3\n");
     satisfies(&project);
-    let run = project.newest();
+    let run = project.folder.newest();
     let text = |path: &Path| path.display().to_string();
     let root = text(&project.root());
     let notes = project.notes();
@@ -57,7 +57,7 @@ fn without_arguments_it_does_what_the_script_did() {
     let said = fs::read_to_string(run.join("steps/validation-metrics.log")).unwrap();
     assert_eq!(said.trim_end(), "stand-in of validation-metrics.ts");
 
-    let summary = project.read("run-summary.txt");
+    let summary = project.folder.read("run-summary.txt");
     let mut rest = summary.as_str();
     for line in [
         "Initial VRAM: Used=2140MB Free=22436MB Total=24576MB",
@@ -111,14 +111,15 @@ fn without_arguments_it_does_what_the_script_did() {
         rest = behind;
     }
     assert!(
-        !summary.contains("s3cret") && !project.read("artifact-metadata.json").contains("s3cret")
+        !summary.contains("s3cret")
+            && !project.folder.read("artifact-metadata.json").contains("s3cret")
     );
     // What a helper added to the metadata stays, in the copies too.
     for copy in ["public/artifacts/latest-run.json", "public/artifact-metadata.json"] {
         let copy = fs::read_to_string(project.root().join(copy)).unwrap();
-        assert_eq!(copy, project.read("artifact-metadata.json"), "{copy}");
+        assert_eq!(copy, project.folder.read("artifact-metadata.json"), "{copy}");
     }
-    let metadata = project.metadata();
+    let metadata = project.folder.metadata();
     assert_eq!(metadata["UpdatedByHelper"], true);
     let gpu = &metadata["Scenes"][0]["Telemetry"]["GPU"];
     assert_eq!((&gpu["VramBeforeMB"], &gpu["VramDeltaMB"]), (&json!(22_436), &json!(0)));
@@ -129,7 +130,7 @@ fn without_arguments_it_does_what_the_script_did() {
     let id = run.file_name().unwrap().to_str().unwrap();
     assert_eq!(name.to_str().unwrap(), format!("comfyui-e2e-{id}.zip"));
     // The steps before the scenes are sampled too.
-    let log = project.read("vram-usage.log");
+    let log = project.folder.read("vram-usage.log");
     assert!(!log.lines().next().unwrap().contains("Scene="), "{log}");
 }
 
@@ -143,7 +144,7 @@ fn a_failed_scene_satisfies_the_validator_too() {
     project.template(&graph);
     let ran = project.run("", &["-FastIteration"]);
     let ran = ran.exits(1).says("⚠ PARTIAL: 2/3 videos generated").says("Videos: 2/3\n");
-    let story = project.newest().join("story");
+    let story = project.folder.newest().join("story");
     let story = story.to_str().unwrap();
     let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
     let end = format!(" -Story \"{story}\" -SceneFilter scene-002");
@@ -157,7 +158,7 @@ fn a_failed_scene_satisfies_the_validator_too() {
     satisfies(&project);
     // It made nothing, which is known; what a video holds is not.
     let frames = |scene: usize| {
-        let scene = &project.metadata()["Scenes"][scene];
+        let scene = &project.folder.metadata()["Scenes"][scene];
         [scene["FrameCount"].clone(), scene["MeetsFrameFloor"].clone()]
     };
     assert_eq!((frames(0), frames(1)), ([json!(null), json!(null)], [json!(0), json!(false)]));
@@ -235,7 +236,7 @@ fn a_helper_that_fails_or_is_not_there_costs_a_warning() {
     satisfies(&project);
     assert!(!project.root().join("artifacts").exists());
     // All that one prints is in its log, however much it is.
-    let log = project.newest().join("steps/validation-metrics.log");
+    let log = project.folder.newest().join("steps/validation-metrics.log");
     assert!(fs::metadata(log).unwrap().len() > 2 * 1024 * 1024);
 }
 
@@ -245,7 +246,7 @@ fn a_helper_whose_log_cannot_be_made_costs_a_warning() {
     project.server.stop_listening();
     let running = project.start("", &["-Scenes", "1", "-WaitForComfyUI", "60"]);
     running.until_it_says("Waiting up to 60 s for ComfyUI at ");
-    let blocked = project.newest().join("steps");
+    let blocked = project.folder.newest().join("steps");
     fs::write(&blocked, "in the way").unwrap();
     project.server.listen_again();
     let why = format!(

@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 
-/// Every rule that the files break.
 pub fn broken(summary: &str, metadata: &Value) -> Vec<String> {
     let mut broken = Vec::new();
     let mut rule = |holds: bool, what: &str| {
@@ -171,7 +170,6 @@ fn after(text: &str, start: &str) -> Option<String> {
     Some(rest.lines().next().unwrap_or_default().to_owned())
 }
 
-/// The number that a text begins with.
 fn number(text: &str) -> Option<f64> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'));
     text[..end.unwrap_or(text.len())].parse().ok()
@@ -204,7 +202,7 @@ fn each_rule_finds_what_breaks_it() {
     graph["20"] = serde_json::json!({"class_type": "Note", "inputs": {"text": "__PROMPT__"}});
     project.template(&graph);
     project.run("", &["-Scenes", "1", "-SceneHistoryMaxAttempts", "9"]).exits(0);
-    let (summary, metadata) = (project.read("run-summary.txt"), project.metadata());
+    let (summary, metadata) = (project.folder.read("run-summary.txt"), project.folder.metadata());
     assert_eq!(broken(&summary, &metadata), [""; 0]);
     for text in TEXTS.split('|') {
         assert!(summary.contains(text), "{text}: {summary}");

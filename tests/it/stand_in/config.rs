@@ -33,7 +33,6 @@ impl Device {
         Self { name: "cpu".to_owned(), index: None, total, used, idle_cache: 0 }
     }
 
-    /// An NVIDIA card.
     pub fn cuda(index: u32, card: &str, total_mb: u64, used_mb: u64, idle_cache_mb: u64) -> Self {
         Self {
             name: format!("cuda:{index} {card} : cudaMallocAsync"),
@@ -49,7 +48,6 @@ impl Device {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub version: Version,
-    /// What `/system_stats` lists.
     pub devices: Vec<Device>,
     /// A path before every route, e.g. `/comfy`.
     pub prefix: String,

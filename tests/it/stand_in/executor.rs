@@ -13,7 +13,6 @@ const OUT_OF_MEMORY: &str = "Allocation on device \nThis error means you ran out
     GPU.\n\nTIPS: If the workflow worked before you might have accidentally set the batch_size to \
     a large number.";
 
-/// Works until the stand-in is dropped.
 pub fn run(shared: &Shared) {
     let has_work = |state: &State| state.closed || !state.pending.is_empty();
     while !shared.read(|state| state.closed) {
@@ -49,16 +48,13 @@ pub fn now() -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why a node did not finish.
 enum Stop {
-    /// An exception, by its type and message.
     Failed(&'static str, String),
     Interrupted,
     /// The prompt was dropped, or the stand-in is.
     Dropped,
 }
 
-/// The execution of one prompt.
 struct Run<'a> {
     shared: &'a Shared,
     prompt: &'a Prompt,

@@ -43,7 +43,6 @@ pub enum Fault {
     Die,
 }
 
-/// A fault for the next requests of a route.
 pub struct Plan {
     /// Only requests behind one of this route.
     pub after: Option<String>,
@@ -125,7 +124,6 @@ impl Fault {
     }
 }
 
-/// Replaces the value at a pointer.
 fn change(mut response: Response, pointer: &str, value: Value) -> Response {
     if let Ok(mut answer) = serde_json::from_slice(&response.body)
         && let Some(found) = find(&mut answer, pointer)

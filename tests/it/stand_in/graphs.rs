@@ -44,7 +44,6 @@ pub fn polled(prefix: &str) -> Value {
     video_through(prefix, 1, "Polled", json!({}))
 }
 
-/// A video made with a model that stays loaded.
 pub fn model(prefix: &str, mb: u64, color: u64) -> Value {
     video_through(prefix, color, "LoadModel", json!({"mb": mb}))
 }
@@ -54,7 +53,6 @@ pub fn images(prefix: &str, count: u64, color: u64) -> Value {
     json!({"1": empty_image(64, 64, count, color), "2": save_image("1", prefix)})
 }
 
-/// Pictures of which only previews are kept.
 pub fn previews(count: u64, color: u64) -> Value {
     json!({
         "1": empty_image(64, 64, count, color),
@@ -62,17 +60,14 @@ pub fn previews(count: u64, color: u64) -> Value {
     })
 }
 
-/// Fails every time.
 pub fn failing(message: &str) -> Value {
     video_through("video/failing", 2, "FailAlways", json!({"message": message}))
 }
 
-/// Fails the first time that a server executes it.
 pub fn fail_once(prefix: &str, message: &str) -> Value {
     video_through(prefix, 3, "FailOnce", json!({"message": message}))
 }
 
-/// Saves a picture, then fails.
 pub fn failing_late(prefix: &str, message: &str) -> Value {
     let fails =
         json!({"class_type": "FailAlways", "inputs": {"image": ["1", 0], "message": message}});
@@ -119,7 +114,6 @@ pub fn partial(prefix: &str) -> Value {
     graph
 }
 
-/// A picture made from an uploaded one.
 pub fn from_image(prefix: &str, image: &str) -> Value {
     json!({
         "1": {"class_type": "LoadImage", "inputs": {"image": image}},

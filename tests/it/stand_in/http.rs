@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A request as it arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// `GET` or `POST`.
@@ -19,7 +18,6 @@ pub struct Request {
     pub body: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body as it came.
     pub bytes: Vec<u8>,
 }
 
@@ -87,7 +85,6 @@ fn read(mut stream: &TcpStream, length: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// An answer.
 pub struct Response {
     pub status: u16,
     /// Without `Content-Length`.
@@ -113,7 +110,6 @@ impl Response {
         Self { status, headers: vec![("Content-Type", content_type.to_owned())], body }
     }
 
-    /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));

@@ -85,7 +85,6 @@ impl StandIn {
         });
     }
 
-    /// Waits until every planned fault was met as often as planned.
     pub fn wait_until_faults_are_met(&self, timeout: Duration) -> bool {
         self.wait_until(timeout, |state| state.faults.iter().all(|plan| plan.times == 0))
     }
@@ -95,7 +94,6 @@ impl StandIn {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).stop();
     }
 
-    /// Listens again, on the same port.
     pub fn listen_again(&self) {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if server.is_stopping() {
@@ -124,12 +122,10 @@ impl StandIn {
         self.shared.update(|state| state.pending.clear());
     }
 
-    /// Removes what is pending and what runs, without any history entry.
     pub fn drop_prompts(&self) {
         self.shared.update(State::drop_prompts);
     }
 
-    /// Interrupts whatever runs, as another client does.
     pub fn interrupt_running(&self) {
         self.shared.update(|state| state.interrupted = true);
     }
@@ -149,7 +145,6 @@ impl StandIn {
         self.shared.read(|state| state.requests.clone())
     }
 
-    /// The paths of all POSTs, in order.
     pub fn posts(&self) -> Vec<String> {
         let posts = self.requests().into_iter().filter(|request| request.method == "POST");
         posts.map(|request| request.path).collect()
@@ -171,12 +166,10 @@ impl StandIn {
         self.shared.read(State::is_idle)
     }
 
-    /// Waits until the condition holds. Returns whether it did in time.
     pub fn wait_until(&self, timeout: Duration, condition: impl FnMut(&State) -> bool) -> bool {
         self.shared.wait_until(timeout, condition)
     }
 
-    /// Waits until a prompt runs.
     pub fn wait_until_running(&self, timeout: Duration) -> bool {
         self.wait_until(timeout, |state| state.running.is_some())
     }

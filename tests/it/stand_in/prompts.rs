@@ -10,7 +10,6 @@ use super::state::{Prompt, State};
 
 type Graph = Map<String, Value>;
 
-/// Queues a prompt, or answers why not.
 pub fn post(config: &Config, state: &mut State, mut body: Graph) -> Response {
     let Some(Value::Object(graph)) = body.remove("prompt") else {
         return Response::json(400, &recorded::body("prompt-missing-prompt"));

@@ -21,17 +21,14 @@ fn exchange(name: &str) -> Value {
     serde_json::from_str(line).expect("a line is JSON")
 }
 
-/// The graph that was posted.
 pub fn graph(name: &str) -> Value {
     exchange(name)["send"]["prompt"].take()
 }
 
-/// The body of an answer.
 pub fn body(name: &str) -> Value {
     exchange(name)["body"].take()
 }
 
-/// The error of a node in an answer.
 pub fn error(name: &str, node: &str) -> Value {
     body(name)["node_errors"][node]["errors"][0].take()
 }

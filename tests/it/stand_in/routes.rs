@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::config::{Config, Device, Version};
@@ -10,7 +11,6 @@ use super::prompts;
 use super::recorded::{self, OBJECT_INFO};
 use super::state::{Prompt, Shared, State};
 
-/// Acts on a request and answers it.
 pub fn answer(shared: &Shared, request: &Request) -> Response {
     let config = &shared.config;
     let wanted = config.authorization.as_deref();
@@ -64,16 +64,8 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
     })
 }
 
-/// Undoes percent-encoding.
 fn decode(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let (code, rest) = part.split_at_checked(2).unwrap_or(("", part));
-        bytes.extend(u8::from_str_radix(code, 16));
-        bytes.extend(rest.as_bytes());
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 fn history(config: &Config, entries: &[(String, Value)]) -> Response {
@@ -102,7 +94,6 @@ fn post(config: &Config, state: &mut State, route: &str, body: Map<String, Value
     Response::text(200, "")
 }
 
-/// `/system_stats` with the memory of this moment.
 fn system_stats(config: &Config, state: &State) -> Value {
     let device = |(place, device): (usize, &Device)| {
         let torch = if place == 0 { state.held_memory + state.model_memory } else { 0 };
@@ -134,7 +125,6 @@ fn system_stats(config: &Config, state: &State) -> Value {
     stats
 }
 
-/// The bytes of a file.
 fn view(state: &State, query: &HashMap<&str, String>) -> Response {
     let value = |name| query.get(name).cloned().unwrap_or_default();
     let path = (value("type"), value("subfolder"), value("filename"));

@@ -10,16 +10,12 @@ use super::config::Config;
 use super::faults::Plan;
 use super::http::Request;
 
-/// Longer than any test.
 pub const FOREVER: Duration = Duration::from_secs(86_400);
 
-/// A prompt in the queue.
 #[derive(Clone, Debug)]
 pub struct Prompt {
     pub id: String,
-    /// Node id to node.
     pub graph: Map<String, Value>,
-    /// The valid output nodes.
     pub outputs: Vec<String>,
     /// As `/queue` and `/history` show it: number, id, graph, extra data, outputs.
     pub item: Value,
@@ -38,7 +34,6 @@ pub struct State {
     pub history: Vec<(String, Value)>,
     /// Bytes of the first device in use whatever runs.
     pub base_memory: u64,
-    /// Bytes held by the node that executes.
     pub held_memory: u64,
     /// Bytes held by loaded models, until `/free`.
     pub model_memory: u64,
@@ -47,28 +42,20 @@ pub struct State {
     pub requests: Vec<Request>,
     /// Name, subfolder and size of every upload.
     pub uploads: Vec<(String, String, usize)>,
-    /// How many prompts were accepted.
     pub posted: usize,
-    /// How many prompts executed a node.
     pub executed: usize,
     pub(super) next_number: usize,
     /// `/free` was asked for and is not done yet.
     pub(super) free: bool,
-    /// The running prompt was told to stop.
     pub(super) interrupted: bool,
-    /// The running prompt is to finish at once.
     pub(super) finish: bool,
     /// Grows when the running prompt is dropped, which tells the executor to forget it.
     pub(super) generation: u64,
-    /// What executed nodes listed as their outputs, by class and inputs.
     pub(super) cache: HashMap<String, Option<Value>>,
     /// Messages of the `FailOnce` nodes that have failed.
     pub(super) failed_once: HashSet<String>,
-    /// The faults to come.
     pub(super) faults: Vec<Plan>,
-    /// How often they were cleared.
     pub(super) faults_cleared: u64,
-    /// The stand-in is being dropped.
     pub(super) closed: bool,
 }
 
@@ -86,14 +73,12 @@ impl State {
         self.running.as_ref().map(|prompt| prompt.id.as_str())
     }
 
-    /// Returns whether the prompt was pending.
     pub(super) fn delete_pending(&mut self, id: &str) -> bool {
         let before = self.pending.len();
         self.pending.retain(|prompt| prompt.id != id);
         self.pending.len() < before
     }
 
-    /// Returns whether the prompt was running.
     pub(super) fn interrupt(&mut self, id: &str) -> bool {
         let runs = self.running_id() == Some(id);
         self.interrupted |= runs;
@@ -107,7 +92,6 @@ impl State {
         self.held_memory = 0;
     }
 
-    /// Forgets what does not survive a restart.
     pub(super) fn restart(&mut self) {
         self.drop_prompts();
         self.history.clear();
@@ -163,7 +147,6 @@ impl Shared {
         result
     }
 
-    /// Waits until the condition holds. Returns whether it did in time.
     pub fn wait_until(&self, timeout: Duration, mut condition: impl FnMut(&State) -> bool) -> bool {
         let wait = |state: &mut State| !condition(state);
         let waited = self.changed.wait_timeout_while(self.lock(), timeout, wait);
