@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::context::{RunContext, RunError};
-use super::plan::{self, Plan, Scene};
+use super::plan::{self, Scene};
 use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -97,30 +97,23 @@ impl RunContext<'_> {
         ended
     }
 
-    /// The story, generated where there is none yet, and its scenes.
+    /// The story, generated from its template where there is none yet, and its scenes.
     ///
     /// # Errors
     /// The story's language model does not answer, or the generator gave no story.
-    pub(super) fn story(&mut self, plan: Plan) -> Result<(), RunError> {
-        let failed = |why| RunError::Failed { exit: Exit::Failed, why, skipped: "no story" };
-        let (scenes, story) = match plan {
-            Plan::Scenes(scenes, None) => {
-                self.scenes = scenes;
-                return Ok(());
-            }
-            Plan::Scenes(scenes, Some(story)) => {
-                self.begin_story()?;
-                (scenes, story)
-            }
-            Plan::Generate(template) => {
-                self.begin_story()?;
-                let story = self.generate_story()?;
-                (self.scenes_of(&story, &template).map_err(failed)?, story)
-            }
-        };
-        self.events.console.log_all(&story_lines(&story));
-        self.scenes = scenes;
-        self.record.legacy.story = Some(story);
+    pub(super) fn story(&mut self, template: Option<WorkflowSource>) -> Result<(), RunError> {
+        if template.is_none() && self.record.legacy.story.is_none() {
+            return Ok(());
+        }
+        self.begin_story()?;
+        if let Some(template) = template {
+            let story = self.generate_story()?;
+            self.scenes = self.scenes_of(&story, &template).map_err(no_story)?;
+            self.record.legacy.story = Some(story);
+        }
+        if let Some(story) = &self.record.legacy.story {
+            self.events.console.log_all(&story_lines(story));
+        }
         Ok(())
     }
 
@@ -132,12 +125,10 @@ impl RunContext<'_> {
         self.events.console.log(&check.to_string());
         let failure = check.failure();
         self.record.legacy.health_check = Some(check);
-        let (exit, skipped) = (Exit::Failed, "no language model");
-        failure.map_or(Ok(()), |why| Err(RunError::Failed { exit, why, skipped }))
+        failure.map_or(Ok(()), |why| Err(RunError::failed(Exit::Failed, why, "no language model")))
     }
 
     fn generate_story(&mut self) -> Result<Story, RunError> {
-        let failed = |why| RunError::Failed { exit: Exit::Failed, why, skipped: "no story" };
         let options = self.options;
         let idea = self.story_idea();
         if options.llm.local && options.llm.provider.is_none() {
@@ -154,11 +145,11 @@ impl RunContext<'_> {
             &options.llm,
             idea.as_deref(),
         )
-        .map_err(failed)?;
+        .map_err(no_story)?;
         let ended = self.run_child(command, &log, generator::LIMIT, "story", "")?;
         match generator::problem(&ended, &output, &log) {
-            Some(why) => Err(failed(why)),
-            None => Story::load(&output).map_err(failed),
+            Some(why) => Err(no_story(why)),
+            None => Story::load(&output).map_err(no_story),
         }
     }
 
@@ -204,6 +195,10 @@ impl RunContext<'_> {
         self.events.console.log_all(&lines);
         Ok(())
     }
+}
+
+fn no_story(why: String) -> RunError {
+    RunError::failed(Exit::Failed, why, "no story")
 }
 
 fn story_lines(story: &Story) -> Vec<String> {

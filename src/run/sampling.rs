@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::banner;
-use super::connect::{ConnectError, connect};
+use super::connect::connect;
 use super::context::{RunContext, RunError, Sampling};
 use crate::comfyui::{Client, SystemStats, Target};
 use crate::report::saved_run::OtherDevice;
@@ -16,16 +16,11 @@ impl RunContext<'_> {
     /// Reaches the server, and finishes what an earlier run has left undone, with or without it.
     pub(super) fn connect_and_recover(&mut self) -> Result<(Target, SystemStats), RunError> {
         let connected = connect(self.options, &mut self.events);
-        match &connected {
-            Ok((target, _)) => {
-                let transfer = self.options.post_execution_timeout;
-                self.client = Client::new(target.clone(), transfer);
-            }
-            Err(ConnectError::NoServer { may_come, .. }) => self.server_may_come = *may_come,
-            Err(ConnectError::Interrupted) => {}
+        if let Ok((target, _)) = &connected {
+            self.client = Client::new(target.clone(), self.options.post_execution_timeout);
         }
         self.recover(connected.is_ok());
-        Ok(connected?)
+        connected
     }
 
     /// Logs what will be done and with what, and starts sampling: the first reading is there when

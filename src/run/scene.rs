@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::attempt::{AttemptResult, attempt, seconds};
 use super::context::{RunContext, RunError};
-use super::plan::{Plan, Scene};
+use super::plan::Scene;
 use crate::fs::{is_video, write_atomic};
 use crate::interrupt::Interrupted;
 use crate::report::legacy;
@@ -13,15 +13,6 @@ use crate::report::record::{Attempt, LegacyScene, Outcome, SceneRecord};
 use crate::vram::reading::Reading;
 
 impl RunContext<'_> {
-    /// Keeps the scenes of the plan, as far as they are known: should the run go no further, they
-    /// are logged as skipped.
-    pub(super) fn keep_scenes(&mut self, plan: &Plan) {
-        if let Plan::Scenes(scenes, story) = plan {
-            self.scenes.clone_from(scenes);
-            self.record.legacy.story.clone_from(story);
-        }
-    }
-
     /// Runs the scenes, one after the other.
     pub(super) fn generate(&mut self) {
         let scenes = std::mem::take(&mut self.scenes);
@@ -66,21 +57,19 @@ impl RunContext<'_> {
         });
     }
 
-    /// Records why the run goes no further, and its remaining scenes as skipped.
-    pub(super) fn skip_remaining_scenes(&mut self, error: RunError) {
+    /// Records why the run goes no further, and its scenes as skipped: none has been started.
+    pub(super) fn skip_scenes(&mut self, error: RunError) {
         let why = match error {
             RunError::Interrupted => "interrupted",
-            RunError::Failed { exit, why, skipped } => {
+            RunError::Failed { exit, why, skipped, server_may_come } => {
+                self.server_may_come = server_may_come;
                 self.events.console.log(&format!("ERROR: {why}"));
                 self.record.failure = Some((exit, why));
                 skipped
             }
         };
-        let results = self.scenes.iter().skip(self.record.scenes.len());
-        let results: Vec<_> = results.map(|scene| skipped(scene, why)).collect();
-        for result in results {
-            self.log_result(result);
-        }
+        let results: Vec<_> = self.scenes.iter().map(|scene| skipped(scene, why)).collect();
+        results.into_iter().for_each(|result| self.log_result(result));
     }
 
     /// Logs how a scene ended, run or not, and keeps its record.
