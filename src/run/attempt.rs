@@ -21,6 +21,7 @@ use crate::sanitize::file_name;
 const MOST_FOREIGN_PROMPTS: usize = 10_000;
 
 /// What an attempt left.
+#[derive(Default)]
 pub struct AttemptResult {
     pub record: Attempt,
     pub outputs: Vec<Output>,
@@ -273,35 +274,34 @@ impl AttemptState<'_, '_> {
 
     /// The attempt of a prompt with a history entry: its outcome, its files downloaded.
     fn complete(&mut self, entry: Box<HistoryEntry>) -> Result<AttemptResult, Interrupted> {
-        let server_time = self.server_time(&entry);
-        let mut result = self.outcome_of(&entry, server_time)?;
+        // What the server says the execution took; unknown where that is more than the whole
+        // attempt did, as after its clock was set.
+        let most = self.submitted.elapsed() + Duration::from_secs(1);
+        let server_time = entry.server_ms.map(Duration::from_millis).filter(|time| *time <= most);
+        let mut result = match &entry.outcome {
+            PromptOutcome::Interrupted => {
+                self.end(Outcome::Interrupted, "somebody interrupted it on the server".into())
+            }
+            PromptOutcome::Failed { why, out_of_memory } => {
+                let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
+                self.end(outcome, why.clone()).with_retry(true)
+            }
+            PromptOutcome::Success => {
+                self.run.events.console.log(&format!(
+                    "[Scene {}] Wan2 execution completed ({:.1}s)",
+                    self.scene.id,
+                    seconds(server_time.unwrap_or(self.submitted.elapsed()))
+                ));
+                self.download(&entry)?
+            }
+        };
         result.record.server_seconds = server_time.map(seconds);
         result.record.cached_nodes.clone_from(&entry.cached);
         result.entry = Some(entry);
         Ok(result)
     }
 
-    fn outcome_of(
-        &mut self,
-        entry: &HistoryEntry,
-        server_time: Option<Duration>,
-    ) -> Result<AttemptResult, Interrupted> {
-        match &entry.outcome {
-            PromptOutcome::Interrupted => {
-                let why = "somebody interrupted it on the server".to_owned();
-                return Ok(self.end(Outcome::Interrupted, why));
-            }
-            PromptOutcome::Failed { why, out_of_memory } => {
-                let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
-                return Ok(self.end(outcome, why.clone()).with_retry(true));
-            }
-            PromptOutcome::Success => {}
-        }
-        self.run.events.console.log(&format!(
-            "[Scene {}] Wan2 execution completed ({:.1}s)",
-            self.scene.id,
-            seconds(server_time.unwrap_or(self.submitted.elapsed()))
-        ));
+    fn download(&mut self, entry: &HistoryEntry) -> Result<AttemptResult, Interrupted> {
         let outputs = match self.run.download_within_budget(&self.scene.id, entry) {
             Ok(outputs) => outputs,
             Err(DownloadError::Interrupted) => return Err(Interrupted),
@@ -325,13 +325,6 @@ impl AttemptState<'_, '_> {
         Ok(AttemptResult { outputs, ..self.end(outcome, why) })
     }
 
-    /// What the server says the execution took; unknown where that is more than the whole attempt
-    /// did, as after its clock was set.
-    fn server_time(&self, entry: &HistoryEntry) -> Option<Duration> {
-        let most = self.submitted.elapsed() + Duration::from_secs(1);
-        entry.server_ms.map(Duration::from_millis).filter(|time| *time <= most)
-    }
-
     /// The attempt, ended now.
     fn end(&self, outcome: Outcome, why: String) -> AttemptResult {
         let now = Instant::now();
@@ -349,15 +342,10 @@ impl AttemptState<'_, '_> {
                 prompt_id: self.prompt_id.clone(),
                 seconds: since_submitted(now),
                 queued_seconds: since_submitted(queued_until),
-                server_seconds: None,
                 polls: self.poller.polls,
-                cached_nodes: Vec::new(),
-                freed: false,
+                ..Attempt::default()
             },
-            outputs: Vec::new(),
-            entry: None,
-            retry: false,
-            files_gone: false,
+            ..AttemptResult::default()
         }
     }
 }
@@ -366,18 +354,16 @@ impl RunContext<'_> {
     /// Notes prompts that run and are not ours; the first one is logged.
     fn count_foreign<'i>(&mut self, running: impl Iterator<Item = &'i str>) {
         for id in running {
-            let ours = |id: &str| {
-                self.state.prompts().iter().any(|prompt| prompt.server_id.as_deref() == Some(id))
-            };
-            if ours(id) || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
+            let mut prompts = self.state.prompts().iter();
+            let is_ours = prompts.any(|prompt| prompt.server_id.as_deref() == Some(id));
+            if is_ours || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
                 continue;
             }
-            let first = self.foreign_prompts.is_empty();
-            if self.foreign_prompts.insert(id.to_owned()) && first {
-                self.events
-                    .console
-                    .log("Another client's prompt is running: its memory is in the figures");
+            if self.foreign_prompts.is_empty() {
+                let line = "Another client's prompt is running: its memory is in the figures";
+                self.events.console.log(line);
             }
+            self.foreign_prompts.insert(id.to_owned());
         }
     }
 }

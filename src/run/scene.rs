@@ -69,7 +69,9 @@ impl RunContext<'_> {
             }
         };
         let results: Vec<_> = self.scenes.iter().map(|scene| skipped(scene, why)).collect();
-        results.into_iter().for_each(|result| self.log_result(result));
+        for result in results {
+            self.log_result(result);
+        }
     }
 
     /// Logs how a scene ended, run or not, and keeps its record.
@@ -230,11 +232,8 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
                 why: why.clone(),
                 prompt_id: Some(prompt.server_id.unwrap_or(prompt.ids.prompt)),
                 seconds: (seconds(begun.elapsed()) - before).max(0.0),
-                queued_seconds: 0.0,
-                server_seconds: None,
-                polls: 0,
-                cached_nodes: Vec::new(),
                 freed: std::mem::take(&mut self.run.freed),
+                ..Attempt::default()
             });
         }
         self.end(Outcome::Interrupted, &why);
