@@ -33,13 +33,6 @@ pub struct AttemptResult {
     pub files_gone: bool,
 }
 
-impl AttemptResult {
-    /// The same, and another attempt may help.
-    fn with_retry(self, retry: bool) -> Self {
-        AttemptResult { retry, ..self }
-    }
-}
-
 /// An attempt while it goes on.
 struct AttemptState<'r, 'a> {
     run: &'r mut RunContext<'a>,
@@ -82,7 +75,7 @@ pub fn attempt(
         }
         Err(SubmitError::Interrupted) => Err(Interrupted),
         Err(SubmitError::Upload { why, retry }) => {
-            Ok(attempt.end(Outcome::Failed, why).with_retry(retry))
+            Ok(AttemptResult { retry, ..attempt.end(Outcome::Failed, why) })
         }
         Err(SubmitError::Rejected(why)) => Ok(attempt.end(Outcome::Rejected, why)),
         Err(SubmitError::Unreachable(error)) => {
@@ -92,8 +85,8 @@ pub fn attempt(
             let cancelled = attempt.run.cancel_all();
             let cancelled = cancelled.map_or("never seen there".into(), |it| it.to_string());
             let why = format!("posting it was not answered in time ({error}); {cancelled}");
-            let is_clear = attempt.run.state.prompts().is_empty();
-            Ok(attempt.end(Outcome::Deadline, why).with_retry(is_clear))
+            let retry = attempt.run.state.prompts().is_empty();
+            Ok(AttemptResult { retry, ..attempt.end(Outcome::Deadline, why) })
         }
     }
 }
@@ -110,15 +103,12 @@ impl AttemptState<'_, '_> {
         self.submitted = Instant::now();
         self.deadline = self.submitted + self.run.options.max_wait;
         self.show("posting");
-        let accepted = self.run.submit(&scene.id, &workflow, self.deadline)?;
-        self.run.events.console.log(&format!(
-            "[Scene {}] Wan2 prompt queued: prompt_id={} duration={:.1}s",
-            scene.id,
-            accepted.id,
-            self.submitted.elapsed().as_secs_f64()
-        ));
-        self.prompt_id = Some(accepted.id);
-        self.broken = accepted.broken;
+        let (id, broken) = self.run.submit(&scene.id, &workflow, self.deadline)?;
+        let took = self.submitted.elapsed().as_secs_f64();
+        let line = format!("Wan2 prompt queued: prompt_id={id} duration={took:.1}s");
+        self.run.log(&scene.id, &line);
+        self.prompt_id = Some(id);
+        self.broken = broken;
         Ok(())
     }
 
@@ -159,12 +149,10 @@ impl AttemptState<'_, '_> {
             if let Some(error) = problem
                 && logged.as_ref() != Some(&error.kind)
             {
-                let history = matches!(observation, Observation::Unread(_));
-                self.run.events.console.log(&format!(
-                    "[Scene {}] {}WARNING: {error}: polling on",
-                    self.scene.id,
-                    if history { "HISTORY " } else { "" }
-                ));
+                let is_unread = matches!(observation, Observation::Unread(_));
+                let history = if is_unread { "HISTORY " } else { "" };
+                let line = format!("{history}WARNING: {error}: polling on");
+                self.run.log(&self.scene.id, &line);
                 logged = Some(error.kind);
             }
             let refused = match &observation {
@@ -245,15 +233,16 @@ impl AttemptState<'_, '_> {
             },
         };
         let cancelled = self.run.cancel(id);
-        let gone = matches!(cancelled, Cancelled::Gone);
-        if gone
+        let retry = matches!(cancelled, Cancelled::Gone);
+        if retry
             && let Ok(Some(entry)) = self.run.client.history(id)
             && entry.outcome != PromptOutcome::Interrupted
         {
             // It came to its own end while it was cancelled.
             return self.complete(Box::new(entry));
         }
-        Ok(self.end(Outcome::Deadline, format!("{state}; {cancelled}")).with_retry(gone))
+        let why = format!("{state}; {cancelled}");
+        Ok(AttemptResult { retry, ..self.end(Outcome::Deadline, why) })
     }
 
     fn end_lost(&mut self, id: &str) -> AttemptResult {
@@ -265,7 +254,8 @@ impl AttemptState<'_, '_> {
         if restarted {
             self.run.history_seen = false;
             let at = hms(refused.unwrap_or_else(|| self.run.clock.now()));
-            self.end(Outcome::Lost, format!("server restarted {at}")).with_retry(true)
+            let why = format!("server restarted {at}");
+            AttemptResult { retry: true, ..self.end(Outcome::Lost, why) }
         } else {
             let why = "gone from the queue without a history entry: somebody removed it";
             self.end(Outcome::Lost, why.to_owned())
@@ -284,14 +274,11 @@ impl AttemptState<'_, '_> {
             }
             PromptOutcome::Failed { why, out_of_memory } => {
                 let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
-                self.end(outcome, why.clone()).with_retry(true)
+                AttemptResult { retry: true, ..self.end(outcome, why.clone()) }
             }
             PromptOutcome::Success => {
-                self.run.events.console.log(&format!(
-                    "[Scene {}] Wan2 execution completed ({:.1}s)",
-                    self.scene.id,
-                    seconds(server_time.unwrap_or(self.submitted.elapsed()))
-                ));
+                let took = seconds(server_time.unwrap_or(self.submitted.elapsed()));
+                self.run.log(&self.scene.id, &format!("Wan2 execution completed ({took:.1}s)"));
                 self.download(&entry)?
             }
         };

@@ -201,9 +201,7 @@ impl<'a> RunContext<'a> {
                 return Ok(false);
             }
             if !std::mem::replace(&mut logged, true) {
-                self.events.console.log(&format!(
-                    "[Scene {scene}] still running after its cancel: asking again every 10 s, nothing is posted before it is gone"
-                ));
+                self.log(&scene, "still running after its cancel: asking again every 10 s, nothing is posted before it is gone");
             }
             self.events.wait(CANCEL_AGAIN.min(left))?;
         }

@@ -43,7 +43,7 @@ impl RunContext<'_> {
         }
         let sampler = sampler.ok();
         self.events.wait_for_first_tick(source::TIMEOUT * 2)?;
-        if let Some(first) = self.events.recorder.first() {
+        if let Some(first) = self.events.recorder.first {
             self.events.console.log(&banner::initial(&first));
         }
         self.sampling = Some(Sampling { source, sampler });
@@ -100,7 +100,7 @@ impl RunContext<'_> {
         if let Some(problem) = self.events.recorder.record(SamplerEvent::Tick(tick)) {
             self.events.console.warn(&problem);
         }
-        let both = self.events.recorder.first().zip(last).and_then(same_figure);
+        let both = self.events.recorder.first.zip(last).and_then(same_figure);
         self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
         self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
         self.record.aftermath.queue = self.client.queue().ok().map(|queue| queue.count() as u64);

@@ -21,7 +21,7 @@ impl RunContext<'_> {
         self.events.console.header("STEP 2: Generate Videos (WAN I2V)");
         let cleanup_interval = self.options.memory_cleanup_interval as usize;
         for (index, scene) in scenes.iter().enumerate() {
-            if self.events.interrupted() {
+            if self.events.interrupted {
                 self.stop_reason = Some("interrupted".to_owned());
             }
             let result = match self.stop_reason.clone() {
@@ -39,7 +39,7 @@ impl RunContext<'_> {
             }
         }
         // A prompt that outlived its cancel, or a server that came back: cancelled once more.
-        if !self.state.prompts().is_empty() && !self.events.interrupted() {
+        if !self.state.prompts().is_empty() && !self.events.interrupted {
             self.cancel_all();
         }
         self.scenes = scenes;
@@ -78,35 +78,31 @@ impl RunContext<'_> {
     fn log_result(&mut self, scene: SceneRecord) {
         let lines = legacy::scene_lines(&scene, &self.record);
         for line in self.verdict(&scene).into_iter().chain(lines) {
-            self.events.console.log(&format!("[Scene {}] {line}", scene.id));
+            self.log(&scene.id, &line);
         }
         self.record.scenes.push(scene);
     }
 
     /// The script's two phrases for whether there is a video, and the verdict.
     fn verdict(&self, record: &SceneRecord) -> Vec<String> {
-        let time = record.seconds;
-        let video = record.outputs.iter().find(|file| is_video(&file.path));
-        let video = match video {
-            Some(video) => {
-                let path = self.folder.join(&video.path);
-                Some(format!("Wan2 video detected: {}", path.display()))
-            }
+        let (time, why, mut lines) = (record.seconds, &record.why, Vec::new());
+        if let Some(video) = record.outputs.iter().find(|file| is_video(&file.path)) {
+            let path = self.folder.join(&video.path);
+            lines.push(format!("Wan2 video detected: {}", path.display()));
+        } else if record.outputs.is_empty() {
             // A scene of images has none to miss.
-            None if record.outputs.is_empty() => Some("Wan2 video missing".to_owned()),
-            None => None,
-        };
-        let verdict = match record.outcome {
+            lines.push("Wan2 video missing".to_owned());
+        }
+        lines.push(match record.outcome {
             Outcome::Succeeded => format!("✓ Video generation completed ({time:.1}s)"),
             Outcome::Cached => {
                 format!("✓ Video generation completed ({time:.1}s): all of it from ComfyUI's cache")
             }
             outcome => {
-                let why = &record.why;
                 format!("✗ Video generation failed: {}: {why} ({time:.1}s)", outcome.name())
             }
-        };
-        video.into_iter().chain([verdict]).collect()
+        });
+        lines
     }
 }
 
@@ -130,8 +126,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
     /// Runs the scene to its outcome.
     fn run(run: &'r mut RunContext<'a>, scene: &'r Scene, number: &'r str) -> SceneRecord {
         let (begun, start) = (Instant::now(), run.clock.now());
-        let id = &scene.id;
-        run.events.console.log(&format!("[Scene {id}] Starting video generation..."));
+        run.log(&scene.id, "Starting video generation...");
         let record = SceneRecord { seed: scene.seed, ..skipped(scene, "") };
         let mut this = SceneRunner { run, scene, number, record, executed: false };
         for warning in &scene.warnings {
@@ -194,12 +189,9 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
             if retry && retries_left > 0 {
                 retries_left -= 1;
                 free_first = fresh || outcome == Outcome::OutOfMemory;
-                self.run.events.console.log(&format!(
-                    "[Scene {}] ERROR: {}: {why}: trying again ({} of {retries})",
-                    self.scene.id,
-                    outcome.name(),
-                    retries - retries_left,
-                ));
+                let (name, retry) = (outcome.name(), retries - retries_left);
+                let line = format!("ERROR: {name}: {why}: trying again ({retry} of {retries})");
+                self.run.log(&self.scene.id, &line);
                 continue;
             }
             if outcome == Outcome::Cached && self.executed {
