@@ -144,7 +144,7 @@ impl<'a> RunContext<'a> {
                 prompts: previous_run.iter().flat_map(|run| run.prompts.clone()).collect(),
             },
         );
-        let problems = [lock.file.as_ref().err().cloned(), no_log, warning, state.take_problem()];
+        let problems = [lock.file.as_ref().err().cloned(), no_log, warning, state.problem.take()];
         for problem in problems.into_iter().flatten() {
             events.console.warn(&problem);
         }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::context::RunError;
 use super::events::EventLoop;
 use super::state_file::RunState;
-use crate::cli::RunOptions;
 use crate::clock::day_and_time;
 use crate::exit_code::Exit;
 use crate::http::ServerUrl;
@@ -34,14 +33,10 @@ impl Lock {
     /// # Errors
     /// Another run kept it, or an interrupt arrived.
     pub fn take(
-        options: &RunOptions,
+        path: PathBuf,
         patience: Duration,
         events: &mut EventLoop,
     ) -> Result<Self, RunError> {
-        Lock::on(lock_path(&options.project_root, &options.server.url), patience, events)
-    }
-
-    fn on(path: PathBuf, patience: Duration, events: &mut EventLoop) -> Result<Self, RunError> {
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = match opened {
             Ok(file) => file,
@@ -84,8 +79,8 @@ impl Lock {
     }
 }
 
-/// The lock of this server.
-fn lock_path(root: &Path, server: &ServerUrl) -> PathBuf {
+/// The lock file of this server.
+pub fn path(root: &Path, server: &ServerUrl) -> PathBuf {
     let host = match server.host().to_ascii_lowercase().as_str() {
         "localhost" => "127.0.0.1".to_owned(),
         host => host.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "_"),
@@ -116,11 +111,7 @@ mod tests {
     fn take(root: &Path, patience: Duration) -> Result<Lock, RunError> {
         let console = Console::new(Clock::start(), None, Output::Quiet, true);
         let mut events = EventLoop::new(Recorder::default(), console);
-        Lock::on(
-            lock_path(root, &ServerUrl::parse("127.0.0.1:8188").unwrap()),
-            patience,
-            &mut events,
-        )
+        Lock::take(path(root, &ServerUrl::parse("127.0.0.1:8188").unwrap()), patience, &mut events)
     }
 
     fn folder(name: &str) -> PathBuf {
@@ -132,7 +123,7 @@ mod tests {
     #[test]
     fn each_server_has_files_of_its_own() {
         let name = |url: &str| {
-            let path = lock_path(Path::new("/p"), &ServerUrl::parse(url).unwrap());
+            let path = path(Path::new("/p"), &ServerUrl::parse(url).unwrap());
             path.file_name().unwrap().to_str().unwrap().to_owned()
         };
         assert_eq!(name("http://GPU-2:8188/comfy"), ".run-comfyui-e2e.gpu_2-8188.lock");

@@ -72,7 +72,8 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let mut events = EventLoop::new(Recorder::default(), console);
     let deaf = events.listen_for_interrupt().err();
     let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
-    let lock = Lock::take(options, lock::PATIENCE, &mut events)?;
+    let path = lock::path(&options.project_root, &options.server.url);
+    let lock = Lock::take(path, lock::PATIENCE, &mut events)?;
     let mut run = RunContext::start(options, clock, events, &lock, deaf)?;
     if let Err(error) = run.work(plan) {
         run.skip_scenes(error);

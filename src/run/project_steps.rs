@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::context::{RunContext, RunError};
-use super::plan::{self, Scene};
+use super::plan;
 use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -108,7 +108,13 @@ impl RunContext<'_> {
         self.begin_story()?;
         if let Some(template) = template {
             let story = self.generate_story()?;
-            self.scenes = self.scenes_of(&story, &template).map_err(no_story)?;
+            let (made, asked) = (story.scenes.len(), self.options.scenes as usize);
+            if made < asked {
+                let plural = if made == 1 { "" } else { "s" };
+                let line = format!("the story has {made} scene{plural}, {asked} were asked for");
+                self.events.console.warn(&line);
+            }
+            self.scenes = plan::story_scenes(self.options, &story, &template).map_err(no_story)?;
             self.record.legacy.story = Some(story);
         }
         if let Some(story) = &self.record.legacy.story {
@@ -164,20 +170,6 @@ impl RunContext<'_> {
             return Some(line);
         }
         Some(idea)
-    }
-
-    fn scenes_of(
-        &mut self,
-        story: &Story,
-        template: &WorkflowSource,
-    ) -> Result<Vec<Scene>, String> {
-        let (made, asked) = (story.scenes.len(), self.options.scenes as usize);
-        if made < asked {
-            let plural = if made == 1 { "" } else { "s" };
-            let line = format!("the story has {made} scene{plural}, {asked} were asked for");
-            self.events.console.warn(&line);
-        }
-        plan::story_scenes(self.options, story, template)
     }
 
     /// Unloads LM Studio's models, so that they leave the card.

@@ -37,16 +37,14 @@ impl RunContext<'_> {
         let source = Arc::new(ReadingSource::new(options, local, Some(stats), send));
         source.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
         let clients = [Client::with_timeout(target, source::TIMEOUT)].into();
-        let sampler = source.sampler(self.clock, clients);
-        if let Err(error) = &sampler {
+        let sampler = source.sampler(self.clock, clients).inspect_err(|error| {
             self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
-        }
-        let sampler = sampler.ok();
+        });
         self.events.wait_for_first_tick(source::TIMEOUT * 2)?;
         if let Some(first) = self.events.recorder.first {
             self.events.console.log(&banner::initial(&first));
         }
-        self.sampling = Some(Sampling { source, sampler });
+        self.sampling = Some(Sampling { source, sampler: sampler.ok() });
         Ok(())
     }
 
@@ -78,14 +76,11 @@ impl RunContext<'_> {
 
     /// The devices beside the run's own, from their logs.
     pub(super) fn load_other_devices(&mut self) -> Vec<OtherDevice> {
-        let mut loaded = Vec::new();
-        for (gpu, name) in &self.other_devices {
-            match OtherDevice::load(&self.folder, *gpu, name) {
-                Ok(device) => loaded.push(device),
-                Err(why) => self.events.console.warn(&why),
-            }
-        }
-        loaded
+        let load = |(gpu, name): &(usize, String)| {
+            let loaded = OtherDevice::load(&self.folder, *gpu, name);
+            loaded.inspect_err(|why| self.events.console.warn(why)).ok()
+        };
+        self.other_devices.iter().filter_map(load).collect()
     }
 
     /// Ends the sampling with a reading of this moment: the last scene's outputs are home.

@@ -29,7 +29,7 @@ impl RunContext<'_> {
                 None => SceneRunner::run(self, scene, &format!("{}/{}", index + 1, scenes.len())),
             };
             self.log_result(result);
-            if let Some(problem) = self.state.take_problem() {
+            if let Some(problem) = self.state.problem.take() {
                 self.events.console.warn(&problem);
             }
             let is_due = cleanup_interval > 0 && (index + 1) % cleanup_interval == 0;
@@ -147,7 +147,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
 
     fn attempts(&mut self) -> Result<(), Interrupted> {
         let (fresh, retries) = (self.run.options.fresh, self.run.options.scene_retry_budget);
-        let mut retries_left = retries;
+        let mut retried = 0;
         let mut made_anew = false;
         let mut freed_twice = false;
         let mut free_first = fresh;
@@ -186,11 +186,11 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
                 }
                 self.warn("-Fresh: nodes came from the cache again");
             }
-            if retry && retries_left > 0 {
-                retries_left -= 1;
+            if retry && retried < retries {
+                retried += 1;
                 free_first = fresh || outcome == Outcome::OutOfMemory;
-                let (name, retry) = (outcome.name(), retries - retries_left);
-                let line = format!("ERROR: {name}: {why}: trying again ({retry} of {retries})");
+                let name = outcome.name();
+                let line = format!("ERROR: {name}: {why}: trying again ({retried} of {retries})");
                 self.run.log(&self.scene.id, &line);
                 continue;
             }
