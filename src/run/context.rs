@@ -176,11 +176,6 @@ impl<'a> RunContext<'a> {
         })
     }
 
-    /// The log of the run's own device.
-    pub fn vram_log(&self) -> PathBuf {
-        self.folder.join(names::MAIN)
-    }
-
     /// Cancels prompts of ours that still run, again every 10 s for up to `MaxWaitSeconds`: nothing
     /// is posted before they are gone. Returns whether nothing of ours is left.
     ///
