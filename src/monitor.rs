@@ -91,7 +91,7 @@ impl<'a> Monitor<'a> {
         let started = readings.source.wait_for_nvidia_smi(&mut |time| self.events.wait(time));
         let sampler = self.start_sampler(&readings);
         let sampled = started.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
-        let missed = self.events.recorder.missed();
+        let missed = self.events.recorder.missed;
         if let Some(line) = missed.and_then(|miss| readings.no_reading(self.options, miss)) {
             self.events.console.log(&line);
         }
@@ -153,7 +153,7 @@ impl<'a> Monitor<'a> {
                     return Err((Exit::Failed.code().into(), format!("the command: {error}")));
                 }
             }
-            if self.events.interrupted()
+            if self.events.interrupted
                 && let Some(signal) = ending.signal_due(Instant::now())
             {
                 process::signal_tree(&mut command, signal);
@@ -165,7 +165,7 @@ impl<'a> Monitor<'a> {
     /// Takes one more reading, so that the time since the last tick counts as a gap. Without
     /// any reading before it there is nothing to bound.
     fn last_reading(&mut self, readings: &Readings) {
-        if self.events.recorder.first().is_none() {
+        if self.events.recorder.first.is_none() {
             return;
         }
         let tick = readings.source.tick(self.clock, &readings.clients);

@@ -9,7 +9,7 @@ use crate::sanitize::{escape_json, sanitize_line};
 use crate::suggest::nearest;
 
 /// A graph as `POST /prompt` takes it: node id → `class_type`, `inputs`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workflow {
     pub(super) nodes: Map<String, Value>,
 }

@@ -96,7 +96,7 @@ impl Outcome {
 }
 
 /// One attempt at a scene.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attempt {
     /// How it ended.
     pub outcome: Outcome,

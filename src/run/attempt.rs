@@ -21,6 +21,7 @@ use crate::sanitize::file_name;
 const MOST_FOREIGN_PROMPTS: usize = 10_000;
 
 /// What an attempt left.
+#[derive(Default)]
 pub struct AttemptResult {
     pub record: Attempt,
     pub outputs: Vec<Output>,
@@ -30,13 +31,6 @@ pub struct AttemptResult {
     pub retry: bool,
     /// A file of a cached scene is gone from the server: it has to be made anew.
     pub files_gone: bool,
-}
-
-impl AttemptResult {
-    /// The same, and another attempt may help.
-    fn with_retry(self, retry: bool) -> Self {
-        AttemptResult { retry, ..self }
-    }
 }
 
 /// An attempt while it goes on.
@@ -81,7 +75,7 @@ pub fn attempt(
         }
         Err(SubmitError::Interrupted) => Err(Interrupted),
         Err(SubmitError::Upload { why, retry }) => {
-            Ok(attempt.end(Outcome::Failed, why).with_retry(retry))
+            Ok(AttemptResult { retry, ..attempt.end(Outcome::Failed, why) })
         }
         Err(SubmitError::Rejected(why)) => Ok(attempt.end(Outcome::Rejected, why)),
         Err(SubmitError::Unreachable(error)) => {
@@ -91,8 +85,8 @@ pub fn attempt(
             let cancelled = attempt.run.cancel_all();
             let cancelled = cancelled.map_or("never seen there".into(), |it| it.to_string());
             let why = format!("posting it was not answered in time ({error}); {cancelled}");
-            let is_clear = attempt.run.state.prompts().is_empty();
-            Ok(attempt.end(Outcome::Deadline, why).with_retry(is_clear))
+            let retry = attempt.run.state.prompts().is_empty();
+            Ok(AttemptResult { retry, ..attempt.end(Outcome::Deadline, why) })
         }
     }
 }
@@ -109,15 +103,12 @@ impl AttemptState<'_, '_> {
         self.submitted = Instant::now();
         self.deadline = self.submitted + self.run.options.max_wait;
         self.show("posting");
-        let accepted = self.run.submit(&scene.id, &workflow, self.deadline)?;
-        self.run.events.console.log(&format!(
-            "[Scene {}] Wan2 prompt queued: prompt_id={} duration={:.1}s",
-            scene.id,
-            accepted.id,
-            self.submitted.elapsed().as_secs_f64()
-        ));
-        self.prompt_id = Some(accepted.id);
-        self.broken = accepted.broken;
+        let (id, broken) = self.run.submit(&scene.id, &workflow, self.deadline)?;
+        let took = self.submitted.elapsed().as_secs_f64();
+        let line = format!("Wan2 prompt queued: prompt_id={id} duration={took:.1}s");
+        self.run.log(&scene.id, &line);
+        self.prompt_id = Some(id);
+        self.broken = broken;
         Ok(())
     }
 
@@ -158,12 +149,10 @@ impl AttemptState<'_, '_> {
             if let Some(error) = problem
                 && logged.as_ref() != Some(&error.kind)
             {
-                let history = matches!(observation, Observation::Unread(_));
-                self.run.events.console.log(&format!(
-                    "[Scene {}] {}WARNING: {error}: polling on",
-                    self.scene.id,
-                    if history { "HISTORY " } else { "" }
-                ));
+                let is_unread = matches!(observation, Observation::Unread(_));
+                let history = if is_unread { "HISTORY " } else { "" };
+                let line = format!("{history}WARNING: {error}: polling on");
+                self.run.log(&self.scene.id, &line);
                 logged = Some(error.kind);
             }
             let refused = match &observation {
@@ -244,15 +233,16 @@ impl AttemptState<'_, '_> {
             },
         };
         let cancelled = self.run.cancel(id);
-        let gone = matches!(cancelled, Cancelled::Gone);
-        if gone
+        let retry = matches!(cancelled, Cancelled::Gone);
+        if retry
             && let Ok(Some(entry)) = self.run.client.history(id)
             && entry.outcome != PromptOutcome::Interrupted
         {
             // It came to its own end while it was cancelled.
             return self.complete(Box::new(entry));
         }
-        Ok(self.end(Outcome::Deadline, format!("{state}; {cancelled}")).with_retry(gone))
+        let why = format!("{state}; {cancelled}");
+        Ok(AttemptResult { retry, ..self.end(Outcome::Deadline, why) })
     }
 
     fn end_lost(&mut self, id: &str) -> AttemptResult {
@@ -264,7 +254,8 @@ impl AttemptState<'_, '_> {
         if restarted {
             self.run.history_seen = false;
             let at = hms(refused.unwrap_or_else(|| self.run.clock.now()));
-            self.end(Outcome::Lost, format!("server restarted {at}")).with_retry(true)
+            let why = format!("server restarted {at}");
+            AttemptResult { retry: true, ..self.end(Outcome::Lost, why) }
         } else {
             let why = "gone from the queue without a history entry: somebody removed it";
             self.end(Outcome::Lost, why.to_owned())
@@ -273,35 +264,31 @@ impl AttemptState<'_, '_> {
 
     /// The attempt of a prompt with a history entry: its outcome, its files downloaded.
     fn complete(&mut self, entry: Box<HistoryEntry>) -> Result<AttemptResult, Interrupted> {
-        let server_time = self.server_time(&entry);
-        let mut result = self.outcome_of(&entry, server_time)?;
+        // What the server says the execution took; unknown where that is more than the whole
+        // attempt did, as after its clock was set.
+        let most = self.submitted.elapsed() + Duration::from_secs(1);
+        let server_time = entry.server_ms.map(Duration::from_millis).filter(|time| *time <= most);
+        let mut result = match &entry.outcome {
+            PromptOutcome::Interrupted => {
+                self.end(Outcome::Interrupted, "somebody interrupted it on the server".into())
+            }
+            PromptOutcome::Failed { why, out_of_memory } => {
+                let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
+                AttemptResult { retry: true, ..self.end(outcome, why.clone()) }
+            }
+            PromptOutcome::Success => {
+                let took = seconds(server_time.unwrap_or(self.submitted.elapsed()));
+                self.run.log(&self.scene.id, &format!("Wan2 execution completed ({took:.1}s)"));
+                self.download(&entry)?
+            }
+        };
         result.record.server_seconds = server_time.map(seconds);
         result.record.cached_nodes.clone_from(&entry.cached);
         result.entry = Some(entry);
         Ok(result)
     }
 
-    fn outcome_of(
-        &mut self,
-        entry: &HistoryEntry,
-        server_time: Option<Duration>,
-    ) -> Result<AttemptResult, Interrupted> {
-        match &entry.outcome {
-            PromptOutcome::Interrupted => {
-                let why = "somebody interrupted it on the server".to_owned();
-                return Ok(self.end(Outcome::Interrupted, why));
-            }
-            PromptOutcome::Failed { why, out_of_memory } => {
-                let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
-                return Ok(self.end(outcome, why.clone()).with_retry(true));
-            }
-            PromptOutcome::Success => {}
-        }
-        self.run.events.console.log(&format!(
-            "[Scene {}] Wan2 execution completed ({:.1}s)",
-            self.scene.id,
-            seconds(server_time.unwrap_or(self.submitted.elapsed()))
-        ));
+    fn download(&mut self, entry: &HistoryEntry) -> Result<AttemptResult, Interrupted> {
         let outputs = match self.run.download_within_budget(&self.scene.id, entry) {
             Ok(outputs) => outputs,
             Err(DownloadError::Interrupted) => return Err(Interrupted),
@@ -325,13 +312,6 @@ impl AttemptState<'_, '_> {
         Ok(AttemptResult { outputs, ..self.end(outcome, why) })
     }
 
-    /// What the server says the execution took; unknown where that is more than the whole attempt
-    /// did, as after its clock was set.
-    fn server_time(&self, entry: &HistoryEntry) -> Option<Duration> {
-        let most = self.submitted.elapsed() + Duration::from_secs(1);
-        entry.server_ms.map(Duration::from_millis).filter(|time| *time <= most)
-    }
-
     /// The attempt, ended now.
     fn end(&self, outcome: Outcome, why: String) -> AttemptResult {
         let now = Instant::now();
@@ -349,15 +329,10 @@ impl AttemptState<'_, '_> {
                 prompt_id: self.prompt_id.clone(),
                 seconds: since_submitted(now),
                 queued_seconds: since_submitted(queued_until),
-                server_seconds: None,
                 polls: self.poller.polls,
-                cached_nodes: Vec::new(),
-                freed: false,
+                ..Attempt::default()
             },
-            outputs: Vec::new(),
-            entry: None,
-            retry: false,
-            files_gone: false,
+            ..AttemptResult::default()
         }
     }
 }
@@ -366,18 +341,16 @@ impl RunContext<'_> {
     /// Notes prompts that run and are not ours; the first one is logged.
     fn count_foreign<'i>(&mut self, running: impl Iterator<Item = &'i str>) {
         for id in running {
-            let ours = |id: &str| {
-                self.state.prompts().iter().any(|prompt| prompt.server_id.as_deref() == Some(id))
-            };
-            if ours(id) || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
+            let mut prompts = self.state.prompts().iter();
+            let is_ours = prompts.any(|prompt| prompt.server_id.as_deref() == Some(id));
+            if is_ours || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
                 continue;
             }
-            let first = self.foreign_prompts.is_empty();
-            if self.foreign_prompts.insert(id.to_owned()) && first {
-                self.events
-                    .console
-                    .log("Another client's prompt is running: its memory is in the figures");
+            if self.foreign_prompts.is_empty() {
+                let line = "Another client's prompt is running: its memory is in the figures";
+                self.events.console.log(line);
             }
+            self.foreign_prompts.insert(id.to_owned());
         }
     }
 }

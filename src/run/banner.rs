@@ -78,7 +78,14 @@ pub fn server(options: &RunOptions, stats: &SystemStats) -> String {
     parts.extend(stats.comfyui.as_ref().map(|version| format!("ComfyUI {version}")));
     parts.extend(stats.pytorch.as_ref().map(|version| format!("PyTorch {version}")));
     match stats.devices.get(options.sampling.gpu) {
-        Some(device) => parts.extend(of_device(device)),
+        Some(Device { name, kind, memory, .. }) => {
+            let kind = if is_system_ram(kind) { " of system RAM" } else { "" };
+            parts.push(name.split(" : ").next().unwrap_or_default().to_owned());
+            if let Some(memory) = memory {
+                parts.extend(memory.total.map(|total| format!("{total} MB{kind}")));
+                parts.push(format!("{} in use", figure(memory)));
+            }
+        }
         None => parts.push(format!(
             "no device {} (it lists {}): no VRAM is recorded",
             options.sampling.gpu,
@@ -86,17 +93,6 @@ pub fn server(options: &RunOptions, stats: &SystemStats) -> String {
         )),
     }
     parts.join(", ")
-}
-
-fn of_device(device: &Device) -> Vec<String> {
-    let name = device.name.split(" : ").next().unwrap_or_default();
-    let kind = if is_system_ram(&device.kind) { " of system RAM" } else { "" };
-    let mut parts = vec![name.to_owned()];
-    if let Some(memory) = device.memory {
-        parts.extend(memory.total.map(|total| format!("{total} MB{kind}")));
-        parts.push(format!("{} in use", figure(&memory)));
-    }
-    parts
 }
 
 /// The first reading.

@@ -76,11 +76,8 @@ impl RunContext<'_> {
     pub fn cancel_all(&mut self) -> Option<Cancelled> {
         let mut last = None;
         for prompt in self.state.prompts().to_vec() {
-            let id = match prompt.server_id {
-                Some(id) => Ok(Some(id)),
-                None => self.find_twice(&prompt.ids),
-            };
-            let cancelled = match id {
+            let known = prompt.server_id.map(|id| Ok(Some(id)));
+            let cancelled = match known.unwrap_or_else(|| self.find_twice(&prompt.ids)) {
                 Ok(Some(id)) => {
                     self.state.set_server_id(&prompt.ids, &id);
                     self.cancel(&id)

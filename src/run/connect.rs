@@ -7,40 +7,9 @@ use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
 use crate::comfyui::{Client, ErrorKind, HttpError, SystemStats, Target};
 use crate::exit_code::Exit;
-use crate::interrupt::Interrupted;
 
 /// Between two tries at a server that is waited for.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-
-/// Why a run has no server.
-pub enum ConnectError {
-    /// An interrupt arrived while the server was waited for.
-    Interrupted,
-    /// It does not answer as a server of `ComfyUI` does.
-    NoServer {
-        /// One line: where, what came back, what to do.
-        why: String,
-        /// Nobody listens there yet: waiting may help.
-        may_come: bool,
-    },
-}
-
-impl From<Interrupted> for ConnectError {
-    fn from(_: Interrupted) -> Self {
-        ConnectError::Interrupted
-    }
-}
-
-impl From<ConnectError> for RunError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Interrupted => RunError::Interrupted,
-            ConnectError::NoServer { why, .. } => {
-                RunError::Failed { exit: Exit::Unreachable, why, skipped: "no ComfyUI" }
-            }
-        }
-    }
-}
 
 /// Asks the server for its `/system_stats`, again for as long as `WaitForComfyUI` says. Returns how
 /// it is spoken to, and the answer.
@@ -50,7 +19,7 @@ impl From<ConnectError> for RunError {
 pub fn connect(
     options: &RunOptions,
     events: &mut EventLoop,
-) -> Result<(Target, SystemStats), ConnectError> {
+) -> Result<(Target, SystemStats), RunError> {
     let mut target = target(&options.server);
     let until = Instant::now() + options.wait_for_comfyui;
     let mut logged = false;
@@ -95,12 +64,12 @@ fn probe(options: &RunOptions, target: &Target) -> Result<SystemStats, HttpError
     Client::new(target.clone(), options.post_execution_timeout).system_stats()
 }
 
-fn no_server(base: &str, error: &HttpError) -> ConnectError {
+fn no_server(base: &str, error: &HttpError) -> RunError {
     let detail = &error.detail;
     let silent = matches!(error.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset);
-    let may_come = silent && !error.is_unknown_host();
+    let server_may_come = silent && !error.is_unknown_host();
     let why = match error.kind {
-        _ if may_come => format!(
+        _ if server_may_come => format!(
             "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
         ),
         ErrorKind::Status(401 | 403) => {
@@ -108,5 +77,6 @@ fn no_server(base: &str, error: &HttpError) -> ConnectError {
         }
         _ => format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?"),
     };
-    ConnectError::NoServer { why, may_come }
+    let (exit, skipped) = (Exit::Unreachable, "no ComfyUI");
+    RunError::Failed { exit, why, skipped, server_may_come }
 }

@@ -46,13 +46,20 @@ pub enum RunError {
         why: String,
         /// Why its scenes are skipped, in a few words.
         skipped: &'static str,
+        /// No server was there, and it may yet come: waiting may help.
+        server_may_come: bool,
     },
 }
 
 impl RunError {
     /// A run that is refused before it has a folder.
     pub fn refused(exit: Exit, why: String) -> Self {
-        RunError::Failed { exit, why, skipped: "" }
+        RunError::failed(exit, why, "")
+    }
+
+    /// A run whose scenes are skipped.
+    pub fn failed(exit: Exit, why: String, skipped: &'static str) -> Self {
+        RunError::Failed { exit, why, skipped, server_may_come: false }
     }
 }
 
@@ -124,7 +131,7 @@ impl<'a> RunContext<'a> {
         events.recorder = recorder;
         events.console.log_all(&banner::lines(options, &id, &folder, clock.local));
         // Without the lock the state may be that of a run at work.
-        let file = lock.is_held().then(|| lock.files.state.clone());
+        let file = lock.file.is_ok().then(|| lock.state_path());
         let previous_run = file.as_deref().and_then(RunState::read);
         let mut state = StateFile::create(
             file,
@@ -137,7 +144,7 @@ impl<'a> RunContext<'a> {
                 prompts: previous_run.iter().flat_map(|run| run.prompts.clone()).collect(),
             },
         );
-        let problems = [lock.problem.clone(), no_log, warning, state.take_problem()];
+        let problems = [lock.file.as_ref().err().cloned(), no_log, warning, state.problem.take()];
         for problem in problems.into_iter().flatten() {
             events.console.warn(&problem);
         }
@@ -165,11 +172,6 @@ impl<'a> RunContext<'a> {
         })
     }
 
-    /// The log of the run's own device.
-    pub fn vram_log(&self) -> PathBuf {
-        self.folder.join(names::MAIN)
-    }
-
     /// Cancels prompts of ours that still run, again every 10 s for up to `MaxWaitSeconds`: nothing
     /// is posted before they are gone. Returns whether nothing of ours is left.
     ///
@@ -190,9 +192,7 @@ impl<'a> RunContext<'a> {
                 return Ok(false);
             }
             if !std::mem::replace(&mut logged, true) {
-                self.events.console.log(&format!(
-                    "[Scene {scene}] still running after its cancel: asking again every 10 s, nothing is posted before it is gone"
-                ));
+                self.log(&scene, "still running after its cancel: asking again every 10 s, nothing is posted before it is gone");
             }
             self.events.wait(CANCEL_AGAIN.min(left))?;
         }

@@ -13,7 +13,7 @@ use super::plan::{self, Plan, Scene};
 use super::recorder::Recorder;
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
-use crate::comfyui::{Client, HttpError, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
+use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
 use crate::console::{Console, Output, Terminal, print};
 use crate::exit_code::Exit;
 use crate::report::legacy::slashes;
@@ -35,9 +35,13 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
         scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
     });
     dry.say(&dry.opening(count));
-    let checked = dry.check();
-    let exit = code(&checked);
-    dry.close(&checked, exit);
+    let (lacking, exit, why) = match dry.check() {
+        Ok(lacking) if lacking.iter().all(Vec::is_empty) => (Some(lacking), Exit::Success, None),
+        Ok(lacking) => (Some(lacking), Exit::Failed, None),
+        Err(RunError::Interrupted) => (None, Exit::Interrupted, None),
+        Err(RunError::Failed { exit, why, .. }) => (None, exit, Some(why)),
+    };
+    dry.close(&Verdict { lacking, exit, why });
     Ok(exit)
 }
 
@@ -52,8 +56,14 @@ struct Dry<'a> {
     is_incomplete: bool,
 }
 
-/// What each scene lacks, in their order.
-type Lacking = Vec<Vec<String>>;
+/// What came of the check.
+struct Verdict {
+    /// What each scene lacks, in their order; none where that was not checked.
+    lacking: Option<Vec<Vec<String>>>,
+    exit: Exit,
+    /// Why it was not checked, but for an interrupt.
+    why: Option<String>,
+}
 
 impl Dry<'_> {
     /// The lines that need no server: the plan, and every graph as it would be posted.
@@ -90,7 +100,7 @@ impl Dry<'_> {
     }
 
     /// Asks the server for each class of the graphs, once.
-    fn check(&mut self) -> Result<Lacking, RunError> {
+    fn check(&mut self) -> Result<Vec<Vec<String>>, RunError> {
         let clock = Clock::start();
         let output = Output::of(self.options.quiet, true);
         let console = Console::new(clock, None, output, self.options.no_color);
@@ -110,7 +120,9 @@ impl Dry<'_> {
         wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
             events.check()?;
-            object_info.fetch(&client, class).map_err(|error| unreachable(&error))?;
+            object_info
+                .fetch(&client, class)
+                .map_err(|error| RunError::refused(Exit::Unreachable, error.to_string()))?;
         }
         events.check()?;
         if object_info.has_missing() {
@@ -123,34 +135,30 @@ impl Dry<'_> {
     }
 
     /// The verdict, and the document where one was asked for.
-    fn close(&self, checked: &Result<Lacking, RunError>, exit: Exit) {
-        let lines = self.verdict(checked, exit);
+    fn close(&self, verdict: &Verdict) {
+        let lines = self.verdict(verdict);
         if !self.options.quiet {
             self.say(&lines);
-        } else if exit != Exit::Success {
+        } else if verdict.exit != Exit::Success {
             self.print(Output::Stderr, &lines);
         }
         if self.options.json {
             // The code is the verdict's.
-            let _ = print(&json_text(&self.document(checked, exit)));
+            let _ = print(&json_text(&self.document(verdict)));
         }
     }
 
-    fn verdict(&self, checked: &Result<Lacking, RunError>, exit: Exit) -> Vec<String> {
+    fn verdict(&self, Verdict { lacking, exit, why }: &Verdict) -> Vec<String> {
         let ended = format!("exit {} ({})", exit.code(), exit.reason());
         let what = if self.template_only { "template" } else { "scene" };
         let all = match self.scenes.len() {
             1 => format!("1 {what}"),
             n => format!("{n} {what}s"),
         };
-        let lacking = match checked {
-            Ok(lacking) => lacking,
-            Err(RunError::Interrupted) => {
-                return vec![format!("INTERRUPTED: {all} not checked, {ended}")];
-            }
-            Err(RunError::Failed { why, .. }) => {
-                return vec![format!("FAILED: {all} not checked, {ended}"), why.clone()];
-            }
+        let Some(lacking) = lacking else {
+            let word = if why.is_none() { "INTERRUPTED" } else { "FAILED" };
+            let first = format!("{word}: {all} not checked, {ended}");
+            return [first].into_iter().chain(why.clone()).collect();
         };
         let bad = lacking.iter().filter(|lines| !lines.is_empty()).count();
         let or = if self.is_incomplete { " or could not be checked" } else { "" };
@@ -169,12 +177,7 @@ impl Dry<'_> {
     }
 
     /// An unknown is null; `Lacking` is null where it was not checked.
-    fn document(&self, checked: &Result<Lacking, RunError>, exit: Exit) -> Value {
-        let (lacking, why) = match checked {
-            Ok(lacking) => (Some(lacking), None),
-            Err(RunError::Interrupted) => (None, None),
-            Err(RunError::Failed { why, .. }) => (None, Some(why)),
-        };
+    fn document(&self, Verdict { lacking, exit, why }: &Verdict) -> Value {
         let server = self.server.as_ref();
         let scenes = self.scenes.iter().enumerate().map(|(index, scene)| {
             json!({
@@ -183,7 +186,7 @@ impl Dry<'_> {
                 "Keyframe": scene.keyframe.as_deref().map(slashes),
                 "Seed": scene.seed,
                 "Warnings": scene.warnings,
-                "Lacking": lacking.map(|lacking| &lacking[index]),
+                "Lacking": lacking.as_ref().map(|lacking| &lacking[index]),
                 "Graph": scene.workflow.to_json(),
             })
         });
@@ -197,7 +200,7 @@ impl Dry<'_> {
                 "PyTorchVersion": server.and_then(|stats| stats.pytorch.clone()),
             },
             "Scenes": scenes.collect::<Vec<_>>(),
-            "Failure": why.map(|why| json!({"Code": exit.code(), "Why": why})),
+            "Failure": why.as_ref().map(|why| json!({"Code": exit.code(), "Why": why})),
             "ExitCode": exit.code(),
             "ExitReason": exit.reason(),
         })
@@ -211,18 +214,5 @@ impl Dry<'_> {
     fn print(&self, output: Output, lines: &[String]) {
         let lines: String = lines.iter().map(|line| sanitize_line(line) + "\n").collect();
         Terminal::new(output, self.options.no_color).print(&lines);
-    }
-}
-
-fn unreachable(error: &HttpError) -> RunError {
-    RunError::Failed { exit: Exit::Unreachable, why: error.to_string(), skipped: "" }
-}
-
-fn code(checked: &Result<Lacking, RunError>) -> Exit {
-    match checked {
-        Ok(lacking) if lacking.iter().all(Vec::is_empty) => Exit::Success,
-        Ok(_) => Exit::Failed,
-        Err(RunError::Interrupted) => Exit::Interrupted,
-        Err(RunError::Failed { exit, .. }) => *exit,
     }
 }

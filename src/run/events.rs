@@ -24,7 +24,8 @@ pub struct EventLoop {
     events: Receiver<Event>,
     /// Held so that the channel has a sender as long as it has this receiver.
     sender: Sender<Event>,
-    interrupted: bool,
+    /// Whether an interrupt has arrived.
+    pub interrupted: bool,
     /// Where readings go.
     pub recorder: Recorder,
     /// Where lines go.
@@ -62,7 +63,7 @@ impl EventLoop {
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_for_first_tick(&mut self, at_most: Duration) -> Result<(), Interrupted> {
-        let done = |this: &Self| this.interrupted || this.recorder.ticks() > 0;
+        let done = |this: &Self| this.interrupted || this.recorder.ticks > 0;
         self.receive(Instant::now() + at_most, done);
         self.check()
     }
@@ -103,11 +104,6 @@ impl EventLoop {
         let sender = self.sender.clone();
         // Nobody receives when the program is about to end.
         move |event| drop(sender.send(Event::Sampler(event)))
-    }
-
-    /// Whether an interrupt has arrived.
-    pub fn interrupted(&self) -> bool {
-        self.interrupted
     }
 
     /// The only blocking receive of the program.

@@ -16,6 +16,7 @@ use crate::report::html::Page;
 use crate::report::saved_run::{OtherDevice, SavedRun};
 use crate::report::{self, ReportInput, export, legacy, metadata, sparkline, text};
 use crate::sanitize::json_text;
+use crate::vram::log::names;
 use crate::vram::stats::{LogSummary, VramStats};
 
 impl RunContext<'_> {
@@ -74,7 +75,7 @@ impl RunContext<'_> {
 
     /// The statistics of the log, and the gates.
     fn statistics(&mut self, baselines: &[SavedRun]) -> LogSummary {
-        let log = self.vram_log();
+        let log = self.folder.join(names::MAIN);
         let mut summary = LogSummary::read(&log).unwrap_or_else(|error| {
             self.events.console.warn(&format!("{}: {error}", log.display()));
             LogSummary::default()
@@ -133,7 +134,7 @@ impl RunContext<'_> {
 
     /// After an interrupt no archive is written, and none is mentioned.
     fn note_interrupt(&mut self) {
-        self.record.interrupted = self.events.interrupted();
+        self.record.interrupted = self.events.interrupted;
         self.record.legacy.archive.take_if(|_| self.record.interrupted);
     }
 

@@ -59,7 +59,10 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let plan = Plan::make(options).map_err(refused)?;
     let baselines = SavedRun::load_all(&options.gates.baselines)
         .map_err(|why| refused(format!("--baseline: {why}")))?;
-    check_reports(options).map_err(refused)?;
+    // Before hours are spent on what they tell.
+    for (format, path) in &options.reports {
+        check_writable(format.option(), path).map_err(refused)?;
+    }
     if options.dry_run {
         return dry_run::run(options, plan);
     }
@@ -69,33 +72,36 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let mut events = EventLoop::new(Recorder::default(), console);
     let deaf = events.listen_for_interrupt().err();
     let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
-    let lock = Lock::take(options, lock::PATIENCE, &mut events)?;
+    let path = lock::path(&options.project_root, &options.server.url);
+    let lock = Lock::take(path, lock::PATIENCE, &mut events)?;
     let mut run = RunContext::start(options, clock, events, &lock, deaf)?;
     if let Err(error) = run.work(plan) {
-        run.skip_remaining_scenes(error);
+        run.skip_scenes(error);
     }
     run.end_sampling();
     Ok(run.finish(&baselines))
-}
-
-/// Whether every report that is asked for can be written, before hours are spent on it.
-fn check_reports(options: &RunOptions) -> Result<(), String> {
-    let mut reports = options.reports.iter();
-    reports.try_for_each(|(format, path)| check_writable(format.option(), path))
 }
 
 impl RunContext<'_> {
     /// Reaches the server, and goes through the steps while its memory is sampled.
     fn work(&mut self, plan: Plan) -> Result<(), RunError> {
         let scenes = plan.count(self.options);
-        self.keep_scenes(&plan);
+        // Kept as far as they are known: should the run go no further, they are logged as skipped.
+        let template = match plan {
+            Plan::Scenes(scenes, story) => {
+                self.scenes = scenes;
+                self.record.legacy.story = story;
+                None
+            }
+            Plan::Generate(template) => Some(template),
+        };
         let stats = self.connect_and_recover();
         let sampling =
             stats.and_then(|(target, stats)| self.start_sampling(target, &stats, scenes));
         self.events.console.log_all(&banner::rules(self.options));
         sampling?;
         self.preflight()?;
-        self.story(plan)?;
+        self.story(template)?;
         self.unload_lm_studio()?;
         self.generate();
         Ok(())

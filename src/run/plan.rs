@@ -1,6 +1,6 @@
 //! From what was asked for to the scenes of the run, every graph patched. Nothing is sent.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Assignment, RunOptions, Seed};
@@ -13,7 +13,7 @@ use crate::sanitize::{sanitize_line, scene_id};
 use crate::suggest::nearest;
 
 /// One scene, ready to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scene {
     /// `[A-Za-z0-9._-]`; no other scene of the run has it, in whatever case.
     pub id: String,
@@ -35,16 +35,7 @@ pub struct Scene {
 
 impl Scene {
     fn new(id: String, base: &str, workflow: Workflow, source: &Path) -> Self {
-        Scene {
-            id,
-            base: base.to_owned(),
-            workflow,
-            keyframe: None,
-            seed: None,
-            source: source.to_owned(),
-            story: None,
-            warnings: Vec::new(),
-        }
+        Scene { id, base: base.to_owned(), workflow, source: source.to_owned(), ..Scene::default() }
     }
 }
 
@@ -278,21 +269,14 @@ fn set_inputs(workflow: &mut Workflow, options: &RunOptions) -> Result<(), Strin
 
 /// Folders are named after scenes, and Windows folds case.
 fn refuse_same_names(scenes: &[Scene]) -> Result<(), String> {
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     for scene in scenes {
-        if !seen.insert(scene.id.to_ascii_lowercase())
-            && let Some(other) = scenes.iter().find(|it| it.id.eq_ignore_ascii_case(&scene.id))
-        {
-            let (one, two) = (other.source.display(), scene.source.display());
-            let files = if other.source == scene.source {
-                String::new()
-            } else {
-                format!(" ({one}, {two})")
-            };
-            return Err(format!(
-                "two scenes have the name {}{files}: each needs one of its own",
-                other.id
-            ));
+        if let Some(Scene { id, source, .. }) = seen.insert(scene.id.to_ascii_lowercase(), scene) {
+            let mut files = String::new();
+            if *source != scene.source {
+                files = format!(" ({}, {})", source.display(), scene.source.display());
+            }
+            return Err(format!("two scenes have the name {id}{files}: each needs one of its own"));
         }
     }
     Ok(())

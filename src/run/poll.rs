@@ -38,7 +38,7 @@ pub enum Decision {
 }
 
 /// The polls of one prompt so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Poller {
     longest_pause: Duration,
     pause: Duration,
@@ -61,13 +61,8 @@ impl Poller {
         Poller {
             longest_pause,
             pause: FIRST_PAUSE.min(longest_pause),
-            absent: 0,
-            unread: 0,
             most_unread,
-            outage: Outage::default(),
-            polls: 0,
-            running_since: None,
-            was_refused: false,
+            ..Poller::default()
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::context::{RunContext, RunError};
-use super::plan::{self, Plan, Scene};
+use super::plan;
 use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -97,30 +97,29 @@ impl RunContext<'_> {
         ended
     }
 
-    /// The story, generated where there is none yet, and its scenes.
+    /// The story, generated from its template where there is none yet, and its scenes.
     ///
     /// # Errors
     /// The story's language model does not answer, or the generator gave no story.
-    pub(super) fn story(&mut self, plan: Plan) -> Result<(), RunError> {
-        let failed = |why| RunError::Failed { exit: Exit::Failed, why, skipped: "no story" };
-        let (scenes, story) = match plan {
-            Plan::Scenes(scenes, None) => {
-                self.scenes = scenes;
-                return Ok(());
+    pub(super) fn story(&mut self, template: Option<WorkflowSource>) -> Result<(), RunError> {
+        if template.is_none() && self.record.legacy.story.is_none() {
+            return Ok(());
+        }
+        self.begin_story()?;
+        if let Some(template) = template {
+            let story = self.generate_story()?;
+            let (made, asked) = (story.scenes.len(), self.options.scenes as usize);
+            if made < asked {
+                let plural = if made == 1 { "" } else { "s" };
+                let line = format!("the story has {made} scene{plural}, {asked} were asked for");
+                self.events.console.warn(&line);
             }
-            Plan::Scenes(scenes, Some(story)) => {
-                self.begin_story()?;
-                (scenes, story)
-            }
-            Plan::Generate(template) => {
-                self.begin_story()?;
-                let story = self.generate_story()?;
-                (self.scenes_of(&story, &template).map_err(failed)?, story)
-            }
-        };
-        self.events.console.log_all(&story_lines(&story));
-        self.scenes = scenes;
-        self.record.legacy.story = Some(story);
+            self.scenes = plan::story_scenes(self.options, &story, &template).map_err(no_story)?;
+            self.record.legacy.story = Some(story);
+        }
+        if let Some(story) = &self.record.legacy.story {
+            self.events.console.log_all(&story_lines(story));
+        }
         Ok(())
     }
 
@@ -132,12 +131,10 @@ impl RunContext<'_> {
         self.events.console.log(&check.to_string());
         let failure = check.failure();
         self.record.legacy.health_check = Some(check);
-        let (exit, skipped) = (Exit::Failed, "no language model");
-        failure.map_or(Ok(()), |why| Err(RunError::Failed { exit, why, skipped }))
+        failure.map_or(Ok(()), |why| Err(RunError::failed(Exit::Failed, why, "no language model")))
     }
 
     fn generate_story(&mut self) -> Result<Story, RunError> {
-        let failed = |why| RunError::Failed { exit: Exit::Failed, why, skipped: "no story" };
         let options = self.options;
         let idea = self.story_idea();
         if options.llm.local && options.llm.provider.is_none() {
@@ -154,11 +151,11 @@ impl RunContext<'_> {
             &options.llm,
             idea.as_deref(),
         )
-        .map_err(failed)?;
+        .map_err(no_story)?;
         let ended = self.run_child(command, &log, generator::LIMIT, "story", "")?;
         match generator::problem(&ended, &output, &log) {
-            Some(why) => Err(failed(why)),
-            None => Story::load(&output).map_err(failed),
+            Some(why) => Err(no_story(why)),
+            None => Story::load(&output).map_err(no_story),
         }
     }
 
@@ -173,20 +170,6 @@ impl RunContext<'_> {
             return Some(line);
         }
         Some(idea)
-    }
-
-    fn scenes_of(
-        &mut self,
-        story: &Story,
-        template: &WorkflowSource,
-    ) -> Result<Vec<Scene>, String> {
-        let (made, asked) = (story.scenes.len(), self.options.scenes as usize);
-        if made < asked {
-            let plural = if made == 1 { "" } else { "s" };
-            let line = format!("the story has {made} scene{plural}, {asked} were asked for");
-            self.events.console.warn(&line);
-        }
-        plan::story_scenes(self.options, story, template)
     }
 
     /// Unloads LM Studio's models, so that they leave the card.
@@ -204,6 +187,10 @@ impl RunContext<'_> {
         self.events.console.log_all(&lines);
         Ok(())
     }
+}
+
+fn no_story(why: String) -> RunError {
+    RunError::failed(Exit::Failed, why, "no story")
 }
 
 fn story_lines(story: &Story) -> Vec<String> {

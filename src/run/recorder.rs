@@ -19,9 +19,12 @@ pub struct Recorder {
     summary: Option<(Accumulator, Duration)>,
     /// The scene that is running, and since when.
     running: Option<(String, Instant)>,
-    ticks: u64,
-    first: Option<Reading>,
-    missed: Option<MissReason>,
+    /// Ticks so far, missed ones included.
+    pub ticks: u64,
+    /// The first reading of the run.
+    pub first: Option<Reading>,
+    /// Why the latest tick that was not late has no reading, if it has none.
+    pub missed: Option<MissReason>,
     latest: Option<Reading>,
     peak: Option<u64>,
     refused: Option<(Instant, OffsetDateTime)>,
@@ -73,21 +76,6 @@ impl Recorder {
             (Some((scene, _)), Some((known, _))) if scene == known => {}
             (scene, _) => self.running = scene.map(|(scene, since)| (scene.to_owned(), since)),
         }
-    }
-
-    /// Ticks so far, missed ones included.
-    pub fn ticks(&self) -> u64 {
-        self.ticks
-    }
-
-    /// The first reading of the run.
-    pub fn first(&self) -> Option<Reading> {
-        self.first
-    }
-
-    /// Why the latest tick that was not late has no reading, if it has none.
-    pub fn missed(&self) -> Option<MissReason> {
-        self.missed
     }
 
     /// The last reading and the highest so far, in MB: the driver's figure where it is known.
@@ -229,7 +217,7 @@ mod tests {
                 devices: Vec::new(),
             };
             recorder.record(SamplerEvent::Tick(tick));
-            recorder.missed()
+            recorder.missed
         };
         let reading = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
         let ticks =

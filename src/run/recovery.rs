@@ -1,7 +1,7 @@
 //! Finishing a run that was killed: its prompts are cancelled, its summary gets an end.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 
 use super::context::RunContext;
@@ -9,9 +9,6 @@ use crate::clock::{Clock, day_and_time};
 use crate::console::{Console, Output};
 use crate::vram::log::names;
 use crate::vram::stats::LogSummary;
-
-/// How many bytes at a summary's end are searched for its last header.
-const TAIL: u64 = 64 << 10;
 
 impl RunContext<'_> {
     /// Cancels what an earlier run left on this server, adds the missing end to its summary, and
@@ -53,12 +50,12 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
     if !path.is_file() {
         return Ok(());
     }
-    let tail = tail(&path).map_err(named)?;
-    let text = String::from_utf8_lossy(&tail);
+    let summary = fs::read(&path).map_err(named)?;
+    let text = String::from_utf8_lossy(&summary);
     if ["=== RUN COMPLETE ===", "=== RUN INTERRUPTED ==="].iter().any(|end| text.contains(end)) {
         return Ok(());
     }
-    if !tail.is_empty() && !tail.ends_with(b"\n") {
+    if !summary.is_empty() && !summary.ends_with(b"\n") {
         let opened = OpenOptions::new().append(true).open(&path);
         opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
     }
@@ -72,15 +69,6 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         Err(error) => console.log(&format!("{}: {error}", log.display())),
     }
     Ok(())
-}
-
-fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let length = fs::metadata(path)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut tail = Vec::new();
-    file.take(TAIL).read_to_end(&mut tail)?;
-    Ok(tail)
 }
 
 #[cfg(test)]

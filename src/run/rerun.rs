@@ -31,10 +31,8 @@ pub fn command(
     }
     let any = |outcome| failed.iter().any(|record| record.outcome == outcome);
     let more = |time: Duration, helps: bool| time.as_secs() * if helps { 2 } else { 1 };
-    let fast = options.fast_iteration;
-    let gated = options.gates.any();
-    let mut words = Words { line: vec!["run-comfyui-e2e".to_owned()], fast, gated };
-    words.switch("-FastIteration", fast);
+    let mut words = Words { line: vec!["run-comfyui-e2e".to_owned()], options };
+    words.switch("-FastIteration", options.fast_iteration);
     let max_wait = more(options.max_wait, any(Outcome::Deadline)).min(LONGEST);
     words.unless_default("-MaxWaitSeconds", &max_wait);
     words.unless_default("-PollIntervalSeconds", &options.poll_interval.as_secs_f64());
@@ -47,22 +45,20 @@ pub fn command(
     let wait = options.wait_for_comfyui.as_secs();
     words.unless_default("-WaitForComfyUI", &if absent { wait.max(120) } else { wait });
     words.unless_default("-ComfyUIUrl", &options.server.url.base());
-    words.path("-HeaderFile", options.server.header_file.as_deref());
+    words.given("-HeaderFile", options.server.header_file.as_deref().map(Path::display));
     // These decide how much of the card is free.
     words.unless_default("-LMStudioEndpoint", &options.llm.lm_studio.base());
     words.switch("-SkipLMStudioUnload", options.llm.skip_unload);
-    words.path("-ProjectRoot", options.root_given.then_some(&options.project_root));
+    words.given("-ProjectRoot", options.root_given.then(|| options.project_root.display()));
     let elsewhere = options.logs_dir != options.project_root.join("logs");
-    words.path("-LogsDir", elsewhere.then_some(&options.logs_dir));
+    words.given("-LogsDir", elsewhere.then(|| options.logs_dir.display()));
     words.unless_default("-Gpu", &options.sampling.gpu);
     match options.sampling.source {
         VramSource::Auto => {}
         VramSource::ComfyUi => words.add("-VramSource", &"comfyui"),
         VramSource::NvidiaSmi => words.add("-VramSource", &"nvidia-smi"),
     }
-    if let Some(card) = &options.sampling.card {
-        words.add("-NvidiaSmiGpu", card);
-    }
+    words.given("-NvidiaSmiGpu", options.sampling.card.as_ref());
     words.unless_default("-SampleIntervalSeconds", &options.sampling.interval.as_secs_f64());
     words.unless_default("-SceneRetryBudget", &options.scene_retry_budget);
     words.unless_default("-MemoryCleanupInterval", &options.memory_cleanup_interval);
@@ -71,14 +67,10 @@ pub fn command(
         Seed::Random => words.add("-Seed", &"random"),
         Seed::Fixed(seed) => words.add("-Seed", &seed),
     }
-    let limits = options.gates.limits;
-    for (name, limit) in [("-MaxPeakMB", limits.peak_mb), ("-MaxGrowthMB", limits.growth_mb)] {
-        if let Some(limit) = limit {
-            words.add(name, &limit);
-        }
-    }
+    words.given("-MaxPeakMB", options.gates.limits.peak_mb);
+    words.given("-MaxGrowthMB", options.gates.limits.growth_mb);
     for path in &options.gates.baselines {
-        words.path("-Baseline", Some(path));
+        words.add("-Baseline", &path.display());
     }
     // Repetitions are there to be compared: all of them once more.
     words.unless_default("-Repeat", &options.repeat);
@@ -89,28 +81,27 @@ pub fn command(
     let mut repeated: Vec<&Scene> = scenes.iter().filter(has_failed).collect();
     repeated.dedup_by(|one, other| one.base == other.base);
     if let Some(story) = story {
-        words.path("-Story", Some(story));
+        words.add("-Story", &story.display());
         // The project's own template is found again.
-        words.path("-Workflow", options.workflows.first());
+        words.given("-Workflow", options.workflows.first().map(|path| path.display()));
         let ids: Vec<_> = repeated.iter().map(|scene| scene.base.as_str()).collect();
         words.add("-SceneFilter", &ids.join(","));
     } else {
         for scene in repeated {
-            words.path("-Workflow", Some(&scene.source));
+            words.add("-Workflow", &scene.source.display());
         }
     }
     words.switch("-Fresh", options.fresh || any(Outcome::OutOfMemory));
     Some(words.line.join(" "))
 }
 
-struct Words {
+struct Words<'a> {
     line: Vec<String>,
     /// On these the default values depend.
-    fast: bool,
-    gated: bool,
+    options: &'a RunOptions,
 }
 
-impl Words {
+impl Words<'_> {
     fn add(&mut self, name: &str, value: &dyn Display) {
         self.line.extend([name.to_owned(), quoted(&value.to_string(), cfg!(windows))]);
     }
@@ -119,15 +110,16 @@ impl Words {
         self.line.extend(on.then(|| name.to_owned()));
     }
 
-    fn path(&mut self, name: &str, path: Option<impl AsRef<Path>>) {
-        if let Some(path) = path {
-            self.add(name, &path.as_ref().display());
+    fn given(&mut self, name: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.add(name, &value);
         }
     }
 
     /// Adds the option, unless this is its default value.
     fn unless_default(&mut self, name: &str, value: &dyn Display) {
-        if value.to_string() != default_value(name, self.fast, self.gated) {
+        let (fast, gated) = (self.options.fast_iteration, self.options.gates.any());
+        if value.to_string() != default_value(name, fast, gated) {
             self.add(name, value);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::banner;
-use super::connect::{ConnectError, connect};
+use super::connect::connect;
 use super::context::{RunContext, RunError, Sampling};
 use crate::comfyui::{Client, SystemStats, Target};
 use crate::report::saved_run::OtherDevice;
@@ -16,16 +16,11 @@ impl RunContext<'_> {
     /// Reaches the server, and finishes what an earlier run has left undone, with or without it.
     pub(super) fn connect_and_recover(&mut self) -> Result<(Target, SystemStats), RunError> {
         let connected = connect(self.options, &mut self.events);
-        match &connected {
-            Ok((target, _)) => {
-                let transfer = self.options.post_execution_timeout;
-                self.client = Client::new(target.clone(), transfer);
-            }
-            Err(ConnectError::NoServer { may_come, .. }) => self.server_may_come = *may_come,
-            Err(ConnectError::Interrupted) => {}
+        if let Ok((target, _)) = &connected {
+            self.client = Client::new(target.clone(), self.options.post_execution_timeout);
         }
         self.recover(connected.is_ok());
-        Ok(connected?)
+        connected
     }
 
     /// Logs what will be done and with what, and starts sampling: the first reading is there when
@@ -42,16 +37,14 @@ impl RunContext<'_> {
         let source = Arc::new(ReadingSource::new(options, local, Some(stats), send));
         source.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
         let clients = [Client::with_timeout(target, source::TIMEOUT)].into();
-        let sampler = source.sampler(self.clock, clients);
-        if let Err(error) = &sampler {
+        let sampler = source.sampler(self.clock, clients).inspect_err(|error| {
             self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
-        }
-        let sampler = sampler.ok();
+        });
         self.events.wait_for_first_tick(source::TIMEOUT * 2)?;
-        if let Some(first) = self.events.recorder.first() {
+        if let Some(first) = self.events.recorder.first {
             self.events.console.log(&banner::initial(&first));
         }
-        self.sampling = Some(Sampling { source, sampler });
+        self.sampling = Some(Sampling { source, sampler: sampler.ok() });
         Ok(())
     }
 
@@ -83,14 +76,11 @@ impl RunContext<'_> {
 
     /// The devices beside the run's own, from their logs.
     pub(super) fn load_other_devices(&mut self) -> Vec<OtherDevice> {
-        let mut loaded = Vec::new();
-        for (gpu, name) in &self.other_devices {
-            match OtherDevice::load(&self.folder, *gpu, name) {
-                Ok(device) => loaded.push(device),
-                Err(why) => self.events.console.warn(&why),
-            }
-        }
-        loaded
+        let load = |(gpu, name): &(usize, String)| {
+            let loaded = OtherDevice::load(&self.folder, *gpu, name);
+            loaded.inspect_err(|why| self.events.console.warn(why)).ok()
+        };
+        self.other_devices.iter().filter_map(load).collect()
     }
 
     /// Ends the sampling with a reading of this moment: the last scene's outputs are home.
@@ -105,7 +95,7 @@ impl RunContext<'_> {
         if let Some(problem) = self.events.recorder.record(SamplerEvent::Tick(tick)) {
             self.events.console.warn(&problem);
         }
-        let both = self.events.recorder.first().zip(last).and_then(same_figure);
+        let both = self.events.recorder.first.zip(last).and_then(same_figure);
         self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
         self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
         self.record.aftermath.queue = self.client.queue().ok().map(|queue| queue.count() as u64);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::attempt::{AttemptResult, attempt, seconds};
 use super::context::{RunContext, RunError};
-use super::plan::{Plan, Scene};
+use super::plan::Scene;
 use crate::fs::{is_video, write_atomic};
 use crate::interrupt::Interrupted;
 use crate::report::legacy;
@@ -13,15 +13,6 @@ use crate::report::record::{Attempt, LegacyScene, Outcome, SceneRecord};
 use crate::vram::reading::Reading;
 
 impl RunContext<'_> {
-    /// Keeps the scenes of the plan, as far as they are known: should the run go no further, they
-    /// are logged as skipped.
-    pub(super) fn keep_scenes(&mut self, plan: &Plan) {
-        if let Plan::Scenes(scenes, story) = plan {
-            self.scenes.clone_from(scenes);
-            self.record.legacy.story.clone_from(story);
-        }
-    }
-
     /// Runs the scenes, one after the other.
     pub(super) fn generate(&mut self) {
         let scenes = std::mem::take(&mut self.scenes);
@@ -30,7 +21,7 @@ impl RunContext<'_> {
         self.events.console.header("STEP 2: Generate Videos (WAN I2V)");
         let cleanup_interval = self.options.memory_cleanup_interval as usize;
         for (index, scene) in scenes.iter().enumerate() {
-            if self.events.interrupted() {
+            if self.events.interrupted {
                 self.stop_reason = Some("interrupted".to_owned());
             }
             let result = match self.stop_reason.clone() {
@@ -38,7 +29,7 @@ impl RunContext<'_> {
                 None => SceneRunner::run(self, scene, &format!("{}/{}", index + 1, scenes.len())),
             };
             self.log_result(result);
-            if let Some(problem) = self.state.take_problem() {
+            if let Some(problem) = self.state.problem.take() {
                 self.events.console.warn(&problem);
             }
             let is_due = cleanup_interval > 0 && (index + 1) % cleanup_interval == 0;
@@ -48,7 +39,7 @@ impl RunContext<'_> {
             }
         }
         // A prompt that outlived its cancel, or a server that came back: cancelled once more.
-        if !self.state.prompts().is_empty() && !self.events.interrupted() {
+        if !self.state.prompts().is_empty() && !self.events.interrupted {
             self.cancel_all();
         }
         self.scenes = scenes;
@@ -66,18 +57,18 @@ impl RunContext<'_> {
         });
     }
 
-    /// Records why the run goes no further, and its remaining scenes as skipped.
-    pub(super) fn skip_remaining_scenes(&mut self, error: RunError) {
+    /// Records why the run goes no further, and its scenes as skipped: none has been started.
+    pub(super) fn skip_scenes(&mut self, error: RunError) {
         let why = match error {
             RunError::Interrupted => "interrupted",
-            RunError::Failed { exit, why, skipped } => {
+            RunError::Failed { exit, why, skipped, server_may_come } => {
+                self.server_may_come = server_may_come;
                 self.events.console.log(&format!("ERROR: {why}"));
                 self.record.failure = Some((exit, why));
                 skipped
             }
         };
-        let results = self.scenes.iter().skip(self.record.scenes.len());
-        let results: Vec<_> = results.map(|scene| skipped(scene, why)).collect();
+        let results: Vec<_> = self.scenes.iter().map(|scene| skipped(scene, why)).collect();
         for result in results {
             self.log_result(result);
         }
@@ -87,35 +78,31 @@ impl RunContext<'_> {
     fn log_result(&mut self, scene: SceneRecord) {
         let lines = legacy::scene_lines(&scene, &self.record);
         for line in self.verdict(&scene).into_iter().chain(lines) {
-            self.events.console.log(&format!("[Scene {}] {line}", scene.id));
+            self.log(&scene.id, &line);
         }
         self.record.scenes.push(scene);
     }
 
     /// The script's two phrases for whether there is a video, and the verdict.
     fn verdict(&self, record: &SceneRecord) -> Vec<String> {
-        let time = record.seconds;
-        let video = record.outputs.iter().find(|file| is_video(&file.path));
-        let video = match video {
-            Some(video) => {
-                let path = self.folder.join(&video.path);
-                Some(format!("Wan2 video detected: {}", path.display()))
-            }
+        let (time, why, mut lines) = (record.seconds, &record.why, Vec::new());
+        if let Some(video) = record.outputs.iter().find(|file| is_video(&file.path)) {
+            let path = self.folder.join(&video.path);
+            lines.push(format!("Wan2 video detected: {}", path.display()));
+        } else if record.outputs.is_empty() {
             // A scene of images has none to miss.
-            None if record.outputs.is_empty() => Some("Wan2 video missing".to_owned()),
-            None => None,
-        };
-        let verdict = match record.outcome {
+            lines.push("Wan2 video missing".to_owned());
+        }
+        lines.push(match record.outcome {
             Outcome::Succeeded => format!("✓ Video generation completed ({time:.1}s)"),
             Outcome::Cached => {
                 format!("✓ Video generation completed ({time:.1}s): all of it from ComfyUI's cache")
             }
             outcome => {
-                let why = &record.why;
                 format!("✗ Video generation failed: {}: {why} ({time:.1}s)", outcome.name())
             }
-        };
-        video.into_iter().chain([verdict]).collect()
+        });
+        lines
     }
 }
 
@@ -139,8 +126,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
     /// Runs the scene to its outcome.
     fn run(run: &'r mut RunContext<'a>, scene: &'r Scene, number: &'r str) -> SceneRecord {
         let (begun, start) = (Instant::now(), run.clock.now());
-        let id = &scene.id;
-        run.events.console.log(&format!("[Scene {id}] Starting video generation..."));
+        run.log(&scene.id, "Starting video generation...");
         let record = SceneRecord { seed: scene.seed, ..skipped(scene, "") };
         let mut this = SceneRunner { run, scene, number, record, executed: false };
         for warning in &scene.warnings {
@@ -161,7 +147,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
 
     fn attempts(&mut self) -> Result<(), Interrupted> {
         let (fresh, retries) = (self.run.options.fresh, self.run.options.scene_retry_budget);
-        let mut retries_left = retries;
+        let mut retried = 0;
         let mut made_anew = false;
         let mut freed_twice = false;
         let mut free_first = fresh;
@@ -200,15 +186,12 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
                 }
                 self.warn("-Fresh: nodes came from the cache again");
             }
-            if retry && retries_left > 0 {
-                retries_left -= 1;
+            if retry && retried < retries {
+                retried += 1;
                 free_first = fresh || outcome == Outcome::OutOfMemory;
-                self.run.events.console.log(&format!(
-                    "[Scene {}] ERROR: {}: {why}: trying again ({} of {retries})",
-                    self.scene.id,
-                    outcome.name(),
-                    retries - retries_left,
-                ));
+                let name = outcome.name();
+                let line = format!("ERROR: {name}: {why}: trying again ({retried} of {retries})");
+                self.run.log(&self.scene.id, &line);
                 continue;
             }
             if outcome == Outcome::Cached && self.executed {
@@ -241,11 +224,8 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
                 why: why.clone(),
                 prompt_id: Some(prompt.server_id.unwrap_or(prompt.ids.prompt)),
                 seconds: (seconds(begun.elapsed()) - before).max(0.0),
-                queued_seconds: 0.0,
-                server_seconds: None,
-                polls: 0,
-                cached_nodes: Vec::new(),
                 freed: std::mem::take(&mut self.run.freed),
+                ..Attempt::default()
             });
         }
         self.end(Outcome::Interrupted, &why);

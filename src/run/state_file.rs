@@ -87,7 +87,8 @@ fn prompt(value: &Value) -> Option<PendingPrompt> {
 pub struct StateFile {
     file: Option<PathBuf>,
     state: RunState,
-    problem: Option<String>,
+    /// Why the file could not be written; to be taken once.
+    pub problem: Option<String>,
 }
 
 impl StateFile {
@@ -145,11 +146,6 @@ impl StateFile {
             }
             _ => self.write(),
         }
-    }
-
-    /// Why the file could not be written; given once.
-    pub fn take_problem(&mut self) -> Option<String> {
-        self.problem.take()
     }
 
     /// Replaces the file by rename, so that a reader sees the old state or the new one. It is not
@@ -212,9 +208,9 @@ mod tests {
     fn a_file_that_cannot_be_written_is_told_once() {
         let file = std::env::temp_dir().join("no/such/folder/state_file.json");
         let mut state = StateFile::create(Some(file), state_with(Vec::new()));
-        assert!(state.take_problem().is_some());
+        assert!(state.problem.take().is_some());
         state.add("a", &Ids::random());
-        assert_eq!((state.take_problem(), state.prompts().len()), (None, 1));
+        assert_eq!((state.problem.take(), state.prompts().len()), (None, 1));
     }
 
     #[test]

@@ -8,14 +8,6 @@ use super::poll::Outage;
 use crate::comfyui::{ErrorKind, HttpError, Ids, Submission, Workflow};
 use crate::interrupt::Interrupted;
 
-/// A prompt that the server has taken.
-pub struct Accepted {
-    /// The server's id for it.
-    pub id: String,
-    /// The outputs that the server dropped, one line a node.
-    pub broken: Vec<String>,
-}
-
 /// Why a scene is not on the server.
 pub enum SubmitError {
     /// An interrupt arrived; what was posted stays in the state file.
@@ -67,7 +59,8 @@ impl RunContext<'_> {
     }
 
     /// Posts a prompt until the server has it, by the deadline. A POST whose answer was lost is
-    /// looked for before it is posted again.
+    /// looked for before it is posted again. Returns the server's id for it, and the outputs that
+    /// the server dropped, one line a node.
     ///
     /// # Errors
     /// Why it is not there.
@@ -76,16 +69,16 @@ impl RunContext<'_> {
         scene: &str,
         workflow: &Workflow,
         deadline: Instant,
-    ) -> Result<Accepted, SubmitError> {
+    ) -> Result<(String, Vec<String>), SubmitError> {
         let mut patience = Patience::default();
         loop {
             self.events.check()?;
             let ids = Ids::random();
             self.state.add(scene, &ids);
             let error = match self.client.submit(workflow, &ids, time_left(deadline)) {
-                Ok(Submission::Accepted { id, node_errors: broken }) => {
+                Ok(Submission::Accepted { id, node_errors }) => {
                     self.state.set_server_id(&ids, &id);
-                    return Ok(Accepted { id, broken });
+                    return Ok((id, node_errors));
                 }
                 Ok(Submission::Rejected(why)) => {
                     self.state.remove(&ids);
@@ -110,7 +103,7 @@ impl RunContext<'_> {
                     self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
                     if let Some(id) = self.find_posted(&ids, deadline, &error)? {
                         self.state.set_server_id(&ids, &id);
-                        return Ok(Accepted { id, broken: Vec::new() });
+                        return Ok((id, Vec::new()));
                     }
                     self.state.remove(&ids);
                 }
@@ -157,7 +150,12 @@ impl RunContext<'_> {
 
     /// A scene's warning.
     pub fn warn(&mut self, scene: &str, text: &str) {
-        self.events.console.log(&format!("[Scene {scene}] WARNING: {text}"));
+        self.log(scene, &format!("WARNING: {text}"));
+    }
+
+    /// A scene's line.
+    pub fn log(&mut self, scene: &str, text: &str) {
+        self.events.console.log(&format!("[Scene {scene}] {text}"));
     }
 }
 
