@@ -313,7 +313,10 @@ impl AttemptState<'_, '_> {
         let (outcome, why) = if !self.broken.is_empty() {
             (Outcome::Partial, self.broken.join("; "))
         } else if outputs.is_empty() {
-            (Outcome::NoOutput, "succeeded without output files: does the workflow have a Save node?".into())
+            (
+                Outcome::NoOutput,
+                "succeeded without output files: does the workflow have a Save node?".into(),
+            )
         } else if entry.all_cached {
             (Outcome::Cached, String::new())
         } else {

@@ -103,7 +103,9 @@ fn no_server(base: &str, error: &HttpError) -> ConnectError {
         _ if may_come => format!(
             "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
         ),
-        ErrorKind::Status(401 | 403) => format!("ComfyUI at {base} rejected our credentials: {detail}"),
+        ErrorKind::Status(401 | 403) => {
+            format!("ComfyUI at {base} rejected our credentials: {detail}")
+        }
         _ => format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?"),
     };
     ConnectError::NoServer { why, may_come }

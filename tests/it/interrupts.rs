@@ -185,7 +185,8 @@ fn ctrl_c_while_an_upload_stalls() {
     server.fail_next("POST /upload/image", usize::MAX, Fault::Delay(Duration::from_millis(1500)));
     let running = start_on(&folder, &server.url(), &words);
     assert!(server.wait_until_request("POST /upload/image", 1, SOON));
-    ends_within(20, running).says("✗ a  interrupted: by a signal (Ctrl-C); nothing of it was running");
+    ends_within(20, running)
+        .says("✗ a  interrupted: by a signal (Ctrl-C); nothing of it was running");
     assert_eq!(server.posted(), 0);
 }
 

@@ -230,7 +230,10 @@ fn an_interrupted_run_has_its_reports() {
     signals::ctrl_c(&running);
     running.wait().exits(130);
     let [junit, ..] = bench.tell(130, [3, 0, 2, 1], "✗ INTERRUPTED: 0 of 2 scenes succeeded, ");
-    assert!(junit.contains("<error type=\"interrupted\" message=\"by a signal (Ctrl-C); "), "{junit}");
+    assert!(
+        junit.contains("<error type=\"interrupted\" message=\"by a signal (Ctrl-C); "),
+        "{junit}"
+    );
 }
 
 #[test]
