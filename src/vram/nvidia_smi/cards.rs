@@ -59,11 +59,10 @@ fn known(field: &str) -> Option<&str> {
 /// A figure or an explicit unknown; `None` for anything else.
 #[expect(clippy::option_option, reason = "unknown is not malformed")]
 fn figure(field: &str) -> Option<Option<u64>> {
-    if field.is_empty() {
-        return None;
+    match known(field) {
+        None => (!field.is_empty()).then_some(None),
+        Some(mb) => mb.parse().ok().filter(|mb| *mb <= HIGHEST_MB).map(Some),
     }
-    let Some(field) = known(field) else { return Some(None) };
-    field.parse().ok().filter(|mb| *mb <= HIGHEST_MB).map(Some)
 }
 
 #[derive(Debug)]
@@ -270,12 +269,10 @@ impl CardList {
         }
         let long_ago = at.saturating_duration_since(self.latest) > PATIENCE;
         let nothing = || if long_ago { NoReading::Silent } else { NoReading::NotYet };
-        // An incomplete list may show one card of eight equal ones.
-        if !self.complete && !matches!(wanted, Wanted::Named(_)) {
-            return Err(nothing());
-        }
+        let is_named = matches!(wanted, Wanted::Named(_));
         let place = match self.candidates(wanted).as_slice() {
-            [] if !self.complete => return Err(nothing()),
+            // An incomplete list may show one card of eight equal ones.
+            found if !self.complete && (found.is_empty() || !is_named) => return Err(nothing()),
             [] => return Err(NoReading::NoCard(wanted.clone())),
             [only] => *only,
             several => self.agreed.ok_or(NoReading::Several(several.len()))?,

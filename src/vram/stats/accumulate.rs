@@ -9,7 +9,7 @@ use time::Time;
 
 use super::{Metric, PeakGenerating, RunTook, SceneStatistics, VramStats};
 use crate::vram::log::{Line, read_lines};
-use crate::vram::reading::{Reading, Source};
+use crate::vram::reading::{Reading, Source, quotient};
 use crate::vram::timeline::{self, Timeline};
 
 /// Scenes with figures of their own; a log with a new id in every line takes no more memory.
@@ -361,15 +361,4 @@ impl Gaps {
 /// The mean of so many values, rounded half to even; none of none.
 fn mean(sum: u64, count: u64) -> Option<u64> {
     (count > 0).then(|| quotient(sum.into(), count.into()))
-}
-
-/// `numerator / denominator`, rounded half to even; 0 for a denominator of 0.
-pub(crate) fn quotient(numerator: u128, denominator: u128) -> u64 {
-    if denominator == 0 {
-        return 0;
-    }
-    let (floor, rest) = (numerator / denominator, numerator % denominator);
-    let half = rest.cmp(&(denominator - rest));
-    let up = half.is_gt() || half.is_eq() && floor % 2 == 1;
-    u64::try_from(floor + u128::from(up)).unwrap_or(u64::MAX)
 }

@@ -20,7 +20,6 @@ use time::Time;
 
 use super::log::time_text;
 use super::reading::{MissReason, Source};
-pub(crate) use accumulate::quotient;
 pub use accumulate::{Accumulator, LogSummary};
 pub use text::seconds_text;
 

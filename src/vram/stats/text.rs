@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Metric, SceneStatistics, Sources, VramStats, quotient};
+use super::{Metric, SceneStatistics, Sources, VramStats};
 use crate::vram::log::time_text;
-use crate::vram::reading::Source;
+use crate::vram::reading::{Source, quotient};
 
 const HEADER: &str = "=== VRAM Usage Statistics ===";
 
