@@ -87,11 +87,11 @@ fn figures(vram: &VramStats) {
 /// The curve is bounded and has the statistics' peak; of a line of nvidia-smi the driver's figure
 /// counts there, if it should differ from used.
 fn drawn(curve: &Timeline, vram: &VramStats) {
-    assert!(curve.columns().len() <= 1200 && curve.bands().len() <= 400);
+    assert!(curve.columns.len() <= 1200 && curve.bands.len() <= 400);
     let highest = vram.peak.max(vram.driver_peak).unwrap_or_default();
     assert!(
         curve.highest() == highest || (curve.highest() < highest && vram.sources.nvidia_smi > 0)
     );
-    assert!(curve.bands().iter().all(|band| band.from_ms <= band.to_ms));
-    assert!(curve.bands().iter().all(|band| band.to_ms <= curve.span_ms()));
+    assert!(curve.bands.iter().all(|band| band.from_ms <= band.to_ms));
+    assert!(curve.bands.iter().all(|band| band.to_ms <= curve.span_ms()));
 }

@@ -21,7 +21,7 @@ pub fn lines(
     run: Option<&RunRecord>,
     width: usize,
 ) -> Vec<String> {
-    let all = |metric| timeline.columns().iter().filter_map(move |column| column.readings(metric));
+    let all = |metric| timeline.columns.iter().filter_map(move |column| column.readings(metric));
     let metrics = [vram.metric, Metric::Driver, Metric::Used];
     let Some(metric) = metrics.into_iter().find(|metric| all(*metric).next().is_some()) else {
         return Vec::new();
@@ -29,7 +29,7 @@ pub fn lines(
     let low = all(metric).map(|readings| readings.low).min().unwrap_or_default();
     let high = all(metric).map(|readings| readings.high).max().unwrap_or_default();
     let name = metric_name(metric, run.is_some_and(RunRecord::is_system_ram));
-    let from = timeline.first_at().unwrap_or(time::Time::MIDNIGHT);
+    let from = timeline.first_at.unwrap_or(time::Time::MIDNIGHT);
     let to = from + Duration::milliseconds(i64::try_from(timeline.span_ms()).unwrap_or_default());
     let [from, to] = [from, to].map(|at| time_text(at.replace_millisecond(0).unwrap_or(from)));
     let scale = format!("▁ {low} █ {high} MB");
@@ -39,7 +39,7 @@ pub fn lines(
 }
 
 fn blocks(timeline: &Timeline, metric: Metric, width: usize, low: u64, high: u64) -> String {
-    let columns = timeline.columns();
+    let columns = &timeline.columns;
     let ticks = columns.iter().filter(|column| !column.is_empty() || column.missed > 0).count();
     let cells = ticks.min(width).max(1);
     let gaps = timeline.gaps();

@@ -4,8 +4,8 @@ use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
 use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
 use crate::vram::log::time_text;
-use crate::vram::reading::MB;
-use crate::vram::stats::{Metric, VramStats, quotient, seconds_text};
+use crate::vram::reading::{MB, quotient};
+use crate::vram::stats::{Metric, VramStats, seconds_text};
 
 /// Memory sizes of cards that are sold, in GB.
 const CARDS_GB: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];

@@ -197,7 +197,7 @@ mod tests {
             let (read, told) = (LogSummary::read(&path).unwrap(), recorder.summary());
             assert_eq!((read.stats.peak, read.stats.ticks, read.stats.samples), (Some(900), 4, 3));
             assert_eq!(told.stats, read.stats);
-            assert_eq!(told.timeline.columns(), read.timeline.columns());
+            assert_eq!(told.timeline.columns, read.timeline.columns);
         }
         std::fs::remove_file(&path).unwrap();
     }

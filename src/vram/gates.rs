@@ -12,6 +12,8 @@ use super::stats::{Metric, VramStats};
 const ROOM_MB: u64 = 64;
 /// Verdicts on scenes that the closing line lists; further ones it counts.
 const MAX_LISTED: usize = 3;
+const TOO_FEW_SCENES: &str = "too few scenes: growth is known from four that executed and were \
+    sampled without a /free between them";
 
 /// The gates that are a number of MB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,22 +142,16 @@ impl Verdict {
     fn new(
         gate: Gate,
         scene: Option<&str>,
-        limit: u64,
+        limit: Option<u64>,
         measured: Result<Measured, String>,
     ) -> Verdict {
+        let is_within = |measured: Measured| limit.is_some_and(|mb| measured.mb() <= mb.into());
         let state = match &measured {
-            Ok(measured) if measured.mb() <= limit.into() => State::Held,
+            Ok(measured) if is_within(*measured) => State::Held,
             Ok(_) => State::Failed,
             Err(why) => State::NotJudged(why.clone()),
         };
-        let (scene, measured) = (scene.map(str::to_owned), measured.ok());
-        Verdict { gate, scene, limit: Some(limit), measured, state }
-    }
-
-    /// A baseline that gives no limit.
-    fn no_limit(why: String) -> Verdict {
-        let (gate, state) = (Gate::Baseline, State::NotJudged(why));
-        Verdict { gate, scene: None, limit: None, measured: None, state }
+        Verdict { gate, scene: scene.map(str::to_owned), limit, measured: measured.ok(), state }
     }
 
     /// Whether it was judged and is within its limit.
@@ -170,12 +166,17 @@ impl Verdict {
         format!("{}{scene}{limit}", self.gate.name())
     }
 
+    /// `driver 19310`, or why it is not judged.
+    fn detail(&self, unit: &str) -> Option<String> {
+        match &self.state {
+            State::NotJudged(why) => Some(why.clone()),
+            State::Held | State::Failed => Some(self.measured?.text(unit)),
+        }
+    }
+
     /// `MaxPeakMB 20000 held (driver 19310)`.
     fn short(&self) -> String {
-        let detail = match (&self.state, self.measured) {
-            (State::NotJudged(why), _) => why.clone(),
-            (_, measured) => measured.map(|measured| measured.text("")).unwrap_or_default(),
-        };
+        let detail = self.detail("").unwrap_or_default();
         format!("{} {} ({detail})", self.head(), self.state.word())
     }
 }
@@ -183,17 +184,13 @@ impl Verdict {
 impl fmt::Display for Verdict {
     /// `MaxPeakMB 20000: FAILED, driver 20480 MB (used 17048)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}, ", self.head(), self.state.word())?;
+        let detail = self.detail(" MB").unwrap_or_else(|| "nothing measured".to_owned());
+        write!(f, "{}: {}, {detail}", self.head(), self.state.word())?;
         match (&self.state, self.measured) {
-            (State::NotJudged(why), _) => f.write_str(why),
-            (_, Some(measured)) => {
-                f.write_str(&measured.text(" MB"))?;
-                match measured {
-                    Measured::Driver(_, Some(used)) => write!(f, " (used {used})"),
-                    _ => Ok(()),
-                }
+            (State::Held | State::Failed, Some(Measured::Driver(_, Some(used)))) => {
+                write!(f, " (used {used})")
             }
-            (_, None) => f.write_str("nothing measured"),
+            _ => Ok(()),
         }
     }
 }
@@ -224,48 +221,51 @@ pub fn closing(verdicts: &[Verdict]) -> Option<String> {
 /// Judges a run by the limits, and by baselines, each with its name.
 pub fn judge(limits: Limits, run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
+    // Where the first sample had no driver figure, the fallback may still have given some.
+    let any_peak = run.measured(None, Metric::Driver);
     if let Some(limit) = limits.peak_mb {
-        let measured = run.measured(None, run.vram.metric);
-        // Where the first sample had no driver figure, the fallback may still have given some.
-        let measured = measured.or_else(|| run.measured(None, Metric::Driver));
-        let measured = measured.ok_or_else(|| run.why_unknown(None));
-        verdicts.push(Verdict::new(Gate::MaxPeak, None, limit, measured));
+        let peak = run.measured(None, run.vram.metric).or(any_peak);
+        let peak = peak.ok_or_else(|| run.why_unknown(None));
+        verdicts.push(Verdict::new(Gate::MaxPeak, None, Some(limit), peak));
     }
     if !baselines.is_empty() {
         verdicts.extend(judge_by_baselines(run, baselines));
     }
     if let Some(limit) = limits.growth_mb {
-        let growth = run.vram.growth_per_scene.map(Measured::Growth);
-        let growth = growth.ok_or_else(|| run.why_growth_unknown());
-        verdicts.push(Verdict::new(Gate::MaxGrowth, None, limit, growth));
+        let why_unknown = || match any_peak {
+            Some(_) => TOO_FEW_SCENES.to_owned(),
+            None => run.why_unknown(None),
+        };
+        let growth = run.vram.growth_per_scene.map(Measured::Growth).ok_or_else(why_unknown);
+        verdicts.push(Verdict::new(Gate::MaxGrowth, None, Some(limit), growth));
     }
     verdicts
 }
 
 /// Verdicts on the run, and on each scene that it shares with a baseline.
 fn judge_by_baselines(run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Verdict> {
+    let not_judged = |why| Verdict::new(Gate::Baseline, None, None, Err(why));
     let metric = match comparable(run, baselines) {
         Ok(metric) => metric,
-        Err(why) => return vec![Verdict::no_limit(why)],
+        Err(why) => return vec![not_judged(why)],
     };
-    let verdict = |scene: Option<&str>, limit: u64| {
+    let verdict = |scene: Option<&str>, peaks: &[u64]| {
         // The other metric's figure is not compared.
         let measured = run.peak(scene, metric).and_then(|_| run.measured(scene, metric));
         let measured = measured.ok_or_else(|| run.why_unknown(scene));
-        Verdict::new(Gate::Baseline, scene, limit, measured)
+        Verdict::new(Gate::Baseline, scene, limit(peaks), measured)
     };
-    let in_all = |(name, other): &(String, RunVram)| {
+    let of_baseline = |(name, other): &(String, RunVram)| {
         other.peak(None, metric).ok_or_else(|| format!("{name}: {}", other.why_unknown(None)))
     };
-    let in_all: Result<Vec<_>, _> = baselines.iter().map(in_all).collect();
-    let of_run = match in_all.map(|peaks| limit(&peaks)) {
-        Ok(Some(limit)) => verdict(None, limit),
-        Ok(None) => Verdict::no_limit(run.why_unknown(None)),
-        Err(why) => Verdict::no_limit(why),
+    let of_run = match baselines.iter().map(of_baseline).collect::<Result<Vec<_>, _>>() {
+        Ok(peaks) => verdict(None, &peaks),
+        Err(why) => not_judged(why),
     };
     let of_scene = |id: &str| {
         let peaks = baselines.iter().filter_map(|(_, other)| other.peak(Some(id), metric));
-        Some(verdict(Some(id), limit(&peaks.collect::<Vec<_>>())?))
+        let peaks: Vec<u64> = peaks.collect();
+        (!peaks.is_empty()).then(|| verdict(Some(id), &peaks))
     };
     [of_run].into_iter().chain(run.scenes().into_iter().filter_map(of_scene)).collect()
 }
@@ -352,15 +352,6 @@ impl RunVram<'_> {
         }
         let ram = self.facts.as_ref().is_some_and(|facts| facts.system_ram);
         used.map(if ram { Measured::SystemRam } else { Measured::Used })
-    }
-
-    fn why_growth_unknown(&self) -> String {
-        if [Metric::Used, Metric::Driver].iter().all(|metric| self.peak(None, *metric).is_none()) {
-            return self.why_unknown(None);
-        }
-        "too few scenes: growth is known from four that executed and were sampled without a /free \
-         between them"
-            .to_owned()
     }
 
     /// Why there is no figure of a scene, or of the run.

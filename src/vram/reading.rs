@@ -46,8 +46,18 @@ pub enum Source {
 
 /// Bytes as MB, rounded half to even.
 pub fn to_mb(bytes: u64) -> u64 {
-    let (mb, rest) = (bytes / MB, bytes % MB);
-    mb + u64::from(rest > MB / 2 || (rest == MB / 2 && mb % 2 == 1))
+    quotient(bytes.into(), MB.into())
+}
+
+/// `numerator / denominator`, rounded half to even; 0 for a denominator of 0.
+pub(crate) fn quotient(numerator: u128, denominator: u128) -> u64 {
+    if denominator == 0 {
+        return 0;
+    }
+    let (floor, rest) = (numerator / denominator, numerator % denominator);
+    let half = rest.cmp(&(denominator - rest));
+    let up = half.is_gt() || half.is_eq() && floor % 2 == 1;
+    u64::try_from(floor + u128::from(up)).unwrap_or(u64::MAX)
 }
 
 /// Why a tick has no reading. Its name in the log is one word.

@@ -10,7 +10,7 @@ use super::reading::{Answer, MissReason, Reading, Source, Tick};
 use super::sampler::{Sampler, SamplerEvent};
 use crate::cli::{SamplingOptions, VramSource};
 use crate::clock::Clock;
-use crate::comfyui::{Client, SystemStats};
+use crate::comfyui::{Client, Device, SystemStats};
 use crate::http::ErrorKind;
 use crate::interrupt::Interrupted;
 
@@ -103,21 +103,20 @@ impl ReadingSource {
     pub fn read(&self, clients: &[Client]) -> Answer {
         let now = Instant::now();
         if let Some(card) = self.card.as_ref().filter(|_| self.nvidia_smi_only) {
-            return match self.of_card(card, now) {
-                Ok(reading) => Ok((reading, Source::NvidiaSmi)),
-                Err(NoReading::NotYet | NoReading::Silent) => Err(MissReason::Timeout),
-                Err(_) => Err(MissReason::NoDevice),
-            }
-            .into();
+            let miss = |why| match why {
+                NoReading::NotYet | NoReading::Silent => MissReason::Timeout,
+                _ => MissReason::NoDevice,
+            };
+            return self.of_card(card, now).map_err(miss).into();
         }
         let answers = clients
             .iter()
             .map(|client| client.system_stats().map_err(|error| miss_reason(&error.kind)));
         let refused = |answer: &Result<_, _>| matches!(answer, Err(MissReason::Refused));
-        let devices: Vec<_> = match answers.into_iter().find(|answer| !refused(answer)) {
-            Some(Ok(stats)) => stats.devices.iter().map(|device| device.memory).collect(),
-            Some(Err(miss)) => return Err(miss).into(),
-            None => return Err(MissReason::Refused).into(),
+        let answer = answers.into_iter().find(|answer| !refused(answer));
+        let devices: Vec<_> = match answer.unwrap_or(Err(MissReason::Refused)) {
+            Ok(stats) => stats.devices.iter().map(|device| device.memory).collect(),
+            Err(miss) => return Err(miss).into(),
         };
         let reading = devices.get(self.gpu).copied().flatten().ok_or(MissReason::NoDevice);
         if let (Some(card), Ok(Reading { driver: Some(driver), .. })) = (&self.card, reading) {
@@ -128,13 +127,13 @@ impl ReadingSource {
 
     /// nvidia-smi's reading of that moment, in place of a missed one.
     fn fallback(&self, at: Instant) -> Option<(Reading, Source)> {
-        let reading = self.of_card(self.card.as_ref()?, at).ok()?;
-        Some((reading, Source::NvidiaSmi))
+        self.of_card(self.card.as_ref()?, at).ok()
     }
 
     /// Warns once if nvidia-smi gives nothing.
-    fn of_card(&self, card: &CardReader, at: Instant) -> Result<Reading, NoReading> {
-        card.reading(at).inspect_err(|why| {
+    fn of_card(&self, card: &CardReader, at: Instant) -> Result<(Reading, Source), NoReading> {
+        let reading = card.reading(at).map(|reading| (reading, Source::NvidiaSmi));
+        reading.inspect_err(|why| {
             if *why == NoReading::NotYet || self.card_failed.swap(true, Ordering::Relaxed) {
                 return;
             }
@@ -167,16 +166,16 @@ fn wanted_card(
     let device = stats.and_then(|stats| stats.devices.get(sampling.gpu));
     let cuda = device.filter(|device| device.kind == "cuda");
     let no_cuda = stats.is_some() && cuda.is_none();
-    match sampling.source {
-        VramSource::ComfyUi => return None,
-        VramSource::Auto if !local || no_cuda => return None,
-        VramSource::Auto | VramSource::NvidiaSmi => {}
-    }
-    if let Some(id) = &sampling.card {
-        return Some(Wanted::Named(id.clone()));
-    }
-    Some(cuda.map_or(Wanted::Only, |device| Wanted::Device {
-        name: device.name.clone(),
-        total: device.memory.and_then(|memory| memory.total),
-    }))
+    let is_asked = match sampling.source {
+        VramSource::ComfyUi => false,
+        VramSource::Auto => local && !no_cuda,
+        VramSource::NvidiaSmi => true,
+    };
+    is_asked.then(|| match (&sampling.card, cuda) {
+        (Some(id), _) => Wanted::Named(id.clone()),
+        (None, Some(Device { name, memory, .. })) => {
+            Wanted::Device { name: name.clone(), total: memory.and_then(|memory| memory.total) }
+        }
+        (None, None) => Wanted::Only,
+    })
 }

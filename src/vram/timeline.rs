@@ -18,25 +18,25 @@ const MAX_BANDS: usize = 400;
 /// The samples of a log in columns of equal length, and the scenes behind them.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    /// None before the first tick.
-    first_at: Option<Time>,
-    columns: Vec<Column>,
-    /// The latest line's.
-    current: usize,
+    /// The time of the first tick; none of an empty log.
+    pub first_at: Option<Time>,
+    /// From the first tick's to the latest one's.
+    pub columns: Vec<Column>,
     /// Of each column, in milliseconds.
     width_ms: u64,
-    bands: Vec<Band>,
-    unbanded: bool,
-    /// By how much the clock was set back.
-    set_back_ms: u64,
+    /// The scenes one after the other. One that comes again after another has several.
+    pub bands: Vec<Band>,
+    /// Whether there were more scenes than bands are kept.
+    pub unbanded: bool,
+    /// Whether the clock was set back, so that later moments stand too far right.
+    pub set_back: bool,
     pub(super) driver_peak: Option<Peak>,
     pub(super) used_peak: Option<Peak>,
     /// From the first line to the latest.
     pub(super) elapsed_ms: u64,
     interval_ms: Option<u64>,
-    latest_reading_ms: Option<u64>,
-    /// A tick was missed since the latest reading.
-    missed: bool,
+    /// Since the latest reading; once a tick was missed, more than any interval.
+    unseen_ms: u64,
     /// The next line with a scene begins a band, whatever its scene: another run began.
     new_run: bool,
 }
@@ -62,11 +62,12 @@ pub struct Peak {
 }
 
 impl Timeline {
-    /// Takes the next line of the log; `step` is what [`super::stats`] knows of the milliseconds
-    /// since the one before. Where the clock was set back the time axis goes on from where it was.
-    pub(super) fn line(&mut self, step: i64, line: &Line<&str>) {
+    /// Takes the next line of the log, so many milliseconds after the one before. Where the clock
+    /// was set back, which has no `step`, the time axis goes on from where it was.
+    pub(super) fn line(&mut self, step: Option<u64>, line: &Line<&str>) {
         self.first_at = self.first_at.or(Some(line.at));
-        self.advance(step);
+        self.set_back |= step.is_none();
+        self.advance(step.unwrap_or_default());
         if line.interval_ms.is_some() {
             self.interval_ms = line.interval_ms;
             self.new_run = true;
@@ -74,30 +75,31 @@ impl Timeline {
         if let Some(scene) = line.scene {
             self.band(scene);
         }
-        match line.result {
+        let tick = match line.result {
             Err(_) => {
-                self.missed = true;
-                self.columns[self.current].missed += 1;
+                self.unseen_ms = u64::MAX;
+                Column { missed: 1, ..Column::default() }
             }
             Ok((reading, source)) => self.reading(&reading, source),
+        };
+        if let Some(column) = self.columns.last_mut() {
+            *column = column.joined(&tick);
         }
     }
 
-    fn advance(&mut self, step: i64) {
-        let forward = u64::try_from(step).unwrap_or_default();
-        self.set_back_ms += u64::try_from(-step).unwrap_or_default();
-        self.elapsed_ms += forward;
+    fn advance(&mut self, step: u64) {
+        self.elapsed_ms += step;
+        self.unseen_ms = self.unseen_ms.saturating_add(step);
         // Of a log that does not tell its interval, the first step is taken for it.
-        self.interval_ms = self.interval_ms.or(Some(forward).filter(|step| *step > 0));
+        self.interval_ms = self.interval_ms.or(Some(step).filter(|step| *step > 0));
         self.width_ms = self.width_ms.max(1);
         while self.elapsed_ms / self.width_ms >= MAX_COLUMNS as u64 {
-            self.columns = self.columns.chunks(2).map(Column::merged).collect();
+            let pairs = self.columns.chunks(2);
+            let joined = |pair: &[Column]| pair.iter().copied().reduce(|a, b| a.joined(&b));
+            self.columns = pairs.filter_map(joined).collect();
             self.width_ms *= 2;
         }
-        self.current = self.position(self.elapsed_ms);
-        if self.current >= self.columns.len() {
-            self.columns.resize(self.current + 1, Column::default());
-        }
+        self.columns.resize(self.position(self.elapsed_ms) + 1, Column::default());
     }
 
     /// The column of that moment.
@@ -107,25 +109,18 @@ impl Timeline {
 
     fn band(&mut self, scene: &str) {
         let (now, new_run) = (self.elapsed_ms, std::mem::take(&mut self.new_run));
-        if let Some(band) = self.bands.last_mut()
-            && band.scene == scene
-            && !new_run
-        {
-            band.to_ms = now;
-        } else if self.bands.len() < MAX_BANDS {
-            self.bands.push(Band { scene: scene.to_owned(), from_ms: now, to_ms: now });
-        } else {
-            self.unbanded = true;
+        let is_full = self.bands.len() == MAX_BANDS;
+        match self.bands.last_mut() {
+            Some(band) if band.scene == scene && !new_run => band.to_ms = now,
+            _ if is_full => self.unbanded = true,
+            _ => self.bands.push(Band { scene: scene.to_owned(), from_ms: now, to_ms: now }),
         }
     }
 
-    fn reading(&mut self, reading: &Reading, source: Source) {
-        let now = self.elapsed_ms;
-        let since = self.latest_reading_ms.replace(now).map(|latest| now - latest);
-        let missed = std::mem::take(&mut self.missed);
+    fn reading(&mut self, reading: &Reading, source: Source) -> Column {
         // Half an interval more than one missed tick: stamps are cut off to the second.
         let longest = self.interval_ms.unwrap_or(u64::MAX).saturating_mul(5) / 2;
-        let after_gap = missed || since.is_some_and(|since| since > longest);
+        let after_gap = std::mem::take(&mut self.unseen_ms) > longest;
         // nvidia-smi's used figure is the driver's.
         let (used, driver, fallback) = match source {
             Source::ComfyUi => (Some(reading.used), reading.driver, None),
@@ -134,37 +129,13 @@ impl Timeline {
                 (None, driver, driver)
             }
         };
-        self.columns[self.current].take(used, driver, fallback, after_gap);
-    }
-
-    /// The time of the first tick; none of an empty log.
-    pub fn first_at(&self) -> Option<Time> {
-        self.first_at
-    }
-
-    /// The columns, from the first tick's to the last one's.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
+        let [used, driver] = [used, driver].map(|mb| mb.map(Extremes::of));
+        Column { used, driver, fallback, after_gap, ..Column::default() }
     }
 
     /// From the first column's start to the last one's end, in milliseconds; 0 of an empty log.
     pub fn span_ms(&self) -> u64 {
         self.columns.len() as u64 * self.width_ms
-    }
-
-    /// The scenes one after the other. One that comes again after another has several.
-    pub fn bands(&self) -> &[Band] {
-        &self.bands
-    }
-
-    /// Whether there were more scenes than bands are kept.
-    pub fn unbanded(&self) -> bool {
-        self.unbanded
-    }
-
-    /// Whether the clock was set back, so that later moments stand too far right.
-    pub fn set_back(&self) -> bool {
-        self.set_back_ms > 0
     }
 
     /// The highest reading while generating, of this metric where there is one; without scenes of
@@ -223,13 +194,9 @@ pub struct Extremes {
 }
 
 impl Extremes {
-    /// Takes a later reading.
-    fn add(extremes: &mut Option<Extremes>, mb: Option<u64>) {
-        let Some(mb) = mb else { return };
-        let kept = extremes.get_or_insert(Extremes { first: mb, low: mb, high: mb, last: mb });
-        kept.low = kept.low.min(mb);
-        kept.high = kept.high.max(mb);
-        kept.last = mb;
+    /// Of a single reading.
+    fn of(mb: u64) -> Extremes {
+        Extremes { first: mb, low: mb, high: mb, last: mb }
     }
 
     /// Of two stretches, one after the other.
@@ -270,35 +237,17 @@ impl Column {
         self.used.is_none() && self.driver.is_none()
     }
 
-    /// Takes the next reading.
-    fn take(
-        &mut self,
-        used: Option<u64>,
-        driver: Option<u64>,
-        fallback: Option<u64>,
-        after_gap: bool,
-    ) {
-        if self.is_empty() {
-            self.after_gap = after_gap;
-        } else {
-            self.gaps = self.gaps.saturating_add(after_gap.into());
-        }
-        Extremes::add(&mut self.used, used);
-        Extremes::add(&mut self.driver, driver);
-        self.fallback = self.fallback.max(fallback);
-    }
-
-    /// One column of two in a row, or of the last one alone.
-    fn merged(pair: &[Column]) -> Column {
-        let [a, b] = pair else { return pair.first().copied().unwrap_or_default() };
-        let between = b.after_gap && !a.is_empty();
+    /// One column of two in a row.
+    fn joined(&self, later: &Column) -> Column {
+        let is_empty = self.is_empty();
+        let between = later.after_gap && !is_empty;
         Column {
-            used: Extremes::joined(a.used, b.used),
-            driver: Extremes::joined(a.driver, b.driver),
-            fallback: a.fallback.max(b.fallback),
-            missed: a.missed.saturating_add(b.missed),
-            gaps: a.gaps.saturating_add(b.gaps).saturating_add(between.into()),
-            after_gap: if a.is_empty() { b.after_gap } else { a.after_gap },
+            used: Extremes::joined(self.used, later.used),
+            driver: Extremes::joined(self.driver, later.driver),
+            fallback: self.fallback.max(later.fallback),
+            missed: self.missed.saturating_add(later.missed),
+            gaps: self.gaps.saturating_add(later.gaps).saturating_add(between.into()),
+            after_gap: if is_empty { later.after_gap } else { self.after_gap },
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn section(page: &Page) -> String {
 /// The key to the drawing.
 fn legend(page: &Page) -> String {
     let timeline = page.timeline;
-    let has = |metric| timeline.columns().iter().any(|column| column.readings(metric).is_some());
+    let has = |metric| timeline.columns.iter().any(|column| column.readings(metric).is_some());
     let Sources { comfyui, nvidia_smi } = page.input.vram.sources;
     let mixed = comfyui > 0 && nvidia_smi > 0;
     let driver = "driver: handed out, torch's idle cache included";
@@ -59,7 +59,7 @@ fn legend(page: &Page) -> String {
         (mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
         (!timeline.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
         (
-            !timeline.bands().is_empty(),
+            !timeline.bands.is_empty(),
             "b0",
             "M0 0H28V14H0Z",
             "a scene, while its prompt was running",
@@ -87,10 +87,10 @@ fn caption(page: &Page) -> String {
     if page.input.vram.sources.comfyui == 0 {
         text += " All readings are nvidia-smi's.";
     }
-    if page.timeline.set_back() {
+    if page.timeline.set_back {
         text += " The clock was set back meanwhile: what comes after stands too far right.";
     }
-    if page.timeline.unbanded() {
+    if page.timeline.unbanded {
         text += " There were more scenes than are shown.";
     }
     format!("<figcaption>{text}</figcaption>\n")
@@ -112,7 +112,7 @@ fn description(page: &Page) -> String {
         text += &mb.map(|mb| format!("{name}{mb}")).unwrap_or_default();
     }
     let missed: u64 = vram.missed.values().sum();
-    let (gaps, bands) = (page.timeline.gaps().len(), page.timeline.bands().len());
+    let (gaps, bands) = (page.timeline.gaps().len(), page.timeline.bands.len());
     text + &format!(
         " MB. {missed} ticks missed, {gaps} gaps shown, {bands} scenes, whose figures are in the table."
     )
@@ -175,7 +175,7 @@ fn extent(page: &Page, band: &Band) -> (u64, u64) {
 /// The scenes behind the timeline.
 fn bands(page: &Page) -> String {
     let mut rects = String::new();
-    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(page.timeline.bands()) {
+    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(&page.timeline.bands) {
         let ((x, width), title) = (extent(page, band), Escaped(&band.scene));
         let (x, width) = (percent(x), percent(width));
         rects += &format!(
@@ -187,7 +187,7 @@ fn bands(page: &Page) -> String {
 
 /// The names of the scenes, in front of the timeline.
 fn names(page: &Page) -> String {
-    let bands = page.timeline.bands();
+    let bands = &page.timeline.bands;
     let mut out = String::new();
     for (index, band) in bands.iter().enumerate() {
         let (from, width) = extent(page, band);
@@ -256,7 +256,7 @@ fn grid(page: &Page, scale: &Scale) -> String {
         out.push('\n');
     }
     out += "<text class=\"end\" x=\"-8\" y=\"-8\">MB</text>\n";
-    let marks = page.timeline.first_at().map(|first| axes::of_time(first, page.timeline.span_ms()));
+    let marks = page.timeline.first_at.map(|first| axes::of_time(first, page.timeline.span_ms()));
     for (index, (at, text)) in marks.unwrap_or_default().into_iter().enumerate() {
         // Every second one has no room on a phone.
         let group = if index % 2 == 1 { r#"<g class="o">"# } else { "<g>" };
@@ -299,7 +299,7 @@ fn peak_mark(page: &Page, scale: &Scale) -> Option<String> {
 
 /// The lines themselves, two units a column, and the gaps below them.
 fn curves(page: &Page, scale: &Scale) -> String {
-    let columns = page.timeline.columns();
+    let columns = &page.timeline.columns;
     let width = columns.len() * 2;
     let mut paths = vec![
         ("area", area(columns, scale)),

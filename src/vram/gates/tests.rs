@@ -197,12 +197,13 @@ fn another_card_is_no_baseline() {
 
 #[test]
 fn the_closing_line_tells_the_run_and_the_scenes_that_are_worse() {
-    let verdict =
-        |scene: &str, mb| Verdict::new(Gate::Baseline, Some(scene), 9, Ok(Measured::Used(mb)));
+    let verdict = |scene: &str, mb| {
+        Verdict::new(Gate::Baseline, Some(scene), Some(9), Ok(Measured::Used(mb)))
+    };
     let mut verdicts = vec![
-        Verdict::new(Gate::MaxPeak, None, 20_000, Ok(Measured::Driver(19_310, Some(18_231)))),
-        Verdict::no_limit("why".into()),
-        Verdict::new(Gate::MaxGrowth, None, 3, Ok(Measured::Growth(4))),
+        Verdict::new(Gate::MaxPeak, None, Some(20_000), Ok(Measured::Driver(19_310, Some(18_231)))),
+        Verdict::new(Gate::Baseline, None, None, Err("why".into())),
+        Verdict::new(Gate::MaxGrowth, None, Some(3), Ok(Measured::Growth(4))),
     ];
     assert_eq!(closing(&[]), None);
     assert_eq!(closing(&verdicts[..1]).unwrap(), "Gates: MaxPeakMB 20000 held (driver 19310)");

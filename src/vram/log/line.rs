@@ -1,6 +1,6 @@
 //! One line of the log: how it is written and read.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 use time::Time;
@@ -51,45 +51,26 @@ pub fn has_millis(interval: Duration) -> bool {
 impl<Scene: fmt::Display> Line<Scene> {
     /// The text without its line break; with `millis` the time carries milliseconds.
     pub fn format(&self, millis: bool) -> String {
-        let mut text = clock(self.at, millis);
-        // Writing into a String cannot fail.
-        let _ = self.fields(&mut text);
-        text
-    }
-
-    fn fields(&self, text: &mut String) -> fmt::Result {
-        match &self.result {
-            Ok((reading, _)) => {
-                let figures = [
-                    ("Used", Some(reading.used)),
-                    ("Free", reading.free),
-                    ("Total", reading.total),
-                    ("Driver", reading.driver),
-                    ("Ram", reading.ram),
-                ];
-                for (name, mb) in figures {
-                    if let Some(mb) = mb {
-                        write!(text, ",{name}={mb}MB")?;
-                    }
-                }
-            }
-            Err(miss) => write!(text, ",Missed={}", miss.name())?,
-        }
-        if let Some(ms) = self.interval_ms {
+        let (reading, source) = self.result.ok().unzip();
+        let mb = |figure: fn(Reading) -> Option<u64>| Some(format!("{}MB", figure(reading?)?));
+        let seconds = |ms| {
             let seconds = format!("{}.{:03}", ms / 1000, ms % 1000);
-            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
-            write!(text, ",Interval={seconds}s")?;
-        }
-        if let Some(scene) = &self.scene {
-            write!(text, ",Scene={scene}")?;
-        }
-        if let Ok((_, Source::NvidiaSmi)) = self.result {
-            write!(text, ",Source={NVIDIA_SMI}")?;
-        }
-        if let Some(ms) = self.took_ms {
-            write!(text, ",Took={ms}ms")?;
-        }
-        Ok(())
+            format!("{}s", seconds.trim_end_matches('0').trim_end_matches('.'))
+        };
+        let fields = [
+            ("Used", mb(|reading| Some(reading.used))),
+            ("Free", mb(|reading| reading.free)),
+            ("Total", mb(|reading| reading.total)),
+            ("Driver", mb(|reading| reading.driver)),
+            ("Ram", mb(|reading| reading.ram)),
+            ("Missed", self.result.err().map(|miss| miss.name().to_owned())),
+            ("Interval", self.interval_ms.map(seconds)),
+            ("Scene", self.scene.as_ref().map(Scene::to_string)),
+            ("Source", (source == Some(Source::NvidiaSmi)).then(|| NVIDIA_SMI.to_owned())),
+            ("Took", self.took_ms.map(|ms| format!("{ms}ms"))),
+        ];
+        let field = |(name, value)| Some(format!(",{name}={}", value?));
+        clock(self.at, millis) + &fields.into_iter().filter_map(field).collect::<String>()
     }
 }
 

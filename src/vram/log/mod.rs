@@ -87,10 +87,8 @@ fn last_byte(path: &Path) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-enum Encoding {
-    Utf8,
-    Utf16(fn([u8; 2]) -> u16),
-}
+/// The unit of UTF-16 that two bytes are.
+type Utf16 = fn([u8; 2]) -> u16;
 
 /// Reads a log line by line in constant memory: UTF-8 with or without a byte order mark, UTF-16
 /// with one, lines that end in LF or CR LF. Returns how many lines could not be read; empty ones
@@ -104,19 +102,19 @@ enum Encoding {
 pub fn read_lines(mut input: impl BufRead, mut take: impl FnMut(&Line<&str>)) -> io::Result<u64> {
     let mut start = Vec::new();
     input.by_ref().take(3).read_to_end(&mut start)?;
-    let (encoding, mark) = match start.as_slice() {
-        [0xef, 0xbb, 0xbf] => (Encoding::Utf8, 3),
-        [0xff, 0xfe, ..] => (Encoding::Utf16(u16::from_le_bytes), 2),
-        [0xfe, 0xff, ..] => (Encoding::Utf16(u16::from_be_bytes), 2),
-        _ => (Encoding::Utf8, 0),
+    let (utf16, mark): (Option<Utf16>, _) = match start.as_slice() {
+        [0xef, 0xbb, 0xbf] => (None, 3),
+        [0xff, 0xfe, ..] => (Some(u16::from_le_bytes), 2),
+        [0xfe, 0xff, ..] => (Some(u16::from_be_bytes), 2),
+        _ => (None, 0),
     };
     let mut input = Cursor::new(start.split_off(mark)).chain(input);
     let (mut buffer, mut latest_scene, mut skipped) = (Vec::new(), String::new(), 0);
     loop {
         buffer.clear();
-        match encoding {
-            Encoding::Utf8 => read_line(&mut input, &mut buffer)?,
-            Encoding::Utf16(unit) => read_utf16_line(&mut input, unit, &mut buffer)?,
+        match utf16 {
+            None => read_line(&mut input, &mut buffer)?,
+            Some(unit) => read_utf16_line(&mut input, unit, &mut buffer)?,
         }
         if buffer.is_empty() {
             return Ok(skipped);
@@ -142,7 +140,7 @@ pub fn read_lines(mut input: impl BufRead, mut take: impl FnMut(&Line<&str>)) ->
 
 /// Reads a line with its line break, or the first [`LONGEST`] bytes of a longer one; nothing at
 /// the end.
-fn read_line(input: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn read_line(input: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<()> {
     input.by_ref().take(LONGEST as u64).read_until(b'\n', buffer)?;
     if buffer.len() == LONGEST && !buffer.ends_with(b"\n") {
         input.skip_until(b'\n')?;
@@ -151,11 +149,7 @@ fn read_line(input: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Same as [`read_line`]. A line is ASCII; any other character becomes a byte that is none.
-fn read_utf16_line(
-    input: &mut impl BufRead,
-    unit: fn([u8; 2]) -> u16,
-    buffer: &mut Vec<u8>,
-) -> io::Result<()> {
+fn read_utf16_line(input: &mut impl BufRead, unit: Utf16, buffer: &mut Vec<u8>) -> io::Result<()> {
     let mut pair = [0; 2];
     loop {
         match input.read_exact(&mut pair) {

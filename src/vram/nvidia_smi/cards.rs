@@ -59,25 +59,22 @@ fn known(field: &str) -> Option<&str> {
 /// A figure or an explicit unknown; `None` for anything else.
 #[expect(clippy::option_option, reason = "unknown is not malformed")]
 fn figure(field: &str) -> Option<Option<u64>> {
-    if field.is_empty() {
-        return None;
+    match known(field) {
+        None => (!field.is_empty()).then_some(None),
+        Some(mb) => mb.parse().ok().filter(|mb| *mb <= HIGHEST_MB).map(Some),
     }
-    let Some(field) = known(field) else { return Some(None) };
-    field.parse().ok().filter(|mb| *mb <= HIGHEST_MB).map(Some)
 }
 
 #[derive(Debug)]
 struct Card {
-    index: u32,
-    uuid: Option<String>,
-    name: String,
-    total: Option<u64>,
+    /// Its first line, and the size that was told last.
+    listed: CardLine,
     readings: VecDeque<(Instant, Reading)>,
 }
 
 impl Card {
     fn add(&mut self, at: Instant, line: &CardLine) {
-        self.total = line.total.or(self.total);
+        self.listed.total = line.total.or(self.listed.total);
         let Some(used) = line.used else { return };
         let reading =
             Reading { used, free: line.free, total: line.total, driver: Some(used), ram: None };
@@ -131,7 +128,7 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    fn fits(&self, card: &Card) -> bool {
+    fn fits(&self, card: &CardLine) -> bool {
         match self {
             Wanted::Only => true,
             Wanted::Named(CardId::Index(index)) => card.index == *index,
@@ -189,11 +186,11 @@ pub(super) struct CardList {
     /// In the order in which they were first listed.
     cards: Vec<Card>,
     /// A card was listed a second time, so that all of them are known.
-    complete: bool,
+    pub(super) complete: bool,
     /// When a line came last; before the first one, when the program was to start.
     latest: Instant,
     /// Why the program did not start.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
     /// Of several cards that may be the wanted one, the one that agreed with `ComfyUI`.
     agreed: Option<usize>,
 }
@@ -207,14 +204,14 @@ impl CardList {
     pub(super) fn add(&mut self, at: Instant, line: &CardLine) {
         self.latest = at;
         self.trouble = None;
-        let same = |card: &&mut Card| card.index == line.index && card.uuid == line.uuid;
+        let same = |Card { listed, .. }: &&mut Card| {
+            listed.index == line.index && listed.uuid == line.uuid
+        };
         if let Some(card) = self.cards.iter_mut().find(same) {
             card.add(at, line);
             self.complete = true;
         } else if self.cards.len() < MAX_CARDS {
-            let (uuid, name) = (line.uuid.clone(), line.name.clone());
-            let readings = VecDeque::new();
-            let mut card = Card { index: line.index, uuid, name, total: line.total, readings };
+            let mut card = Card { listed: line.clone(), readings: VecDeque::new() };
             card.add(at, line);
             self.cards.push(card);
         }
@@ -223,25 +220,17 @@ impl CardList {
     /// Each card's index, name and size.
     #[cfg(any(test, fuzzing))]
     pub(super) fn names(&self) -> impl Iterator<Item = (u32, &str, Option<u64>)> {
-        self.cards.iter().map(|card| (card.index, card.name.as_str(), card.total))
-    }
-
-    pub(super) fn not_started(&mut self, why: String) {
-        self.trouble = Some(why);
-    }
-
-    /// Whether all cards were listed, or the program did not start.
-    pub(super) fn is_settled(&self) -> bool {
-        self.complete || self.trouble.is_some()
+        let cards = self.cards.iter().map(|card| &card.listed);
+        cards.map(|card| (card.index, card.name.as_str(), card.total))
     }
 
     /// The positions of the cards that may be the wanted one.
     fn candidates(&self, wanted: &Wanted) -> Vec<usize> {
-        let fits = |place: &usize| wanted.fits(&self.cards[*place]);
+        let fits = |place: &usize| wanted.fits(&self.cards[*place].listed);
         let mut places: Vec<usize> = (0..self.cards.len()).filter(fits).collect();
         if let Wanted::Device { .. } = wanted {
             // An RTX 4070 Ti's name contains that of an RTX 4070, whose size is the same.
-            let length = |place: &usize| self.cards[*place].name.len();
+            let length = |place: &usize| self.cards[*place].listed.name.len();
             let longest = places.iter().map(length).max();
             places.retain(|place| Some(length(place)) == longest);
         }
@@ -280,12 +269,10 @@ impl CardList {
         }
         let long_ago = at.saturating_duration_since(self.latest) > PATIENCE;
         let nothing = || if long_ago { NoReading::Silent } else { NoReading::NotYet };
-        // An incomplete list may show one card of eight equal ones.
-        if !self.complete && !matches!(wanted, Wanted::Named(_)) {
-            return Err(nothing());
-        }
+        let is_named = matches!(wanted, Wanted::Named(_));
         let place = match self.candidates(wanted).as_slice() {
-            [] if !self.complete => return Err(nothing()),
+            // An incomplete list may show one card of eight equal ones.
+            found if !self.complete && (found.is_empty() || !is_named) => return Err(nothing()),
             [] => return Err(NoReading::NoCard(wanted.clone())),
             [only] => *only,
             several => self.agreed.ok_or(NoReading::Several(several.len()))?,
@@ -539,7 +526,7 @@ mod tests {
     fn a_program_that_did_not_start_says_why() {
         let now = Instant::now();
         let mut list = CardList::new(now);
-        list.not_started("nvidia-smi is not on the PATH".into());
+        list.trouble = Some("nvidia-smi is not on the PATH".into());
         let why = used(&list, &Wanted::Only, now).unwrap_err();
         assert_eq!(why.to_string(), "nvidia-smi is not on the PATH");
         let named = NoReading::NoCard(Wanted::Named(CardId::Uuid("GPU-5".into())));

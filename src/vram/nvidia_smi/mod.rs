@@ -9,7 +9,7 @@ mod cards;
 pub(crate) mod properties;
 
 use std::convert::Infallible;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use cards::{CardLine, CardList};
 
+use super::log::read_line;
 use super::reading::Reading;
 pub use cards::{CardId, NoReading, Wanted};
 
@@ -28,8 +29,6 @@ const INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 const RESTART_INTERVAL: Duration = Duration::from_secs(60);
 /// How long dropping waits for the killed child: one that hangs in the driver may stay.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-/// More bytes than a line has.
-const LONGEST: u64 = 4096;
 
 /// Reads one card of nvidia-smi. Dropping it ends the program and waits for that, 1 s at most.
 pub struct CardReader {
@@ -54,16 +53,16 @@ impl CardReader {
                 }
             },
             move |error| {
-                lock(&errors).not_started(match error.kind() {
+                lock(&errors).trouble = Some(match error.kind() {
                     ErrorKind::NotFound => "nvidia-smi is not on the PATH".to_owned(),
                     _ => format!("nvidia-smi does not start ({error})"),
                 });
             },
         );
-        let no_thread =
-            |error: &_| lock(&list).not_started(format!("nvidia-smi has no thread ({error})"));
-        let child = child.inspect_err(no_thread).ok();
-        CardReader { list, wanted, within: interval * 3, _child: child }
+        if let Err(error) = &child {
+            lock(&list).trouble = Some(format!("nvidia-smi has no thread ({error})"));
+        }
+        CardReader { list, wanted, within: interval * 3, _child: child.ok() }
     }
 
     /// Takes `ComfyUI`'s driver figure of that moment, in MB: it tells equal cards apart.
@@ -81,7 +80,8 @@ impl CardReader {
 
     /// Whether it has listed every card, or did not start.
     pub fn has_started(&self) -> bool {
-        lock(&self.list).is_settled()
+        let list = lock(&self.list);
+        list.complete || list.trouble.is_some()
     }
 }
 
@@ -196,17 +196,11 @@ fn pause(started: Instant, now: Instant) -> Duration {
 fn read_lines(output: impl Read, line: &mut impl FnMut(&str)) {
     let mut output = BufReader::new(output);
     let mut bytes = Vec::new();
-    let mut broken = false;
-    loop {
-        bytes.clear();
-        match output.by_ref().take(LONGEST).read_until(b'\n', &mut bytes) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let complete = bytes.ends_with(b"\n");
-        if !std::mem::replace(&mut broken, !complete) && complete {
+    while read_line(&mut output, &mut bytes).is_ok() && !bytes.is_empty() {
+        if bytes.ends_with(b"\n") {
             line(&String::from_utf8_lossy(&bytes));
         }
+        bytes.clear();
     }
 }
 

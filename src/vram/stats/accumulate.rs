@@ -9,15 +9,15 @@ use time::Time;
 
 use super::{Metric, PeakGenerating, RunTook, SceneStatistics, VramStats};
 use crate::vram::log::{Line, read_lines};
-use crate::vram::reading::{Reading, Source};
+use crate::vram::reading::{Reading, Source, quotient};
 use crate::vram::timeline::{self, Timeline};
 
 /// Scenes with figures of their own; a log with a new id in every line takes no more memory.
 const MAX_SCENES: usize = 4096;
 /// The id that all further scenes share; no scene can have it.
 const OTHER_SCENES: &str = "(other scenes)";
-const SECOND_MS: i64 = 1000;
-const DAY_MS: i64 = 24 * 3600 * SECOND_MS;
+const SECOND_MS: u64 = 1000;
+const DAY_MS: u64 = 24 * 3600 * SECOND_MS;
 
 /// What a log says.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub struct Accumulator {
     scenes: Vec<SceneFigures>,
     positions: HashMap<String, usize>,
     latest_scene: usize,
-    latest_ms: Option<i64>,
+    latest_ms: Option<u64>,
 }
 
 impl Accumulator {
@@ -83,33 +83,29 @@ impl Accumulator {
         }
     }
 
-    /// Milliseconds since the line before, 0 for the first one; negative where the clock was set
-    /// back. Stamps know no date: a step back of more than 12 hours is midnight.
-    fn step(&mut self, at: Time) -> i64 {
+    /// Milliseconds since the line before, 0 for the first one; none where the clock was set back.
+    /// Stamps know no date: a step back of more than 12 hours is midnight.
+    fn step(&mut self, at: Time) -> Option<u64> {
         let (h, m, s, ms) = at.as_hms_milli();
-        let now = ((i64::from(h) * 60 + i64::from(m)) * 60 + i64::from(s)) * 1000 + i64::from(ms);
-        let step = self.latest_ms.replace(now).map_or(0, |latest| now - latest);
-        if step < -DAY_MS / 2 { step + DAY_MS } else { step }
+        let now = ((u64::from(h) * 60 + u64::from(m)) * 60 + u64::from(s)) * 1000 + u64::from(ms);
+        let latest = self.latest_ms.replace(now).unwrap_or(now);
+        let midnight = || (now + DAY_MS).checked_sub(latest).filter(|step| *step < DAY_MS / 2);
+        now.checked_sub(latest).or_else(midnight)
     }
 
     /// The position of a scene; it is nearly always the latest.
     fn scene(&mut self, id: &str) -> usize {
         if self.scenes.get(self.latest_scene).is_none_or(|scene| scene.figures.id != id) {
-            let known = self.positions.get(id).copied();
-            self.latest_scene = known.unwrap_or_else(|| self.add_scene(id));
+            let next = self.scenes.len();
+            let has_room = next < MAX_SCENES || self.positions.contains_key(id);
+            let id = if has_room { id } else { OTHER_SCENES }.to_owned();
+            self.latest_scene = *self.positions.entry(id.clone()).or_insert(next);
+            if self.latest_scene == next {
+                let figures = SceneStatistics { id, ..SceneStatistics::default() };
+                self.scenes.push(SceneFigures { figures, sum: 0 });
+            }
         }
         self.latest_scene
-    }
-
-    fn add_scene(&mut self, id: &str) -> usize {
-        let position = self.scenes.len().min(MAX_SCENES);
-        let id = if position < MAX_SCENES { id } else { OTHER_SCENES };
-        if self.positions.len() == position {
-            let figures = SceneStatistics { id: id.to_owned(), ..SceneStatistics::default() };
-            self.scenes.push(SceneFigures { figures, sum: 0 });
-            self.positions.insert(id.to_owned(), position);
-        }
-        position
     }
 
     fn reading(&mut self, reading: &Reading, at: Time, scene: Option<usize>, source: Source) {
@@ -138,10 +134,10 @@ impl Accumulator {
         let Accumulator { stats, mut timeline, used, gaps, peaks, scenes, .. } = self;
         let mb = |peak: Option<Peak>| peak.map(|peak| peak.mb);
         let (comfyui_peak, driver_peak) = (mb(peaks.used), mb(peaks.driver));
-        let (metric, highest, start) = match stats.start_driver {
-            Some(start) => (Metric::Driver, driver_peak, Some(start)),
-            None => (Metric::Used, comfyui_peak, stats.start_used),
-        };
+        let metric = if stats.start_driver.is_some() { Metric::Driver } else { Metric::Used };
+        let highest = metric.of(comfyui_peak, driver_peak);
+        let start = metric.of(stats.start_used, stats.start_driver);
+        let middle = [stats.samples.div_ceil(2), stats.samples / 2 + 1].map(|n| used.ranked(n));
         let scenes: Vec<_> = scenes.into_iter().map(SceneFigures::finish).collect();
         let scene_of = |peak: Peak| Some(scenes.get(peak.scene?)?.id.clone());
         timeline.driver_peak = peaks.shown(Metric::Driver);
@@ -149,10 +145,10 @@ impl Accumulator {
         let stats = VramStats {
             skipped_lines: skipped,
             peak: mb(peaks.any),
-            average: used.mean(),
+            average: mean(used.sum(), stats.samples),
             minimum: used.ranked(1),
-            median: used.median(),
-            p95: used.percentile(95),
+            median: middle[0].zip(middle[1]).and_then(|(lower, upper)| mean(lower + upper, 2)),
+            p95: used.ranked((stats.samples * 95).div_ceil(100)),
             peak_at: peaks.any.map(|peak| peak.at),
             peak_scene: peaks.any.and_then(scene_of),
             peak_source: peaks.any.map(|peak| peak.source),
@@ -164,12 +160,12 @@ impl Accumulator {
             }),
             metric,
             run_took: highest.zip(start).map(|(peak, start)| RunTook { peak, start }),
-            growth_per_scene: growth(&scenes.iter().map(Some).collect::<Vec<_>>(), metric),
+            growth_per_scene: growth(scenes.iter().map(Some), metric),
             scenes,
             // Stamps of whole seconds may all be the same one: that is no rhythm.
-            achieved_interval_ms: gaps.mean_ms().filter(|ms| *ms > 0),
+            achieved_interval_ms: mean(gaps.span, gaps.count).filter(|ms| *ms > 0),
             // Where there never was a reading, there is nothing to bound.
-            longest_gap_ms: gaps.longest_ms().filter(|_| stats.samples > 0),
+            longest_gap_ms: gaps.longest.filter(|_| stats.samples > 0),
             ..stats
         };
         LogSummary { stats, timeline }
@@ -252,21 +248,20 @@ impl SceneFigures {
     }
 
     fn finish(self) -> SceneStatistics {
-        let (sum, samples) = (self.sum, self.figures.samples);
-        let average = (samples > 0).then(|| quotient(sum.into(), samples.into()));
-        SceneStatistics { average, ..self.figures }
+        SceneStatistics { average: mean(self.sum, self.figures.samples), ..self.figures }
     }
 }
 
 /// The least-squares slope of the scenes' last figures in MB per scene, rounded half to even.
 /// The first scene is left out, since it loads the models; at least three others must be known.
-pub(super) fn growth(scenes: &[Option<&SceneStatistics>], metric: Metric) -> Option<i64> {
+pub(super) fn growth<'s>(
+    scenes: impl Iterator<Item = Option<&'s SceneStatistics>>,
+    metric: Metric,
+) -> Option<i64> {
     let last = |scene: &SceneStatistics| metric.of(scene.last_used, scene.last_driver);
-    let points: Vec<(i128, i128)> = (0..)
-        .zip(scenes)
-        .skip(1)
-        .filter_map(|(place, scene)| Some((place, last(scene.as_ref()?)?.into())))
-        .collect();
+    let points = (0..).zip(scenes).skip(1);
+    let points: Vec<(i128, i128)> =
+        points.filter_map(|(place, scene)| Some((place, last(scene?)?.into()))).collect();
     if points.len() < 3 {
         return None;
     }
@@ -283,8 +278,6 @@ pub(super) fn growth(scenes: &[Option<&SceneStatistics>], metric: Metric) -> Opt
 #[derive(Default)]
 struct Distribution {
     counts: Vec<u64>,
-    count: u64,
-    sum: u64,
 }
 
 impl Distribution {
@@ -294,35 +287,19 @@ impl Distribution {
             self.counts.resize(place + 1, 0);
         }
         self.counts[place] += 1;
-        self.count += 1;
-        self.sum += value;
     }
 
-    /// The mean, rounded half to even.
-    fn mean(&self) -> Option<u64> {
-        (self.count > 0).then(|| quotient(self.sum.into(), self.count.into()))
-    }
-
-    /// The middle value; the mean of the middle two, rounded half to even.
-    fn median(&self) -> Option<u64> {
-        let lower = self.ranked(self.count.div_ceil(2))?;
-        let upper = self.ranked(self.count / 2 + 1)?;
-        Some(quotient(u128::from(lower) + u128::from(upper), 2))
-    }
-
-    /// The lowest value that at least `percent` of all values do not exceed.
-    fn percentile(&self, percent: u64) -> Option<u64> {
-        self.ranked((self.count * percent).div_ceil(100))
+    fn sum(&self) -> u64 {
+        (0..).zip(&self.counts).map(|(value, count)| value * count).sum()
     }
 
     /// The value at that place, from 1, of all values in ascending order.
     fn ranked(&self, rank: u64) -> Option<u64> {
         let mut passed = 0;
-        let found = self.counts.iter().position(|count| {
+        (0..).zip(&self.counts).find_map(|(value, count)| {
             passed += count;
-            passed >= rank.max(1)
-        });
-        found.and_then(|value| u64::try_from(value).ok())
+            (passed >= rank.max(1)).then_some(value)
+        })
     }
 }
 
@@ -332,25 +309,25 @@ impl Distribution {
 struct Gaps {
     /// Since the latest reading, or since the run began; unknown after the clock was set back.
     /// None before the first line.
-    unseen: Option<i64>,
+    unseen: Option<u64>,
     begun: bool,
     /// There was a reading in this run.
     seen: bool,
-    interval: Option<i64>,
+    interval: Option<u64>,
     count: u64,
-    span: i64,
-    longest: Option<i64>,
+    span: u64,
+    longest: Option<u64>,
 }
 
 impl Gaps {
     /// The step to the next line; a run's first line has its interval.
-    fn line(&mut self, step: i64, interval_ms: Option<u64>) {
+    fn line(&mut self, step: Option<u64>, interval_ms: Option<u64>) {
         if !std::mem::replace(&mut self.begun, true) || interval_ms.is_some() {
-            self.interval = interval_ms.and_then(|ms| i64::try_from(ms).ok());
+            self.interval = interval_ms;
             (self.unseen, self.seen) = (Some(0), false);
             return;
         }
-        self.unseen = self.unseen.map(|unseen| unseen + step).filter(|_| step >= 0);
+        self.unseen = self.unseen.zip(step).map(|(unseen, step)| unseen + step);
         // Should no reading follow, this is how long none was there.
         self.longest = self.longest.max(self.unseen.filter(|unseen| *unseen > 0));
     }
@@ -365,45 +342,23 @@ impl Gaps {
             self.count += 1;
             self.span += unseen;
         }
-        let took = took_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0);
-        self.longest = self.longest.max(Some(unseen + self.cut_off(unseen) + took));
+        let longest = unseen + self.cut_off(unseen) + took_ms.unwrap_or(0);
+        self.longest = self.longest.max(Some(longest));
     }
 
     /// How much longer the time between two stamps may have been that are cut off to the second:
     /// nothing if they have milliseconds, or lie on a grid of whole seconds, as all but a run's
     /// last one do.
-    fn cut_off(&self, apart: i64) -> i64 {
-        match self.interval {
-            Some(interval) if interval >= SECOND_MS => {
-                let on_grid = apart > 0 && apart % interval == 0 && interval % SECOND_MS == 0;
-                if on_grid { 0 } else { SECOND_MS }
-            }
-            _ => 0,
-        }
-    }
-
-    /// The mean time from reading to reading, rounded half to even.
-    fn mean_ms(&self) -> Option<u64> {
-        let span = u128::try_from(self.span).ok()?;
-        (self.count > 0).then(|| quotient(span, self.count.into()))
-    }
-
-    fn longest_ms(&self) -> Option<u64> {
-        u64::try_from(self.longest?).ok()
+    fn cut_off(&self, apart: u64) -> u64 {
+        let in_seconds = self.interval.filter(|interval| *interval >= SECOND_MS);
+        let is_off_grid = |interval: u64| {
+            apart == 0 || !apart.is_multiple_of(interval) || !interval.is_multiple_of(SECOND_MS)
+        };
+        if in_seconds.is_some_and(is_off_grid) { SECOND_MS } else { 0 }
     }
 }
 
-/// `numerator / denominator`, rounded half to even; 0 for a denominator of 0.
-pub(crate) fn quotient(numerator: u128, denominator: u128) -> u64 {
-    let (Some(floor), Some(rest)) =
-        (numerator.checked_div(denominator), numerator.checked_rem(denominator))
-    else {
-        return 0;
-    };
-    let up = match rest.cmp(&(denominator - rest)) {
-        std::cmp::Ordering::Less => 0,
-        std::cmp::Ordering::Equal => floor % 2,
-        std::cmp::Ordering::Greater => 1,
-    };
-    u64::try_from(floor + up).unwrap_or(u64::MAX)
+/// The mean of so many values, rounded half to even; none of none.
+fn mean(sum: u64, count: u64) -> Option<u64> {
+    (count > 0).then(|| quotient(sum.into(), count.into()))
 }

@@ -20,7 +20,6 @@ use time::Time;
 
 use super::log::time_text;
 use super::reading::{MissReason, Source};
-pub(crate) use accumulate::quotient;
 pub use accumulate::{Accumulator, LogSummary};
 pub use text::seconds_text;
 
@@ -180,9 +179,7 @@ impl VramStats {
     /// slope counts.
     pub fn grow_by(&mut self, series: &[Vec<&str>]) {
         let of = |id: &&str| self.scenes.iter().find(|scene| scene.id == **id);
-        let slope = |ids: &Vec<&str>| {
-            accumulate::growth(&ids.iter().map(of).collect::<Vec<_>>(), self.metric)
-        };
+        let slope = |ids: &Vec<&str>| accumulate::growth(ids.iter().map(of), self.metric);
         self.growth_per_scene = series.iter().filter_map(slope).max();
     }
 
@@ -194,10 +191,7 @@ impl VramStats {
 
     /// The run's `Vram` object: memory in MB, times in seconds.
     pub fn json(&self) -> Value {
-        let mut missed = Map::new();
-        for (miss, count) in &self.missed {
-            missed.insert(miss.name().to_owned(), json!(count));
-        }
+        let missed = self.missed.iter().map(|(miss, count)| (miss.name().to_owned(), json!(count)));
         json!({
             "PeakMB": self.peak,
             "AverageMB": self.average,
@@ -212,7 +206,7 @@ impl VramStats {
             "PeakScene": self.peak_scene,
             "Samples": self.samples,
             "Ticks": self.ticks,
-            "Missed": missed,
+            "Missed": missed.collect::<Map<_, _>>(),
             "AskedIntervalSeconds": seconds(self.asked_interval_ms),
             "AchievedIntervalSeconds": seconds(self.achieved_interval_ms),
             "LongestGapSeconds": seconds(self.longest_gap_ms),

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Metric, SceneStatistics, Sources, VramStats, quotient};
+use super::{Metric, SceneStatistics, Sources, VramStats};
 use crate::vram::log::time_text;
-use crate::vram::reading::Source;
+use crate::vram::reading::{Source, quotient};
 
 const HEADER: &str = "=== VRAM Usage Statistics ===";
 
@@ -125,10 +125,8 @@ impl VramStats {
         let interval: Vec<String> = asked.into_iter().chain(achieved).collect();
         let gap = self.longest_gap_ms.map(seconds_text);
         let missed: u64 = self.missed.values().sum();
-        let reasons = match missed {
-            0 => String::new(),
-            _ => format!(" ({})", self.missed_by_reason()),
-        };
+        let reasons = (missed > 0).then(|| format!(" ({})", self.missed_by_reason()));
+        let reasons = reasons.unwrap_or_default();
         let parts = [
             Some(interval.join(", ")).filter(|interval| !interval.is_empty()),
             gap.as_ref().map(|gap| format!("longest gap {gap}")),
@@ -168,11 +166,7 @@ fn scene_line(scene: &SceneStatistics) -> String {
 
 /// A span in seconds: `5.0 s`; two decimals below one second: `0.25 s`.
 pub fn seconds_text(ms: u64) -> String {
-    if ms < 1000 {
-        let hundredths = quotient(ms.into(), 10);
-        format!("{}.{:02} s", hundredths / 100, hundredths % 100)
-    } else {
-        let tenths = quotient(ms.into(), 100);
-        format!("{}.{} s", tenths / 10, tenths % 10)
-    }
+    let (parts, places): (u64, usize) = if ms < 1000 { (100, 2) } else { (10, 1) };
+    let rounded = quotient(ms.into(), (1000 / parts).into());
+    format!("{}.{:0places$} s", rounded / parts, rounded % parts)
 }
