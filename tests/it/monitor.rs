@@ -225,7 +225,7 @@ fn ctrl_c_reaches_the_command_and_its_end_is_handed_on() {
     // Who it is and the reading before the command; the second tick is beside it.
     assert!(server.wait_until_request(STATS, 4, SOON));
     ctrl_c(&running);
-    let ran = running.wait().complains("stopping…").complains(BLOCK);
+    let ran = running.wait().complains(BLOCK);
     // 128 and SIGINT: it needed no SIGTERM, which would be 143. On Windows STATUS_CONTROL_C_EXIT, which
     // Wine does not have: there it is 0 or 1, by what the command is at.
     let codes: &[i32] = if cfg!(windows) { &[-1_073_741_510, 0, 1] } else { &[130] };
@@ -285,7 +285,7 @@ mod command {
             let running = script(&folder, &server, command);
             running.until_it_says("ready");
             ctrl_c(&running);
-            let ran = running.wait().exits(code).complains("stopping…").complains(BLOCK);
+            let ran = running.wait().exits(code).complains(BLOCK);
             assert_eq!(ran.stdout, printed, "{ran}");
         }
     }

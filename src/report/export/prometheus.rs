@@ -10,7 +10,7 @@ use crate::report::{ReportInput, subject};
 use crate::sanitize::sanitize_line;
 use crate::vram::gates::{Measured, Verdict};
 use crate::vram::reading::{MB, MissReason};
-use crate::vram::stats::{Metric, RunTook};
+use crate::vram::stats::{Metric, RunTook, in_seconds};
 
 /// The metrics. `name` is the file's own, a label on each of them: the collector reads many files
 /// and refuses all of them if two hold the same series.
@@ -157,8 +157,7 @@ fn of_sampling(out: &mut Metrics, input: &ReportInput) {
         (label("reason", miss.name()), count.to_string())
     });
     out.gauge("samples_missed", "Samples that could not be taken, by the reason.", missed);
-    #[allow(clippy::cast_precision_loss)] // exact for 285 000 years
-    let gap = vram.longest_gap_ms.map(|ms| ms as f64 / 1000.0);
+    let gap = in_seconds(vram.longest_gap_ms);
     let help = "The longest time without a sample: a peak that was shorter may have been higher.";
     out.one("sampling_longest_gap_seconds", help, gap);
 }

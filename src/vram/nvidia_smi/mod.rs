@@ -20,6 +20,7 @@ use cards::{CardLine, CardList};
 
 use super::log::read_line;
 use super::reading::Reading;
+use crate::process;
 pub use cards::{CardId, NoReading, Wanted};
 
 /// Bounds of nvidia-smi's interval: it may need the shortest for eight cards; beyond the longest a
@@ -98,12 +99,7 @@ fn command(interval: Duration) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    #[cfg(windows)]
-    {
-        use std::os::windows::process::CommandExt;
-        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-        command.creation_flags(CREATE_NO_WINDOW);
-    }
+    process::own_group(&mut command);
     command
 }
 

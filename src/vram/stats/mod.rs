@@ -207,9 +207,9 @@ impl VramStats {
             "Samples": self.samples,
             "Ticks": self.ticks,
             "Missed": missed.collect::<Map<_, _>>(),
-            "AskedIntervalSeconds": seconds(self.asked_interval_ms),
-            "AchievedIntervalSeconds": seconds(self.achieved_interval_ms),
-            "LongestGapSeconds": seconds(self.longest_gap_ms),
+            "AskedIntervalSeconds": in_seconds(self.asked_interval_ms),
+            "AchievedIntervalSeconds": in_seconds(self.achieved_interval_ms),
+            "LongestGapSeconds": in_seconds(self.longest_gap_ms),
             "Sources": {"comfyui": self.sources.comfyui, "nvidiaSmi": self.sources.nvidia_smi},
             "GrowthMBPerScene": self.growth_per_scene,
         })
@@ -230,7 +230,7 @@ impl SceneStatistics {
 }
 
 /// The float nearest to the decimal, so that it is written with three places at most.
-fn seconds(ms: Option<u64>) -> Option<f64> {
+pub(crate) fn in_seconds(ms: Option<u64>) -> Option<f64> {
     #[allow(clippy::cast_precision_loss)] // exact for 285 000 years
     ms.map(|ms| ms as f64 / 1000.0)
 }

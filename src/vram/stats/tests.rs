@@ -229,10 +229,10 @@ fn scenes_beyond_the_most_are_told_together() {
 #[test]
 fn seconds_are_written_as_they_are_known() {
     for (ms, wanted) in [(1930, "1.93"), (8899, "8.899"), (1364, "1.364"), (5000, "5.0")] {
-        assert_eq!(serde_json::to_string(&seconds(Some(ms))).unwrap(), wanted);
+        assert_eq!(serde_json::to_string(&in_seconds(Some(ms))).unwrap(), wanted);
     }
     for ms in 0..100_000 {
-        let text = seconds(Some(ms)).unwrap().to_string();
+        let text = in_seconds(Some(ms)).unwrap().to_string();
         assert!(text.split_once('.').is_none_or(|(_, places)| places.len() <= 3), "{text}");
     }
 }
