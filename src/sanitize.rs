@@ -51,11 +51,9 @@ pub fn escape_json(json: &str) -> String {
     for c in json.chars() {
         if c == '\n' || !is_unsafe(c) {
             text.push(c);
-            continue;
-        }
-        // Beyond U+FFFF two of them are one.
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            text.push_str(&format!("\\u{unit:04x}"));
+        } else {
+            // Beyond U+FFFF two of them are one.
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         }
     }
     text

@@ -26,13 +26,7 @@ const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
 pub fn summary(options: &SummaryOptions) -> Exit {
     let terminal = Terminal::new(Output::Stdout, options.no_color);
     match summarize(options, terminal) {
-        Ok((text, exit)) => {
-            if print(&terminal.paint(&text)) {
-                exit
-            } else {
-                Exit::Failed
-            }
-        }
+        Ok((text, exit)) => print(&terminal.paint(&text), exit),
         Err(why) => {
             print_error(&why);
             Exit::Usage

@@ -133,7 +133,7 @@ impl Dry<'_> {
         }
         if self.options.json {
             // The code is the verdict's.
-            let _ = print(&json_text(&self.document(checked, exit)));
+            let _ = print(&json_text(&self.document(checked, exit)), exit);
         }
     }
 
