@@ -148,12 +148,10 @@ impl<'a> Monitor<'a> {
         let mut command = spawn(words)?;
         let mut ending = Ending::default();
         loop {
-            match command.try_wait() {
-                Ok(Some(status)) => return Ok(process::exit_code(status)),
-                Ok(None) => {}
-                Err(error) => {
-                    return Err((Exit::Failed.code().into(), format!("the command: {error}")));
-                }
+            let failed =
+                |error: io::Error| (Exit::Failed.code().into(), format!("the command: {error}"));
+            if let Some(status) = command.try_wait().map_err(failed)? {
+                return Ok(process::exit_code(status));
             }
             if self.events.interrupted()
                 && let Some(signal) = ending.signal_due(Instant::now())
@@ -182,9 +180,8 @@ impl<'a> Monitor<'a> {
         let mut lines = vram.block(self.options.log.as_deref(), &[]);
         lines.extend(verdicts.iter().map(Verdict::to_string));
         let terminal = Terminal::new(Output::Stderr, self.options.no_color);
-        if let Some(width) = terminal.curve_width() {
-            lines.extend(sparkline::lines(curve, vram, None, width));
-        }
+        let curve = terminal.curve_width().map(|width| sparkline::lines(curve, vram, None, width));
+        lines.extend(curve.into_iter().flatten());
         terminal.print(&(lines.join("\n") + "\n"));
     }
 
