@@ -278,21 +278,19 @@ impl Readings {
     fn no_reading(&self, options: &MonitorOptions, miss: MissReason) -> Option<String> {
         let (base, gpu) = (options.server.url.base(), options.sampling.gpu);
         let awaited = self.source.awaits_nvidia_smi();
-        Some(match (options.sampling.source, miss) {
-            (VramSource::NvidiaSmi, _) if !awaited => return None,
-            (VramSource::NvidiaSmi, _) => {
-                "nvidia-smi gives no reading yet: nothing is sampled unless it does later".into()
-            }
-            (_, MissReason::NoDevice) => {
-                format!("ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled")
-            }
-            (_, miss) => {
-                let (why, other) = (miss.name(), if awaited { " or nvidia-smi" } else { "" });
-                format!(
-                    "no ComfyUI at {base} ({why}): nothing is sampled unless it{other} answers later"
-                )
-            }
-        })
+        if options.sampling.source == VramSource::NvidiaSmi {
+            let line = "nvidia-smi gives no reading yet: nothing is sampled unless it does later";
+            return awaited.then(|| line.into());
+        }
+        if miss == MissReason::NoDevice {
+            return Some(format!(
+                "ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled"
+            ));
+        }
+        let (why, other) = (miss.name(), if awaited { " or nvidia-smi" } else { "" });
+        Some(format!(
+            "no ComfyUI at {base} ({why}): nothing is sampled unless it{other} answers later"
+        ))
     }
 }
 
