@@ -42,8 +42,6 @@ const CHUNK: usize = 256 << 10;
 /// on a disk that takes 100 MB/s. Four times as many made the whole slower.
 const SYNC_EVERY: u64 = 256 << 20;
 
-const GONE: &str = "gone before it was read";
-
 /// Why there is no archive.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ArchiveError {
@@ -126,7 +124,9 @@ fn write_part(
         unsynced: 0,
         left_out: Vec::new(),
     };
-    packer.add_folder(folder, "", None)?;
+    // The run itself has to be there; of what is in it, a part may go meanwhile.
+    fs::read_dir(folder).map_err(failed(folder.display()))?;
+    packer.add_folder(folder, "")?;
     let Packer { archive, left_out, check, .. } = packer;
     archive.finish().map_err(zip_failed("", target))?;
     if !offset.is_utc() {
@@ -148,43 +148,31 @@ struct Packer<'a> {
 }
 
 impl Packer<'_> {
-    /// Adds what the folder holds. `name` is its place in the archive, below `top`; `about` is
-    /// `None` for the top itself.
-    fn add_folder(
-        &mut self,
-        path: &Path,
-        name: &str,
-        about: Option<&Metadata>,
-    ) -> Result<(), ArchiveError> {
-        let names = match names_in(path) {
-            Err(error) if is_gone(&error) && about.is_some() => {
-                self.leave_out(name, GONE);
-                return Ok(());
-            }
-            Err(error) if name.is_empty() => return Err(failed(path.display())(error)),
-            names => names.map_err(failed(name))?,
-        };
+    /// Adds what the folder holds. `name` is its place in the archive, below `top`.
+    fn add_folder(&mut self, path: &Path, name: &str) -> Result<(), ArchiveError> {
+        let Some(names) = self.found(name, names_in(path))? else { return Ok(()) };
         let before = self.archive.stream_offset();
         let mut taken = HashSet::new();
         for own in names {
             (self.check)()?;
             let path = path.join(&own);
             let name = format!("{name}{}", zip_name(&own.to_string_lossy(), &mut taken));
-            match fs::symlink_metadata(&path) {
-                Err(error) if is_gone(&error) => self.leave_out(&name, GONE),
-                Err(error) => return Err(failed(name)(error)),
-                Ok(about) if about.is_dir() => {
-                    self.add_folder(&path, &format!("{name}/"), Some(&about))?;
-                }
-                Ok(about) if about.is_symlink() => self.leave_out(&name, "a link"),
-                Ok(about) if !about.is_file() => self.leave_out(&name, "neither file nor folder"),
-                Ok(_) if path.extension().is_some_and(|end| end == "part") => {}
-                Ok(_) => self.add_file(&path, &name)?,
+            let Some(about) = self.found(&name, fs::symlink_metadata(&path))? else { continue };
+            if about.is_dir() {
+                self.add_folder(&path, &format!("{name}/"))?;
+            } else if about.is_symlink() {
+                self.leave_out(&name, "a link");
+            } else if !about.is_file() {
+                self.leave_out(&name, "neither file nor folder");
+            } else if path.extension().is_none_or(|end| end != "part") {
+                self.add_file(&path, &name)?;
             }
         }
         if self.archive.stream_offset() == before {
             let mut entry = self.archive.new_dir(format!("{}/{name}", self.top));
-            if let Some(seconds) = about.and_then(modified) {
+            // The top's own time is not kept.
+            let about = fs::symlink_metadata(path).ok().filter(|_| !name.is_empty());
+            if let Some(seconds) = about.and_then(|about| modified(&about)) {
                 entry = entry.last_modified(UtcDateTime::from_unix(seconds.into()));
             }
             entry.create().map_err(zip_failed(name, self.target))?;
@@ -193,13 +181,7 @@ impl Packer<'_> {
     }
 
     fn add_file(&mut self, path: &Path, name: &str) -> Result<(), ArchiveError> {
-        let file = match File::open(path) {
-            Err(error) if is_gone(&error) => {
-                self.leave_out(name, GONE);
-                return Ok(());
-            }
-            file => file.map_err(failed(name))?,
-        };
+        let Some(file) = self.found(name, File::open(path))? else { return Ok(()) };
         let about = file.metadata().map_err(failed(name))?;
         let target = self.target;
         let mut entry = self.archive.new_file(format!("{}/{name}", self.top));
@@ -236,6 +218,17 @@ impl Packer<'_> {
             self.leave_out(name, &format!("{read} of {whole} bytes, it shrank meanwhile"));
         }
         Ok(())
+    }
+
+    /// What the system gave of a file or folder; `None` if it is gone, which leaves it out.
+    fn found<T>(&mut self, name: &str, given: io::Result<T>) -> Result<Option<T>, ArchiveError> {
+        match given {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.leave_out(name, "gone before it was read");
+                Ok(None)
+            }
+            given => given.map(Some).map_err(failed(name)),
+        }
     }
 
     fn leave_out(&mut self, name: &str, why: &str) {
@@ -286,8 +279,4 @@ fn zip_name(name: &str, taken: &mut HashSet<String>) -> String {
         name.push('_');
     }
     name
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound
 }

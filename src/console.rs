@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::clock::{Clock, hms};
+use crate::exit_code::Exit;
 use crate::sanitize::sanitize_line;
 
 const RED: &str = "\x1b[31m";
@@ -27,16 +28,16 @@ const LIVE_WIDTH: usize = 79;
 /// The widest curve, in columns.
 const CURVE_WIDTH: usize = 60;
 
-/// Prints a text on standard output. False if it could not be written, which is then said on
-/// standard error; a reader that went away (`| head`) is no failure.
-pub fn print(text: &str) -> bool {
+/// Prints a text on standard output, and returns `exit`; [`Exit::Failed`] if it could not be
+/// written, which is then said on standard error. A reader that went away (`| head`) is no failure.
+pub fn print(text: &str, exit: Exit) -> Exit {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             print_error(&format!("standard output: {error}: not all of it is there"));
-            false
+            Exit::Failed
         }
-        _ => true,
+        _ => exit,
     }
 }
 
@@ -66,9 +67,7 @@ impl Output {
             (false, false) => Output::Stdout,
         }
     }
-}
 
-impl Output {
     fn is_terminal(self) -> bool {
         match self {
             Output::Stdout => io::stdout().is_terminal(),
@@ -228,20 +227,18 @@ impl Console {
     /// Writes one line, `[HH:mm:ss] text`.
     pub fn log(&mut self, text: &str) {
         let text = sanitize_line(text);
-        let Some(file) = &self.file else {
+        let Some(file) = self.file.clone() else {
             return self.print(&format!("run-comfyui-e2e: {text}\n"));
         };
         let line = format!("[{}] {text}\n", hms(self.clock.now()));
-        let opened = OpenOptions::new().append(true).create(true).open(file);
+        let opened = OpenOptions::new().append(true).create(true).open(&file);
         let written = opened.and_then(|mut file| file.write_all(line.as_bytes()));
-        let warning = written.err().map(|error| {
-            format!("WARNING: {}: {error}: lines are missing there\n", file.display())
-        });
         self.print(&line);
-        if let Some(warning) = warning
+        if let Err(error) = written
             && !std::mem::replace(&mut self.file_failed, true)
         {
-            self.print(&warning);
+            let file = file.display();
+            self.print(&format!("WARNING: {file}: {error}: lines are missing there\n"));
         }
     }
 

@@ -70,17 +70,13 @@ pub fn temp_path(path: &Path) -> PathBuf {
 /// # Errors
 /// What the system said.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    let mut result = fs::rename(from, to);
     for _ in 0..25 {
-        match &result {
-            Err(error) if is_held(error) => {
-                thread::sleep(Duration::from_millis(10));
-                result = fs::rename(from, to);
-            }
-            _ => break,
+        match fs::rename(from, to) {
+            Err(error) if is_held(&error) => thread::sleep(Duration::from_millis(10)),
+            result => return result,
         }
     }
-    result
+    fs::rename(from, to)
 }
 
 /// The names in a folder, in the order of their bytes.

@@ -83,13 +83,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         program: std::env::current_exe().ok(),
     };
     let exit = match cli::parse(arguments, &env) {
-        Ok(Command::Print(text)) => {
-            if console::print(&(text + "\n")) {
-                Exit::Success
-            } else {
-                Exit::Failed
-            }
-        }
+        Ok(Command::Print(text)) => console::print(&(text + "\n"), Exit::Success),
         Ok(Command::Run(options)) => run::run(&options),
         Ok(Command::Summary(options)) => summary::summary(&options),
         Ok(Command::Monitor(options)) => {

@@ -146,12 +146,10 @@ impl<'a> Monitor<'a> {
         let mut command = spawn(words)?;
         let mut ending = Ending::default();
         loop {
-            match command.try_wait() {
-                Ok(Some(status)) => return Ok(process::exit_code(status)),
-                Ok(None) => {}
-                Err(error) => {
-                    return Err((Exit::Failed.code().into(), format!("the command: {error}")));
-                }
+            let failed =
+                |error: io::Error| (Exit::Failed.code().into(), format!("the command: {error}"));
+            if let Some(status) = command.try_wait().map_err(failed)? {
+                return Ok(process::exit_code(status));
             }
             if self.events.interrupted
                 && let Some(signal) = ending.signal_due(Instant::now())
@@ -266,21 +264,19 @@ impl Readings {
     fn no_reading(&self, options: &MonitorOptions, miss: MissReason) -> Option<String> {
         let (base, gpu) = (options.server.url.base(), options.sampling.gpu);
         let awaited = self.source.awaits_nvidia_smi();
-        Some(match (options.sampling.source, miss) {
-            (VramSource::NvidiaSmi, _) if !awaited => return None,
-            (VramSource::NvidiaSmi, _) => {
-                "nvidia-smi gives no reading yet: nothing is sampled unless it does later".into()
-            }
-            (_, MissReason::NoDevice) => {
-                format!("ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled")
-            }
-            (_, miss) => {
-                let (why, other) = (miss.name(), if awaited { " or nvidia-smi" } else { "" });
-                format!(
-                    "no ComfyUI at {base} ({why}): nothing is sampled unless it{other} answers later"
-                )
-            }
-        })
+        if options.sampling.source == VramSource::NvidiaSmi {
+            let line = "nvidia-smi gives no reading yet: nothing is sampled unless it does later";
+            return awaited.then(|| line.into());
+        }
+        if miss == MissReason::NoDevice {
+            return Some(format!(
+                "ComfyUI at {base} tells no memory of a device {gpu}: nothing is sampled"
+            ));
+        }
+        let (why, other) = (miss.name(), if awaited { " or nvidia-smi" } else { "" });
+        Some(format!(
+            "no ComfyUI at {base} ({why}): nothing is sampled unless it{other} answers later"
+        ))
     }
 }
 

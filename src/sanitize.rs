@@ -51,11 +51,9 @@ pub fn escape_json(json: &str) -> String {
     for c in json.chars() {
         if c == '\n' || !is_unsafe(c) {
             text.push(c);
-            continue;
-        }
-        // Beyond U+FFFF two of them are one.
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            text.push_str(&format!("\\u{unit:04x}"));
+        } else {
+            // Beyond U+FFFF two of them are one.
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         }
     }
     text
@@ -74,11 +72,9 @@ fn is_unsafe(c: char) -> bool {
 /// means something else to a file system, and without `..`: `ComfyUI` refuses to hand out a file
 /// whose name has that, and files are named after their scenes.
 pub fn scene_id(text: &str) -> String {
-    let id: String = text
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
-        .take(100)
-        .collect();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let mut id = text.replace(|c| !is_plain(c), "_");
+    id.truncate(100);
     avoid_reserved_name(&id).replace("..", "__")
 }
 
@@ -86,10 +82,7 @@ pub fn scene_id(text: &str) -> String {
 /// separators, drive letters and control characters, not `..`, no reserved Windows name.
 pub fn file_name(text: &str) -> String {
     let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = sanitize_line(last)
-        .chars()
-        .map(|c| if r#"<>:"|?*"#.contains(c) { '_' } else { c })
-        .collect();
+    let name = sanitize_line(last).replace(['<', '>', ':', '"', '|', '?', '*'], "_");
     avoid_reserved_name(&shorten_file_name(&name))
 }
 

@@ -1,6 +1,6 @@
 //! The `summary` verb: the same blocks again, from a log, a run folder or the newest run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -25,13 +25,7 @@ const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
 pub fn summary(options: &SummaryOptions) -> Exit {
     let terminal = Terminal::new(Output::Stdout, options.no_color);
     match summarize(options, terminal) {
-        Ok((text, exit)) => {
-            if print(&terminal.paint(&text)) {
-                exit
-            } else {
-                Exit::Failed
-            }
-        }
+        Ok((text, exit)) => print(&terminal.paint(&text), exit),
         Err(why) => {
             print_error(&why);
             Exit::Usage
@@ -59,19 +53,14 @@ fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Ex
     let both = runs.iter().zip(&verdicts);
     if options.json {
         let mut documents: Vec<Value> = both.map(|(run, verdicts)| json(run, verdicts)).collect();
-        let document = match documents.len() {
-            1 => documents.remove(0),
-            _ => documents.into(),
-        };
+        let document = if documents.len() == 1 { documents.remove(0) } else { documents.into() };
         return Ok((json_text(&document), exit));
     }
-    let texts = both.map(|(run, verdicts)| text(run, verdicts, terminal.curve_width()));
-    let headed = |(target, text): (&PathBuf, String)| match targets.len() {
-        1 => text,
-        _ => format!("==> {} <==\n{text}", target.display()),
-    };
-    let texts: Vec<String> = targets.iter().zip(texts).map(headed).collect();
-    Ok((texts.join("\n"), exit))
+    let texts = both.zip(&targets).map(|((run, verdicts), target)| {
+        let text = text(run, verdicts, terminal.curve_width());
+        if targets.len() == 1 { text } else { format!("==> {} <==\n{text}", target.display()) }
+    });
+    Ok((texts.collect::<Vec<_>>().join("\n"), exit))
 }
 
 /// The verdicts by the gates that are set, which replace the run's own; else those.
@@ -92,14 +81,11 @@ fn no_run(logs: &Path) -> String {
 
 /// The block of one log, a run's verdict first; with a curve where it may have columns.
 fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String {
-    let mut lines = Vec::new();
-    let mut without = Vec::new();
-    if let Some(record) = run.record() {
-        lines = summary_block(record, &run.vram);
-        without = record.without_figures();
-    } else if run.is_unfinished() {
-        lines.push(UNFINISHED.to_owned());
-    }
+    let (mut lines, without) = match run.record() {
+        Some(record) => (summary_block(record, &run.vram), record.without_figures()),
+        None if run.is_unfinished() => (vec![UNFINISHED.to_owned()], Vec::new()),
+        None => (Vec::new(), Vec::new()),
+    };
     if let Some(width) = curve_width {
         lines.extend(sparkline::lines(&run.timeline, &run.vram, run.record(), width));
     }
@@ -136,8 +122,7 @@ fn write_reports(
 
 /// Writes a report, but never over the log.
 fn write(option: &str, path: &Path, text: &str, log: &Path) -> Result<(), String> {
-    let is_log = |path: PathBuf| log.canonicalize().is_ok_and(|log| log == path);
-    if path.canonicalize().is_ok_and(is_log) {
+    if path.canonicalize().is_ok_and(|path| log.canonicalize().is_ok_and(|log| log == path)) {
         return Err(format!("{option} {}: that is the log itself", path.display()));
     }
     write_report(option, path, text)

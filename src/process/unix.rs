@@ -27,8 +27,7 @@ pub fn own_group(command: &mut Command) {
 /// Ends the group that the child leads. `wait_until` waits for a condition with a time limit, and
 /// returns whether it holds.
 pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool) {
-    let Ok(id) = i32::try_from(child.id()) else { return };
-    let group = Pid::from_raw(id);
+    let group = Pid::from_raw(child.id().cast_signed());
     for signal in [UnixSignal::SIGTERM, UnixSignal::SIGKILL] {
         let _ = killpg(group, signal);
         // The child is gone once it is waited for; what it started may live on.
@@ -47,11 +46,9 @@ pub fn signal_tree(child: &mut Child, signal: Signal) {
         Signal::Terminate => UnixSignal::SIGTERM,
         Signal::Kill => UnixSignal::SIGKILL,
     };
-    for id in descendants(child.id(), &parents()) {
-        if let Ok(id) = i32::try_from(id) {
-            // It may have ended meanwhile.
-            let _ = kill(Pid::from_raw(id), signal);
-        }
+    for id in descendants(child.id().cast_signed(), &parents()) {
+        // It may have ended meanwhile.
+        let _ = kill(Pid::from_raw(id), signal);
     }
 }
 
@@ -61,7 +58,7 @@ pub fn signal_number(status: ExitStatus) -> Option<i32> {
 }
 
 /// All processes that `/proc` lists, each with its parent. Empty where there is no `/proc`.
-fn parents() -> Vec<(u32, u32)> {
+fn parents() -> Vec<(i32, i32)> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     let pair = |entry: std::io::Result<fs::DirEntry>| {
         let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
@@ -72,7 +69,7 @@ fn parents() -> Vec<(u32, u32)> {
 }
 
 /// A process and its descendants, parents before their children.
-fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+fn descendants(root: i32, parents: &[(i32, i32)]) -> Vec<i32> {
     let mut tree = vec![root];
     let mut next = 0;
     while let Some(&id) = tree.get(next) {
@@ -85,7 +82,7 @@ fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
 
 /// The parent in a `/proc/<id>/stat`: the fourth field. The second is a name in parentheses, which
 /// may hold anything.
-fn parent(stat: &str) -> Option<u32> {
+fn parent(stat: &str) -> Option<i32> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(1)?.parse().ok()
 }

@@ -51,19 +51,19 @@ pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
     let asked = llm.provider.as_ref().map(|provider| match &llm.health_url {
         Some(url) => {
             let (origin, path) = split(url.base());
-            (Server::new(url, origin), if path.is_empty() { "/" } else { path })
+            (server(url, origin), if path.is_empty() { "/" } else { path })
         }
-        None => (Server::new(provider, before_v1(provider.base())), "/v1/models"),
+        None => (server(provider, before_v1(provider.base())), "/v1/models"),
     });
     let status = match &asked {
         _ if llm.skip_health_check => Status::Skipped,
         None => Status::NotConfigured,
-        Some((server, path)) => match server.get(path, |body| model_ids(body, overridden)) {
+        Some((server, path)) => match get(server, path, |body| model_ids(body, overridden)) {
             Ok(ids) => Status::Success(ids),
             Err(error) => Status::Failed(error.to_string()),
         },
     };
-    let url = asked.map(|(server, path)| format!("{}{path}", server.target.base));
+    let url = asked.map(|(server, path)| format!("{}{path}", server.base));
     HealthCheck { url, overridden, status, at }
 }
 
@@ -134,14 +134,9 @@ impl fmt::Display for HealthCheck {
         f.write_str("[LLM] Health check")?;
         match &self.status {
             Status::Success(models) => {
-                let models = models.as_ref().map(|models| models.len().to_string());
-                write!(
-                    f,
-                    ": success (url={}, models={}, override={})",
-                    self.url.as_deref().unwrap_or_default(),
-                    models.as_deref().unwrap_or("unknown"),
-                    self.overridden
-                )
+                let url = self.url.as_deref().unwrap_or_default();
+                let count = models.as_ref().map_or("unknown".into(), |ids| ids.len().to_string());
+                write!(f, ": success (url={url}, models={count}, override={})", self.overridden)
             }
             Status::Failed(why) => write!(f, " failed: {why}"),
             Status::Skipped => f.write_str(": skipped by operator request"),
@@ -156,40 +151,31 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// The longest error text of a server that is repeated, in characters.
 const LONGEST_ERROR: usize = 200;
 
-/// A server of language models.
-pub(super) struct Server {
-    target: Target,
+/// A server of language models; `base` is the part of its URL that a path is appended to.
+pub(super) fn server(url: &ServerUrl, base: &str) -> Target {
+    Target { base: base.to_owned(), ..Target::new(url, "user:password@ in the URL") }
 }
 
-impl Server {
-    /// The server of a URL; `base` is the part of it that a path is appended to.
-    pub(super) fn new(url: &ServerUrl, base: &str) -> Self {
-        let target = Target::new(url, "user:password@ in the URL");
-        Server { target: Target { base: base.to_owned(), ..target } }
-    }
-
-    /// What `read` finds in the body of a GET that answered 200, within 5 s; its error says what
-    /// the body is instead. `localhost` is tried on IPv4 first.
-    pub(super) fn get<T>(
-        &self,
-        path: &str,
-        read: impl FnOnce(&[u8]) -> Result<T, String>,
-    ) -> Result<T, HttpError> {
-        let begun = Instant::now();
-        let ask = |target: Target| {
-            let left = CALL.saturating_sub(begun.elapsed());
-            Http::new(target, CONNECT).get(path, Timeout::Whole(left))
-        };
-        let answer = match ask(self.target.clone()) {
-            Err(error) if error.kind == ErrorKind::Refused && self.target.ipv4_only => {
-                ask(Target { ipv4_only: false, ..self.target.clone() })
-            }
-            answer => answer,
-        };
-        read(&answer?).map_err(|why| {
-            HttpError::new(&format!("GET {path}"), &self.target.base, ErrorKind::BadJson, &why)
-        })
-    }
+/// What `read` finds in the body of a GET that answered 200, within 5 s; its error says what the
+/// body is instead. `localhost` is tried on IPv4 first.
+pub(super) fn get<T>(
+    server: &Target,
+    path: &str,
+    read: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, HttpError> {
+    let begun = Instant::now();
+    let ask = |ipv4_only| {
+        let left = CALL.saturating_sub(begun.elapsed());
+        let http = Http::new(Target { ipv4_only, ..server.clone() }, CONNECT);
+        http.get(path, Timeout::Whole(left))
+    };
+    let answer = match ask(server.ipv4_only) {
+        Err(error) if error.kind == ErrorKind::Refused && server.ipv4_only => ask(false),
+        answer => answer,
+    };
+    read(&answer?).map_err(|why| {
+        HttpError::new(&format!("GET {path}"), &server.base, ErrorKind::BadJson, &why)
+    })
 }
 
 /// The `data` of a list of models. The error is what the answer is instead: LM Studio answers 200
@@ -201,10 +187,10 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Value>, String> {
         Some(Value::Array(models)) => Ok(models.clone()),
         // Ollama's empty list.
         Some(Value::Null) => Ok(Vec::new()),
-        _ => Err(match error_text(&value) {
-            Some(error) => format!("an answer without models: {error}"),
-            None => "an answer without models".to_owned(),
-        }),
+        _ => {
+            let error = error_text(&value).map(|error| format!(": {error}"));
+            Err(format!("an answer without models{}", error.unwrap_or_default()))
+        }
     }
 }
 

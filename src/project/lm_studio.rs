@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::llm::{Server, models};
+use super::llm::{get, models, server};
 use crate::cli::LlmOptions;
-use crate::http::{ErrorKind, HttpError};
+use crate::http::{ErrorKind, HttpError, Target};
 use crate::interrupt::Interrupted;
 use crate::process::{self, Wait};
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
@@ -42,11 +42,14 @@ pub fn unload(
     }
     let skipped = |why: &str| Ok(vec![format!("LM Studio unload skipped: {why}")]);
     let failed = |why: String| Ok(vec![format!("⚠ LM Studio unload failed: {why}")]);
-    let studio = Server::new(&llm.lm_studio, llm.lm_studio.base());
+    let studio = server(&llm.lm_studio, llm.lm_studio.base());
     let (path, count) = match find_list(&studio) {
         Ok((_, 0)) => return skipped("no model is loaded"),
         Ok(found) => found,
-        Err(error) => return skipped(&no_list(llm, &error)),
+        Err(error) if was_answered(&error) => return skipped(&error.to_string()),
+        Err(error) => {
+            return skipped(&format!("no LM Studio at {} ({})", llm.lm_studio, error.detail));
+        }
     };
     let before = free();
     if let Some(problem) = run_lms(count, log, wait)? {
@@ -94,28 +97,24 @@ fn run_lms(count: usize, log: &Path, wait: &mut Wait) -> Result<Option<String>, 
 }
 
 /// How many models are loaded, and the path that tells it: an older LM Studio has only the second.
-fn find_list(studio: &Server) -> Result<(&'static str, usize), HttpError> {
+fn find_list(studio: &Target) -> Result<(&'static str, usize), HttpError> {
     match count_loaded(studio, ALL_MODELS) {
-        Err(error) if matches!(error.kind, ErrorKind::Status(_) | ErrorKind::BadJson) => {
+        Err(error) if was_answered(&error) => {
             Ok((LOADED_MODELS, count_loaded(studio, LOADED_MODELS)?))
         }
         count => Ok((ALL_MODELS, count?)),
     }
 }
 
-fn count_loaded(studio: &Server, path: &str) -> Result<usize, HttpError> {
-    let models = studio.get(path, models)?;
+fn count_loaded(studio: &Target, path: &str) -> Result<usize, HttpError> {
+    let models = get(studio, path, models)?;
     let is_loaded = |model: &&Value| path == LOADED_MODELS || model["state"] == "loaded";
     Ok(models.iter().filter(is_loaded).count())
 }
 
-fn no_list(llm: &LlmOptions, error: &HttpError) -> String {
-    match error.kind {
-        ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset => {
-            format!("no LM Studio at {} ({})", llm.lm_studio, error.detail)
-        }
-        ErrorKind::Status(_) | ErrorKind::BadJson => error.to_string(),
-    }
+/// Whether a server is there that answers something else.
+fn was_answered(error: &HttpError) -> bool {
+    matches!(error.kind, ErrorKind::Status(_) | ErrorKind::BadJson)
 }
 
 fn loaded(count: usize) -> String {

@@ -56,17 +56,15 @@ impl WorkflowSource {
 }
 
 fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
-    let name = file.display();
-    let text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-    let settings = super::parse_json(file, &text)?;
+    let source = WorkflowSource::of_file(file)?;
+    let settings = super::parse_json(file, &source.text)?;
     for key in ["workflowProfiles.wan-i2v.workflowJson", "workflowJson"] {
-        let name = format!("{name} ({key})");
+        let name = format!("{} ({key})", source.name);
         match key.split('.').fold(&settings, |value, key| &value[key]) {
             Value::Null => {}
             Value::String(text) if text.trim().is_empty() => {}
             Value::String(text) => {
-                let (file, text) = (file.to_owned(), text.to_owned());
-                return Ok(Some(WorkflowSource { name, file, text }));
+                return Ok(Some(WorkflowSource { name, text: text.clone(), ..source }));
             }
             _ => return Err(format!("{name}: no text: the workflow's JSON is a string here")),
         }

@@ -144,7 +144,7 @@ impl Dry<'_> {
         }
         if self.options.json {
             // The code is the verdict's.
-            let _ = print(&json_text(&self.document(verdict)));
+            let _ = print(&json_text(&self.document(verdict)), verdict.exit);
         }
     }
 

@@ -61,7 +61,7 @@ impl RunContext<'_> {
         self.events.console.show(|room| sparkline::lines(&timeline, &vram, record, room));
         if self.options.json {
             // It lies in the folder too, and the code is that of the run.
-            let _ = print(&document);
+            let _ = print(&document, self.record.exit());
         }
         let exit = self.record.exit();
         if self.options.quiet && exit != Exit::Success {
