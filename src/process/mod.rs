@@ -177,10 +177,14 @@ mod tests {
     #[cfg(windows)]
     #[test]
     fn an_argument_that_a_cmd_cannot_be_given_is_named() {
-        let mut command = Command::new("npx.cmd");
+        let folder = std::env::temp_dir().join(format!("cmd-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("npx.cmd"), "@exit /b 0\r\n").unwrap();
+        let mut command = Command::new(folder.join("npx.cmd"));
         command.arg("two\nlines");
-        let log = std::env::temp_dir().join(format!("cmd-{}", std::process::id())).join("a.log");
+        let log = folder.join("a.log");
         let ended = run(command, &log, Duration::from_secs(60), &mut |_| Ok(())).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
         let why = ended.problem().unwrap_or_default();
         let refused = "it does not start: npx.cmd cannot be given the argument 'two lines': ";
         assert!(why.starts_with(refused), "{why}");
