@@ -1,7 +1,7 @@
 //! Finishing a run that was killed: its prompts are cancelled, its summary gets an end.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::context::RunContext;
@@ -9,6 +9,9 @@ use crate::clock::{Clock, day_and_time};
 use crate::console::{Console, Output};
 use crate::vram::log::names;
 use crate::vram::stats::LogSummary;
+
+/// How many bytes at a summary's end are searched for its last header.
+const TAIL: u64 = 64 << 10;
 
 impl RunContext<'_> {
     /// Cancels what an earlier run left on this server, adds the missing end to its summary, and
@@ -50,12 +53,12 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
     if !path.is_file() {
         return Ok(());
     }
-    let summary = fs::read(&path).map_err(named)?;
-    let text = String::from_utf8_lossy(&summary);
+    let tail = tail(&path).map_err(named)?;
+    let text = String::from_utf8_lossy(&tail);
     if ["=== RUN COMPLETE ===", "=== RUN INTERRUPTED ==="].iter().any(|end| text.contains(end)) {
         return Ok(());
     }
-    if !summary.is_empty() && !summary.ends_with(b"\n") {
+    if !tail.is_empty() && !tail.ends_with(b"\n") {
         let opened = OpenOptions::new().append(true).open(&path);
         opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
     }
@@ -69,6 +72,15 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         Err(error) => console.log(&format!("{}: {error}", log.display())),
     }
     Ok(())
+}
+
+fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = fs::metadata(path)?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    Ok(tail)
 }
 
 #[cfg(test)]
