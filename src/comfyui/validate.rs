@@ -4,7 +4,7 @@
 //! It does not tell of a node that checks an input itself (`VALIDATE_INPUTS`): that one may take
 //! more, or less. Whether the types of two linked nodes agree is left to the server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -75,9 +75,9 @@ impl ObjectInfo {
 }
 
 impl Workflow {
-    /// The classes of its nodes, each once.
-    pub fn classes(&self) -> BTreeSet<&str> {
-        self.nodes.keys().map(|id| self.class(id)).collect()
+    /// The class of each node.
+    pub fn classes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(|id| self.class(id))
     }
 
     /// What the server lacks for the graph, or would refuse in it: one line a node, in the order of

@@ -79,15 +79,15 @@ pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
 }
 
 /// The same without the credentials of the URLs in its texts, since metadata are shown to others.
-fn without_credentials(value: Value) -> Value {
-    match value {
-        Value::String(text) => sanitize::without_credentials(&text).into(),
-        Value::Array(items) => items.into_iter().map(without_credentials).collect(),
-        Value::Object(fields) => {
-            fields.into_iter().map(|(key, value)| (key, without_credentials(value))).collect()
-        }
-        value => value,
+fn without_credentials(mut value: Value) -> Value {
+    let clean = |value: &mut Value| *value = without_credentials(value.take());
+    match &mut value {
+        Value::String(text) => *text = sanitize::without_credentials(text),
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Object(fields) => fields.values_mut().for_each(clean),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+    value
 }
 
 /// The results of the test suites; null if they are no JSON document of at most 1 MiB.

@@ -191,7 +191,9 @@ impl VramStats {
 
     /// The run's `Vram` object: memory in MB, times in seconds.
     pub fn json(&self) -> Value {
-        let missed = self.missed.iter().map(|(miss, count)| (miss.name().to_owned(), json!(count)));
+        let mut missed = Map::new();
+        missed
+            .extend(self.missed.iter().map(|(miss, count)| (miss.name().to_owned(), json!(count))));
         json!({
             "PeakMB": self.peak,
             "AverageMB": self.average,
@@ -206,7 +208,7 @@ impl VramStats {
             "PeakScene": self.peak_scene,
             "Samples": self.samples,
             "Ticks": self.ticks,
-            "Missed": missed.collect::<Map<_, _>>(),
+            "Missed": missed,
             "AskedIntervalSeconds": in_seconds(self.asked_interval_ms),
             "AchievedIntervalSeconds": in_seconds(self.achieved_interval_ms),
             "LongestGapSeconds": in_seconds(self.longest_gap_ms),
