@@ -1,12 +1,21 @@
 //! Text from elsewhere made safe: for a line on a terminal, and for a name in a folder.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::Value;
+
+/// What a URL writes with `%`: all but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// One line without control characters: what a server, a story or a workflow says, before it
 /// reaches a terminal, a log or a page. Line breaks and tabs become one space each.
 pub fn sanitize_line(text: &str) -> String {
     let text = text.replace("\r\n", " ").replace(['\n', '\t', '\r', '\u{2028}', '\u{2029}'], " ");
     text.chars().filter(|c| !is_unsafe(*c)).collect::<String>().trim_end().to_owned()
+}
+
+/// A text, or a file's name, as one part of a URL's path or query.
+pub fn percent_encoded(part: impl AsRef<[u8]>) -> String {
+    percent_encode(part.as_ref(), RESERVED).to_string()
 }
 
 /// A text of at most so many characters, and `…` for what is left out behind them.

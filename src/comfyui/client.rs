@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json as json_value};
 
 use super::history::{self, HistoryEntry, OutputFile};
@@ -13,7 +12,7 @@ use super::queue::{Queue, QueuePosition};
 use super::system_stats::SystemStats;
 use super::workflow::Workflow;
 use crate::http::{Answer, ErrorKind, Http, HttpError, Target, Timeout};
-use crate::sanitize::sanitize_line;
+use crate::sanitize::{percent_encoded, sanitize_line};
 
 /// Time limit of making a connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
@@ -23,8 +22,6 @@ const CALL: Duration = Duration::from_secs(5);
 const SUBMIT: Duration = Duration::from_secs(60);
 /// The folder of uploads under the server's input folder.
 const UPLOADS: &str = "run-comfyui-e2e";
-/// What stands for itself in a path or a query: RFC 3986's unreserved characters.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A `ComfyUI` server. Calls block: reads and control 5 s at most (2 s of it to connect),
 /// [`submit`](Client::submit) and [`upload`](Client::upload) 60 s, [`view`](Client::view) as long
@@ -168,7 +165,7 @@ impl Client {
     /// No answer, or another status than 200; 404 if the file is gone.
     pub fn view(&self, file: &OutputFile) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
         let [name, folder, kind] =
-            [&file.filename, &file.subfolder, &file.kind].map(|text| percent_encoded(text));
+            [&file.filename, &file.subfolder, &file.kind].map(percent_encoded);
         let path = format!("/view?filename={name}&subfolder={folder}&type={kind}");
         self.http.get_stream(&path, Timeout::Idle(self.transfer))
     }
@@ -224,10 +221,6 @@ impl Client {
     fn bad_answer(&self, call: &str, why: &str) -> HttpError {
         self.http.error(call, ErrorKind::BadJson, why)
     }
-}
-
-fn percent_encoded(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// The form of an upload: the image, our folder, and leave to replace what an earlier run sent.

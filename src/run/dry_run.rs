@@ -41,7 +41,7 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
         Err(RunError::Interrupted) => (None, Exit::Interrupted, None),
         Err(RunError::Failed { exit, why, .. }) => (None, exit, Some(why)),
     };
-    dry.close(&Verdict { lacking, exit, why });
+    dry.close(&CheckResult { lacking, exit, why });
     Ok(exit)
 }
 
@@ -57,7 +57,7 @@ struct Dry<'a> {
 }
 
 /// What came of the check.
-struct Verdict {
+struct CheckResult {
     /// What each scene lacks, in their order; none where that was not checked.
     lacking: Option<Vec<Vec<String>>>,
     exit: Exit,
@@ -135,7 +135,7 @@ impl Dry<'_> {
     }
 
     /// The verdict, and the document where one was asked for.
-    fn close(&self, verdict: &Verdict) {
+    fn close(&self, verdict: &CheckResult) {
         let lines = self.verdict(verdict);
         if !self.options.quiet {
             self.say(&lines);
@@ -148,7 +148,7 @@ impl Dry<'_> {
         }
     }
 
-    fn verdict(&self, Verdict { lacking, exit, why }: &Verdict) -> Vec<String> {
+    fn verdict(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Vec<String> {
         let ended = format!("exit {} ({})", exit.code(), exit.reason());
         let what = if self.template_only { "template" } else { "scene" };
         let all = match self.scenes.len() {
@@ -177,7 +177,7 @@ impl Dry<'_> {
     }
 
     /// An unknown is null; `Lacking` is null where it was not checked.
-    fn document(&self, Verdict { lacking, exit, why }: &Verdict) -> Value {
+    fn document(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Value {
         let server = self.server.as_ref();
         let scenes = self.scenes.iter().enumerate().map(|(index, scene)| {
             json!({

@@ -2,10 +2,7 @@
 
 use std::path::{Component, Path};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-
-/// Everything but the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use crate::sanitize::percent_encoded;
 
 /// What stands before the path of a file in `folder` in a link of a page in `page_folder`: empty,
 /// or it ends with a slash. Both folders are absolute.
@@ -28,7 +25,7 @@ pub fn to_folder(page_folder: &Path, folder: &Path) -> String {
         match part {
             Component::RootDir => {}
             Component::Prefix(_) => link += &format!("{}/", String::from_utf8_lossy(name)),
-            _ => link += &format!("{}/", percent_encode(name, RESERVED)),
+            _ => link += &format!("{}/", percent_encoded(name)),
         }
     }
     link
@@ -39,7 +36,7 @@ pub fn to_folder(page_folder: &Path, folder: &Path) -> String {
 pub(super) fn to_file(folder: &str, path: &str) -> Option<String> {
     let names = path.split('/').map(|name| {
         let leaves = matches!(name, "" | "." | "..") || name.contains(['\\', '\0']);
-        (!leaves).then(|| percent_encode(name.as_bytes(), RESERVED).to_string())
+        (!leaves).then(|| percent_encoded(name))
     });
     Some(folder.to_owned() + &names.collect::<Option<Vec<_>>>()?.join("/"))
 }
