@@ -1,4 +1,4 @@
-//! A reading of a device's memory, and the tick of the sampler that took it.
+//! A reading of a device's memory, and the moment of the sampler's grid that it was taken at.
 
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ pub const HIGHEST_MB: u64 = 1 << 24;
 /// The memory figures of one moment, in MB. An unknown figure is absent, never 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// What live tensors hold (`vram_total - vram_free`); torch's idle cache counts as free.
-    /// On a line of nvidia-smi it is that program's figure.
+    /// What is in use on the device (`vram_total - vram_free`), by whatever program; torch's idle
+    /// cache counts as free. Of nvidia-smi it is that program's figure.
     pub used: u64,
     /// What `ComfyUI` could still allocate, its idle cache included.
     pub free: Option<u64>,
@@ -30,8 +30,48 @@ pub struct Reading {
     /// What the driver has handed out, torch's idle cache included: what nvidia-smi shows.
     /// Known for `cuda` devices only.
     pub driver: Option<u64>,
+    /// What the tensors of `ComfyUI`'s own torch hold; no other program is in it. Not known for
+    /// `cpu` and `mps`.
+    pub torch: Option<u64>,
+    /// By how much torch has reserved more than the card has: at least so much lies in system RAM.
+    /// Absent where it does not.
+    pub spilled: Option<u64>,
     /// The system memory in use on the server's machine.
     pub ram: Option<u64>,
+}
+
+impl Reading {
+    /// How full the device is: the driver's figure where it is known.
+    pub fn device(&self) -> u64 {
+        self.driver.unwrap_or(self.used)
+    }
+}
+
+/// Whether `ComfyUI` fills the card with weights that it gives back under pressure (comfy-aimdo).
+/// Then the device's peak tells how full the card was, not what a workflow needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DynamicVram {
+    /// It is expected to.
+    On,
+    /// It does not.
+    Off,
+    /// The server does not tell.
+    #[default]
+    Unknown,
+}
+
+impl DynamicVram {
+    /// The word in the log and in the metadata.
+    pub fn name(self) -> &'static str {
+        ["on", "off", "unknown"][self as usize]
+    }
+
+    /// The value of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [DynamicVram::On, DynamicVram::Off, DynamicVram::Unknown]
+            .into_iter()
+            .find(|value| value.name() == name)
+    }
 }
 
 /// Who gave a reading.
@@ -60,7 +100,7 @@ pub(crate) fn quotient(numerator: u128, denominator: u128) -> u64 {
     u64::try_from(floor + u128::from(up)).unwrap_or(u64::MAX)
 }
 
-/// Why a tick has no reading. Its name in the log is one word.
+/// Why a moment of the grid has no reading. Its name in the log is one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MissReason {
     /// No answer within the sampler's timeout.
@@ -122,15 +162,17 @@ impl From<ReadingResult> for Answer {
     }
 }
 
-/// One tick of the sampler.
+/// What the sampler measured at one moment of its grid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tick {
-    /// When the request was sent; of a late tick, when it was due.
+pub struct Measurement {
+    /// When the request was sent; of a late one, when it was due.
     pub at: OffsetDateTime,
     /// The same moment by the monotonic clock: the order of events goes by this one.
     pub moment: Instant,
-    /// How long the answer took in milliseconds, if it took more than a twentieth of the interval.
-    pub took_ms: Option<u64>,
+    /// The moment of the grid.
+    pub due: Instant,
+    /// When the answer was there.
+    pub answered: Instant,
     /// The reading of the run's device.
     pub result: ReadingResult,
     /// Why the request gave none; `result` may then hold the fallback's.
@@ -139,31 +181,36 @@ pub struct Tick {
     pub devices: Vec<Option<Reading>>,
 }
 
-impl Tick {
+impl Measurement {
     /// Calls `read` now, and `fallback` for a reading of the same moment where that gives none.
     pub fn take(
         clock: Clock,
-        interval: Duration,
+        due: Option<Instant>,
         read: impl FnOnce() -> Answer,
         fallback: impl FnOnce(Instant) -> Option<(Reading, Source)>,
-    ) -> Tick {
+    ) -> Self {
         let (at, moment) = (clock.now(), Instant::now());
         let answer = read();
-        let took = moment.elapsed();
-        let slow = answer.result.is_ok() && took > interval / 20;
-        let took_ms = slow.then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        Tick { took_ms, ..Tick::of(at, moment, answer, fallback) }
+        let answered = Instant::now();
+        let due = due.unwrap_or(moment);
+        Measurement { due, answered, ..Measurement::of(at, moment, answer, fallback) }
     }
 
-    /// The tick of an answer, or of its fallback.
+    /// The measurement of an answer that came at once, or of its fallback.
     pub(super) fn of(
         at: OffsetDateTime,
         moment: Instant,
         Answer { result, devices }: Answer,
         fallback: impl FnOnce(Instant) -> Option<(Reading, Source)>,
-    ) -> Tick {
+    ) -> Self {
         let missed = result.err();
         let result = result.or_else(|miss| fallback(moment).ok_or(miss));
-        Tick { at, moment, took_ms: None, result, missed, devices }
+        let (due, answered) = (moment, moment);
+        Measurement { at, moment, due, answered, result, missed, devices }
     }
+}
+
+/// The time between readings: 0.25 s, or the interval of the log's lines where that is shorter.
+pub fn pace(interval: Duration) -> Duration {
+    interval.min(Duration::from_millis(250))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::nvidia_smi::{CardReader, NoReading, Wanted};
-use super::reading::{Answer, MissReason, Reading, Source, Tick};
+use super::reading::{Answer, Measurement, MissReason, Reading, Source, pace};
 use super::sampler::{Sampler, SamplerEvent};
 use crate::cli::{SamplingOptions, VramSource};
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// The source of one device's readings. Dropping it ends the nvidia-smi that it started.
 pub struct ReadingSource {
     gpu: usize,
-    interval: Duration,
+    pace: Duration,
     card: Option<CardReader>,
     nvidia_smi_only: bool,
     /// The server did not answer at the start, so that its device is not known.
@@ -36,7 +36,7 @@ impl ReadingSource {
     /// Starts nvidia-smi where it may be needed, without waiting for it. `local`: the server runs
     /// on this machine, so that nvidia-smi's cards may be its. `stats` is the server's answer;
     /// without one nvidia-smi gives the readings if it can, and no warning says that it cannot.
-    /// `send` gets the ticks of [`ReadingSource::sampler`], and warnings from any thread.
+    /// `send` gets the events of [`ReadingSource::sampler`], and warnings from any thread.
     pub fn new(
         sampling: &SamplingOptions,
         local: bool,
@@ -46,8 +46,8 @@ impl ReadingSource {
         let wanted = wanted_card(sampling, local, stats);
         ReadingSource {
             gpu: sampling.gpu,
-            interval: sampling.interval,
-            card: wanted.map(|wanted| CardReader::start(sampling.interval, wanted)),
+            pace: pace(sampling.interval),
+            card: wanted.map(|wanted| CardReader::start(pace(sampling.interval), wanted)),
             nvidia_smi_only: sampling.source == VramSource::NvidiaSmi,
             no_server: stats.is_none(),
             card_failed: AtomicBool::new(false),
@@ -67,12 +67,12 @@ impl ReadingSource {
         let [reader, fallback, sender] = [(); 3].map(|()| Arc::clone(self));
         let read = move || reader.read(&clients);
         let fallback = move |at| fallback.fallback(at);
-        Sampler::start(self.interval, clock, read, fallback, move |event| (sender.send)(event))
+        Sampler::start(self.pace, clock, read, fallback, move |event| (sender.send)(event))
     }
 
-    /// Takes the tick of this moment, outside the sampler's thread.
-    pub fn tick(&self, clock: Clock, clients: &[Client]) -> Tick {
-        Tick::take(clock, self.interval, || self.read(clients), |at| self.fallback(at))
+    /// Measures at this moment, outside the sampler's thread.
+    pub fn measure(&self, clock: Clock, clients: &[Client]) -> Measurement {
+        Measurement::take(clock, None, || self.read(clients), |at| self.fallback(at))
     }
 
     /// Where nvidia-smi is the only source, waits for its first reading, 2 s at most: that one is
