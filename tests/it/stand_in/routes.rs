@@ -7,10 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::config::{Config, Device, Version};
 use super::http::{Request, Response};
-use super::prompts;
 use super::recorded::{self, NEWEST_STATS, OBJECT_INFO};
 use super::state::{Prompt, Shared, State};
-
+use super::{prompts, websocket};
 
 pub fn answer(shared: &Shared, request: &Request) -> Response {
     let config = &shared.config;
@@ -48,6 +47,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
             let info = OBJECT_INFO.get(class).map(|info| (*class, info.clone()));
             Response::json(200, &Value::from_iter(info))
         }
+        ("GET", ["ws"]) => websocket::accept(request),
         ("GET", ["view"]) => view(state, &query),
         ("POST", ["upload", "image"]) => upload(state, request),
         ("POST", ["jobs", id, "cancel"]) if api.is_some() && config.version == Version::Newest => {
