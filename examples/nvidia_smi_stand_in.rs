@@ -4,7 +4,7 @@
 //! - `STAND_IN_LINES`: one round of its output, word for word; `{n}` is 10000 and the number of the
 //!   round.
 //! - `STAND_IN_WAY`: `hang` prints nothing, `stall` nothing after four rounds, `die` ends after one
-//!   round, `slow` begins when there is a file `go` in the folder.
+//!   round, `fail` after one on standard error, `slow` begins when there is a file `go` in the folder.
 //! - `STAND_IN_FOLDER`: where it leaves `pids`, its process ids, and `rounds`, the number of rounds
 //!   that are out.
 
@@ -46,6 +46,10 @@ fn main() -> io::Result<ExitCode> {
             while !folder.join("go").exists() {
                 sleep(Duration::from_millis(5));
             }
+        }
+        "fail" => {
+            eprintln!("{lines}");
+            return Ok(ExitCode::FAILURE);
         }
         "die" => {
             round(&lines, 1)?;

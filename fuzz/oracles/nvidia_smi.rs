@@ -24,10 +24,10 @@ pub fn nvidia_smi(output: &[u8]) {
         now += TICK;
         if let Some(line) = CardLine::parse(text) {
             is_possible(&line);
-            list.add(now, &line);
         }
+        list.take_line(now, text);
     });
-    assert!(lines < output.split(|byte| *byte == b'\n').count());
+    assert!(lines <= output.split(|byte| *byte == b'\n').count());
     assert!(list.names().count() <= 64);
     let mut wanted = vec![Wanted::Only, Wanted::Named(CardId::Uuid("GPU-5a".into()))];
     for (index, name, total) in list.names() {
@@ -35,6 +35,7 @@ pub fn nvidia_smi(output: &[u8]) {
         wanted.push(Wanted::Named(CardId::Index(index)));
         wanted.push(Wanted::Device { name, total });
     }
+    is_reason(&list, now + TICK * 1000);
     for wanted in wanted {
         for driver in [None, Some(0), Some(HIGHEST_MB)] {
             if let Some(driver) = driver {
@@ -57,6 +58,15 @@ pub fn nvidia_smi(output: &[u8]) {
             }
         }
     }
+    list.ended(9);
+    is_reason(&list, now + TICK * 1000);
+}
+
+/// Why there is no reading of that moment is one line, and not a long one.
+fn is_reason(list: &CardList, at: Instant) {
+    let why = list.reading(&Wanted::Only, at, TICK).expect_err("none is so late").to_string();
+    is_line(&why);
+    assert!(why.chars().count() < 250, "{why:?}");
 }
 
 fn is_possible(line: &CardLine) {

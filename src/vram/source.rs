@@ -139,7 +139,7 @@ impl ReadingSource {
             }
             let consequence = match why {
                 _ if self.nvidia_smi_only => "no VRAM is recorded",
-                NoReading::NotStarted(_) | NoReading::Silent if self.no_server => return,
+                NoReading::Failed(_) | NoReading::Silent if self.no_server => return,
                 _ => "what ComfyUI misses stays without a reading",
             };
             (self.send)(SamplerEvent::Warning(format!("{why}: {consequence}")));

@@ -19,7 +19,7 @@ fn lasting(seconds: f64) -> (&'static str, Value) {
     ("a", graphs::video("video/a", seconds, 64, 1))
 }
 
-fn succeeded(server: &StandIn, id: &str) -> bool {
+pub fn succeeded(server: &StandIn, id: &str) -> bool {
     server.wait_until(SOON, |state| {
         state
             .history
@@ -100,95 +100,6 @@ fn the_history_is_asked_a_last_time_at_the_deadline() {
 }
 
 #[test]
-fn nothing_is_posted_while_a_deaf_prompt_runs_and_the_rest_is_skipped() {
-    let server = StandIn::start();
-    let scenes = [
-        ("a", graphs::deaf("video/a", 600.0, 600.0)),
-        ("b", graphs::images("img/b", 1, 1)),
-        ("c", graphs::images("img/c", 1, 2)),
-    ];
-    let (folder, ran) = run(&server, &scenes, &["-MaxWaitSeconds", "1"]);
-    ran.exits(1)
-        .says(
-            "✗ a  deadline, 1 s: running all the time, never finished; cancelled, but still running",
-        )
-        .says("✗ b  skipped: GPU still busy with a")
-        .says("GPU not free: a was asked to end and still runs");
-    folder.ended(&[
-        ("deadline", "cancelled, but still running"),
-        ("skipped", "GPU still busy with a"),
-        ("skipped", "GPU still busy with a"),
-    ]);
-    assert_eq!(server.posted(), 1);
-}
-
-#[test]
-fn the_next_scene_waits_for_a_deaf_prompt() {
-    let server = StandIn::start();
-    let scenes = [("a", graphs::deaf("video/a", 600.0, 6.0)), ("b", graphs::images("img/b", 1, 1))];
-    let folder = Folder::new();
-    let running = start(&folder, &server.url(), &scenes, &ONE_SECOND);
-    running.until_it_says("cancelled, but still running");
-    assert_eq!(server.posted(), 1);
-    running.wait().exits(4).says("✓ b  ").says("GPU free: queue empty");
-    folder.ended(&[("deadline", "cancelled, but still running"), ("succeeded", "")]);
-}
-
-#[test]
-fn a_prompt_that_somebody_removed_is_lost_at_once() {
-    let server = StandIn::start();
-    let folder = Folder::new();
-    let running = start(&folder, &server.url(), &[lasting(60.0)], &[]);
-    assert!(server.wait_until_running(SOON));
-    server.drop_prompts();
-    let why = "gone from the queue without a history entry: somebody removed it";
-    running
-        .wait()
-        .exits(6)
-        .says("FAILED: 1 of 1 scenes, exit 6 (lost)")
-        .says(&format!("✗ a  lost: {why}"));
-    folder.ended(&[("lost", why)]);
-    assert_eq!(server.posted(), 1);
-}
-
-#[test]
-fn a_scene_that_a_restart_of_the_server_lost_is_tried_again() {
-    // Either a poll met no server, or only the history, which is empty, shows it.
-    for a_poll_meets_it in [true, false] {
-        let (server, folder) = (StandIn::start(), Folder::new());
-        let scenes = [("first", graphs::images("img/first", 1, 1)), lasting(600.0)];
-        let running = start(&folder, &server.url(), &scenes, &[]);
-        running.until_it_says("[Scene a] Wan2 prompt queued");
-        if a_poll_meets_it {
-            server.stop_listening();
-            running.until_it_says("connection refused: polling on");
-        }
-        server.restart();
-        assert!(server.wait_until(SOON, |state| state.posted == 3 && state.running.is_some()));
-        server.finish_running();
-        running.wait().exits(0).says("  2nd attempt (1st: lost, server restarted ");
-        folder.ended(&[("succeeded", ""), ("succeeded", "")]);
-        assert_eq!(server.posted(), 3);
-    }
-}
-
-#[test]
-fn no_server_at_the_start_is_exit_3_with_a_run_folder() {
-    let server = StandIn::start();
-    server.stop_listening();
-    let scenes = [lasting(0.0), ("b", graphs::images("img/b", 1, 1))];
-    let (folder, ran) = run(&server, &scenes, &[]);
-    let url = server.url();
-    let line = format!(
-        "no ComfyUI at {url} (connection refused): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
-    );
-    ran.exits(3).says(&line).says("FAILED: 2 of 2 scenes, exit 3 (unreachable)");
-    folder.ended(&[("skipped", "no ComfyUI"), ("skipped", "no ComfyUI")]);
-    assert!(folder.read("run-summary.txt").contains(&line));
-    assert_eq!(folder.metadata()["ExitCode"], 3);
-}
-
-#[test]
 fn a_server_that_comes_late_is_waited_for() {
     let server = StandIn::start();
     server.stop_listening();
@@ -199,22 +110,4 @@ fn a_server_that_comes_late_is_waited_for() {
     server.listen_again();
     let ran = running.wait().exits(0);
     assert_eq!(ran.stdout.matches("Waiting up to").count(), 1, "{ran}");
-}
-
-#[test]
-fn a_server_that_is_gone_at_the_deadline_is_unreachable_and_the_rest_is_skipped() {
-    let server = StandIn::start();
-    let folder = Folder::new();
-    let scenes = [lasting(60.0), ("b", graphs::images("img/b", 1, 1))];
-    let running = start(&folder, &server.url(), &scenes, &["-MaxWaitSeconds", "2"]);
-    running.until_it_says("[Scene a] Wan2 prompt queued");
-    server.stop_listening();
-    running
-        .wait()
-        .exits(3)
-        .says("FAILED: 2 of 2 scenes, exit 3 (unreachable)")
-        .says("✗ a  unreachable: at the deadline: GET /history/")
-        .says("✗ b  skipped: server gone")
-        .says("GPU: unknown, the server does not answer: a may still run there");
-    folder.ended(&[("unreachable", "connection refused"), ("skipped", "server gone")]);
 }

@@ -6,7 +6,7 @@ use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
 use crate::support::{Folder, SOON, files, line, run_sampled, wait_until};
 
 /// Three cards; the first one does the work.
-fn three() -> StandIn {
+pub fn three() -> StandIn {
     let mut config = Config::cuda();
     config.devices.push(Device::cuda(1, "NVIDIA GeForce RTX 3060", 12_288, 500, 0));
     config.devices.push(Device::cuda(2, "NVIDIA A2", 16_384, 900, 50));

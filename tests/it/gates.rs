@@ -7,11 +7,6 @@ use serde_json::json;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, run_sampled};
 
-/// A card of 24 GB with 2240 MB in use by the driver, and a scene `flow`.
-fn card() -> (StandIn, Folder) {
-    (StandIn::with(Config::cuda()), Folder::new())
-}
-
 const OFTEN: [&str; 4] = ["-SampleIntervalSeconds", "0.05", "-Poll", "0.2"];
 
 /// Runs `flow` so that it takes that much until it is sampled; the colour makes it a new one.
@@ -37,7 +32,7 @@ fn log(peak: u64, total: u64) -> String {
 
 #[test]
 fn a_gate_that_held_is_told_and_the_run_is_well() {
-    let (server, folder) = card();
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "20000"]).exits(0);
     ran.says("] MaxPeakMB 20000: held, driver 19310 MB (used 19210)\n")
         .says("OK: 1 of 1 scenes, exit 0")
@@ -51,7 +46,7 @@ fn a_gate_that_held_is_told_and_the_run_is_well() {
 
 #[test]
 fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
-    let (server, folder) = card();
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "19000"]).exits(7);
     ran.says("MaxPeakMB 19000: FAILED, driver 19310 MB (used 19210)\n")
         .says("FAILED: 1 of 1 gates, exit 7 (gate)")
@@ -78,7 +73,7 @@ fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
 
 #[test]
 fn what_cannot_be_judged_is_exit_7_and_says_why() {
-    let (server, folder) = card();
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     take(&server, &folder, 100, &[]).exits(0);
     let cached = "all of it came from ComfyUI's cache (use -Fresh or -Seed random)";
     run_flow(&server, &folder, &["-MaxPeakMB", "20000"])
@@ -99,7 +94,7 @@ fn what_cannot_be_judged_is_exit_7_and_says_why() {
 
 #[test]
 fn an_earlier_run_is_a_baseline() {
-    let (server, folder) = card();
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     take(&server, &folder, 1000, &[]).exits(0);
     let run = folder.newest();
     let before = run.to_str().unwrap();
@@ -117,7 +112,7 @@ fn an_earlier_run_is_a_baseline() {
 
 #[test]
 fn bare_logs_are_baselines_and_several_tell_their_spread() {
-    let (server, folder) = card();
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let (one, two) = (folder.write("one.log", log(3000, 24_576)), log(3100, 24_576));
     folder.write("two.log", two);
     let both = ["-Baseline", "one.log", "-Baseline", "two.log"];
@@ -131,7 +126,7 @@ fn bare_logs_are_baselines_and_several_tell_their_spread() {
 
 #[test]
 fn a_baseline_that_cannot_be_read_ends_it_before_anything_is_run() {
-    let (server, folder) = card();
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     folder.write("novel.txt", "Call me Ishmael.\n");
     folder.write("run/run-summary.txt", "no log here");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::killed::state;
 use crate::project::bench::Project;
 use crate::signals::{self, ctrl_c};
 use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
@@ -29,8 +30,7 @@ fn ends_within(seconds: u64, running: Running) -> Ran {
 
 /// What the run has left for the next one: its prompts.
 fn left(server: &StandIn, folder: &Folder) -> usize {
-    let state = format!(".run-comfyui-e2e.127.0.0.1-{}.json", server.port());
-    let Ok(state) = fs::read(folder.path().join(state)) else { return 0 };
+    let Ok(state) = fs::read(state(folder, server)) else { return 0 };
     let state: Value = serde_json::from_slice(&state).unwrap();
     state["Prompts"].as_array().unwrap().len()
 }
@@ -125,19 +125,6 @@ fn the_second_ctrl_c_quits_at_once() {
 
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn ctrl_c_during_a_download_leaves_no_half_file() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::video("flow", 0.1, 10, 1));
-    server.fail_next("GET /view", usize::MAX, Fault::Dribble);
-    let running = start_on(&folder, &server.url(), &["flow.json"]);
-    assert!(server.wait_until_request("GET /view", 1, SOON));
-    ends_within(20, running).says("✗ flow  interrupted");
-    let files = std::fs::read_dir(folder.newest().join("video/flow")).map_or(0, Iterator::count);
-    assert_eq!(files, 0);
-}
-
-#[test]
-#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
 fn ctrl_c_while_waiting_for_the_server() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::video("flow", 0.1, 10, 1));
@@ -179,15 +166,31 @@ fn ctrl_c_while_waiting_for_another_run() {
 
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn ctrl_c_while_an_upload_stalls() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let words = keyframe_story(&folder);
-    server.fail_next("POST /upload/image", usize::MAX, Fault::Delay(Duration::from_millis(1500)));
-    let running = start_on(&folder, &server.url(), &words);
-    assert!(server.wait_until_request("POST /upload/image", 1, SOON));
-    ends_within(20, running)
-        .says("✗ a  interrupted: by a signal (Ctrl-C); nothing of it was running");
-    assert_eq!(server.posted(), 0);
+fn ctrl_c_while_a_request_stalls() {
+    let nothing = "interrupted: by a signal (Ctrl-C); nothing of it was running";
+    for (route, fault, words, end, posted) in [
+        ("GET /view", Fault::Dribble, &["flow.json"][..], "✗ flow  interrupted", 1),
+        // It stays silent; what it is asked for is bounded.
+        ("POST /free", Fault::Hang, &["-Fresh", "flow.json"], &format!("✗ flow  {nothing}"), 0),
+        (
+            "POST /upload/image",
+            Fault::Delay(Duration::from_millis(1500)),
+            &keyframe_story(&Folder::new()),
+            &format!("✗ a  {nothing}"),
+            0,
+        ),
+    ] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        folder.workflow("flow.json", &graphs::video("flow", 0.1, 10, 1));
+        keyframe_story(&folder);
+        server.fail_next(route, usize::MAX, fault);
+        let running = start_on(&folder, &server.url(), words);
+        assert!(server.wait_until_request(route, 1, SOON));
+        ends_within(20, running).says(end);
+        assert_eq!(server.posted(), posted);
+        let half = fs::read_dir(folder.newest().join("video/flow")).map_or(0, Iterator::count);
+        assert_eq!(half, 0);
+    }
 }
 
 /// A poll, the two calls of a cancel, the last reading and the last look at the queue: 5 s each where
@@ -225,20 +228,6 @@ fn ctrl_c_while_a_prompt_ignores_its_end() {
     ends_within(25, running)
         .says("✗ deaf  interrupted: by a signal (Ctrl-C); cancelled, but still running");
     assert_eq!(left(&server, &folder), 1);
-}
-
-#[test]
-#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn ctrl_c_while_memory_is_freed() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    folder.workflow("flow.json", &graphs::video("flow", 0.1, 10, 1));
-    // It stays silent; what it is asked for is bounded.
-    server.fail_next("POST /free", 1, Fault::Hang);
-    let running = start_on(&folder, &server.url(), &["-Fresh", "flow.json"]);
-    assert!(server.wait_until_request("POST /free", 1, SOON));
-    ends_within(20, running)
-        .says("✗ flow  interrupted: by a signal (Ctrl-C); nothing of it was running");
-    assert_eq!(server.posted(), 0);
 }
 
 /// A file of 8 GB in the run's folder: its archive is not written in the moment that a signal takes.

@@ -4,10 +4,11 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::cancelling::succeeded;
 use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
 use crate::support::{Folder, SOON, somebody_posts};
 
-fn state(folder: &Folder, server: &StandIn) -> std::path::PathBuf {
+pub fn state(folder: &Folder, server: &StandIn) -> std::path::PathBuf {
     folder.path().join(format!(".run-comfyui-e2e.127.0.0.1-{}.json", server.port()))
 }
 
@@ -86,12 +87,7 @@ fn only_the_killed_run_s_own_prompt_is_cancelled() {
     assert!(server.wait_until(SOON, |state| state.running_id() == Some(&theirs)));
     server.finish_running();
     next.wait().exits(0).says("long: cancelled on the server");
-    assert!(server.wait_until(SOON, |state| {
-        state
-            .history
-            .iter()
-            .any(|(id, entry)| *id == theirs && entry["status"]["completed"] == true)
-    }));
+    assert!(succeeded(&server, &theirs));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, Running, SOON, agent, executable};
+use crate::support::{Folder, Ran, Running, SOON, executable, get};
 
 /// `user:s3cret` as the header has it.
 const BASIC: &str = "Basic dXNlcjpzM2NyZXQ=";
@@ -178,8 +178,7 @@ fn models_are_seen_to_go_and_their_memory_to_come_free() {
     // after they are gone.
     let server = &project.comfyui;
     server.set_used_mb(9140);
-    let full = agent().get(format!("{}/system_stats", server.url())).call().unwrap();
-    let full = full.into_body().read_to_string().unwrap();
+    let full = String::from_utf8(get(server, "/system_stats")).unwrap();
     server.set_used_mb(2140);
     server.fail_after(STATES, "GET /system_stats", 3, Fault::Body(full));
     server.fail_next(STATES, 3, states(&["loaded", "not-loaded"]));
@@ -284,11 +283,14 @@ fn waiting_for_models_that_stay_ends_with_an_interrupt() {
 }
 
 fn list(ids: &[&str]) -> Fault {
-    let models: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
-    Fault::Body(json!({"object": "list", "data": models}).to_string())
+    listed("id", ids)
 }
 
 fn states(states: &[&str]) -> Fault {
-    let models: Vec<_> = states.iter().map(|state| json!({"state": state})).collect();
+    listed("state", states)
+}
+
+fn listed(name: &str, values: &[&str]) -> Fault {
+    let models: Vec<_> = values.iter().map(|value| json!({name: value})).collect();
     Fault::Body(json!({"object": "list", "data": models}).to_string())
 }

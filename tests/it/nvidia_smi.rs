@@ -244,30 +244,24 @@ fn monitor_works_with_nvidia_smi_alone() {
 
 #[test]
 fn monitor_says_once_why_nvidia_smi_gives_nothing() {
-    let said = |ran: &Ran| -> Vec<String> {
-        let lines = ran.stderr.lines().take_while(|line| !line.starts_with("==="));
-        lines.map(str::to_owned).collect()
+    let says = |ran: &Ran, wanted: &str| {
+        let lines: Vec<_> =
+            ran.stderr.lines().take_while(|line| !line.starts_with("===")).collect();
+        assert_eq!(lines, [format!("run-comfyui-e2e: {wanted}")]);
     };
     let (bench, time) = (Bench::new(Config::cuda()), ["--duration", "0.3"]);
     let forced = ["--duration", "0.3", "--vram-source", "nvidia-smi"];
-    assert_eq!(
-        said(&bench.monitor_without(&forced)),
-        ["run-comfyui-e2e: WARNING: nvidia-smi is not on the PATH: no VRAM is recorded"]
-    );
-    let nobody = "run-comfyui-e2e: no ComfyUI at http://127.0.0.1:9 (refused): nothing is sampled";
-    assert_eq!(said(&bench.monitor_without(&time)), [format!("{nobody} unless it answers later")]);
-
-    let lines = line(0, CARD, "9000");
-    assert_eq!(
-        said(&bench.monitor_alone("hang", &lines, &time)),
-        [format!("{nobody} unless it or nvidia-smi answers later")]
-    );
-    assert_eq!(
-        said(&bench.monitor_alone("hang", &lines, &forced)),
-        [
-            "run-comfyui-e2e: nvidia-smi gives no reading yet: nothing is sampled unless it does later"
-        ]
-    );
+    let (lines, nothing) = (line(0, CARD, "9000"), "no VRAM is recorded");
+    let ran = bench.monitor_without(&forced);
+    says(&ran, &format!("WARNING: nvidia-smi is not on the PATH: {nothing}"));
+    let ran = bench.monitor_alone("fail", "No devices were found", &forced);
+    says(&ran, &format!("WARNING: nvidia-smi: No devices were found: {nothing}"));
+    let nobody = "no ComfyUI at http://127.0.0.1:9 (refused): nothing is sampled unless it";
+    says(&bench.monitor_without(&time), &format!("{nobody} answers later"));
+    let ran = bench.monitor_alone("hang", &lines, &time);
+    says(&ran, &format!("{nobody} or nvidia-smi answers later"));
+    let ran = bench.monitor_alone("hang", &lines, &forced);
+    says(&ran, "nvidia-smi gives no reading yet: nothing is sampled unless it does later");
     let two = format!("{lines}\n{}", line(1, CARD, "9000"));
     let ran = bench.monitor_alone("normal", &two, &time);
     let several = "WARNING: nvidia-smi lists 2 cards that may be ComfyUI's (--nvidia-smi-gpu INDEX";

@@ -6,15 +6,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, SOON, asked, files, prompts, run, start, view};
+use crate::support::{Folder, asked, prompts, run, view};
 
-fn video() -> [(&'static str, Value); 1] {
+pub fn video() -> [(&'static str, Value); 1] {
     [("a", graphs::video("video/a", 0.1, 64, 1))]
 }
 
 /// Fails the test unless the run's video is the server's.
 #[track_caller]
-fn has_the_video(folder: &Folder, server: &StandIn) -> usize {
+pub fn has_the_video(folder: &Folder, server: &StandIn) -> usize {
     let video = folder.output("video/a/a.mp4");
     assert_eq!(video, view(server, "output", "video", "a_00001_.mp4"));
     video.len()
@@ -198,70 +198,6 @@ fn a_reason_of_any_length_is_told_in_a_line_and_kept_in_the_history() {
         assert!(text.lines().all(|line| line.len() < 4000), "{ran}");
     }
     assert!(folder.read("history/f.json").contains(&reason));
-}
-
-#[test]
-fn somebody_elses_interrupt_is_not_answered_with_a_second_attempt() {
-    let (server, folder) = (StandIn::start(), Folder::new());
-    let graph = [("a", graphs::video("video/a", 600.0, 0, 1))];
-    let running = start(&folder, &server.url(), &graph, &[]);
-    assert!(server.wait_until_running(SOON));
-    server.interrupt_running();
-    let why = "somebody interrupted it on the server";
-    running.wait().exits(1).says(&format!("✗ a  interrupted: {why}"));
-    folder.ended(&[("interrupted", why)]);
-    assert_eq!(server.posted(), 1);
-}
-
-/// Downloads that fail: what the server does, what is said, and how often it is asked.
-#[test]
-fn a_download_that_fails_leaves_no_file_and_costs_no_second_execution() {
-    for (fault, why, most) in [
-        (Fault::CutBody, "video/a/a.mp4: ", usize::MAX),
-        // A file that is not there is asked for once.
-        (Fault::Status(404, ""), "HTTP 404", 1),
-    ] {
-        let server = StandIn::start();
-        server.fail_next("GET /view", usize::MAX, fault);
-        let (folder, ran) = run(&server, &video(), &[]);
-        ran.exits(1)
-            .says("FAILED: 1 of 1 scenes, exit 1 (failed)")
-            .says("✗ a  downloadFailed: video/a/a.mp4: ");
-        folder.ended(&[("downloadFailed", why)]);
-        let left = files(&folder.newest());
-        let is_part = |file: &String| file.contains(".part") || file.ends_with("a.mp4");
-        assert!(!left.iter().any(is_part), "{left:?}");
-        assert_eq!((server.posted(), server.executed()), (1, 1));
-        assert!(asked(&server, "GET /view") <= most);
-    }
-}
-
-#[test]
-fn a_repeated_download_is_whole_and_costs_no_execution() {
-    let server = StandIn::start();
-    server.fail_next("GET /view", 1, Fault::CutBody);
-    let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(0).says(": downloading again");
-    folder.ended(&[("succeeded", "")]);
-    has_the_video(&folder, &server);
-    assert_eq!((server.posted(), server.executed()), (1, 1));
-}
-
-#[test]
-fn a_cached_scene_whose_file_is_gone_is_made_anew() {
-    let server = StandIn::start();
-    run(&server, &video(), &[]).1.exits(0);
-    server.forget_outputs();
-    let (folder, ran) = run(&server, &video(), &["-SceneRetryBudget", "0"]);
-    ran.exits(0).says("OK: 1 of 1 scenes, exit 0");
-    folder.ended(&[("succeeded", "")]);
-    let said = folder.warnings();
-    assert!(
-        said.contains("a file is gone from the server") && said.contains("made anew"),
-        "{said}"
-    );
-    has_the_video(&folder, &server);
-    assert_eq!(server.executed(), 2);
 }
 
 #[test]

@@ -6,13 +6,8 @@ use std::path::Path;
 use percent_encoding::percent_decode_str;
 
 use crate::stand_in::{Config, StandIn, graphs};
+use crate::summary_verb::LOG;
 use crate::support::{Folder, files, run_sampled};
-
-const LOG: &str = "\
-12:01:00,Used=2140MB,Total=24576MB,Driver=2240MB,Interval=5s
-12:01:05,Used=18231MB,Total=24576MB,Driver=19102MB,Scene=scene-001
-12:01:10,Missed=timeout,Scene=scene-001
-";
 
 /// What a page refers to, as files from the folder where it lies.
 fn links(page: &str) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::stand_in::recorded;
 use crate::support::Folder;
 
 /// The server, for one test at a time: its cache holds the nodes of the last prompt only.
@@ -17,13 +18,10 @@ fn server() -> (String, MutexGuard<'static, ()>) {
 
 /// A few grey frames. `shade` makes it another scene for the server's cache.
 fn video(name: &str, shade: u64) -> Value {
-    json!({
-        "1": {"class_type": "EmptyImage", "inputs":
-            {"width": 320, "height": 240, "batch_size": 16, "color": shade}},
-        "2": {"class_type": "CreateVideo", "inputs": {"images": ["1", 0], "fps": 8.0}},
-        "3": {"class_type": "SaveVideo", "inputs": {"video": ["2", 0],
-            "filename_prefix": format!("video/{name}"), "format": "auto", "codec": "auto"}},
-    })
+    let mut graph = recorded::graph("prompt-accepted");
+    graph["1"]["inputs"]["color"] = shade.into();
+    graph["3"]["inputs"]["filename_prefix"] = format!("video/{name}").into();
+    graph
 }
 
 /// A colour that no earlier run of this test has left in the server's cache.

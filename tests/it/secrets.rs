@@ -53,24 +53,14 @@ impl Project {
     fn words(&self) -> Vec<String> {
         let with = |url: String, who: &str| url.replace("http://", &format!("http://{who}@"));
         let provider = format!("{}/v1/chat/completions", self.llm.url());
-        [
-            "--comfyui-url",
-            &with(self.server.url(), "user:s3cret-url"),
-            "--header",
-            "X-Api-Key: s3cret-header",
-            "--header-file",
-            GIVEN,
-            "-LocalLLMProviderUrl",
-            &with(provider, "llm:s3cret-llm"),
-            "-LMStudioEndpoint",
-            &with(self.llm.url(), "studio:s3cret-studio"),
-            "-Sample",
-            "0.2",
-            "-Poll",
-            "0.2",
-        ]
-        .map(str::to_owned)
-        .to_vec()
+        let words = format!(
+            "--comfyui-url {} --header X-Api-Key:␣s3cret-header --header-file {GIVEN} \
+             -LocalLLMProviderUrl {} -LMStudioEndpoint {} -Sample 0.2 -Poll 0.2",
+            with(self.server.url(), "user:s3cret-url"),
+            with(provider, "llm:s3cret-llm"),
+            with(self.llm.url(), "studio:s3cret-studio"),
+        );
+        words.split(' ').map(|word| word.replace('␣', " ")).collect()
     }
 
     fn with(&self, words: &[&str]) -> Vec<String> {

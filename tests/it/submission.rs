@@ -2,29 +2,9 @@
 
 use serde_json::Value;
 
+use crate::outcomes::video;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, SOON, prompts, run, start};
-
-fn video() -> [(&'static str, Value); 1] {
-    [("a", graphs::video("video/a", 0.3, 64, 1))]
-}
-
-#[test]
-fn a_prompt_whose_answer_is_lost_is_found_and_not_posted_again() {
-    for ignore_prompt_id in [false, true] {
-        let server = StandIn::with(Config { ignore_prompt_id, ..Config::default() });
-        server.fail_next("POST /prompt", 1, Fault::LoseAnswer);
-        let folder = Folder::new();
-        let scene = [("a", graphs::video("video/a", 600.0, 64, 1))];
-        let running = start(&folder, &server.url(), &scene, &[]);
-        running.until_it_says("Wan2 prompt queued");
-        server.finish_running();
-        running.wait().exits(0).says("looking whether the prompt arrived");
-        folder.ended(&[("succeeded", "")]);
-        assert_eq!((server.posted(), server.executed()), (1, 1));
-        assert_eq!(prompts(&server).len(), 1);
-    }
-}
 
 #[test]
 fn a_prompt_whose_answer_is_lost_is_found_in_the_history_too() {
@@ -148,13 +128,4 @@ fn a_redirect_is_not_followed() {
     server.fail_next("GET /system_stats", 1, elsewhere);
     run(&server, &video(), &[]).1.exits(3).says(why);
     assert!(other.requests().is_empty());
-}
-
-#[test]
-fn a_server_that_wants_credentials_is_told_of() {
-    let authorization = Some("Bearer t0ken".to_owned());
-    let server = StandIn::with(Config { authorization, ..Config::default() });
-    let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(3).says("rejected our credentials: HTTP 401 (it wants other credentials");
-    folder.ended(&[("skipped", "no ComfyUI")]);
 }

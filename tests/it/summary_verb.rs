@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::stand_in::{Config, StandIn, graphs};
 use crate::support::{Folder, run_sampled};
 
-const LOG: &str = "\
+pub const LOG: &str = "\
 12:01:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
 12:01:05,Used=18231MB,Free=6345MB,Total=24576MB,Driver=19102MB,Scene=scene-001
 12:01:10,Missed=timeout,Scene=scene-001

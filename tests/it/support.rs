@@ -99,19 +99,9 @@ impl Folder {
 
     #[cfg(target_os = "linux")]
     pub fn run_program(&self, program: &str, arguments: &[&str]) -> Ran {
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(&self.path)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-            command: format!("{program} {arguments:?}"),
-        }
+        let mut command = Command::new(program);
+        command.args(arguments);
+        self.launch(command, |_| {}).wait()
     }
 
     /// Starts a copy of the program from a shell that has done something before, as whom `prefix` says.
@@ -137,18 +127,11 @@ impl Folder {
 
     fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Running {
         command.current_dir(&self.path);
-        for variable in [
-            "COMFYUI_URL",
-            "LOCAL_COMFY_URL",
-            "SCENE_MAX_WAIT_SECONDS",
-            "SCENE_HISTORY_POLL_INTERVAL_SECONDS",
-            "SCENE_HISTORY_MAX_ATTEMPTS",
-            "SCENE_POST_EXECUTION_TIMEOUT_SECONDS",
-            "SCENE_RETRY_BUDGET",
-            "LOCAL_STORY_PROVIDER_URL",
-            "LOCAL_LLM_HEALTHCHECK_URL",
-            "LOCAL_LLM_SKIP_HEALTHCHECK",
-        ] {
+        let read = "COMFYUI_URL LOCAL_COMFY_URL SCENE_MAX_WAIT_SECONDS SCENE_HISTORY_MAX_ATTEMPTS \
+            SCENE_HISTORY_POLL_INTERVAL_SECONDS SCENE_POST_EXECUTION_TIMEOUT_SECONDS \
+            SCENE_RETRY_BUDGET LOCAL_STORY_PROVIDER_URL LOCAL_LLM_HEALTHCHECK_URL \
+            LOCAL_LLM_SKIP_HEALTHCHECK";
+        for variable in read.split_whitespace() {
             command.env_remove(variable);
         }
         // Files, not pipes: a test may look at the output while the program runs.
@@ -181,8 +164,7 @@ impl Folder {
     }
 
     pub fn read(&self, name: &str) -> String {
-        let path = self.newest().join(name);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        String::from_utf8(self.output(name)).unwrap()
     }
 
     pub fn metadata(&self) -> Value {
@@ -448,7 +430,11 @@ pub fn somebody_posts(server: &StandIn, graph: &Value) -> String {
 }
 
 pub fn view(server: &StandIn, kind: &str, subfolder: &str, name: &str) -> Vec<u8> {
-    let url = format!("{}/view?filename={name}&subfolder={subfolder}&type={kind}", server.url());
+    get(server, &format!("/view?filename={name}&subfolder={subfolder}&type={kind}"))
+}
+
+pub fn get(server: &StandIn, path: &str) -> Vec<u8> {
+    let url = server.url() + path;
     agent().get(url).call().unwrap().into_body().read_to_vec().unwrap()
 }
 
@@ -534,7 +520,7 @@ pub fn normalized(text: &str, folder: &Folder) -> String {
 
 /// Replaces each place that fits a shape, in which `0` is a digit, `9` one or more, and `x` a
 /// hexadecimal one.
-fn replaced(text: &str, shape: &str, name: &str) -> String {
+pub fn replaced(text: &str, shape: &str, name: &str) -> String {
     let length = |text: &str| {
         shape.bytes().try_fold(0, |at, wanted| {
             let rest = &text.as_bytes()[at..];

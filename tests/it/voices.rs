@@ -59,8 +59,7 @@ fn a_reader_that_goes_away_does_not_break_the_run() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let url = server.url();
-        let words: Vec<&str> =
-            ["--comfyui-url", &url].into_iter().chain(words.iter().copied()).collect();
+        let words = [&["--comfyui-url", &url], words].concat();
         let running = folder.start_with(&words, |command| {
             command.stdout(writer);
         });

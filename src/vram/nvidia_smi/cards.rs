@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::sanitize::{sanitize_line, shortened};
 use crate::vram::reading::{HIGHEST_MB, Reading};
 
 /// How long readings are kept: a tick asks for the moment at which its request was sent.
@@ -15,8 +16,11 @@ const MAX_READINGS: usize = 256;
 const MAX_CARDS: usize = 64;
 /// nvidia-smi may take seconds to start; after this long without a line it hangs.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How far two figures of the same card may lie apart, taken a moment apart, in MB.
+/// How far two figures of the same card may lie apart, taken a moment apart, and the sizes of equal
+/// cards, in MB.
 const NEAR_MB: u64 = 64;
+/// At most so many characters of what it says beside its readings are told.
+const MOST_WORDS: usize = 200;
 
 /// One line of nvidia-smi: `index, uuid, name, memory.total, memory.used, memory.free` in MiB. An
 /// unknown value is absent.
@@ -135,26 +139,19 @@ impl Wanted {
             Wanted::Named(CardId::Uuid(wanted)) => {
                 card.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted))
             }
-            Wanted::Device { name, total } => {
-                name.contains(&card.name) && card.total.zip(*total).is_some_and(same_size)
-            }
+            Wanted::Device { name, .. } => name.contains(&card.name),
         }
     }
-}
-
-/// The sizes differ by what one of the two does not count, 3 % at most.
-fn same_size((a, b): (u64, u64)) -> bool {
-    a.abs_diff(b) * 100 <= b * 3
 }
 
 /// Why there is no reading; as text, the beginning of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoReading {
-    /// nvidia-smi did not start, and why.
-    NotStarted(String),
+    /// nvidia-smi did not start, ended, or says something else than readings.
+    Failed(String),
     /// Nothing of this moment so far: it may be starting.
     NotYet,
-    /// Nothing for so long that it hangs, or it died.
+    /// Nothing for so long that it hangs.
     Silent,
     /// It lists no such card.
     NoCard(Wanted),
@@ -165,7 +162,7 @@ pub enum NoReading {
 impl fmt::Display for NoReading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoReading::NotStarted(why) => f.write_str(why),
+            NoReading::Failed(why) => f.write_str(why),
             NoReading::NotYet | NoReading::Silent => f.write_str("nvidia-smi gives no reading"),
             NoReading::NoCard(Wanted::Named(id)) => write!(f, "nvidia-smi lists no card {id}"),
             NoReading::NoCard(Wanted::Device { name, .. }) => {
@@ -189,21 +186,55 @@ pub(super) struct CardList {
     pub(super) complete: bool,
     /// When a line came last; before the first one, when the program was to start.
     latest: Instant,
-    /// Why the program did not start.
+    /// Why no line comes: the program did not start, or has ended.
     pub(super) trouble: Option<String>,
+    /// What the running program has said since its last card line.
+    words: String,
     /// Of several cards that may be the wanted one, the one that agreed with `ComfyUI`.
     agreed: Option<usize>,
 }
 
 impl CardList {
     pub(super) fn new(now: Instant) -> Self {
-        CardList { cards: Vec::new(), complete: false, latest: now, trouble: None, agreed: None }
+        CardList {
+            cards: Vec::new(),
+            complete: false,
+            latest: now,
+            trouble: None,
+            words: String::new(),
+            agreed: None,
+        }
+    }
+
+    /// Takes a line of the output that came at that moment. One without its line break was cut;
+    /// one that is no card's is kept in case that no reading follows.
+    pub(super) fn take_line(&mut self, at: Instant, text: &str) {
+        if let Some(line) = CardLine::parse(text).filter(|_| text.ends_with('\n')) {
+            return self.add(at, &line);
+        }
+        let said = sanitize_line(text.trim());
+        if !self.words.contains(&said) {
+            self.words = shortened(format!("{} {said}", self.words).trim_start(), MOST_WORDS);
+        }
+    }
+
+    /// The program has ended with that code: its own words are the reason, if it had any.
+    pub(super) fn ended(&mut self, code: i32) {
+        let wordless = || format!("nvidia-smi ended with exit code {code}");
+        self.trouble = Some(self.own_words().unwrap_or_else(wordless));
+        self.words.clear();
+    }
+
+    fn own_words(&self) -> Option<String> {
+        let words = self.words.trim_end_matches('.');
+        (!words.is_empty()).then(|| format!("nvidia-smi: {words}"))
     }
 
     /// Takes a line that came at that moment. Cards beyond the 64th are ignored.
     pub(super) fn add(&mut self, at: Instant, line: &CardLine) {
         self.latest = at;
         self.trouble = None;
+        self.words.clear();
         let same = |Card { listed, .. }: &&mut Card| {
             listed.index == line.index && listed.uuid == line.uuid
         };
@@ -228,11 +259,17 @@ impl CardList {
     fn candidates(&self, wanted: &Wanted) -> Vec<usize> {
         let fits = |place: &usize| wanted.fits(&self.cards[*place].listed);
         let mut places: Vec<usize> = (0..self.cards.len()).filter(fits).collect();
-        if let Wanted::Device { .. } = wanted {
+        if let Wanted::Device { total, .. } = wanted {
             // An RTX 4070 Ti's name contains that of an RTX 4070, whose size is the same.
             let length = |place: &usize| self.cards[*place].listed.name.len();
             let longest = places.iter().map(length).max();
             places.retain(|place| Some(length(place)) == longest);
+            // ComfyUI counts less of a card than nvidia-smi does: the closest. An unknown distance is
+            // the least: then size does not decide.
+            let off = |place: &usize| Some(self.cards[*place].listed.total?.abs_diff((*total)?));
+            if let Some(least) = places.iter().map(off).min().flatten() {
+                places.retain(|place| off(place) <= Some(least + NEAR_MB));
+            }
         }
         places
     }
@@ -264,18 +301,20 @@ impl CardList {
         at: Instant,
         within: Duration,
     ) -> Result<Reading, NoReading> {
-        if let Some(why) = &self.trouble {
-            return Err(NoReading::NotStarted(why.clone()));
-        }
         let long_ago = at.saturating_duration_since(self.latest) > PATIENCE;
-        let nothing = || if long_ago { NoReading::Silent } else { NoReading::NotYet };
+        let words = || self.own_words().filter(|_| long_ago);
+        let silence = if long_ago { NoReading::Silent } else { NoReading::NotYet };
+        let nothing = || self.trouble.clone().or_else(words).map_or(silence, NoReading::Failed);
         let is_named = matches!(wanted, Wanted::Named(_));
         let place = match self.candidates(wanted).as_slice() {
             // An incomplete list may show one card of eight equal ones.
             found if !self.complete && (found.is_empty() || !is_named) => return Err(nothing()),
             [] => return Err(NoReading::NoCard(wanted.clone())),
             [only] => *only,
-            several => self.agreed.ok_or(NoReading::Several(several.len()))?,
+            several => self
+                .agreed
+                .filter(|place| several.contains(place))
+                .ok_or(NoReading::Several(several.len()))?,
         };
         self.cards.get(place).and_then(|card| card.reading(at, within)).ok_or_else(nothing)
     }
@@ -307,6 +346,10 @@ mod tests {
             ("0, GPU-5a, NVIDIA GB10, [N/A], [N/A], [N/A]", parsed("NVIDIA GB10", [None; 3])),
             ("0, GPU-5a, X, 4096, [Not Supported], N/A", parsed("X", [Some(4096), None, None])),
             ("0, GPU-5a, X, [Unknown Error], 0, 7", parsed("X", [None, Some(0), Some(7)])),
+            (
+                "0, GPU-5a, X, [Insufficient Permissions], [GPU is lost], [GPU requires reset]",
+                parsed("X", [None; 3]),
+            ),
         ];
         for (text, wanted) in cases {
             assert_eq!(CardLine::parse(text), Some(wanted), "{text}");
@@ -432,22 +475,49 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_known_by_name_and_size() {
+    fn a_card_is_known_by_its_name_whatever_its_size() {
         let names = ["NVIDIA GeForce RTX 4070", "NVIDIA GeForce RTX 4070 Ti", "Tesla T4"];
         let lines: Vec<CardLine> = (0..).zip(names).map(|(n, name)| line(n, name, 0)).collect();
         let list = listed(Instant::now(), &lines);
         let of = |wanted: &Wanted| list.candidates(wanted);
         assert_eq!(of(&device(COMFYUI, 24_564)), [1]);
         assert_eq!(of(&device("cuda:0 NVIDIA GeForce RTX 4070 : native", 24_100)), [0]);
-        // 3 % of 25 000 are 750.
-        assert_eq!(of(&device(COMFYUI, 25_000)), [1]);
-        assert_eq!(of(&device(COMFYUI, 25_400)), [0_usize; 0]);
+        assert_eq!(of(&device(COMFYUI, 12_000)), [1]);
         assert_eq!(of(&device("cuda:0 AMD Radeon RX 7900", 24_564)), [0_usize; 0]);
-        assert_eq!(of(&Wanted::Device { name: COMFYUI.into(), total: None }), [0_usize; 0]);
+        assert_eq!(of(&Wanted::Device { name: COMFYUI.into(), total: None }), [1]);
         assert_eq!(of(&Wanted::Only), [0, 1, 2]);
         assert_eq!(of(&Wanted::Named(CardId::Index(2))), [2]);
         assert_eq!(of(&Wanted::Named(CardId::Uuid("gpu-1".into()))), [1]);
         assert_eq!(of(&Wanted::Named(CardId::Uuid("GPU-9".into()))), [0_usize; 0]);
+    }
+
+    #[test]
+    fn of_cards_of_one_name_it_is_the_one_of_the_closest_size() {
+        let of = |ours: Option<u64>, totals: &[Option<u64>]| {
+            let sized =
+                |(n, total): (u32, &Option<u64>)| CardLine { total: *total, ..line(n, "X", 0) };
+            let list = listed(Instant::now(), &(0..).zip(totals).map(sized).collect::<Vec<_>>());
+            list.candidates(&Wanted::Device { name: "cuda:0 X : native".into(), total: ours })
+        };
+        let [small, large, larger] = [8188, 16_376, 16_380].map(Some);
+        // Of a small card more than 3 % is missing.
+        assert_eq!(of(Some(7800), &[large, small]), [1]);
+        assert_eq!(of(Some(15_900), &[small, large]), [1]);
+        assert_eq!(of(Some(15_900), &[small, larger, large]), [1, 2]);
+        assert_eq!(of(None, &[small, large]), [0, 1]);
+        assert_eq!(of(Some(15_900), &[small, None, large]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_agreed_counts_among_the_candidates_alone() {
+        let now = Instant::now();
+        let sized = |n, total| CardLine { total, ..line(n, "X", u64::from(n)) };
+        let mut list =
+            listed(now, &[sized(0, Some(24_564)), sized(1, Some(24_564)), sized(2, None)]);
+        list.agreed = Some(2);
+        assert_eq!(used(&list, &native("X"), now), Ok(2));
+        list.add(now, &sized(2, Some(8188)));
+        assert_eq!(used(&list, &native("X"), now), Err(NoReading::Several(2)));
     }
 
     #[test]
@@ -520,6 +590,81 @@ mod tests {
         assert_eq!(used(&list, &native("X"), now + PATIENCE + SECOND * 2), Err(NoReading::Silent));
         // A reading from before that moment is still that of its own.
         assert_eq!(used(&list, &native("X"), now), Ok(5));
+    }
+
+    const CARD: &str = "0, GPU-5a, X, 24564, 5, 24559";
+
+    /// Why there is no reading after these lines.
+    fn why(lines: &[&str], code: i32) -> String {
+        let now = Instant::now();
+        let mut list = CardList::new(now);
+        for line in lines {
+            list.take_line(now, line);
+        }
+        list.ended(code);
+        used(&list, &Wanted::Only, now).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_program_that_ends_without_a_reading_has_said_why() {
+        let no_driver = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA \
+                         driver. Make sure that the latest NVIDIA driver is installed and running.";
+        let cases = [
+            (&["No devices were found\r\n"][..], "nvidia-smi: No devices were found"),
+            (&["No devices were found"], "nvidia-smi: No devices were found"),
+            (
+                &[
+                    "Failed to initialize NVML: Driver/library version mismatch\n",
+                    "\n",
+                    "NVML: 5\n",
+                ],
+                "nvidia-smi: Failed to initialize NVML: Driver/library version mismatch NVML: 5",
+            ),
+            (&["\x1b[31mred\n"], "nvidia-smi: [31mred"),
+            (&["twice\n", "twice\n"], "nvidia-smi: twice"),
+            (&[], "nvidia-smi ended with exit code 9"),
+            (&["\n"], "nvidia-smi ended with exit code 9"),
+        ];
+        for (lines, wanted) in cases {
+            assert_eq!(why(lines, 9), wanted, "{lines:?}");
+        }
+        let told = format!("nvidia-smi: {}", no_driver.trim_end_matches('.'));
+        assert_eq!(why(&[&format!("{no_driver}\n"), "\n"], 9), told);
+        let long = why(&[&"é".repeat(4000), &"x".repeat(4000)], 9);
+        assert_eq!(long, format!("nvidia-smi: {}…", "é".repeat(MOST_WORDS)));
+    }
+
+    #[test]
+    fn a_reading_outlives_the_program_and_clears_what_was_said() {
+        let now = Instant::now();
+        let mut list = CardList::new(now);
+        list.ended(9);
+        let lines = [CARD, "WARNING: infoROM is corrupted", CARD].map(|line| format!("{line}\n"));
+        for line in &lines {
+            list.take_line(now, line);
+        }
+        let later = now + SECOND * 5;
+        assert_eq!(used(&list, &Wanted::Only, later), Err(NoReading::NotYet));
+        list.ended(137);
+        assert_eq!(used(&list, &Wanted::Only, now), Ok(5));
+        let ended = NoReading::Failed("nvidia-smi ended with exit code 137".into());
+        assert_eq!(used(&list, &Wanted::Only, later), Err(ended));
+        // Cut off it is no reading.
+        list.take_line(later, CARD);
+        assert!(used(&list, &Wanted::Only, later).is_err());
+        list.take_line(later, &lines[0]);
+        assert_eq!(used(&list, &Wanted::Only, later), Ok(5));
+    }
+
+    #[test]
+    fn what_a_running_program_says_is_the_reason_once_it_is_silent_for_long() {
+        let now = Instant::now();
+        let mut list = CardList::new(now);
+        list.take_line(now, "Unable to determine the device handle for GPU0\n");
+        assert_eq!(used(&list, &Wanted::Only, now + PATIENCE), Err(NoReading::NotYet));
+        let why = "nvidia-smi: Unable to determine the device handle for GPU0";
+        let failed = NoReading::Failed(why.into());
+        assert_eq!(used(&list, &Wanted::Only, now + PATIENCE + SECOND), Err(failed));
     }
 
     #[test]

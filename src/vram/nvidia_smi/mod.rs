@@ -9,23 +9,23 @@ mod cards;
 pub(crate) mod properties;
 
 use std::convert::Infallible;
-use std::io::{self, BufReader, ErrorKind, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, BufReader, ErrorKind, PipeReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cards::{CardLine, CardList};
+use cards::CardList;
 
 use super::log::read_line;
 use super::reading::Reading;
 use crate::process;
 pub use cards::{CardId, NoReading, Wanted};
 
-/// Bounds of nvidia-smi's interval: it may need the shortest for eight cards; beyond the longest a
+/// Bounds of nvidia-smi's pace: it may need the shortest for eight cards; beyond the longest a
 /// reading would be of another moment.
-const INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+const PACE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// At least this long between two starts of the child.
 const RESTART_INTERVAL: Duration = Duration::from_secs(60);
 /// How long dropping waits for the killed child: one that hangs in the driver may stay.
@@ -35,35 +35,30 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct CardReader {
     list: Arc<Mutex<CardList>>,
     wanted: Wanted,
-    /// How far a reading may be from the moment that it is used for: three of its intervals.
+    /// How far a reading may be from the moment that it is used for: three times its pace.
     within: Duration,
     _child: Option<ChildSupervisor>,
 }
 
 impl CardReader {
-    /// Starts nvidia-smi for a sampler of that interval. Returns at once.
-    pub fn start(interval: Duration, wanted: Wanted) -> Self {
-        let interval = interval.clamp(INTERVAL.0, INTERVAL.1);
+    /// Starts nvidia-smi, with a round of readings at that pace. Returns at once.
+    pub fn start(pace: Duration, wanted: Wanted) -> Self {
+        let pace = pace.clamp(PACE.0, PACE.1);
         let list = Arc::new(Mutex::new(CardList::new(Instant::now())));
-        let (lines, errors) = (Arc::clone(&list), Arc::clone(&list));
-        let child = ChildSupervisor::start(
-            move || command(interval),
-            move |text| {
-                if let Some(line) = CardLine::parse(text) {
-                    lock(&lines).add(Instant::now(), &line);
-                }
-            },
-            move |error| {
-                lock(&errors).trouble = Some(match error.kind() {
-                    ErrorKind::NotFound => "nvidia-smi is not on the PATH".to_owned(),
-                    _ => format!("nvidia-smi does not start ({error})"),
-                });
-            },
-        );
+        let told = Arc::clone(&list);
+        let tell = move |event: Event| {
+            let mut list = lock(&told);
+            match event {
+                Event::Line(text) => list.take_line(Instant::now(), text),
+                Event::Ended(status) => list.ended(process::exit_code(status)),
+                Event::NotStarted(error) => list.trouble = Some(why_not_started(error)),
+            }
+        };
+        let child = ChildSupervisor::start(move || command(pace), tell);
         if let Err(error) = &child {
             lock(&list).trouble = Some(format!("nvidia-smi has no thread ({error})"));
         }
-        CardReader { list, wanted, within: interval * 3, _child: child.ok() }
+        CardReader { list, wanted, within: pace * 3, _child: child.ok() }
     }
 
     /// Takes `ComfyUI`'s driver figure of that moment, in MB: it tells equal cards apart.
@@ -79,7 +74,7 @@ impl CardReader {
         lock(&self.list).reading(&self.wanted, at, self.within)
     }
 
-    /// Whether it has listed every card, or did not start.
+    /// Whether it has listed every card, or will not do so.
     pub fn has_started(&self) -> bool {
         let list = lock(&self.list);
         list.complete || list.trouble.is_some()
@@ -90,20 +85,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn command(interval: Duration) -> Command {
+fn why_not_started(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "nvidia-smi is not on the PATH".to_owned(),
+        _ => format!("nvidia-smi does not start ({error})"),
+    }
+}
+
+fn command(pace: Duration) -> Command {
     let mut command = Command::new("nvidia-smi");
     command
         .arg("--query-gpu=index,uuid,name,memory.total,memory.used,memory.free")
         .arg("--format=csv,noheader,nounits")
-        .args(["-lms", &interval.as_millis().to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .args(["-lms", &pace.as_millis().to_string()])
+        .stdin(Stdio::null());
     process::own_group(&mut command);
     command
 }
 
-/// Keeps a child running and reads its output, on a thread of its own. Dropping it kills the child
+/// What a [`ChildSupervisor`] tells of its child.
+enum Event<'a> {
+    /// A line of its output or its errors, with its line break unless it was cut.
+    Line(&'a str),
+    Ended(ExitStatus),
+    NotStarted(&'a io::Error),
+}
+
+/// Keeps a child running and reads what it says, on a thread of its own. Dropping it kills the child
 /// and waits for that, 1 s at most.
 struct ChildSupervisor {
     stop: Option<Sender<Infallible>>,
@@ -113,15 +121,14 @@ struct ChildSupervisor {
 }
 
 impl ChildSupervisor {
-    /// `line` gets each complete line of the output, `failed` why a child did not start. One whose
-    /// program is not found is not tried again, any other is replaced once a minute at most.
+    /// `tell` gets what becomes of each child. One whose program is not found is not tried again,
+    /// any other is replaced once a minute at most.
     ///
     /// # Errors
     /// The thread cannot be started.
     fn start(
         command: impl Fn() -> Command + Send + 'static,
-        mut line: impl FnMut(&str) + Send + 'static,
-        mut failed: impl FnMut(&io::Error) + Send + 'static,
+        mut tell: impl FnMut(Event) + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let (running, ended) = mpsc::channel();
@@ -132,18 +139,18 @@ impl ChildSupervisor {
             loop {
                 let started = Instant::now();
                 // Starting may take its time: the lock is not held meanwhile.
-                match command().spawn() {
-                    Ok(mut child) => {
-                        let output = child.stdout.take();
+                match spawn(command()) {
+                    Ok((child, output)) => {
                         *lock(&shared) = Some(child);
-                        let go_on = stopped.try_recv() == Err(TryRecvError::Empty);
-                        if let Some(output) = output.filter(|_| go_on) {
-                            read_lines(output, &mut line);
+                        if stopped.try_recv() == Err(TryRecvError::Empty) {
+                            read_lines(output, &mut |text: &str| tell(Event::Line(text)));
                         }
-                        end(&shared);
+                        if let Some(status) = end(&shared) {
+                            tell(Event::Ended(status));
+                        }
                     }
                     Err(error) => {
-                        failed(&error);
+                        tell(Event::NotStarted(&error));
                         if error.kind() == ErrorKind::NotFound {
                             return;
                         }
@@ -173,13 +180,19 @@ impl Drop for ChildSupervisor {
     }
 }
 
+/// Starts a child whose output and errors come through one pipe, in the order in which it wrote them.
+fn spawn(mut command: Command) -> io::Result<(Child, PipeReader)> {
+    let (output, into) = io::pipe()?;
+    // The command has the other ends of the pipe and is dropped here: the child alone keeps it open.
+    let child = command.stdout(into.try_clone()?).stderr(into).spawn()?;
+    Ok((child, output))
+}
+
 /// Kills the child, whose output has ended, and waits for it.
-fn end(child: &Mutex<Option<Child>>) {
-    let child = lock(child).take();
-    if let Some(mut child) = child {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
+fn end(child: &Mutex<Option<Child>>) -> Option<ExitStatus> {
+    let mut child = lock(child).take()?;
+    let _ = child.kill();
+    child.wait().ok()
 }
 
 /// How long until a child that was started then may be replaced.
@@ -187,15 +200,13 @@ fn pause(started: Instant, now: Instant) -> Duration {
     RESTART_INTERVAL.saturating_sub(now.saturating_duration_since(started))
 }
 
-/// Hands on every complete line until the output ends; neither a last line without its line break,
-/// which was cut, nor one that is too long.
+/// Hands on every line until the output ends; one that was cut, or is too long, without its line
+/// break.
 fn read_lines(output: impl Read, line: &mut impl FnMut(&str)) {
     let mut output = BufReader::new(output);
     let mut bytes = Vec::new();
     while read_line(&mut output, &mut bytes).is_ok() && !bytes.is_empty() {
-        if bytes.ends_with(b"\n") {
-            line(&String::from_utf8_lossy(&bytes));
-        }
+        line(&String::from_utf8_lossy(&bytes));
         bytes.clear();
     }
 }
@@ -212,24 +223,59 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_lines_are_handed_on() {
+    fn only_whole_lines_have_their_line_break() {
         let long = "x".repeat(10_000);
         let text = format!("a\r\n\n{long}\nb\n{long}0, GPU\nc\nd");
         let mut lines = Vec::new();
-        read_lines(text.as_bytes(), &mut |line: &str| lines.push(line.trim().to_owned()));
-        assert_eq!(lines, ["a", "", "b", "c"]);
+        read_lines(text.as_bytes(), &mut |line: &str| lines.push(line.replace(&long[..4000], "")));
+        let cut = "x".repeat(96);
+        assert_eq!(lines, ["a\r\n", "\n", &cut, "b\n", &cut, "c\n", "d"]);
+    }
+
+    /// What is told of a command until its first child has ended, or there will be none.
+    fn told(command: impl Fn() -> Command + Send + 'static) -> Vec<String> {
+        let (sender, receiver) = mpsc::channel();
+        let tell = move |event: Event| {
+            let text = match event {
+                Event::Line(text) => text.trim().to_owned(),
+                Event::Ended(status) => format!("exit code {}", process::exit_code(status)),
+                Event::NotStarted(error) => error.kind().to_string(),
+            };
+            let _ = sender.send((matches!(event, Event::Ended(_)), text));
+        };
+        let _supervisor = ChildSupervisor::start(command, tell);
+        let mut told = Vec::new();
+        // The end of the thread drops the sender.
+        for (has_ended, text) in receiver {
+            told.push(text);
+            if has_ended {
+                break;
+            }
+        }
+        told
     }
 
     #[test]
     fn a_program_that_is_not_there_is_told_once() {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let failed = move |error: &io::Error| {
-            let _ = sender.send(error.kind());
+        let told = told(|| Command::new("no-such-program-anywhere"));
+        assert_eq!(told, [ErrorKind::NotFound.to_string()]);
+    }
+
+    #[test]
+    fn a_child_is_heard_on_both_streams_and_its_end_is_told_at_once() {
+        // This very program, which refuses one and lists no test for the other.
+        let told = |arguments: &'static [&str]| {
+            told(move || {
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command.args(arguments);
+                command
+            })
         };
-        let supervisor =
-            ChildSupervisor::start(|| Command::new("no-such-program-anywhere"), |_| {}, failed);
-        // The end of the thread drops the sender.
-        assert_eq!(receiver.iter().collect::<Vec<_>>(), [ErrorKind::NotFound]);
-        drop(supervisor);
+        let errors = told(&["--no-such-option"]);
+        assert!(errors.iter().any(|line| line.contains("no-such-option")), "{errors:?}");
+        assert_ne!(errors.last().unwrap(), "exit code 0", "{errors:?}");
+        let output = told(&["--list", "no such test"]);
+        assert!(output.iter().any(|line| line.starts_with("0 tests")), "{output:?}");
+        assert_eq!(output.last().unwrap(), "exit code 0", "{output:?}");
     }
 }

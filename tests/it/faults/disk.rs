@@ -4,11 +4,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use super::row::{Played, Row, STATS, endless, row, video};
 use crate::stand_in::{Config, StandIn};
-use crate::support::{Folder, Running, SOON};
+use crate::support::{Folder, Running, SOON, asked, wait_until};
 
 const HOLES: &str = "the VRAM log has holes";
 
@@ -17,15 +16,6 @@ fn cramped(kib: u32, server: &StandIn, folder: &Folder) -> Running {
     let limit = format!("trap '' XFSZ; ulimit -S -f {kib}");
     let url = server.url();
     folder.start_shell("", &limit, &["--comfyui-url", &url, "-Sample", "0.05", "a.json"])
-}
-
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let limit = Instant::now() + SOON;
-    while !is_so() {
-        assert!(Instant::now() < limit, "never: {what}");
-        std::thread::yield_now();
-    }
 }
 
 /// From when the log is the largest file until that was told.
@@ -40,10 +30,10 @@ fn log_alone() -> Played {
         assert!(Command::new("prlimit").args(["--pid", &id, &limit]).status().unwrap().success());
     };
     let log = folder.newest().join("vram-usage.log");
-    until("a log of 4000 bytes", || fs::metadata(&log).is_ok_and(|log| log.len() > 4000));
+    wait_until("a log of 4000 bytes", || fs::metadata(&log).is_ok_and(|log| log.len() > 4000));
     limit("4000");
     running.until_it_says(HOLES);
-    let asked = server.requests().iter().filter(|request| request.is(STATS)).count();
+    let asked = asked(&server, STATS);
     assert!(server.wait_until_request(STATS, asked + 4, SOON), "it goes on all the same");
     limit("unlimited");
     server.finish_running();

@@ -49,7 +49,9 @@ pub fn rows() -> Vec<Row> {
             running.until_it_says("[Scene b] Wan2 prompt queued");
             server.restart();
             let ran = running.wait();
-            Played { server, folder, ran }
+            let played = Played { server, folder, ran };
+            next_is(&played, 1, "succeeded", "");
+            played
         })
         .posts(3),
         row("restarted during a download", || downloading(true)),
@@ -57,6 +59,9 @@ pub fn rows() -> Vec<Row> {
         row("dead while our prompt runs", || {
             meanwhile(&endless(), &["-MaxWaitSeconds", "2"], |server, _| server.stop_listening())
         })
+        .also("FAILED: 1 of 1 scenes, exit 3 (unreachable)")
+        .also("✗ a  unreachable: at the deadline: GET /history/")
+        .also("GPU: unknown, the server does not answer: a may still run there")
         .stays(),
         row("silent until after our deadline", || {
             meanwhile(&endless(), &["-MaxWaitSeconds", "1"], |server, running| {
@@ -80,12 +85,13 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// A scene that is deaf for so long, and one behind it.
+/// A scene that is deaf for so long, and two behind it.
 fn deaf(seconds: f64, words: &[&str]) -> Played {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("a.json", &graphs::deaf("video/a", 600.0, seconds));
     folder.workflow("b.json", &graphs::images("img/b", 1, 1));
-    let words = [&["-Poll", "0.2", "a.json", "b.json"][..], words].concat();
+    folder.workflow("c.json", &graphs::images("img/c", 1, 2));
+    let words = [&["-Poll", "0.2", "a.json", "b.json", "c.json"][..], words].concat();
     let ran = folder.run_on(&server.url(), &words);
     Played { server, folder, ran }
 }
@@ -107,9 +113,9 @@ fn killed() -> Played {
 }
 
 #[track_caller]
-fn second_is(played: &Played, outcome: &str, why: &str) {
-    let second = &played.folder.outcomes()[1];
-    assert_eq!((second.0.as_str(), second.1.as_str()), (outcome, why), "{}", played.ran);
+fn next_is(played: &Played, scene: usize, outcome: &str, why: &str) {
+    let next = &played.folder.outcomes()[scene];
+    assert_eq!((next.0.as_str(), next.1.as_str()), (outcome, why), "{}", played.ran);
 }
 
 pub fn rows_of_prompts_that_do_not_end() -> Vec<Row> {
@@ -123,16 +129,21 @@ pub fn rows_of_prompts_that_do_not_end() -> Vec<Row> {
             // Its cancel is watched for 5 s at the deadline. The next scene tells after 5 s that it
             // waits, and waits for 8 s: the prompt is gone in the middle between the two.
             let played = deaf(12.0, &["-MaxWaitSeconds", "8", "-SceneRetryBudget", "0"]);
-            second_is(&played, "succeeded", "");
+            next_is(&played, 1, "succeeded", "");
             played
         })
-        .posts(2)
+        .also("GPU free: queue empty")
+        .posts(3)
         .slow(),
         row("a scene ignores its interrupt for ever, another waits behind it", || {
             let played = deaf(600.0, &["-MaxWaitSeconds", "1"]);
-            second_is(&played, "skipped", "GPU still busy with a");
+            for scene in [1, 2] {
+                next_is(&played, scene, "skipped", "GPU still busy with a");
+            }
             played
         })
+        .also("✗ a  deadline, 1 s: running all the time, never finished; cancelled, but still running")
+        .also("GPU not free: a was asked to end and still runs")
         .stays()
         .slow(),
     ]

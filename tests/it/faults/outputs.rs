@@ -5,13 +5,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::row::{ALWAYS, HISTORY, Played, Row, VIEW, one, row, start, video, with};
+use crate::outcomes::has_the_video;
 use crate::stand_in::{Fault, StandIn, graphs};
-use crate::support::{Folder, SOON, files};
+use crate::support::{Folder, SOON, asked, files};
 
 fn failing(times: usize, fault: Fault, words: &[&str]) -> Played {
     let server = StandIn::start();
     server.fail_next(VIEW, times, fault);
-    one(server, &video(), words)
+    let played = one(server, &video(), words);
+    let left = files(&played.folder.newest());
+    let left = left.iter().any(|file| file.starts_with("video/"));
+    assert_eq!(left, times != ALWAYS, "{}", played.ran);
+    assert_eq!(played.server.executed(), 1);
+    played
 }
 
 /// With half a GiB for all that the program maps.
@@ -29,22 +35,10 @@ fn large() -> Played {
     Played { server, folder, ran }
 }
 
-const HOSTILE: [&str; 14] = [
-    "../../../escaped.png",
-    "..\\..\\escaped.png",
-    "/escaped.png",
-    "//host/share/escaped.png",
-    "C:\\escaped.png",
-    "C:escaped.png",
-    "..",
-    ".",
-    "",
-    "CON.png",
-    "nul",
-    "COM\u{b9}.png",
-    "a\u{0}b\u{1b}[2J\u{202e}.png",
-    "a.png:stream",
-];
+/// Behind the last `|` is one without a name.
+const HOSTILE: &str = "../../../escaped.png|..\\..\\escaped.png|/escaped.png|\
+    //host/share/escaped.png|C:\\escaped.png|C:escaped.png|..|.|CON.png|nul|COM\u{b9}.png|\
+    a\u{0}b\u{1b}[2J\u{202e}.png|a.png:stream|";
 
 /// A history whose files have these names, in folders that are no better.
 fn hostile() -> Played {
@@ -55,8 +49,8 @@ fn hostile() -> Played {
         id = state.running_id().map(str::to_owned);
         id.is_some()
     }));
-    let file = |name: &&str| json!({"filename": name, "subfolder": "../..", "type": "output"});
-    let hostile: Vec<Value> = HOSTILE.iter().map(file).collect();
+    let file = |name: &str| json!({"filename": name, "subfolder": "../..", "type": "output"});
+    let hostile: Vec<Value> = HOSTILE.split('|').map(file).collect();
     let entry = json!({id.unwrap(): {
         "prompt": [0, "", {}, {}, ["4"]],
         "outputs": {"4": {"images": hostile}},
@@ -66,7 +60,7 @@ fn hostile() -> Played {
     server.fail_next(VIEW, ALWAYS, Fault::Body("{}".into()));
     let ran = running.wait();
     let names = files(&folder.newest().join("outputs/a"));
-    assert_eq!(names.len(), HOSTILE.len(), "{names:?}\n{ran}");
+    assert_eq!(names.len(), 14, "{names:?}\n{ran}");
     let reserved = |name: &String| {
         let stem = name.split('.').next().unwrap_or_default().to_uppercase();
         ["CON", "NUL", "COM\u{b9}"].contains(&&*stem)
@@ -83,13 +77,13 @@ fn hostile() -> Played {
 pub fn rows() -> Vec<Row> {
     #[cfg_attr(windows, expect(unused_mut))]
     let mut rows = vec![
-        row("cut once", || failing(1, Fault::CutBody, &[])),
-        row("cut every time", || {
-            let played = failing(ALWAYS, Fault::CutBody, &[]);
-            let left = files(&played.folder.newest());
-            assert!(!left.iter().any(|file| file.starts_with("video/")), "{left:?}");
+        row("cut once", || {
+            let played = failing(1, Fault::CutBody, &[]);
+            has_the_video(&played.folder, &played.server);
             played
         }),
+        row("cut every time", || failing(ALWAYS, Fault::CutBody, &[]))
+            .also("FAILED: 1 of 1 scenes, exit 1 (failed)"),
         row("silence every time", || {
             failing(ALWAYS, Fault::Hang, &["-Post", "1", "-SceneRetryBudget", "0"])
         }),
@@ -107,18 +101,22 @@ pub fn rows() -> Vec<Row> {
         }),
         row("gone (404)", || {
             let played = failing(ALWAYS, Fault::Status(404, ""), &[]);
-            let asked = played.server.requests();
-            let asked = asked.iter().filter(|request| request.is(VIEW)).count();
+            let asked = asked(&played.server, VIEW);
             assert_eq!(asked, 1, "it does not come back\n{}", played.ran);
             played
-        }),
+        })
+        .also("✗ a  downloadFailed: video/a/a.mp4: "),
         row("gone (404), of a scene from the cache", || {
             let (server, folder) = (StandIn::start(), Folder::new());
             start(&server, &folder, &video(), &[]).wait().exits(0);
             server.forget_outputs();
-            let ran = start(&server, &folder, &video(), &[]).wait();
+            let ran = start(&server, &folder, &video(), &["-SceneRetryBudget", "0"]).wait();
+            assert!(folder.warnings().contains("a file is gone from the server"), "{ran}");
+            assert_eq!(server.executed(), 2);
+            has_the_video(&folder, &server);
             Played { server, folder, ran }
         })
+        .also("OK: 1 of 1 scenes, exit 0")
         .posts(3),
         row("0 bytes", || failing(1, Fault::Large(0), &[])),
         row("names that try to get out", hostile),

@@ -74,10 +74,13 @@ pub fn rows() -> Vec<Row> {
             .stays(),
         row("our running prompt removed by somebody", || {
             meanwhile(&endless(), &[], |server, _| server.drop_prompts())
-        }),
+        })
+        .also("FAILED: 1 of 1 scenes, exit 6 (lost)")
+        .also("✗ a  lost: gone from the queue without a history entry: somebody removed it"),
         row("our prompt interrupted by somebody", || {
             meanwhile(&endless(), &[], |server, _| server.interrupt_running())
-        }),
+        })
+        .also("✗ a  interrupted: somebody interrupted it on the server"),
         row("the server's clock set back while it runs", || clock(json!(4_102_444_800_000_u64))),
         row("the server's clock set forward while it runs", || clock(json!(0))),
         row("an exception of other types", || {

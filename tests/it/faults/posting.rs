@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::row::{
     ALWAYS, PROMPT, Played, Row, STATS, endless, one, page, row, start, uploading, video, with,
 };
-use crate::stand_in::{Config, Fault, StandIn, Version};
-use crate::support::{Folder, SOON};
+use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
+use crate::support::{Folder, SOON, prompts};
 
 const LOOKING: &str = "looking whether the prompt arrived";
 
@@ -19,17 +19,23 @@ pub fn rows_at_the_start() -> Vec<Row> {
     };
     vec![
         row("nobody listens at the start", || {
-            let server = StandIn::start();
+            let (server, folder) = (StandIn::start(), Folder::new());
             server.stop_listening();
-            one(server, &video(), &[])
-        }),
+            folder.workflow("b.json", &video());
+            let ran = start(&server, &folder, &video(), &["b.json"]).wait();
+            Played { server, folder, ran }
+        })
+        .also("start it, or --comfyui-url URL, or --wait-for-comfyui 120")
+        .also("FAILED: 2 of 2 scenes, exit 3 (unreachable)")
+        .also("✗ b  skipped: no ComfyUI"),
         row("silence at the start", || with(STATS, ALWAYS, Fault::Hang, &[])),
         row("another server at that address", || {
             with(STATS, ALWAYS, Fault::Status(404, "not here"), &[])
         }),
         row("401 at the start", || {
             with(STATS, ALWAYS, Fault::Status(401, "who?"), &["-WaitForComfyUI", "3600"])
-        }),
+        })
+        .also("HTTP 401 (it wants other credentials"),
         row("403 at the start", || {
             with(STATS, ALWAYS, Fault::Status(403, "not you"), &["-WaitForComfyUI", "3600"])
         }),
@@ -44,7 +50,9 @@ fn lost(version: Version) -> Played {
     let ignore_prompt_id = version == Version::Ancient;
     let server = StandIn::with(Config { version, ignore_prompt_id, ..Config::default() });
     server.fail_next(PROMPT, 1, Fault::LoseAnswer);
-    one(server, &video(), &[])
+    let played = one(server, &graphs::polled("video/a"), &[]);
+    assert_eq!((prompts(&played.server).len(), played.server.executed()), (1, 1));
+    played
 }
 
 /// A server that stalls as a whole from the POST on, until well after that was given up.

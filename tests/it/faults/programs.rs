@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::row::{Played, Row, row, storied, template};
+use super::row::{Played, Row, row};
 use crate::project::bench::Project;
-use crate::stand_in::{Fault, StandIn};
-use crate::support::{Folder, files};
+use crate::stand_in::{Fault, StandIn, graphs};
+use crate::support::{Folder, files, keyframe_story};
 
 const IDS: [&str; 7] = [
     "../../../escaped",
@@ -22,16 +22,14 @@ const IDS: [&str; 7] = [
 
 fn story(ids: &[&str]) -> Played {
     let (server, folder) = (StandIn::start(), Folder::new());
-    let words = storied(&folder);
+    let words = keyframe_story(&folder);
     let scene = |id: &&str| json!({"id": id, "prompt": id, "title": id, "summary": id});
     let scenes: Vec<Value> = ids.iter().map(scene).collect();
     let story = json!({"storyId": ids[0], "logline": ids[3], "scenes": scenes});
     folder.write("story.json", story.to_string());
-    let mut graph = template();
-    graph["1"] = json!({"class_type": "EmptyImage", "inputs": {
-        "width": 8, "height": 8, "batch_size": 1, "color": 1,
-    }});
-    folder.workflow("a.json", &graph);
+    let mut graph = graphs::images("a", 1, 1);
+    graph["90"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__ __SCENE_ID__"}});
+    folder.workflow("template.json", &graph);
     let ran = folder.run_on(&server.url(), &words);
     Played { server, folder, ran }
 }
@@ -73,7 +71,7 @@ fn llm(option: &str, fault: Option<Fault>) -> Played {
         Some(fault) => other.fail_next("GET /", usize::MAX, fault),
         None => drop(other),
     }
-    let words = [&storied(&folder)[..], &[option, &url, "-NoArchive"]].concat();
+    let words = [&keyframe_story(&folder)[..], &[option, &url, "-NoArchive"]].concat();
     let mut ran = folder.run_on(&server.url(), &words);
     ran.stdout = ran.stdout.replace(&url, "<url>");
     Played { server, folder, ran }

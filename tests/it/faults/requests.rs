@@ -6,35 +6,24 @@ use serde_json::Value;
 
 use super::row::{
     HISTORY, ONE_SECOND, PROMPT, Played, QUEUE, Row, STATS, Texts, UPLOAD, VIEW, endless, page,
-    storied,
 };
 use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
-use crate::support::{Folder, SOON};
+use crate::support::{Folder, SOON, keyframe_story};
 
-struct FaultCase {
-    name: &'static str,
-    /// `None`: nobody listens any more.
-    fault: fn() -> Option<Fault>,
-    texts: Texts,
-}
-
-const fn fault_case(name: &'static str, texts: Texts, fault: fn() -> Option<Fault>) -> FaultCase {
-    FaultCase { name, fault, texts }
-}
+/// Its name, how it is told, and the fault. `None`: nobody listens any more.
+type FaultCase = (&'static str, Texts, fn() -> Option<Fault>);
 
 /// The last five make a difference only where the answer is read.
 const FAULT_CASES: [FaultCase; 9] = [
-    fault_case("refused", ("connection refused", "refused"), || None),
-    fault_case("reset", BROKE_OFF, || Some(Fault::Reset)),
-    fault_case("silence", TOO_LATE, || Some(Fault::Hang)),
-    fault_case("500", ("HTTP 500: in trouble", "status"), || {
-        Some(Fault::Status(500, "in trouble"))
-    }),
-    fault_case("cut", BROKE_OFF, || Some(Fault::CutBody)),
-    fault_case("dribbling", TOO_LATE, || Some(Fault::Dribble)),
-    fault_case("endless", ("an answer of more than 64 MiB", "badJson"), || Some(Fault::Endless)),
-    fault_case("a proxy's page", ("an answer that is not JSON", "badJson"), || Some(page())),
-    fault_case("JSON of another kind", ("an answer that is no JSON object", "badJson"), || {
+    ("refused", ("connection refused", "refused"), || None),
+    ("reset", BROKE_OFF, || Some(Fault::Reset)),
+    ("silence", TOO_LATE, || Some(Fault::Hang)),
+    ("500", ("HTTP 500: in trouble", "status"), || Some(Fault::Status(500, "in trouble"))),
+    ("cut", BROKE_OFF, || Some(Fault::CutBody)),
+    ("dribbling", TOO_LATE, || Some(Fault::Dribble)),
+    ("endless", ("an answer of more than 64 MiB", "badJson"), || Some(Fault::Endless)),
+    ("a proxy's page", ("an answer that is not JSON", "badJson"), || Some(page())),
+    ("JSON of another kind", ("an answer that is no JSON object", "badJson"), || {
         Some(Fault::Body("[1, null, \"x\"]".into()))
     }),
 ];
@@ -215,7 +204,7 @@ fn request_cases() -> Vec<RequestCase> {
 
 fn play(request: &RequestCase, case: &FaultCase) -> Played {
     let (server, folder) = (StandIn::with((request.config)()), Folder::new());
-    let fault = (case.fault)();
+    let fault = (case.2)();
     let is_gone = fault.is_none();
     // A server that goes away with the POST whose answer is lost does not answer it.
     let dies = is_gone && request.lost.is_some() && request.before.1 == PROMPT;
@@ -229,7 +218,7 @@ fn play(request: &RequestCase, case: &FaultCase) -> Played {
     }
     let mut words = vec!["a.json"];
     if request.story {
-        words = storied(&folder).to_vec();
+        words = keyframe_story(&folder).to_vec();
     } else {
         folder.workflow("a.json", &(request.graph)());
     }
@@ -259,13 +248,13 @@ pub fn rows() -> Vec<Row> {
         let cases = if body { &FAULT_CASES[..] } else { &FAULT_CASES[..4] };
         // 64 MiB may take longer than the 5 s of most calls; this one has a minute.
         let is_patient = line == "`POST /prompt`";
-        let cases = cases.iter().filter(|case| case.name != "endless" || is_patient);
-        for case in cases.filter(|case| !but.contains(&case.name)) {
+        let cases = cases.iter().filter(|case| case.0 != "endless" || is_patient);
+        for case in cases.filter(|case| !but.contains(&case.0)) {
             // A download says no more than the status.
-            let what = if line == "`GET /view`" { case.texts.0.split(": ").next() } else { None };
-            let texts = (what.unwrap_or(case.texts.0), case.texts.1);
+            let what = if line == "`GET /view`" { case.1.0.split(": ").next() } else { None };
+            let texts = (what.unwrap_or(case.1.0), case.1.1);
             let play = move || play(&request_cases()[index], case);
-            rows.push(Row::one_of(line, case.name, texts, play).also(also));
+            rows.push(Row::one_of(line, case.0, texts, play).also(also));
         }
     }
     rows

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{PAGE, cells};
 use crate::stand_in::{Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, Running, SOON};
+use crate::support::{Folder, Ran, Running, SOON, keyframe_story};
 
 pub const STATS: &str = "GET /system_stats";
 pub const HISTORY: &str = "GET /history/";
@@ -37,8 +37,8 @@ pub struct Row {
     pub on_page: Option<&'static str>,
     /// Replace `<what came back>` and `<reason>` of the page's text.
     texts: Texts,
-    /// Printed besides what the page says.
-    also: String,
+    /// Printed besides what the page says, as is each reason in the metadata.
+    also: Vec<String>,
     /// How many prompts are accepted at most.
     posts: usize,
     /// The prompt may stay on a server that cannot be reached to cancel it.
@@ -55,7 +55,7 @@ pub fn row(name: &'static str, play: impl Fn() -> Played + Send + Sync + 'static
 impl Row {
     /// A row whose scene may end in any way that has a name.
     pub fn any(name: String, play: impl Fn() -> Played + Send + Sync + 'static) -> Self {
-        let (on_page, texts, also) = (None, ("", ""), String::new());
+        let (on_page, texts, also) = (None, ("", ""), Vec::new());
         let play = Box::new(play);
         Row { name, on_page, texts, also, posts: 1, stays: false, slow: false, play }
     }
@@ -70,8 +70,9 @@ impl Row {
         Row { on_page: Some(line), texts, ..Row::any(format!("{line}: {name}"), play) }
     }
 
-    pub fn also(self, also: impl Into<String>) -> Self {
-        Row { also: also.into(), ..self }
+    pub fn also(mut self, also: impl Into<String>) -> Self {
+        self.also.push(also.into());
+        self
     }
 
     pub fn posts(self, posts: usize) -> Self {
@@ -115,9 +116,11 @@ impl Row {
             let sees = sees.trim_matches('`').replace("<reason>", texts.1);
             sees.replace("<what came back>", texts.0)
         };
-        let said = says(&text(self.texts)) && says(&self.also);
-        assert!(said, "not seen: {} {}\n{ran}", text(self.texts), self.also);
+        let said = says(&text(self.texts)) && self.also.iter().all(|also| says(also));
+        assert!(said, "not seen: {} {:?}\n{ran}", text(self.texts), self.also);
         if outcome != "-" {
+            let outcomes = folder.outcomes();
+            assert!(outcomes.iter().all(|(_, why)| says(why)), "not said: {outcomes:?}\n{ran}");
             assert_eq!(folder.outcomes()[0].0, outcome, "{ran}");
             assert_eq!(folder.metadata()["ExitCode"].to_string(), exit, "{ran}");
             assert!(ran.stdout.contains("=== RUN COMPLETE ==="), "{ran}");
@@ -173,7 +176,7 @@ pub fn with(route: &str, times: usize, fault: Fault, words: &[&str]) -> Played {
 pub fn uploading(times: usize, fault: Fault, words: &[&str]) -> Played {
     let (server, folder) = (StandIn::start(), Folder::new());
     server.fail_next(UPLOAD, times, fault);
-    let ran = folder.run_on(&server.url(), &[&storied(&folder)[..], words].concat());
+    let ran = folder.run_on(&server.url(), &[&keyframe_story(&folder)[..], words].concat());
     Played { server, folder, ran }
 }
 
@@ -186,20 +189,4 @@ pub fn meanwhile(graph: &Value, words: &[&str], act: impl Fn(&StandIn, &Running)
     act(&server, &running);
     let ran = running.wait();
     Played { server, folder, ran }
-}
-
-/// A folder with the story of a scene `a`, its keyframe and its template, and the words for it.
-pub fn storied(folder: &Folder) -> [&'static str; 3] {
-    folder.write("k.png", b"\x89PNG\r\n\x1a\n");
-    let story = r#"{"scenes": [{"id": "a", "prompt": "p", "keyframePath": "k.png"}]}"#;
-    folder.write("story.json", story);
-    folder.workflow("a.json", &template());
-    ["--story", "story.json", "a.json"]
-}
-
-/// A template with a place for the prompt, the keyframe and the scene's name.
-pub fn template() -> Value {
-    let mut template = graphs::from_image("a", "__KEYFRAME_IMAGE__");
-    template["90"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__ __SCENE_ID__"}});
-    template
 }

@@ -6,22 +6,13 @@ use super::row::{
     ALWAYS, HISTORY, ONE_SECOND, PROMPT, Played, QUEUE, Row, STATS, UPLOAD, one, uploading,
 };
 use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
-use crate::support::{SOON, agent, somebody_posts};
+use crate::support::{self, SOON, agent, somebody_posts};
 
-struct Answer {
-    route: &'static str,
-    /// As it comes.
-    example: Value,
-    play: fn(Fault) -> Played,
-}
-
-fn answer(route: &'static str, example: Value, play: fn(Fault) -> Played) -> Answer {
-    Answer { route, example, play }
-}
+/// Its route, an example as it comes, and a run that meets it.
+type Answer = (&'static str, Value, fn(Fault) -> Played);
 
 fn get(server: &StandIn, path: &str) -> Value {
-    let answer = agent().get(format!("{}{path}", server.url())).call().unwrap();
-    serde_json::from_slice(&answer.into_body().read_to_vec().unwrap()).unwrap()
+    serde_json::from_slice(&support::get(server, path)).unwrap()
 }
 
 fn entry(graph: &Value) -> Value {
@@ -48,22 +39,18 @@ fn answers() -> Vec<Answer> {
     let accepted = json!({"prompt_id": "x", "number": 0, "node_errors": {}});
     let uploaded = json!({"name": "k.png", "subfolder": "x", "type": "input"});
     vec![
-        answer(STATS, get(&cuda, "/system_stats"), |fault| {
-            on(Config::cuda(), STATS, &picture(), fault)
-        }),
-        answer(QUEUE, get(&cuda, "/queue"), |fault| {
+        (STATS, get(&cuda, "/system_stats"), |fault| on(Config::cuda(), STATS, &picture(), fault)),
+        (QUEUE, get(&cuda, "/queue"), |fault| {
             on(Config::default(), QUEUE, &graphs::video("video/a", 0.3, 0, 1), fault)
         }),
-        answer(HISTORY, entry(&picture()), |fault| {
-            on(Config::default(), HISTORY, &picture(), fault)
-        }),
-        answer(HISTORY, entry(&graphs::failing("x")), |fault| {
+        (HISTORY, entry(&picture()), |fault| on(Config::default(), HISTORY, &picture(), fault)),
+        (HISTORY, entry(&graphs::failing("x")), |fault| {
             on(Config::default(), HISTORY, &graphs::failing("x"), fault)
         }),
-        answer(PROMPT, accepted, |fault| on(Config::default(), PROMPT, &picture(), fault)),
-        answer(PROMPT, refusal(), |fault| on(Config::default(), PROMPT, &graphs::invalid(), fault)),
-        answer(UPLOAD, uploaded, |fault| uploading(ALWAYS, fault, &ONE_SECOND)),
-        answer("POST /api/jobs", json!({"cancelled": true}), |fault| {
+        (PROMPT, accepted, |fault| on(Config::default(), PROMPT, &picture(), fault)),
+        (PROMPT, refusal(), |fault| on(Config::default(), PROMPT, &graphs::invalid(), fault)),
+        (UPLOAD, uploaded, |fault| uploading(ALWAYS, fault, &ONE_SECOND)),
+        ("POST /api/jobs", json!({"cancelled": true}), |fault| {
             let config = Config { version: Version::Newest, ..Config::default() };
             on(config, "POST /api/jobs", &graphs::video("video/a", 600.0, 0, 1), fault)
         }),
@@ -101,7 +88,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 
 pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    for Answer { route, example, play } in answers() {
+    for (route, example, play) in answers() {
         let mut all = Vec::new();
         places(&example, "", &mut all);
         // The graph, and what is told of it.

@@ -49,12 +49,11 @@ impl Bench {
 
     /// And without any nvidia-smi.
     pub fn monitor_without(&self, words: &[&str]) -> Ran {
-        let nothing = self.folder.path().join("nothing");
-        let words = [&ALONE[..], words].concat();
-        let running = self.folder.start_with(&words, |command| {
-            command.env("PATH", nothing);
-        });
-        running.wait()
+        self.folder.start_with(&[&ALONE[..], words].concat(), |command| self.hide(command)).wait()
+    }
+
+    fn hide(&self, command: &mut Command) {
+        command.env("PATH", self.folder.path().join("nothing"));
     }
 
     fn put_first(&self, command: &mut Command, way: &str, lines: &str) {
@@ -71,11 +70,7 @@ impl Bench {
     }
 
     pub fn start_without(&self, words: &[&str]) -> Running {
-        let nothing = self.folder.path().join("nothing");
-        fs::create_dir_all(&nothing).unwrap();
-        self.start_with(&self.server.url(), words, |command| {
-            command.env("PATH", nothing);
-        })
+        self.start_with(&self.server.url(), words, |command| self.hide(command))
     }
 
     fn start_with(&self, url: &str, words: &[&str], change: impl FnOnce(&mut Command)) -> Running {

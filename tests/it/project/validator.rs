@@ -10,15 +10,9 @@ pub fn broken(summary: &str, metadata: &Value) -> Vec<String> {
             broken.push(what.to_owned());
         }
     };
-    for text in [
-        "Story ready:",
-        "Story logline:",
-        "[Scene scene-",
-        "Vitest comfyUI exitCode=",
-        "Vitest e2e exitCode=",
-        "Vitest scripts exitCode=",
-        "## Artifact Index",
-    ] {
+    let texts = "Story ready:|Story logline:|[Scene scene-|Vitest comfyUI exitCode=|\
+        Vitest e2e exitCode=|Vitest scripts exitCode=|## Artifact Index";
+    for text in texts.split('|') {
         rule(summary.contains(text), text);
     }
     let frames = after(summary, "Total frames copied: ").and_then(|rest| number(&rest));

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::devices::three;
 use crate::project::bench::Project;
 use crate::project::validator;
-use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
+use crate::stand_in::{Fault, StandIn, graphs};
 use crate::support::{Folder, SOON, keyframe_story, run_sampled};
 
 fn page() -> String {
@@ -123,20 +124,13 @@ fn document(printed: &str) -> Value {
     document
 }
 
-/// Two cards.
-fn two_cards() -> StandIn {
-    let mut config = Config::cuda();
-    config.devices.push(Device::cuda(1, "NVIDIA GeForce RTX 3060", 12_288, 500, 0));
-    StandIn::with(config)
-}
-
 #[test]
 fn docs_and_documents_have_the_same_keys() {
     let [rows, of_log, _] = rows(&page());
     let mut seen = BTreeSet::new();
-    // A story, helpers, two devices, gates, and a tick that was missed.
+    // A story, helpers, three devices, gates, and a tick that was missed.
     let mut project = Project::new();
-    project.server = two_cards();
+    project.server = three();
     let running = project.start("", &["--json", "-MaxPeakMB", "20000", "-MaxGrowthMB", "9"]);
     assert!(project.server.wait_until_running(SOON));
     // Of four requests on end one is the sampler's.
@@ -145,7 +139,7 @@ fn docs_and_documents_have_the_same_keys() {
     let ran = running.wait().exits(7);
     walk(&document(&ran.stdout), "", &rows, &mut seen);
     // What failed, what was cached, what was skipped, and nothing known at all.
-    let (server, folder) = (two_cards(), Folder::new());
+    let (server, folder) = (three(), Folder::new());
     folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 1000, 1));
     folder.workflow("again.json", &graphs::video("video/flow", 600.0, 1000, 1));
     folder.workflow("stills.json", &graphs::images("img/stills", 1, 3));

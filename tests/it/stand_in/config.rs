@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// Before August 2025: `/interrupt` ignores its body and stops whatever runs.
@@ -49,6 +51,8 @@ impl Device {
 pub struct Config {
     pub version: Version,
     pub devices: Vec<Device>,
+    /// Members of `/system_stats`' `system` that differ from the recorded ones, e.g. `argv`.
+    pub system: Value,
     /// A path before every route, e.g. `/comfy`.
     pub prefix: String,
     /// The `Authorization` header that every request must carry to be answered other than 401.
@@ -68,6 +72,7 @@ impl Default for Config {
         Self {
             version: Version::Recorded,
             devices: vec![Device::cpu()],
+            system: Value::Null,
             prefix: String::new(),
             authorization: None,
             ignore_prompt_id: false,

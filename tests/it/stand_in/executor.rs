@@ -25,6 +25,8 @@ pub fn run(shared: &Shared) {
             }
             state.running = Some(state.pending.remove(0));
             (state.interrupted, state.finish) = (false, false);
+            state.progress.clear();
+            state.tell_queue();
         });
         let next = shared.read(|state| Some((state.running.clone()?, state.generation)));
         let Some((prompt, generation)) = next else { continue };
@@ -33,7 +35,10 @@ pub fn run(shared: &Shared) {
         shared.update(|state| {
             if let Some(entry) = entry.filter(|_| state.generation == generation) {
                 state.running = None;
-                state.history.push((prompt.id, entry));
+                state.history.push((prompt.id.clone(), entry));
+                state.tell_queue();
+                let end = json!({"node": null, "prompt_id": prompt.id});
+                state.tell(prompt.client(), "executing", &end);
                 if state.free {
                     state.free_memory();
                 }
@@ -81,10 +86,16 @@ impl Run<'_> {
             state.executed += usize::from(!nodes.is_empty());
         });
         self.message("execution_cached", json!({"nodes": cached}));
+        for (id, output) in &outputs {
+            self.finished(id, Some(output));
+        }
         for (id, key) in nodes {
             let node = &self.prompt.graph[&id];
-            match self.perform(node) {
+            self.progress(&id, 0.0, 1.0, "running");
+            self.tell("executing", json!({"node": id, "display_node": id}));
+            match self.perform(&id, node) {
                 Ok(listed) => {
+                    self.finished(&id, listed.as_ref());
                     outputs.extend(listed.iter().map(|listed| (id.clone(), listed.clone())));
                     executed.push(id);
                     self.shared.update(|state| {
@@ -112,7 +123,38 @@ impl Run<'_> {
     fn message(&mut self, name: &str, mut event: Value) {
         event["prompt_id"] = self.prompt.id.as_str().into();
         event["timestamp"] = now().into();
+        self.tell(name, event.clone());
         self.messages.push(json!([name, event]));
+    }
+
+    /// Tells the prompt's client, or all if it has none.
+    fn tell(&self, name: &str, mut data: Value) {
+        data["prompt_id"] = self.prompt.id.as_str().into();
+        self.shared.update(|state| {
+            if !self.is_gone(state) {
+                state.tell(self.prompt.client(), name, &data);
+            }
+        });
+    }
+
+    fn progress(&self, id: &str, value: f64, most: f64, status: &str) {
+        let nodes = self.shared.update(|state| {
+            let node = json!({
+                "value": value, "max": most, "state": status, "prompt_id": self.prompt.id,
+                "node_id": id, "display_node_id": id, "parent_node_id": null, "real_node_id": id,
+            });
+            state.progress.insert(id.to_owned(), node);
+            state.progress.clone()
+        });
+        self.tell("progress_state", json!({"nodes": nodes}));
+    }
+
+    fn finished(&self, id: &str, listed: Option<&Value>) {
+        if let Some(output) = listed {
+            self.tell("executed", json!({"node": id, "display_node": id, "output": output}));
+        }
+        let steps = self.prompt.graph[id]["inputs"]["steps"].as_f64().unwrap_or(1.0);
+        self.progress(id, steps, steps, "finished");
     }
 
     fn failed(&mut self, mut event: Value, kind: &str, message: &str) {
@@ -141,10 +183,9 @@ impl Run<'_> {
     }
 
     /// Executes a node. Returns what it lists as its outputs, if it is an output node.
-    fn perform(&self, node: &Value) -> Result<Option<Value>, Stop> {
+    fn perform(&self, id: &str, node: &Value) -> Result<Option<Value>, Stop> {
         let inputs = &node["inputs"];
         let text = |name: &str| inputs[name].as_str().unwrap_or_default();
-        let seconds = |name: &str| Duration::from_secs_f64(inputs[name].as_f64().unwrap_or(0.0));
         let bytes = inputs["mb"].as_u64().unwrap_or(0) << 20;
         let failed = |message: &str| Err(Stop::Failed("RuntimeError", format!("{message}\n")));
         let class = node["class_type"].as_str().unwrap_or_default();
@@ -161,7 +202,7 @@ impl Run<'_> {
             }
             _ => {}
         }
-        self.wait(seconds("seconds"), seconds("deaf_seconds"))?;
+        self.wait(id, inputs)?;
         match class {
             "FailAlways" => failed(text("message")),
             "FailOn" if text("text") == text("fail") => failed("as it was told"),
@@ -185,12 +226,24 @@ impl Run<'_> {
         state.closed || state.generation != self.generation
     }
 
-    /// Lets a node take its time. An interrupt ends it, but not before `deaf` has passed: a node
-    /// that is busy in native code notices late.
-    fn wait(&self, time: Duration, deaf: Duration) -> Result<(), Stop> {
+    /// Lets a node take its time, and tells of its steps if it has some. An interrupt ends it, but
+    /// not before `deaf_seconds` have passed: a node that is busy in native code notices late.
+    fn wait(&self, id: &str, inputs: &Value) -> Result<(), Stop> {
+        let seconds = |name: &str| Duration::from_secs_f64(inputs[name].as_f64().unwrap_or(0.0));
+        let (time, deaf) = (seconds("seconds"), seconds("deaf_seconds"));
+        let steps = inputs["steps"].as_u64().and_then(|steps| u32::try_from(steps).ok());
         let end = Instant::now() + time;
         let over = |state: &State| self.is_gone(state) || state.finish;
-        self.shared.wait_until(time, |state| over(state) || state.interrupted);
+        for step in 1..=steps.unwrap_or(1) {
+            let time = time / steps.unwrap_or(1);
+            if self.shared.wait_until(time, |state| over(state) || state.interrupted) {
+                break;
+            }
+            if let Some(steps) = steps {
+                self.progress(id, step.into(), steps.into(), "running");
+                self.tell("progress", json!({"value": step, "max": steps, "node": id}));
+            }
+        }
         let left = end.saturating_duration_since(Instant::now());
         self.shared.wait_until(left.min(deaf), over);
         self.shared.update(|state| {

@@ -41,6 +41,16 @@ pub enum Fault {
     Leave,
     /// Like `Leave`, without an answer.
     Die,
+    /// A websocket, and nothing comes over it.
+    Silent,
+    /// A websocket that is cut behind so many frames, from the greeting on.
+    Cut(usize),
+    /// A websocket over which these bytes come, and then a byte every 50 ms.
+    Raw(Vec<u8>),
+    /// A websocket with a frame of this opcode and payload before each of its own.
+    Between(u8, Vec<u8>),
+    /// A websocket whose frames come in parts of so many bytes.
+    Fragments(usize),
 }
 
 pub struct Plan {
@@ -73,6 +83,9 @@ impl Fault {
         match self {
             Self::Delay(time) => {
                 on.pause(time);
+                return send(act());
+            }
+            Self::Silent | Self::Cut(_) | Self::Raw(_) | Self::Between(..) | Self::Fragments(_) => {
                 return send(act());
             }
             Self::Status(status, text) => return send(Response::text(status, text)),

@@ -33,6 +33,20 @@ pub fn video(prefix: &str, seconds: f64, mb: u64, color: u64) -> Value {
     video_through(prefix, color, "HoldMemory", json!({"mb": mb, "seconds": seconds}))
 }
 
+/// A video by way of nodes 10, 11, and so on, each with its megabytes and its seconds in four steps.
+pub fn nodes(prefix: &str, nodes: &[(u64, f64)]) -> Value {
+    let mut graph = video_through(prefix, 1, "HoldMemory", json!({}));
+    graph.as_object_mut().map(|graph| graph.remove("2"));
+    let mut last = "1".to_owned();
+    for (id, (mb, seconds)) in (10..).zip(nodes) {
+        let inputs = json!({"image": [last, 0], "mb": mb, "seconds": seconds, "steps": 4});
+        last = id.to_string();
+        graph[&last] = json!({"class_type": "HoldMemory", "inputs": inputs});
+    }
+    graph["3"]["inputs"]["images"][0] = last.into();
+    graph
+}
+
 /// A video that ignores an interrupt for some seconds.
 pub fn deaf(prefix: &str, seconds: f64, deaf_seconds: f64) -> Value {
     let inputs = json!({"mb": 64, "seconds": seconds, "deaf_seconds": deaf_seconds});

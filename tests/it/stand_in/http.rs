@@ -39,27 +39,17 @@ impl Request {
 /// Reads the head of a request except its last byte. A connection that is closed with that byte
 /// unread is reset. `None`: the client closed the connection.
 pub fn read_head(stream: &TcpStream, stopping: &AtomicBool) -> io::Result<Option<Request>> {
-    // Wine does not wake a blocked reader when its own side shuts the connection down.
-    let pause = Duration::from_millis(if cfg!(windows) { 50 } else { 60_000 });
-    stream.set_read_timeout(Some(pause))?;
     let mut ahead = vec![0; 1 << 16];
     let end = loop {
-        match stream.peek(&mut ahead) {
-            Ok(0) => return Ok(None),
-            Ok(seen) => {
-                let end = ahead[..seen].windows(4).position(|bytes| bytes == b"\r\n\r\n");
-                if let Some(end) = end {
-                    break end + 3;
-                }
-                std::thread::yield_now();
-            }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
-                    && !stopping.load(Ordering::SeqCst) => {}
-            Err(error) => return Err(error),
+        let seen = peek(stream, stopping, &mut ahead)?;
+        if seen == 0 {
+            return Ok(None);
         }
+        if let Some(end) = ahead[..seen].windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 3;
+        }
+        std::thread::yield_now();
     };
-    stream.set_read_timeout(None)?;
     let head = String::from_utf8_lossy(&read(stream, end)?).into_owned();
     let mut lines = head.lines();
     let mut first = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
@@ -79,7 +69,22 @@ pub fn read_body(stream: &TcpStream, request: &mut Request) -> io::Result<()> {
     Ok(())
 }
 
-fn read(mut stream: &TcpStream, length: usize) -> io::Result<Vec<u8>> {
+/// Waits for bytes, and looks at them without taking them. 0: the client closed the connection.
+pub fn peek(stream: &TcpStream, stopping: &AtomicBool, ahead: &mut [u8]) -> io::Result<usize> {
+    // Wine does not wake a blocked reader when its own side shuts the connection down.
+    let pause = Duration::from_millis(if cfg!(windows) { 50 } else { 60_000 });
+    stream.set_read_timeout(Some(pause))?;
+    loop {
+        match stream.peek(ahead) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+                    && !stopping.load(Ordering::SeqCst) => {}
+            seen => return stream.set_read_timeout(None).and(seen),
+        }
+    }
+}
+
+pub fn read(mut stream: &TcpStream, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes)?;
     Ok(bytes)
@@ -116,13 +121,13 @@ impl Response {
         self
     }
 
-    /// Everything before the body. A chunked body has no length.
+    /// Everything before the body. A chunked body and an upgrade have no length.
     pub fn head(&self, length: u64) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} Status\r\n", self.status);
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
-        if self.headers.iter().all(|(name, _)| *name != "Transfer-Encoding") {
+        if self.headers.iter().all(|(name, _)| !["Transfer-Encoding", "Upgrade"].contains(name)) {
             head += &format!("Content-Length: {length}\r\n");
         }
         (head + "\r\n").into_bytes()

@@ -15,6 +15,7 @@ pub mod recorded;
 mod routes;
 mod server;
 mod state;
+mod websocket;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

@@ -32,6 +32,7 @@ pub fn post(config: &Config, state: &mut State, mut body: Graph) -> Response {
     let answer = json!({"prompt_id": id, "number": number, "node_errors": node_errors});
     let item = json!([number, id, graph, extra, outputs]);
     state.pending.push(Prompt { id, graph, outputs, item });
+    state.tell_queue();
     Response::json(200, &answer)
 }
 

@@ -15,6 +15,12 @@ pub static OBJECT_INFO: LazyLock<Value> = LazyLock::new(|| {
     classes
 });
 
+/// `/system_stats` of a 0.33.0.
+pub static NEWEST_STATS: LazyLock<Value> = LazyLock::new(|| {
+    let stats = include_str!("../../fixtures/system_stats-0.33.0.json");
+    serde_json::from_str(stats).expect("the fixture is JSON")
+});
+
 fn exchange(name: &str) -> Value {
     let start = format!("{{\"name\": \"{name}\",");
     let line = EXCHANGES.lines().find(|line| line.starts_with(&start)).expect("it is recorded");

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::config::{Config, Device, Version};
 use super::http::{Request, Response};
-use super::prompts;
-use super::recorded::{self, OBJECT_INFO};
+use super::recorded::{self, NEWEST_STATS, OBJECT_INFO};
 use super::state::{Prompt, Shared, State};
+use super::{prompts, websocket};
 
 pub fn answer(shared: &Shared, request: &Request) -> Response {
     let config = &shared.config;
@@ -47,6 +47,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
             let info = OBJECT_INFO.get(class).map(|info| (*class, info.clone()));
             Response::json(200, &Value::from_iter(info))
         }
+        ("GET", ["ws"]) => websocket::accept(request),
         ("GET", ["view"]) => view(state, &query),
         ("POST", ["upload", "image"]) => upload(state, request),
         ("POST", ["jobs", id, "cancel"]) if api.is_some() && config.version == Version::Newest => {
@@ -111,7 +112,10 @@ fn system_stats(config: &Config, state: &State) -> Value {
             "torch_vram_free": if is_cpu { free } else { idle },
         })
     };
-    let mut stats = recorded::body("system_stats-idle");
+    let mut stats = match config.version {
+        Version::Newest => NEWEST_STATS.clone(),
+        _ => recorded::body("system_stats-idle"),
+    };
     stats["devices"] = config.devices.iter().enumerate().map(device).collect();
     let first = stats["devices"][0].clone();
     let is_cpu = first["type"] == "cpu";
@@ -119,8 +123,8 @@ fn system_stats(config: &Config, state: &State) -> Value {
     system["ram_total"] = if is_cpu { first["vram_total"].clone() } else { (64_u64 << 30).into() };
     system["ram_free"] =
         if is_cpu { first["vram_free"].clone() } else { (41_234_u64 << 20).into() };
-    if config.version == Version::Newest {
-        system["comfyui_version"] = "0.33.0".into();
+    for (name, value) in config.system.as_object().into_iter().flatten() {
+        system[name] = value.clone();
     }
     stats
 }

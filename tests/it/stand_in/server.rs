@@ -1,5 +1,6 @@
 //! The listening socket: a thread that accepts, and a thread for each connection.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::faults::{self, Fault};
 use super::state::{FOREVER, Shared};
-use super::{http, routes};
+use super::{http, routes, websocket};
 
 pub struct Server {
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     port: u16,
-    stopping: AtomicBool,
+    pub stopping: AtomicBool,
     /// The listening socket is closed, and so are all connections but the survivor's.
     closed: AtomicBool,
     survivor: AtomicU64,
@@ -83,20 +84,31 @@ impl Server {
     fn serve(&self, id: u64, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         while let Some(mut request) = http::read_head(stream, &self.stopping)? {
-            let (fault, faults_cleared) = self
-                .shared
-                .update(|state| (faults::take(&mut state.faults, &request), state.faults_cleared));
+            let (fault, faults_cleared, frames) = self.shared.update(|state| {
+                let fault = faults::take(&mut state.faults, &request);
+                (fault, state.faults_cleared, state.frames.len())
+            });
+            let of_socket = fault.clone();
             if !matches!(fault, Some(Fault::Reset)) {
                 http::read_body(stream, &mut request)?;
             }
             self.shared.update(|state| state.requests.push(request.clone()));
             let connection = Connection { server: self, stream, id, faults_cleared };
-            let answer = || routes::answer(&self.shared, &request);
+            let upgraded = Cell::new(false);
+            let answer = || {
+                let answer = routes::answer(&self.shared, &request);
+                upgraded.set(answer.status == 101);
+                answer
+            };
             let goes_on = match fault {
                 Some(Fault::Reset) => return Ok(()),
                 Some(fault) => fault.apply(&connection, answer)?,
                 None => answer().send(stream).map(|()| true)?,
             };
+            if goes_on && upgraded.get() {
+                let client = request.path.split_once("clientId=").map_or("", |(_, id)| id);
+                return websocket::serve(&connection, client, frames, of_socket.as_ref());
+            }
             if !goes_on || request.header("connection") == Some("close") {
                 // Shut down, not only dropped: under Wine another process may have the handle.
                 return stream.shutdown(Shutdown::Write);

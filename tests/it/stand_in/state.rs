@@ -21,6 +21,12 @@ pub struct Prompt {
     pub item: Value,
 }
 
+impl Prompt {
+    pub fn client(&self) -> Option<&str> {
+        self.item[3]["client_id"].as_str()
+    }
+}
+
 /// Folder (`output`, `temp`, `input`), subfolder and name of a file.
 pub type FilePath = (String, String, String);
 
@@ -42,6 +48,14 @@ pub struct State {
     pub requests: Vec<Request>,
     /// Name, subfolder and size of every upload.
     pub uploads: Vec<(String, String, usize)>,
+    /// What websockets tell: the client that hears it, or all.
+    pub frames: Vec<(Option<String>, Value)>,
+    /// The websockets that are open.
+    pub sockets: Vec<u64>,
+    /// Opcode and payload of what clients sent over theirs.
+    pub heard: Vec<(u8, Vec<u8>)>,
+    /// Of the running prompt, or of the last one: its nodes so far, as `progress_state` has them.
+    pub progress: Map<String, Value>,
     pub posted: usize,
     pub executed: usize,
     pub(super) next_number: usize,
@@ -64,6 +78,20 @@ impl State {
         self.running.is_none() && self.pending.is_empty()
     }
 
+    pub(super) fn status(&self) -> Value {
+        let running = usize::from(self.running.is_some());
+        json!({"exec_info": {"queue_remaining": self.pending.len() + running}})
+    }
+
+    /// Tells all clients how long the queue is.
+    pub(super) fn tell_queue(&mut self) {
+        self.tell(None, "status", &json!({"status": self.status()}));
+    }
+
+    pub(super) fn tell(&mut self, client: Option<&str>, name: &str, data: &Value) {
+        self.frames.push((client.map(str::to_owned), json!({"type": name, "data": data})));
+    }
+
     /// How many requests had a `METHOD /path` that starts so.
     pub fn asked(&self, route: &str) -> usize {
         self.requests.iter().filter(|request| request.is(route)).count()
@@ -76,6 +104,7 @@ impl State {
     pub(super) fn delete_pending(&mut self, id: &str) -> bool {
         let before = self.pending.len();
         self.pending.retain(|prompt| prompt.id != id);
+        self.tell_queue();
         self.pending.len() < before
     }
 
