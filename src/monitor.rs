@@ -25,10 +25,10 @@ use crate::run::connect;
 use crate::run::events::EventLoop;
 use crate::run::recorder::Recorder;
 use crate::sanitize::sanitize_line;
-use crate::vram::gates::Verdict;
+use crate::vram::gates::{self, Verdict};
 use crate::vram::log::Writer;
 use crate::vram::reading::MissReason;
-use crate::vram::sampler::{Sampler, SamplerEvent};
+use crate::vram::sampler::Sampler;
 use crate::vram::source::{ReadingSource, TIMEOUT};
 use crate::vram::stats::{LogSummary, VramStats};
 use crate::vram::timeline::Timeline;
@@ -86,11 +86,11 @@ impl<'a> Monitor<'a> {
     }
 
     fn run(mut self) -> Result<i32, Failure> {
-        let readings = Readings::new(self.options, &self.events);
+        let readings = Readings::new(self.options, &mut self.events);
         // Before the command is started: what was in use without it.
         let started = readings.source.wait_for_nvidia_smi(&mut |time| self.events.wait(time));
         let sampler = self.start_sampler(&readings);
-        let sampled = started.and_then(|()| self.events.wait_for_first_tick(TIMEOUT * 2));
+        let sampled = started.and_then(|()| self.events.wait_for_first_reading(TIMEOUT * 2));
         let missed = self.events.recorder.missed;
         if let Some(line) = missed.and_then(|miss| readings.no_reading(self.options, miss)) {
             self.events.console.log(&line);
@@ -163,16 +163,17 @@ impl<'a> Monitor<'a> {
     /// Takes one more reading, so that the time since the last tick counts as a gap. Without
     /// any reading before it there is nothing to bound.
     fn last_reading(&mut self, readings: &Readings) {
-        if self.events.recorder.first.is_none() {
-            return;
-        }
-        let tick = readings.source.tick(self.clock, &readings.clients);
-        self.events.recorder.record(SamplerEvent::Tick(tick));
+        let taken = match self.events.recorder.first {
+            Some(_) => readings.source.measure(self.clock, &readings.clients),
+            None => return self.events.recorder.finish(),
+        };
+        // A log that is not written has been told of.
+        let _ = self.events.recorder.record_last(&taken);
     }
 
     fn print_statistics(&self, vram: &VramStats, timeline: &Timeline, verdicts: &[Verdict]) {
         let mut lines = vram.block(self.options.log.as_deref(), &[]);
-        lines.extend(verdicts.iter().map(Verdict::to_string));
+        lines.extend(gates::table(verdicts));
         let terminal = Terminal::new(Output::Stderr, self.options.no_color);
         if let Some(width) = terminal.curve_width() {
             lines.extend(sparkline::lines(timeline, vram, None, width));
@@ -247,7 +248,7 @@ struct Readings {
 impl Readings {
     /// Asks the server once who it is. One that is not there yet is asked again at every tick:
     /// the command may be what starts it.
-    fn new(options: &MonitorOptions, events: &EventLoop) -> Self {
+    fn new(options: &MonitorOptions, events: &mut EventLoop) -> Self {
         let target = connect::target(&options.server);
         let any = target.ipv4_only.then(|| Target { ipv4_only: false, ..target.clone() });
         let targets = [Some(target), any].into_iter().flatten();
@@ -257,6 +258,10 @@ impl Readings {
         let local = options.server.url.is_loopback();
         let source =
             ReadingSource::new(&options.sampling, local, stats.as_ref(), events.sampler_events());
+        let device = stats.as_ref().and_then(|stats| stats.devices.get(options.sampling.gpu));
+        if let Some(device) = device {
+            events.recorder.set_dynamic_vram(device.dynamic_vram);
+        }
         Readings { source: Arc::new(source), clients }
     }
 

@@ -14,7 +14,7 @@ use crate::report::saved_run::{SavedRun, newest};
 use crate::report::text::summary_block;
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
 use crate::sanitize::json_text;
-use crate::vram::gates::Verdict;
+use crate::vram::gates::{self, Verdict};
 
 /// What stands in place of the verdict of a run without metadata.
 const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
@@ -48,8 +48,13 @@ fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Ex
     if let ([run], [verdicts]) = (runs.as_slice(), verdicts.as_slice()) {
         write_reports(options, run, verdicts, &baselines)?;
     }
-    let all_held = verdicts.iter().flatten().all(Verdict::held);
-    let exit = if all_held || !options.gates.any() { Exit::Success } else { Exit::Gate };
+    let mut exits = runs.iter().zip(&verdicts).map(|(run, verdicts)| match run.record() {
+        Some(record) => record.exit(),
+        None if verdicts.iter().all(Verdict::held) => Exit::Success,
+        None => Exit::Gate,
+    });
+    let failed = exits.find(|exit| options.gates.any() && *exit != Exit::Success);
+    let exit = failed.unwrap_or(Exit::Success);
     let both = runs.iter().zip(&verdicts);
     if options.json {
         let mut documents: Vec<Value> = both.map(|(run, verdicts)| json(run, verdicts)).collect();
@@ -60,7 +65,11 @@ fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Ex
         let text = text(run, verdicts, terminal.curve_width());
         if targets.len() == 1 { text } else { format!("==> {} <==\n{text}", target.display()) }
     });
-    Ok((texts.collect::<Vec<_>>().join("\n"), exit))
+    let mut texts: Vec<String> = texts.collect();
+    if let ([before, now], false) = (runs.as_slice(), options.gates.any()) {
+        texts.push(comparison(before, now));
+    }
+    Ok((texts.join("\n"), exit))
 }
 
 /// The verdicts by the gates that are set, which replace the run's own; else those.
@@ -81,8 +90,8 @@ fn no_run(logs: &Path) -> String {
 
 /// The block of one log, a run's verdict first; with a curve where it may have columns.
 fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String {
-    let (mut lines, without) = match run.record() {
-        Some(record) => (summary_block(record, &run.vram), record.without_figures()),
+    let (mut lines, facts) = match run.record() {
+        Some(record) => (summary_block(record, &run.vram), record.facts()),
         None if run.is_unfinished() => (vec![UNFINISHED.to_owned()], Vec::new()),
         None => (Vec::new(), Vec::new()),
     };
@@ -92,10 +101,18 @@ fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String
     if run.record().is_some() {
         lines.push(String::new());
     }
-    lines.extend(run.vram.block(Some(&run.log), &without));
-    lines.extend(gates.iter().map(Verdict::to_string));
-    lines.extend(run.others.iter().flat_map(|device| device.block(&without)));
+    lines.extend(run.vram.block(Some(&run.log), &facts));
+    lines.extend(gates::table(gates));
+    lines.extend(run.others.iter().flat_map(|device| device.block(&facts)));
     lines.join("\n") + "\n"
+}
+
+/// The second of two runs beside the first.
+fn comparison(before: &SavedRun, now: &SavedRun) -> String {
+    let name = before.baseline().0;
+    let mut rows = gates::compare(&now.baseline().1, &[before.baseline()]);
+    rows.iter_mut().for_each(|row| row.limit = None);
+    format!("{} compared with {name}\n{}\n", now.log.display(), gates::table(&rows).join("\n"))
 }
 
 /// Writes the page and the reports for other programs, as far as they are asked for.
@@ -138,7 +155,7 @@ fn json(run: &SavedRun, verdicts: &[Verdict]) -> Value {
     }
     let vram = &run.vram;
     let mut document = json!({
-        "SchemaVersion": 1,
+        "SchemaVersion": metadata::SCHEMA,
         "Log": run.log.display().to_string(),
         "Vram": vram.json(),
         "Scenes": saved_run::scenes_json(vram),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::sanitize::sanitize_line;
-use crate::vram::reading::{HIGHEST_MB, MB, Reading, to_mb};
+use crate::vram::reading::{DynamicVram, HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
 
 /// What the server says of itself.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Device {
     pub index: Option<u64>,
     /// Its memory, where the answer holds figures for it.
     pub memory: Option<Reading>,
+    /// Whether weights that can be given back are expected to fill it.
+    pub dynamic_vram: DynamicVram,
 }
 
 impl SystemStats {
@@ -44,46 +46,98 @@ impl SystemStats {
             comfyui: version("comfyui_version").map(sanitize_line),
             pytorch: version("pytorch_version").map(sanitize_line),
             python: version("python_version").and_then(first_word).map(sanitize_line),
-            devices: devices.map(|device| Device::parse(device, ram)).collect(),
+            devices: devices.map(|device| Device::parse(device, system, ram)).collect(),
         }
     }
 }
 
 impl Device {
-    fn parse(value: &Value, ram: Option<u64>) -> Self {
+    fn parse(value: &Value, system: &Value, ram: Option<u64>) -> Self {
         let kind = sanitize_line(value["type"].as_str().unwrap_or_default());
         Device {
             name: sanitize_line(value["name"].as_str().unwrap_or_default()),
             index: value["index"].as_u64(),
             // DirectML reports a constant.
-            memory: memory(value, kind == "cuda", ram).filter(|_| kind != "privateuseone"),
+            memory: memory(value, &kind, ram).filter(|_| kind != "privateuseone"),
+            dynamic_vram: dynamic_vram(system, &kind),
             kind,
         }
     }
 }
 
-/// The figures of a device, derived from total and free where both are there; 0 is a value. Used is
-/// what live tensors hold; the driver's figure adds torch's idle cache, which `vram_free` counts as
-/// free.
-fn memory(device: &Value, cuda: bool, ram: Option<u64>) -> Option<Reading> {
+/// The figures of a device, derived from total and free where both are there; 0 is a value. The
+/// driver's figure adds torch's idle cache, which `vram_free` counts as free. Where torch has spilled
+/// into system RAM, `vram_free` may exceed `vram_total`: then used is the driver's figure.
+fn memory(device: &Value, kind: &str, ram: Option<u64>) -> Option<Reading> {
     let either = |key, in_mb| bytes(device, key).or_else(|| bytes(device, in_mb)?.checked_mul(MB));
     let total = either("vram_total", "total_mem_mb");
     let free = either("vram_free", "free_mem_mb");
     let both = total.zip(free);
-    let used = both.map(|(total, free)| total.saturating_sub(free));
+    let reserved = bytes(device, "torch_vram_total").filter(|_| !is_system_ram(kind));
+    let idle = bytes(device, "torch_vram_free").filter(|_| !is_system_ram(kind));
+    let driver = both
+        .zip(idle.filter(|_| kind == "cuda"))
+        .map(|((total, free), idle)| total.saturating_sub(free.saturating_sub(idle)));
+    let used = both.map(|(total, free)| total.checked_sub(free).or(driver).unwrap_or_default());
     let used = used.or_else(|| either("vram_used", "used_mem_mb"))?;
-    let idle = bytes(device, "torch_vram_free").filter(|_| cuda);
-    let driver =
-        both.zip(idle).map(|((total, free), idle)| total.saturating_sub(free.saturating_sub(idle)));
+    let torch = reserved.zip(idle).and_then(|(reserved, idle)| reserved.checked_sub(idle));
+    let spilled = reserved.zip(total).and_then(|(reserved, total)| reserved.checked_sub(total));
     let reading = Reading {
         used: to_mb(used),
         free: free.map(to_mb),
         total: total.map(to_mb),
         driver: driver.map(to_mb),
+        torch: torch.map(to_mb),
+        spilled: spilled.map(to_mb).filter(|mb| *mb > 0),
         ram: ram.map(to_mb),
     };
-    let figures = [Some(reading.used), reading.free, reading.total, reading.driver, reading.ram];
+    let Reading { used, free, total, driver, torch, spilled, ram } = reading;
+    let figures = [Some(used), free, total, driver, torch, spilled, ram];
     figures.into_iter().flatten().all(|mb| mb <= HIGHEST_MB).then_some(reading)
+}
+
+/// Options that keep dynamic VRAM off: `enables_dynamic_vram` in `comfy/cli_args.py` of 0.33.0.
+const NO_DYNAMIC_VRAM: [&str; 5] =
+    ["--disable-dynamic-vram", "--highvram", "--gpu-only", "--novram", "--cpu"];
+
+/// Whether dynamic VRAM is expected on. It needs comfy-aimdo, which `comfy_package_versions` lists
+/// (seen in 0.33.0; 0.3.64 has neither the key nor the package, versions between may have the
+/// package alone), a CUDA device, torch 2.8 or newer, on AMD ROCm 7.14 or newer, and none of
+/// [`NO_DYNAMIC_VRAM`] in `argv` (seen in both); `--enable-dynamic-vram` overrules options and
+/// versions (`main.py` of 0.33.0).
+fn dynamic_vram(system: &Value, kind: &str) -> DynamicVram {
+    if kind != "cuda" {
+        return DynamicVram::Off;
+    }
+    let text = |key: &str| system[key].as_str().unwrap_or_default();
+    let Some(packages) = system["comfy_package_versions"].as_array() else {
+        let is_2025 = version(text("comfyui_version")).is_some_and(|version| version <= (0, 3));
+        return if is_2025 { DynamicVram::Off } else { DynamicVram::Unknown };
+    };
+    let is_aimdo = |package: &Value| package["name"] == "comfy-aimdo";
+    if !packages.iter().any(|package| is_aimdo(package) && package["installed"].is_string()) {
+        return DynamicVram::Off;
+    }
+    let Some(argv) = system["argv"].as_array() else { return DynamicVram::Unknown };
+    let given = |option: &str| argv.iter().any(|word| word == option);
+    if given("--enable-dynamic-vram") {
+        return DynamicVram::On;
+    }
+    let torch = text("pytorch_version");
+    let rocm = torch.split_once("+rocm").map(|(_, rocm)| version(rocm).unwrap_or_default());
+    match version(torch) {
+        _ if NO_DYNAMIC_VRAM.iter().any(|option| given(option)) => DynamicVram::Off,
+        _ if rocm.is_some_and(|rocm| rocm < (7, 14)) => DynamicVram::Off,
+        None => DynamicVram::Unknown,
+        Some(torch) if torch < (2, 8) => DynamicVram::Off,
+        Some(_) => DynamicVram::On,
+    }
+}
+
+/// The first two numbers of a version: `2.8` of `2.8.0+cu129`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// A size that comes as an integer or as a float; anything else is read as absent.
@@ -225,6 +279,64 @@ mod tests {
             json!({"type": "privateuseone", "vram_total": 1 << 30, "vram_free": 1 << 30}),
         ] {
             assert_eq!(memory(odd.clone()), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn torch_is_what_its_tensors_hold_and_spilled_what_the_card_does_not_have() {
+        let read = |more: Value| SystemStats::parse(&cuda(&more)).devices[0].memory.unwrap();
+        let memory = read(json!({}));
+        assert_eq!((memory.torch, memory.spilled), (Some(5000), None));
+        let spilled = read(json!({"torch_vram_total": 27_576 * MB, "vram_free": 1000 * MB}));
+        assert_eq!((spilled.torch, spilled.spilled), (Some(26_576), Some(3000)));
+        // Torch's idle cache in system RAM counts as free: more free than there is.
+        let idle = json!({"torch_vram_total": 30_000 * MB, "torch_vram_free": 26_000 * MB,
+            "vram_free": 26_500 * MB});
+        let memory = read(idle);
+        assert_eq!((memory.used, memory.driver), (24_076, Some(24_076)));
+        for kind in ["cpu", "mps"] {
+            let memory = read(json!({"type": kind, "torch_vram_total": 30_000 * MB}));
+            assert_eq!((memory.torch, memory.spilled), (None, None), "{kind}");
+        }
+        assert_eq!(read(json!({"type": "xpu"})).torch, Some(5000));
+        assert_eq!(read(json!({"torch_vram_free": 7000 * MB})).torch, None);
+        assert_eq!(read(json!({"torch_vram_total": null})).torch, None);
+    }
+
+    #[test]
+    fn dynamic_vram_is_known_from_packages_versions_and_options() {
+        let aimdo = json!([{"name": "comfy-aimdo", "installed": "0.4.13", "required": "0.4.13"}]);
+        let told = |kind: &str, more: Value| {
+            let mut system = json!({"comfyui_version": "0.33.0", "pytorch_version": "2.9.1+cu128",
+                "argv": ["main.py", "--listen"], "comfy_package_versions": aimdo});
+            for (key, value) in more.as_object().unwrap() {
+                system[key] = value.clone();
+            }
+            dynamic_vram(&system, kind).name()
+        };
+        assert_eq!(told("cuda", json!({})), "on");
+        assert_eq!(told("cpu", json!({})), "off");
+        let argv = |option: &str| json!({"argv": ["main.py", option]});
+        for option in NO_DYNAMIC_VRAM {
+            assert_eq!(told("cuda", argv(option)), "off", "{option}");
+        }
+        assert_eq!(told("cuda", argv("--lowvram")), "on");
+        let older = json!({"pytorch_version": "2.7.1+cu128"});
+        assert_eq!(told("cuda", older.clone()), "off");
+        let forced = json!({"pytorch_version": "2.7.1", "argv": ["--enable-dynamic-vram"]});
+        assert_eq!(told("cuda", forced), "on");
+        for (torch, wanted) in
+            [("2.10.0+rocm7.2", "off"), ("2.10.0+rocm7.14", "on"), ("nightly", "unknown")]
+        {
+            assert_eq!(told("cuda", json!({"pytorch_version": torch})), wanted, "{torch}");
+        }
+        assert_eq!(told("cuda", json!({"argv": null})), "unknown");
+        assert_eq!(told("cuda", json!({"comfy_package_versions": []})), "off");
+        let missing = json!([{"name": "comfy-aimdo", "installed": null}]);
+        assert_eq!(told("cuda", json!({"comfy_package_versions": missing})), "off");
+        for (version, wanted) in [("0.3.64", "off"), ("0.14.1", "unknown"), ("", "unknown")] {
+            let more = json!({"comfy_package_versions": null, "comfyui_version": version});
+            assert_eq!(told("cuda", more), wanted, "{version}");
         }
     }
 }

@@ -13,10 +13,11 @@ use crate::exit_code::Exit;
 use crate::project::helpers::HelperFiles;
 use crate::sanitize::sanitize_line;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
-use crate::vram::stats::{SceneStatistics, VramStats};
+use crate::vram::reading::DynamicVram;
+use crate::vram::stats::{NodeFacts, VramStats};
 
 /// Incremented when a key changes its metric or goes.
-const SCHEMA: u64 = 1;
+pub const SCHEMA: u64 = 2;
 
 /// The document, the script's fields included. An unknown is null; times are ISO 8601 with their
 /// offset, paths have forward slashes, keys are in alphabetical order.
@@ -42,6 +43,7 @@ pub fn document(
             "Device": run.server.device,
             "DeviceType": run.server.device_kind,
             "DeviceIndex": run.server.device_index,
+            "DynamicVram": run.server.dynamic_vram.name(),
         },
         "QueueConfig": {
             "SceneRetryBudget": run.settings.scene_retry_budget,
@@ -96,7 +98,8 @@ fn scene_json(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> Value {
         "Outputs": scene.outputs.iter().map(output).collect::<Vec<_>>(),
         "Warnings": scene.warnings,
         "Seed": scene.seed,
-        "Vram": scene.figures(vram).map(SceneStatistics::json),
+        "NodeCount": Some(scene.node_count).filter(|count| *count > 0),
+        "Vram": scene.figures(vram).map(|figures| figures.json(&scene.nodes)),
     });
     extend(&mut object, legacy::scene_fields(scene, run));
     object
@@ -126,12 +129,10 @@ pub fn gates_json(verdicts: &[Verdict]) -> Value {
 }
 
 fn verdict_json(verdict: &Verdict) -> Value {
-    let (figure, mb, used) = match verdict.measured {
-        Some(Measured::Driver(mb, used)) => (Some("driver"), json!(mb), used),
-        Some(Measured::Used(mb)) => (Some("used"), json!(mb), Some(mb)),
-        Some(Measured::SystemRam(mb)) => (Some("systemRam"), json!(mb), None),
-        Some(Measured::Growth(mb)) => (Some("growth"), json!(mb), None),
-        None => (None, Value::Null, None),
+    let used = match verdict.measured {
+        Some(Measured::Driver(_, used)) => used,
+        Some(Measured::Used(mb)) => Some(mb),
+        _ => None,
     };
     let (state, why) = match &verdict.state {
         State::Held => ("held", None),
@@ -142,9 +143,10 @@ fn verdict_json(verdict: &Verdict) -> Value {
         "Gate": verdict.gate.name(),
         "SceneId": verdict.scene,
         "LimitMB": verdict.limit,
-        "Figure": figure,
-        "MeasuredMB": mb,
+        "Figure": verdict.measured.map(Measured::name),
+        "MeasuredMB": verdict.measured.map(Measured::mb),
         "UsedMB": used,
+        "BeforeMB": verdict.before,
         "Verdict": state,
         "Why": why,
     })
@@ -179,6 +181,10 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
             device: line(&server.value["Device"]),
             device_kind: line(&server.value["DeviceType"]),
             device_index: server.value["DeviceIndex"].as_u64(),
+            dynamic_vram: DynamicVram::from_name(
+                server.value["DynamicVram"].as_str().unwrap_or_default(),
+            )
+            .unwrap_or_default(),
         },
         scenes: doc.each("Scenes", |scene| read_scene(&scene))?,
         interrupted: doc.get("Interrupted", Value::as_bool)?,
@@ -212,8 +218,19 @@ fn read_scene(scene: &Fields) -> Result<SceneRecord, String> {
         })?,
         warnings: scene.get("Warnings", lines)?,
         seed: scene.value["Seed"].as_u64(),
+        // Older versions did not write these.
+        node_count: scene.value["NodeCount"].as_u64().and_then(|n| n.try_into().ok()).unwrap_or(0),
+        nodes: match &scene.value["Vram"]["Nodes"] {
+            Value::Array(nodes) => nodes.iter().filter_map(read_node).collect(),
+            _ => Vec::new(),
+        },
         legacy: LegacyScene::default(),
     })
+}
+
+fn read_node(node: &Value) -> Option<NodeFacts> {
+    let class = line(&node["ClassType"]).unwrap_or_default();
+    Some(NodeFacts { id: line(&node["Node"])?, class, seconds: node["Seconds"].as_f64()? })
 }
 
 fn read_attempt(attempt: &Fields) -> Result<Attempt, String> {
@@ -242,9 +259,12 @@ fn read_verdict(gate: &Fields) -> Result<Verdict, String> {
             Some("driver") => Some(Measured::Driver(mb()?, gate.value["UsedMB"].as_u64())),
             Some("used") => Some(Measured::Used(mb()?)),
             Some("systemRam") => Some(Measured::SystemRam(mb()?)),
+            Some("torch") => Some(Measured::Torch(mb()?)),
+            Some("added") => Some(Measured::Added(mb()?)),
             Some("growth") => Some(Measured::Growth(gate.get("MeasuredMB", Value::as_i64)?)),
             Some(_) => return Err(gate.wrong("Figure")),
         },
+        before: gate.value["BeforeMB"].as_u64(),
         state: match gate.value["Verdict"].as_str() {
             Some("held") => State::Held,
             Some("failed") => State::Failed,

@@ -14,9 +14,9 @@ pub mod text;
 mod tests;
 
 use crate::cli::GateOptions;
-use crate::vram::gates::{RunFacts, RunVram, Verdict, judge};
+use crate::vram::gates::{RunFacts, RunVram, SceneRun, Verdict, judge};
 use crate::vram::stats::VramStats;
-use record::{Outcome, RunRecord};
+use record::{Outcome, RunRecord, SceneRecord};
 use saved_run::SavedRun;
 
 /// What the page and the reports for other programs are made of: a run, or a log alone.
@@ -51,9 +51,19 @@ fn subject<'a>(record: Option<&'a RunRecord>, vram: &'a VramStats) -> RunVram<'a
     let facts = record.map(|run| RunFacts {
         device: run.server.device.as_deref(),
         system_ram: run.is_system_ram(),
-        scenes: run.scenes.iter().map(|s| (s.id.as_str(), s.outcome == Outcome::Cached)).collect(),
+        scenes: run.scenes.iter().map(scene_run).collect(),
     });
     RunVram { vram, facts }
+}
+
+fn scene_run(scene: &SceneRecord) -> SceneRun<'_> {
+    SceneRun {
+        id: &scene.id,
+        cached: scene.outcome == Outcome::Cached,
+        cached_nodes: scene.cached_nodes(),
+        node_count: scene.node_count,
+        seconds: scene.server_seconds().unwrap_or(scene.seconds),
+    }
 }
 
 /// The verdicts of gates on a run; without its record, on its log.

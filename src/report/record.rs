@@ -9,8 +9,8 @@ use crate::exit_code::Exit;
 use crate::project::llm::HealthCheck;
 use crate::project::story::{Story, StoryScene};
 use crate::vram::gates::Verdict;
-use crate::vram::reading::{Reading, is_system_ram};
-use crate::vram::stats::{SceneStatistics, VramStats};
+use crate::vram::reading::{DynamicVram, Reading, is_system_ram};
+use crate::vram::stats::{NodeFacts, SceneFacts, SceneStatistics, VramStats};
 
 /// How the reason begins of a scene whose history could not be read as often as was allowed.
 pub const HISTORY_UNREADABLE: &str = "history not readable";
@@ -153,6 +153,10 @@ pub struct SceneRecord {
     pub warnings: Vec<String>,
     /// The seed it was given, where one was.
     pub seed: Option<u64>,
+    /// How many nodes its workflow has; 0 if that is not known.
+    pub node_count: usize,
+    /// Its nodes that were executed, as far as the server told, in order.
+    pub nodes: Vec<NodeFacts>,
     /// What only the script's lines and fields tell. Not read back from the metadata.
     pub legacy: LegacyScene,
 }
@@ -201,6 +205,11 @@ impl SceneRecord {
         self.attempts.iter().filter_map(|attempt| attempt.server_seconds).reduce(Add::add)
     }
 
+    /// The nodes of its last attempt that came from the cache.
+    pub fn cached_nodes(&self) -> &[String] {
+        self.attempts.last().map(|attempt| attempt.cached_nodes.as_slice()).unwrap_or_default()
+    }
+
     /// The figures of a scene that executed and is in the log.
     pub fn figures<'a>(&self, vram: &'a VramStats) -> Option<&'a SceneStatistics> {
         let executed = self.outcome != Outcome::Cached;
@@ -225,6 +234,8 @@ pub struct Server {
     pub device_kind: Option<String>,
     /// The server's own index of that device.
     pub device_index: Option<u64>,
+    /// Whether weights that can be given back are expected to fill it.
+    pub dynamic_vram: DynamicVram,
 }
 
 /// What the run was asked to do.
@@ -373,10 +384,14 @@ impl RunRecord {
         !self.scenes.is_empty() && self.scenes.iter().all(cached)
     }
 
-    /// The scenes without VRAM figures, each with the text that stands in their place.
-    pub fn without_figures(&self) -> Vec<(String, String)> {
-        let cached = self.scenes.iter().filter(|scene| scene.outcome == Outcome::Cached);
-        cached.map(|scene| (scene.id.clone(), "no execution".to_owned())).collect()
+    /// What the statistics of its log cannot know.
+    pub fn facts(&self) -> Vec<SceneFacts> {
+        let facts = |scene: &SceneRecord| SceneFacts {
+            id: scene.id.clone(),
+            no_figures: (scene.outcome == Outcome::Cached).then_some("no execution"),
+            nodes: scene.nodes.clone(),
+        };
+        self.scenes.iter().map(facts).collect()
     }
 
     /// How many scenes succeeded.

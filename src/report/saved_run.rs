@@ -11,7 +11,7 @@ use super::record::RunRecord;
 use crate::sanitize::sanitize_line;
 use crate::vram::gates::RunVram;
 use crate::vram::log::names;
-use crate::vram::stats::{LogSummary, VramStats};
+use crate::vram::stats::{LogSummary, SceneFacts, VramStats};
 use crate::vram::timeline::Timeline;
 
 const METADATA: &str = "artifact-metadata.json";
@@ -163,9 +163,9 @@ impl OtherDevice {
     }
 
     /// An empty line, and the block of its statistics with a header of its own.
-    pub fn block(&self, without_figures: &[(String, String)]) -> Vec<String> {
+    pub fn block(&self, facts: &[SceneFacts]) -> Vec<String> {
         let header = format!("=== VRAM Usage Statistics: {} ===", self.title());
-        let lines = self.vram.block(Some(&self.log), without_figures).into_iter().skip(1);
+        let lines = self.vram.block(Some(&self.log), facts).into_iter().skip(1);
         [String::new(), header].into_iter().chain(lines).collect()
     }
 
@@ -182,7 +182,7 @@ impl OtherDevice {
 
 /// The `Scenes` array of a log alone.
 pub fn scenes_json(vram: &VramStats) -> Value {
-    vram.scenes.iter().map(|scene| json!({"SceneId": scene.id, "Vram": scene.json()})).collect()
+    vram.scenes.iter().map(|scene| json!({"SceneId": scene.id, "Vram": scene.json(&[])})).collect()
 }
 
 /// Adds the devices to a document, if there are any.

@@ -4,11 +4,16 @@ use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
 use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
 use crate::vram::log::time_text;
-use crate::vram::reading::{MB, quotient};
-use crate::vram::stats::{Metric, VramStats, seconds_text};
+use crate::vram::reading::{DynamicVram, MB, quotient};
+use crate::vram::stats::{Metric, PeakGenerating, SceneStatistics, VramStats, seconds_text};
 
 /// Memory sizes of cards that are sold, in GB.
 const CARDS_GB: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];
+/// From so much on a card counts as full.
+const FULL_PERCENT: u64 = 85;
+const FILLED: &str = "ComfyUI filled the card on purpose (dynamic VRAM) and gives the rest back";
+const SPILLED_HELP: &str =
+    "everything is slow there; fewer frames or pixels, or a smaller model, help";
 /// Of more scenes than this the failures come first.
 pub(super) const MANY_SCENES: usize = 8;
 
@@ -20,8 +25,10 @@ pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
     lines.push(post_run_state(run));
     lines.extend(peak(run, vram));
     // Without a sample in a scene it would be the difference of two idle moments.
-    lines.extend(vram.peak_generating.as_ref().and_then(|_| run_took(run, vram)));
-    lines.push(trust(run, vram));
+    lines.extend(vram.peak_generating.as_ref().and_then(|peak| needs(run, vram, peak)));
+    let spilled = vram.spilled_line(&run.facts());
+    lines.extend(spilled.map(|line| format!("{line}: {SPILLED_HELP}")));
+    lines.extend(sampling(run, vram));
     lines.extend(crate::vram::gates::closing(&run.gates));
     lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
     lines
@@ -78,12 +85,10 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
     let mut line = format!("✓ {}  {} s", scene.id, seconds(scene.seconds));
     let queued = scene.queued_seconds().filter(|queued| *queued >= 5.0);
     line.extend(queued.map(|queued| format!(" ({} s queued)", seconds(queued))));
-    let peaks = scene.figures(vram).map(|figures| (figures.driver_peak, figures.peak));
-    line.push_str(&match peaks.unwrap_or_default() {
+    line.push_str(&match scene.figures(vram) {
         _ if scene.outcome == Outcome::Cached => "  cached, no execution".to_owned(),
-        (Some(driver), _) => format!("  peak {driver} MB driver"),
-        (None, Some(used)) => format!("  peak {used} MB used"),
-        (None, None) => "  no sample fell into it".to_owned(),
+        Some(figures) => scene_figures(scene, figures, vram),
+        None => "  no sample fell into it".to_owned(),
     });
     if let Some(first) = scene.outputs.first() {
         line.push_str(&format!("  {}{}", with_size(&first.path, first), and_more(&scene.outputs)));
@@ -91,6 +96,29 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
     let again = scene.attempts.len() > 1;
     line.extend(again.then(|| format!("  {}", attempts(&scene.attempts))));
     line
+}
+
+/// `  19310 MB  +17070`: what the device held at most, and what the scene added to it.
+fn scene_figures(scene: &SceneRecord, figures: &SceneStatistics, vram: &VramStats) -> String {
+    let mut text = match (scene.cached_nodes().len(), scene.node_count) {
+        (0, _) => String::new(),
+        (n, 0) => format!("  partly cached ({n} nodes)"),
+        (n, count) => format!("  partly cached ({n} of {count} nodes)"),
+    };
+    let seconds = scene.server_seconds().unwrap_or(scene.seconds);
+    let peak = figures.driver_peak.or(figures.peak);
+    text += &match peak {
+        None => "  no sample fell into it".to_owned(),
+        Some(mb) if vram.is_lower_bound(figures, seconds) => {
+            format!("  at least {mb} MB: 1 reading")
+        }
+        Some(mb) => {
+            let added = figures.added.map(|added| format!("  +{added}"));
+            format!("  {mb} MB{}", added.unwrap_or_default())
+        }
+    };
+    let spilled = figures.spilled_peak.map(|mb| format!("  {mb} MB spilled into system RAM"));
+    text + &spilled.unwrap_or_default()
 }
 
 /// `2nd attempt (1st: lost, server restarted 23:05:12)`.
@@ -161,51 +189,81 @@ pub(super) fn metric_name(metric: Metric, system_ram: bool) -> &'static str {
 fn peak(run: &RunRecord, vram: &VramStats) -> Option<String> {
     let peak = vram.peak_generating.as_ref()?;
     let mb = vram.peak_generating_mb()?;
-    let name = metric_name(vram.metric, run.is_system_ram());
     let card = vram.total.filter(|total| *total > 0).map(|total| {
         let percent = quotient(u128::from(mb) * 100, total.into());
-        format!(" of {total} ({percent} %), {} MB to spare", total.saturating_sub(mb))
+        format!(" of {total} MB ({percent} %), {} to spare", total.saturating_sub(mb))
     });
-    let (card, at) = (card.unwrap_or_default(), time_text(peak.at));
-    Some(format!("Peak while generating: {name} {mb} MB{card}, {at} in {}", peak.scene))
+    let card = card.unwrap_or_else(|| " MB".to_owned());
+    let memory = if run.is_system_ram() { "RAM peak " } else { "VRAM peak" };
+    let (at, place) = (time_text(peak.at), peak.place.text(&run.facts()));
+    Some(format!("{memory}  {mb}{card}, {at} in {place}"))
 }
 
-fn run_took(run: &RunRecord, vram: &VramStats) -> Option<String> {
-    let mb = vram.run_took.as_ref()?.mb();
-    if run.is_system_ram() {
-        return Some(format!("The run itself took {mb} MB of system RAM"));
+/// What of it the run needs. Where ComfyUI fills the card with weights that it gives back, that is
+/// what its tensors held; where it may, a full card says nothing.
+fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<String> {
+    let dynamic = vram.dynamic_vram.unwrap_or(run.server.dynamic_vram);
+    let full = vram.total.zip(vram.peak_generating_mb());
+    let is_full = full.is_some_and(|(total, mb)| mb * 100 >= total * FULL_PERCENT);
+    let torch = peak.torch.map(|mb| format!("{mb} MB"));
+    match (dynamic, torch) {
+        (DynamicVram::On, Some(mb)) => {
+            return Some(format!("Needs      {mb}, the most that its tensors held: {FILLED}"));
+        }
+        (DynamicVram::On, None) => return Some(format!("Needs      not known: {FILLED}")),
+        (DynamicVram::Unknown, torch) if is_full && vram.dynamic_vram.is_some() => {
+            let held = torch.map(|mb| format!("; its tensors held {mb} at most"));
+            return Some(format!(
+                "Needs      not known: the card was full, maybe with weights that dynamic VRAM \
+                 gives back{}",
+                held.unwrap_or_default()
+            ));
+        }
+        _ => {}
     }
-    let a = |gb: u64| format!("{} {gb} GB", if matches!(gb, 8 | 11 | 80) { "an" } else { "a" });
+    let added = vram.added?;
+    let spilled = vram.scenes.iter().filter_map(|scene| scene.device_peak).max();
+    let mb = spilled.max(Some(added.peak))?.saturating_sub(added.start);
+    if run.is_system_ram() {
+        return Some(format!("Needs      {mb} MB of system RAM of its own"));
+    }
+    let a =
+        |gb: u64| format!("{} {gb} GB card", if matches!(gb, 8 | 11 | 80) { "an" } else { "a" });
     let smaller = CARDS_GB.into_iter().rev().find(|gb| gb * 1024 < mb).map(a);
     let larger = CARDS_GB.into_iter().find(|gb| gb * 1024 > mb).map(a);
     let cards = match (smaller, larger) {
-        (Some(smaller), Some(larger)) => {
-            format!(": more than {smaller} card has, less than {larger} one")
-        }
-        (None, Some(larger)) => format!(": less than {larger} card has"),
-        (Some(smaller), None) => format!(": more than {smaller} card has"),
+        (Some(smaller), Some(larger)) => format!(": {larger}, not {smaller}"),
+        (None, Some(larger)) => format!(": {larger}"),
+        (Some(smaller), None) => format!(": more than {smaller} has"),
         (None, None) => String::new(),
     };
-    Some(format!("The run itself took {mb} MB{cards}"))
+    Some(format!("Needs      {mb} MB of its own{cards}"))
 }
 
-/// How far the figures can be trusted.
-fn trust(run: &RunRecord, vram: &VramStats) -> String {
+/// How far the figures can be trusted, where there is something to say.
+fn sampling(run: &RunRecord, vram: &VramStats) -> Option<String> {
     if vram.samples == 0 {
-        return vram.no_sample();
+        return Some(vram.no_sample());
     }
     let missed: u64 = vram.missed.values().sum();
-    let gap = vram.longest_gap_ms.map(seconds_text);
-    let mut text = "Trust: ".to_owned();
-    text.extend(vram.asked_interval_ms.map(|ms| format!("every {}, ", seconds_text(ms))));
-    text.extend(gap.iter().map(|gap| format!("longest gap {gap}, ")));
-    text += &format!("{missed} of {} ticks missed", vram.ticks);
-    text.extend(gap.map(|gap| format!(": a peak shorter than {gap} may be higher")));
-    if run.aftermath.other_prompts > 0 {
-        let n = run.aftermath.other_prompts;
-        text += &format!("; {n} of other clients ran meanwhile, their memory is in the figures");
+    let gap = vram.longest_gap_ms.filter(|_| vram.has_gap()).map(seconds_text);
+    let others = run.aftermath.other_prompts;
+    let parts = [
+        vram.pace_ms
+            .or(vram.asked_interval_ms)
+            .map(|ms| format!("read every {}", seconds_text(ms))),
+        (missed > 0).then(|| format!("{missed} of {} lines missed", vram.samples + missed)),
+        gap.as_ref()
+            .map(|gap| format!("longest gap {gap}: spikes shorter than that may be missed")),
+        (others > 0).then(|| {
+            format!("{others} of other clients ran meanwhile, their memory is in the figures")
+        }),
+    ];
+    if missed == 0 && gap.is_none() && others == 0 {
+        return None;
     }
-    text
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    Some(format!("Sampling   {}", parts.join(", ")))
 }
 
 /// `✓` or `✗`.

@@ -70,7 +70,7 @@ pub fn attempt(
     match attempt.submit() {
         Ok(()) => {
             let result = attempt.poll_to_end();
-            attempt.run.events.recorder.set_running(None);
+            attempt.run.events.recorder.set_running(Instant::now(), None, None);
             result
         }
         Err(SubmitError::Interrupted) => Err(Interrupted),
@@ -206,8 +206,8 @@ impl AttemptState<'_, '_> {
         self.run.events.check()?;
         self.run.count_foreign(queue.running.iter().map(|prompt| prompt.id.as_str()));
         let position = queue.position(id);
-        let running = (position == QueuePosition::Running).then_some((&*self.scene.id, asked));
-        self.run.events.recorder.set_running(running);
+        let running = (position == QueuePosition::Running).then_some(&*self.scene.id);
+        self.run.events.recorder.set_running(asked, running, None);
         if position != QueuePosition::Absent {
             return Ok((Observation::At(position), unread));
         }
@@ -220,7 +220,7 @@ impl AttemptState<'_, '_> {
 
     fn ended(&mut self, entry: HistoryEntry) -> Observation {
         self.run.events.drain();
-        self.run.events.recorder.set_running(None);
+        self.run.events.recorder.set_running(Instant::now(), None, None);
         Observation::Ended(Box::new(entry))
     }
 

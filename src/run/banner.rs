@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::recorder::figure;
 use crate::cli::RunOptions;
 use crate::clock::span;
 use crate::comfyui::{Device, SystemStats};
@@ -83,7 +82,7 @@ pub fn server(options: &RunOptions, stats: &SystemStats) -> String {
             parts.push(name.split(" : ").next().unwrap_or_default().to_owned());
             if let Some(memory) = memory {
                 parts.extend(memory.total.map(|total| format!("{total} MB{kind}")));
-                parts.push(format!("{} in use", figure(memory)));
+                parts.push(format!("{} in use", memory.device()));
             }
         }
         None => parts.push(format!(

@@ -58,12 +58,12 @@ impl EventLoop {
         self.check()
     }
 
-    /// Waits for the sampler's first tick, that long at most.
+    /// Waits for the sampler's first measurement, that long at most.
     ///
     /// # Errors
     /// [`Interrupted`].
-    pub fn wait_for_first_tick(&mut self, at_most: Duration) -> Result<(), Interrupted> {
-        let done = |this: &Self| this.interrupted || this.recorder.ticks > 0;
+    pub fn wait_for_first_reading(&mut self, at_most: Duration) -> Result<(), Interrupted> {
+        let done = |this: &Self| this.interrupted || this.recorder.has_measured;
         self.receive(Instant::now() + at_most, done);
         self.check()
     }

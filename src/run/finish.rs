@@ -16,6 +16,7 @@ use crate::report::html::Page;
 use crate::report::saved_run::{OtherDevice, SavedRun};
 use crate::report::{self, ReportInput, export, legacy, metadata, sparkline, text};
 use crate::sanitize::json_text;
+use crate::vram::gates;
 use crate::vram::log::names;
 use crate::vram::stats::{LogSummary, VramStats};
 
@@ -40,9 +41,9 @@ impl RunContext<'_> {
         self.events.console.log_all(&legacy::results(&self.record.scenes));
         let LogSummary { stats: vram, timeline } = self.statistics(baselines);
         let others = self.load_other_devices();
-        let without = self.record.without_figures();
+        let facts = self.record.facts();
         for device in &others {
-            self.events.console.log_all(&device.block(&without));
+            self.events.console.log_all(&device.block(&facts));
         }
         let document = self.run_helpers_around_metadata(&vram, &others);
         let input = ReportInput::of_run(&self.record, &vram);
@@ -85,10 +86,8 @@ impl RunContext<'_> {
         self.record.gates =
             report::verdicts(&self.options.gates, Some(&self.record), vram, baselines);
         self.events.console.log("");
-        self.events.console.log_all(&vram.block(Some(&log), &self.record.without_figures()));
-        for verdict in &self.record.gates {
-            self.events.console.log(&verdict.to_string());
-        }
+        self.events.console.log_all(&vram.block(Some(&log), &self.record.facts()));
+        self.events.console.log_all(&gates::table(&self.record.gates));
         summary
     }
 

@@ -1,4 +1,4 @@
-//! Writes the log, and keeps the figures of the live line.
+//! Writes the logs, and keeps the figures of the live line.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -6,31 +6,50 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 use crate::vram::log::{Line, Writer};
-use crate::vram::reading::{MissReason, Reading, Source, Tick};
+use crate::vram::reading::{DynamicVram, Measurement, MissReason, Reading, Source};
+use crate::vram::recording::{Recording, Running};
 use crate::vram::sampler::SamplerEvent;
 use crate::vram::stats::{Accumulator, LogSummary};
 
-/// Takes the ticks in the order of their stamps.
+/// Takes the measurements in the order of their stamps.
 #[derive(Default)]
 pub struct Recorder {
     path: PathBuf,
-    log: Option<Writer>,
-    /// What the ticks say, and their interval, where no log is read for it.
-    summary: Option<(Accumulator, Duration)>,
-    /// The scene that is running, and since when.
-    running: Option<(String, Instant)>,
-    /// Ticks so far, missed ones included.
-    pub ticks: u64,
+    /// The run's own device; none for a recorder that is never fed.
+    device: Option<DeviceLog>,
+    /// The other devices, by their position among the server's.
+    others: Vec<(usize, DeviceLog)>,
+    /// What the lines say, where no log is read for it.
+    summary: Option<Accumulator>,
+    running: Running,
+    /// Whether anything was measured so far, with or without a reading.
+    pub has_measured: bool,
     /// The first reading of the run.
     pub first: Option<Reading>,
-    /// Why the latest tick that was not late has no reading, if it has none.
+    /// Why the latest measurement that was not late has no reading, if it has none.
     pub missed: Option<MissReason>,
     latest: Option<Reading>,
     peak: Option<u64>,
     refused: Option<(Instant, OffsetDateTime)>,
     warned: bool,
-    /// The logs of the other devices, by their position among the server's.
-    others: Vec<(usize, Writer)>,
+}
+
+/// The recording of a device, and where its lines go.
+struct DeviceLog {
+    recording: Recording,
+    log: Option<Writer>,
+}
+
+impl DeviceLog {
+    fn new(log: Option<Writer>, interval: Duration) -> Self {
+        DeviceLog { recording: Recording::new(interval), log }
+    }
+
+    /// Returns the first line that the log did not take, with the error.
+    fn write(&mut self, lines: &[Line]) -> Option<std::io::Error> {
+        let log = self.log.as_mut()?;
+        lines.iter().map(|line| log.append(line)).fold(None, |error, done| error.or(done.err()))
+    }
 }
 
 impl Recorder {
@@ -41,46 +60,67 @@ impl Recorder {
             Err(error) => (None, Some(format!("{}: {error}: no VRAM is recorded", path.display()))),
         };
         let (path, warned) = (path.to_owned(), log.is_none());
-        (Recorder { path, log, warned, ..Recorder::default() }, problem)
+        let device = Some(DeviceLog::new(log, interval));
+        (Recorder { path, device, warned, ..Recorder::default() }, problem)
     }
 
     /// Keeps a log of another device too, by its position among the server's.
     ///
     /// # Errors
     /// The log cannot be opened: one line.
-    pub fn also(&mut self, gpu: usize, path: &Path, interval: Duration) -> Result<(), String> {
+    pub fn also(
+        &mut self,
+        gpu: usize,
+        path: &Path,
+        interval: Duration,
+        dynamic_vram: DynamicVram,
+    ) -> Result<(), String> {
         let log = Writer::create(path, interval).map_err(|error| {
             format!("{}: {error}: device {gpu} is not recorded", path.display())
         })?;
-        self.others.push((gpu, log));
+        let mut device = DeviceLog::new(Some(log), interval);
+        device.recording.set_dynamic_vram(dynamic_vram);
+        self.others.push((gpu, device));
         Ok(())
     }
 
-    /// Summarizes the ticks as they come, with or without a log.
+    /// Summarizes the lines as they come, with or without a log.
     pub fn summarizing(log: Option<(PathBuf, Writer)>, interval: Duration) -> Self {
         let (path, log) = log.unzip();
-        let summary = Some((Accumulator::default(), interval));
         let (path, warned) = (path.unwrap_or_default(), log.is_none());
-        Recorder { path, log, summary, warned, ..Recorder::default() }
+        let device = Some(DeviceLog::new(log, interval));
+        let summary = Some(Accumulator::default());
+        Recorder { path, device, summary, warned, ..Recorder::default() }
     }
 
-    /// The summary of the ticks so far; there is none of later ones.
-    pub fn summary(&mut self) -> LogSummary {
-        self.summary.take().map(|(lines, _)| lines.finish(0)).unwrap_or_default()
-    }
-
-    /// The queue showed our prompt running, from an answer asked for at that moment; or no longer.
-    /// Readings asked for since then carry the scene, whatever the clock says meanwhile.
-    pub fn set_running(&mut self, scene: Option<(&str, Instant)>) {
-        match (scene, &self.running) {
-            (Some((scene, _)), Some((known, _))) if scene == known => {}
-            (scene, _) => self.running = scene.map(|(scene, since)| (scene.to_owned(), since)),
+    /// What the server tells of the run's device, before the first measurement.
+    pub fn set_dynamic_vram(&mut self, dynamic_vram: DynamicVram) {
+        if let Some(device) = &mut self.device {
+            device.recording.set_dynamic_vram(dynamic_vram);
         }
+    }
+
+    /// The summary of the lines so far; there is none of later ones.
+    pub fn summary(&mut self) -> LogSummary {
+        self.summary.take().map(|lines| lines.finish(0)).unwrap_or_default()
+    }
+
+    /// What has been running since that moment, if it is something else than before. Readings
+    /// asked for since then carry it, whatever the clock says meanwhile.
+    pub fn set_running(&mut self, since: Instant, scene: Option<&str>, node: Option<&str>) {
+        let running = Running { scene: scene.map(str::to_owned), node: node.map(str::to_owned) };
+        if running == self.running {
+            return;
+        }
+        for device in self.device.iter_mut().chain(self.others.iter_mut().map(|(_, log)| log)) {
+            device.recording.set_running(since, running.clone());
+        }
+        self.running = running;
     }
 
     /// The last reading and the highest so far, in MB: the driver's figure where it is known.
     pub fn latest_and_peak(&self) -> Option<(u64, u64)> {
-        self.latest.as_ref().map(figure).zip(self.peak)
+        self.latest.as_ref().map(Reading::device).zip(self.peak)
     }
 
     /// The last time that the sampler found nobody listening, if that was at or after a moment.
@@ -91,51 +131,67 @@ impl Recorder {
     /// Takes an event of the sampler. Returns a warning for the user; of the log at most one.
     pub fn record(&mut self, event: SamplerEvent) -> Option<String> {
         match event {
-            SamplerEvent::Tick(tick) => self.tick(&tick),
+            SamplerEvent::Measured(taken) => self.take(&taken, Recording::take),
             SamplerEvent::Warning(text) => Some(text),
             SamplerEvent::Died => Some("the VRAM sampler died: no further samples".to_owned()),
         }
     }
 
-    fn tick(&mut self, tick: &Tick) -> Option<String> {
-        self.ticks += 1;
-        if let Ok((reading, _)) = tick.result {
+    /// Takes the last measurement of all. Returns a warning as [`Recorder::record`] does.
+    pub fn record_last(&mut self, taken: &Measurement) -> Option<String> {
+        self.take(taken, Recording::take_last)
+    }
+
+    /// Writes what is still open, where there is no last measurement.
+    pub fn finish(&mut self) {
+        if let Some(device) = &mut self.device {
+            let lines = device.recording.finish(Instant::now());
+            if let Some(summary) = &mut self.summary {
+                lines.iter().for_each(|line| summary.take(&line.borrowed()));
+            }
+            device.write(&lines);
+        }
+    }
+
+    fn take(
+        &mut self,
+        taken: &Measurement,
+        lines_of: fn(&mut Recording, &Measurement) -> Vec<Line>,
+    ) -> Option<String> {
+        self.has_measured = true;
+        if let Ok((reading, _)) = taken.result {
             self.first = self.first.or(Some(reading));
             self.latest = Some(reading);
-            self.peak = self.peak.max(Some(figure(&reading)));
+            self.peak = self.peak.max(Some(reading.device()));
         }
-        if tick.missed == Some(MissReason::Refused) {
-            self.refused = Some((tick.moment, tick.at));
+        if taken.missed == Some(MissReason::Refused) {
+            self.refused = Some((taken.moment, taken.at));
         }
-        // A late tick says nothing of its own: the request before it was still out.
-        if tick.result.err() != Some(MissReason::Late) {
-            self.missed = tick.result.err();
+        // A late one says nothing of its own: the request before it was still out.
+        if taken.result.err() != Some(MissReason::Late) {
+            self.missed = taken.result.err();
         }
-        let since = self.running.as_ref().filter(|(_, since)| tick.moment >= *since);
-        let scene = since.map(|(scene, _)| scene.as_str());
-        if let Some((lines, interval)) = &mut self.summary {
-            lines.take(&Line::of(tick, scene, *interval, self.ticks == 1));
+        let device = self.device.as_mut()?;
+        let lines = lines_of(&mut device.recording, taken);
+        if let Some(summary) = &mut self.summary {
+            lines.iter().for_each(|line| summary.take(&line.borrowed()));
         }
-        let mut error = None;
-        for (gpu, log) in &mut self.others {
-            let reading = tick.devices.get(*gpu).copied().flatten();
-            let missed = tick.missed.unwrap_or(MissReason::NoDevice);
+        let mut error = device.write(&lines);
+        for (gpu, other) in &mut self.others {
+            let reading = taken.devices.get(*gpu).copied().flatten();
+            let missed = taken.missed.unwrap_or(MissReason::NoDevice);
             let result = reading.map(|reading| (reading, Source::ComfyUi)).ok_or(missed);
             let devices = Vec::new();
-            let tick = Tick { result, missed: result.err(), devices, ..*tick };
-            error = error.or(log.append(&tick, scene).err());
+            let taken = Measurement { result, missed: result.err(), devices, ..*taken };
+            let lines = lines_of(&mut other.recording, &taken);
+            error = error.or(other.write(&lines));
         }
-        let error = self.log.as_mut()?.append(tick, scene).err().or(error)?;
+        let error = error?;
         if std::mem::replace(&mut self.warned, true) {
             return None;
         }
         Some(format!("{}: {error}: the VRAM log has holes", self.path.display()))
     }
-}
-
-/// The figure that a person watches: the driver's, else what tensors hold.
-pub fn figure(reading: &Reading) -> u64 {
-    reading.driver.unwrap_or(reading.used)
 }
 
 #[cfg(test)]

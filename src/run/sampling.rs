@@ -9,7 +9,6 @@ use crate::comfyui::{Client, SystemStats, Target};
 use crate::report::saved_run::OtherDevice;
 use crate::vram::log::names;
 use crate::vram::reading::Reading;
-use crate::vram::sampler::SamplerEvent;
 use crate::vram::source::{self, ReadingSource};
 
 impl RunContext<'_> {
@@ -40,7 +39,7 @@ impl RunContext<'_> {
         let sampler = source.sampler(self.clock, clients).inspect_err(|error| {
             self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
         });
-        self.events.wait_for_first_tick(source::TIMEOUT * 2)?;
+        self.events.wait_for_first_reading(source::TIMEOUT * 2)?;
         if let Some(first) = self.events.recorder.first {
             self.events.console.log(&banner::initial(&first));
         }
@@ -58,6 +57,8 @@ impl RunContext<'_> {
         server.device = device.map(|device| device.name.clone());
         server.device_kind = device.map(|device| device.kind.clone());
         server.device_index = device.and_then(|device| device.index);
+        server.dynamic_vram = device.map(|device| device.dynamic_vram).unwrap_or_default();
+        self.events.recorder.set_dynamic_vram(server.dynamic_vram);
         let queue = self.client.queue().ok().map(|queue| queue.count());
         self.events.console.log(&banner::plan(self.options, stats, queue, scenes));
         // Where the device that was asked for is not there, nothing is recorded.
@@ -67,7 +68,7 @@ impl RunContext<'_> {
         let others = stats.devices.iter().enumerate().filter(|(gpu, _)| *gpu != sampling.gpu);
         for (gpu, device) in others.filter(|(_, device)| device.memory.is_some()) {
             let path = self.folder.join(names::of_device(gpu));
-            match self.events.recorder.also(gpu, &path, sampling.interval) {
+            match self.events.recorder.also(gpu, &path, sampling.interval, device.dynamic_vram) {
                 Ok(()) => self.other_devices.push((gpu, device.name.clone())),
                 Err(why) => self.events.console.warn(&why),
             }
@@ -88,11 +89,11 @@ impl RunContext<'_> {
         let Some(Sampling { source, sampler }) = self.sampling.take() else { return };
         drop(sampler);
         self.events.drain();
-        let tick = source.tick(self.clock, std::slice::from_ref(&self.client));
+        let taken = source.measure(self.clock, std::slice::from_ref(&self.client));
         // A warning of nvidia-smi comes before what it is about.
         self.events.drain();
-        let last = tick.result.ok().map(|(reading, _)| reading);
-        if let Some(problem) = self.events.recorder.record(SamplerEvent::Tick(tick)) {
+        let last = taken.result.ok().map(|(reading, _)| reading);
+        if let Some(problem) = self.events.recorder.record_last(&taken) {
             self.events.console.warn(&problem);
         }
         let both = self.events.recorder.first.zip(last).and_then(same_figure);

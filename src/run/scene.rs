@@ -136,7 +136,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         if this.attempts().is_ok() {
             this.record.legacy.after = this.reading("after");
         } else {
-            this.run.events.recorder.set_running(None);
+            this.run.events.recorder.set_running(Instant::now(), None, None);
             this.end_interrupted(begun);
         }
         this.run.events.console.set_live(None);

@@ -4,9 +4,11 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::stats::{Metric, VramStats};
+use super::reading::quotient;
+use super::stats::{Added, Metric, SceneStatistics, VramStats};
 
 /// The least room above a baseline, in MB: about what a desktop takes and gives back.
 const ROOM_MB: u64 = 64;
@@ -40,8 +42,23 @@ pub struct RunFacts<'a> {
     pub device: Option<&'a str>,
     /// Whether the figures are system RAM.
     pub system_ram: bool,
-    /// Its scenes, and whether nothing of them was executed.
-    pub scenes: Vec<(&'a str, bool)>,
+    /// Its scenes, in order.
+    pub scenes: Vec<SceneRun<'a>>,
+}
+
+/// A scene of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SceneRun<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Nothing of it was executed.
+    pub cached: bool,
+    /// The nodes that came from the cache.
+    pub cached_nodes: &'a [String],
+    /// How many nodes its workflow has; 0 if that is not known.
+    pub node_count: usize,
+    /// Seconds from its start to its end.
+    pub seconds: f64,
 }
 
 /// Which gate.
@@ -72,31 +89,70 @@ impl Gate {
 /// What a limit is compared with, in MB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measured {
-    /// The driver's peak, and beside it the used figure's.
+    /// The device's peak by the driver's figure, with what has spilled into system RAM; beside it
+    /// the used figure's.
     Driver(u64, Option<u64>),
-    /// The peak of the used figure.
+    /// The device's peak by the used figure.
     Used(u64),
     /// The peak of system RAM.
     SystemRam(u64),
+    /// The highest figure of torch.
+    Torch(u64),
+    /// What was added to the memory in use before.
+    Added(u64),
     /// The growth from scene to scene.
     Growth(i64),
 }
 
 impl Measured {
-    fn mb(self) -> i128 {
+    /// The figure, in MB.
+    pub fn mb(self) -> i64 {
         match self {
-            Measured::Driver(mb, _) | Measured::Used(mb) | Measured::SystemRam(mb) => mb.into(),
-            Measured::Growth(mb) => mb.into(),
+            Measured::Driver(mb, _)
+            | Measured::Used(mb)
+            | Measured::SystemRam(mb)
+            | Measured::Torch(mb)
+            | Measured::Added(mb) => i64::try_from(mb).unwrap_or(i64::MAX),
+            Measured::Growth(mb) => mb,
+        }
+    }
+
+    /// The name in the metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Measured::Driver(..) => "driver",
+            Measured::Used(_) => "used",
+            Measured::SystemRam(_) => "systemRam",
+            Measured::Torch(_) => "torch",
+            Measured::Added(_) => "added",
+            Measured::Growth(_) => "growth",
+        }
+    }
+
+    /// `19310`, or `+1512` of what was added.
+    fn figure(self) -> String {
+        match self {
+            Measured::Added(mb) => format!("+{mb}"),
+            Measured::Growth(mb) => format!("{mb:+}"),
+            _ => self.mb().to_string(),
+        }
+    }
+
+    /// The same figure with another value.
+    fn with(self, mb: u64) -> Measured {
+        match self {
+            Measured::Added(_) => Measured::Added(mb),
+            _ => Measured::Torch(mb),
         }
     }
 
     /// `driver 19310`, or with a unit `driver 19310 MB`.
     fn text(self, unit: &str) -> String {
         match self {
-            Measured::Driver(mb, _) => format!("driver {mb}{unit}"),
-            Measured::Used(mb) => format!("used {mb}{unit}"),
+            Measured::Added(mb) => format!("added {mb}{unit}"),
             Measured::SystemRam(mb) => format!("system RAM {mb}{unit}"),
             Measured::Growth(mb) => format!("{mb:+}{unit} per scene"),
+            _ => format!("{} {}{unit}", self.name(), self.mb()),
         }
     }
 }
@@ -133,6 +189,8 @@ pub struct Verdict {
     pub limit: Option<u64>,
     /// What was measured, where something was.
     pub measured: Option<Measured>,
+    /// The same figure of the baseline, the highest of several, in MB.
+    pub before: Option<u64>,
     /// Held, failed or not judged.
     pub state: State,
 }
@@ -145,13 +203,16 @@ impl Verdict {
         limit: Option<u64>,
         measured: Result<Measured, String>,
     ) -> Verdict {
-        let is_within = |measured: Measured| limit.is_some_and(|mb| measured.mb() <= mb.into());
+        let is_within = |measured: Measured| {
+            limit.is_some_and(|mb| measured.mb() <= i64::try_from(mb).unwrap_or(i64::MAX))
+        };
         let state = match &measured {
             Ok(measured) if is_within(*measured) => State::Held,
             Ok(_) => State::Failed,
             Err(why) => State::NotJudged(why.clone()),
         };
-        Verdict { gate, scene: scene.map(str::to_owned), limit, measured: measured.ok(), state }
+        let (scene, measured) = (scene.map(str::to_owned), measured.ok());
+        Verdict { gate, scene, limit, measured, before: None, state }
     }
 
     /// Whether it was judged and is within its limit.
@@ -218,21 +279,89 @@ pub fn closing(verdicts: &[Verdict]) -> Option<String> {
     Some(format!("Gates: {}", parts.join("; ")))
 }
 
+/// The verdicts as a table: what was before, what is now, the change, the limit and the verdict.
+/// Without verdicts no line; without limits, as of a comparison, neither they nor a verdict.
+pub fn table(verdicts: &[Verdict]) -> Vec<String> {
+    let has_limits = verdicts.iter().any(|verdict| verdict.limit.is_some());
+    let heads = ["Gate", "before", "now", "change", "limit", ""].map(str::to_owned);
+    let rows: Vec<[String; 6]> = verdicts.iter().map(Verdict::row).collect();
+    let Some(last) = rows.first().map(|_| if has_limits { 6 } else { 4 }) else {
+        return Vec::new();
+    };
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&heads]).map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let mut text = format!("{:<1$}", row[0], widths[0]);
+        for column in 1..last.min(5) {
+            text += &format!("  {:>1$}", row[column], widths[column]);
+        }
+        if last == 6 || !row[5].is_empty() && row[2].is_empty() {
+            text += &format!("  {}", row[5]);
+        }
+        text.trim_end().to_owned()
+    };
+    [&heads].into_iter().chain(&rows).map(line).collect()
+}
+
+impl Verdict {
+    /// The cells of its row in [`table`].
+    fn row(&self) -> [String; 6] {
+        let name = match &self.scene {
+            Some(scene) => format!("  {scene}"),
+            None => self.gate.name().to_owned(),
+        };
+        let of = |mb: u64| self.measured.map_or(Measured::Torch(mb), |it| it.with(mb)).figure();
+        let change = self.measured.zip(self.before).map(|(now, before)| {
+            let before = i64::try_from(before).unwrap_or(i64::MAX);
+            let change = now.mb() - before;
+            let percent = (before > 0).then(|| rounded_percent(change, before));
+            format!("{change:+}{}", percent.map(|it| format!(" {it:+} %")).unwrap_or_default())
+        });
+        let limit = |mb: u64| match self.measured {
+            Some(Measured::Added(_)) => format!("+{mb}"),
+            _ => mb.to_string(),
+        };
+        let verdict = match &self.state {
+            State::NotJudged(why) => format!("not judged: {why}"),
+            state => state.word().to_owned(),
+        };
+        [
+            name,
+            self.before.map(of).unwrap_or_default(),
+            self.measured.map(Measured::figure).unwrap_or_default(),
+            change.unwrap_or_default(),
+            self.limit.map(limit).unwrap_or_default(),
+            verdict,
+        ]
+    }
+}
+
+fn rounded_percent(part: i64, whole: i64) -> i64 {
+    let hundredths = quotient(u128::from(part.unsigned_abs()) * 100, whole.unsigned_abs().into());
+    i64::try_from(hundredths).unwrap_or(i64::MAX) * part.signum()
+}
+
 /// Judges a run by the limits, and by baselines, each with its name.
 pub fn judge(limits: Limits, run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    // Where the first sample had no driver figure, the fallback may still have given some.
-    let any_peak = run.measured(None, Metric::Driver);
     if let Some(limit) = limits.peak_mb {
-        let peak = run.measured(None, run.vram.metric).or(any_peak);
-        let peak = peak.ok_or_else(|| run.why_unknown(None));
-        verdicts.push(Verdict::new(Gate::MaxPeak, None, Some(limit), peak));
+        let peak = run.device_peak().ok_or_else(|| run.why_unknown(None));
+        let mut verdict = Verdict::new(Gate::MaxPeak, None, Some(limit), peak);
+        if let Some(scene) = run.scenes().into_iter().find(|scene| run.at_least(scene).is_some())
+            && verdict.held()
+        {
+            verdict.state = State::NotJudged(format!("of {scene} there is one reading alone"));
+        }
+        verdicts.push(verdict);
     }
     if !baselines.is_empty() {
-        verdicts.extend(judge_by_baselines(run, baselines));
+        verdicts.extend(compare(run, baselines));
     }
     if let Some(limit) = limits.growth_mb {
-        let why_unknown = || match any_peak {
+        let why_unknown = || match run.device_peak() {
             Some(_) => TOO_FEW_SCENES.to_owned(),
             None => run.why_unknown(None),
         };
@@ -242,66 +371,37 @@ pub fn judge(limits: Limits, run: &RunVram, baselines: &[(String, RunVram)]) -> 
     verdicts
 }
 
-/// Verdicts on the run, and on each scene that it shares with a baseline.
-fn judge_by_baselines(run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Verdict> {
-    let not_judged = |why| Verdict::new(Gate::Baseline, None, None, Err(why));
-    let metric = match comparable(run, baselines) {
-        Ok(metric) => metric,
-        Err(why) => return vec![not_judged(why)],
-    };
-    let verdict = |scene: Option<&str>, peaks: &[u64]| {
-        // The other metric's figure is not compared.
-        let measured = run.peak(scene, metric).and_then(|_| run.measured(scene, metric));
-        let measured = measured.ok_or_else(|| run.why_unknown(scene));
-        Verdict::new(Gate::Baseline, scene, limit(peaks), measured)
-    };
-    let of_baseline = |(name, other): &(String, RunVram)| {
-        other.peak(None, metric).ok_or_else(|| format!("{name}: {}", other.why_unknown(None)))
-    };
-    let of_run = match baselines.iter().map(of_baseline).collect::<Result<Vec<_>, _>>() {
-        Ok(peaks) => verdict(None, &peaks),
-        Err(why) => not_judged(why),
-    };
-    let of_scene = |id: &str| {
-        let peaks = baselines.iter().filter_map(|(_, other)| other.peak(Some(id), metric));
-        let peaks: Vec<u64> = peaks.collect();
-        (!peaks.is_empty()).then(|| verdict(Some(id), &peaks))
-    };
-    [of_run].into_iter().chain(run.scenes().into_iter().filter_map(of_scene)).collect()
+/// Verdicts on the run's highest figure, and on that of each scene that it shares with a baseline:
+/// torch's, which only the workflow moves, where all of them know it, else what was added.
+pub fn compare(run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Verdict> {
+    let not_judged = |scene, why| Verdict::new(Gate::Baseline, scene, None, Err(why));
+    if let Some(why) = baselines.iter().find_map(|(name, other)| run.why_other(name, other)) {
+        return vec![not_judged(None, why)];
+    }
+    let mut scenes = Vec::new();
+    for id in run.scenes() {
+        let theirs: Vec<&(String, RunVram)> =
+            baselines.iter().filter(|(_, other)| other.scenes().contains(&id)).collect();
+        let others: Vec<&RunVram> = theirs.iter().map(|(_, other)| other).collect();
+        if !others.is_empty() {
+            let why = theirs.iter().find_map(|(name, other)| run.why_not_same(id, name, other));
+            scenes.push(match why {
+                Some(why) => not_judged(Some(id), why),
+                None => run.verdict(Some(id), &others),
+            });
+        }
+    }
+    let all: Vec<&RunVram> = baselines.iter().map(|(_, other)| other).collect();
+    [run.verdict(None, &all)].into_iter().chain(scenes).collect()
 }
 
-/// The highest peak that counts as no worse than these: the highest of them plus the largest of
+/// The highest figure that counts as no worse than these: the highest of them plus the largest of
 /// their spread, 1 % and 64 MB; of a single one, whose spread is unknown, plus 5 % or 64 MB.
 fn limit(peaks: &[u64]) -> Option<u64> {
     let (lowest, highest) = (*peaks.iter().min()?, *peaks.iter().max()?);
     let percent = |percent: u64| highest.saturating_mul(percent).div_ceil(100);
     let room = if peaks.len() == 1 { percent(5) } else { percent(1).max(highest - lowest) };
     Some(highest.saturating_add(room.max(ROOM_MB)))
-}
-
-/// The metric in which a run is compared with baselines: the driver's where all of them have it.
-///
-/// # Errors
-/// One of them is of another device.
-pub fn comparable(run: &RunVram, baselines: &[(String, RunVram)]) -> Result<Metric, String> {
-    if let Some(why) = baselines.iter().find_map(|(name, other)| other_device(run, name, other)) {
-        return Err(why);
-    }
-    let mut all = baselines.iter().map(|(_, baseline)| baseline).chain([run]);
-    let driver = all.all(|run| run.vram.metric == Metric::Driver);
-    Ok(if driver { Metric::Driver } else { Metric::Used })
-}
-
-/// Why a baseline says nothing about this run: it is of another device.
-fn other_device(run: &RunVram, name: &str, other: &RunVram) -> Option<String> {
-    if let (Some(ours), Some(theirs)) = (run.vram.total, other.vram.total)
-        && ours != theirs
-    {
-        return Some(format!("{name} is of a device of {theirs} MB, this one has {ours}"));
-    }
-    let device = |run: &RunVram| run.facts.as_ref()?.device.map(card).map(str::to_owned);
-    let (ours, theirs) = (device(run)?, device(other)?);
-    (ours != theirs).then(|| format!("{name} is of {theirs}, this is {ours}"))
 }
 
 /// `NVIDIA GeForce RTX 3090` of `cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync`: the same card
@@ -314,58 +414,184 @@ fn card(device: &str) -> &str {
     }
 }
 
-impl RunVram<'_> {
+impl<'a> RunVram<'a> {
     /// The peak of a scene, or of the run while it generated, in MB; none where nothing was
     /// executed. A bare log without scenes, such as the script's, is taken as generating
     /// throughout.
     pub fn peak(&self, scene: Option<&str>, metric: Metric) -> Option<u64> {
         let vram = self.vram;
-        if scene.is_none() && self.facts.is_none() && vram.scenes.is_empty() {
+        if scene.is_none() && self.is_bare() {
             return metric.of(vram.comfyui_peak, vram.driver_peak);
         }
-        let wanted = |id: &str| scene.is_none_or(|scene| scene == id) && !self.is_cached(id);
-        let scenes = vram.scenes.iter().filter(|scene| wanted(&scene.id));
-        scenes.filter_map(|scene| metric.of(scene.peak, scene.driver_peak)).max()
+        self.executed(scene).filter_map(|scene| metric.of(scene.peak, scene.driver_peak)).max()
     }
 
-    /// Whether nothing of the scene was executed: samples from its time say nothing about it.
-    fn is_cached(&self, scene: &str) -> bool {
-        let mut scenes = self.facts.iter().flat_map(|facts| &facts.scenes);
-        scenes.any(|(id, cached)| *id == scene && *cached)
+    /// The device's peak while generating: by the driver's figure, with what has spilled, else by
+    /// the used one.
+    fn device_peak(&self) -> Option<Measured> {
+        let used = self.peak(None, Metric::Used);
+        let driver = self.peak(None, Metric::Driver);
+        let spilled = self.executed(None).filter_map(|scene| scene.device_peak).max();
+        // Where the first sample had no driver figure, the fallback may still have given some.
+        let is_driver = self.vram.metric == Metric::Driver || used.is_none();
+        let ram = self.facts.as_ref().is_some_and(|facts| facts.system_ram);
+        match driver.max(spilled).filter(|_| is_driver || spilled.is_some()) {
+            Some(mb) => Some(Measured::Driver(mb, used)),
+            None => used.map(if ram { Measured::SystemRam } else { Measured::Used }),
+        }
+    }
+
+    /// The verdict on a scene, or on the highest of the run, held against these.
+    fn verdict(&self, scene: Option<&str>, others: &[&RunVram]) -> Verdict {
+        let figures = |figure: fn(&RunVram, Option<&str>) -> Option<u64>| {
+            let all = others.iter().map(|other| figure(other, scene));
+            Some((figure(self, scene)?, all.collect::<Option<Vec<u64>>>()?))
+        };
+        let torch = figures(|run, scene| run.torch(scene))
+            .map(|(now, before)| (Measured::Torch(now), before));
+        let added = || {
+            figures(|run, scene| run.added(scene))
+                .map(|(now, before)| (Measured::Added(now), before))
+        };
+        let Some((now, before)) = torch.or_else(added) else {
+            let why = self.why_unknown(scene);
+            return Verdict::new(Gate::Baseline, scene, None, Err(why));
+        };
+        let mut verdict = Verdict::new(Gate::Baseline, scene, limit(&before), Ok(now));
+        verdict.before = before.into_iter().max();
+        if let Some(why) = scene.and_then(|scene| self.at_least(scene)).filter(|_| verdict.held()) {
+            verdict.state = State::NotJudged(why);
+        }
+        verdict
+    }
+
+    /// Torch's highest figure of a scene, or of the run's scenes, in MB.
+    fn torch(&self, scene: Option<&str>) -> Option<u64> {
+        if scene.is_none() && self.is_bare() {
+            return self.vram.torch_peak;
+        }
+        self.executed(scene).filter_map(|scene| scene.torch_peak).max()
+    }
+
+    /// What a scene added, or the most that one of the run's did, in MB.
+    fn added(&self, scene: Option<&str>) -> Option<u64> {
+        if scene.is_none() && self.is_bare() {
+            return self.vram.added.map(Added::mb);
+        }
+        self.executed(scene).filter_map(|scene| scene.added).max()
+    }
+
+    /// A log that knows no scene, and no run.
+    fn is_bare(&self) -> bool {
+        self.facts.is_none() && self.vram.scenes.is_empty()
+    }
+
+    /// The figures of that scene, or of all, as far as they were executed.
+    fn executed<'s>(
+        &'s self,
+        wanted: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s SceneStatistics> + 's {
+        let is_wanted = move |id: &str| {
+            wanted.is_none_or(|wanted| wanted == id)
+                && self.scene_run(id).is_none_or(|scene| !scene.cached)
+        };
+        self.vram.scenes.iter().filter(move |scene| is_wanted(&scene.id))
+    }
+
+    fn scene_run(&self, id: &str) -> Option<&SceneRun<'a>> {
+        self.facts.as_ref()?.scenes.iter().find(|scene| scene.id == id)
     }
 
     /// The scenes, in order.
     fn scenes(&self) -> Vec<&str> {
         match &self.facts {
-            Some(facts) => facts.scenes.iter().map(|(id, _)| *id).collect(),
+            Some(facts) => facts.scenes.iter().map(|scene| scene.id).collect(),
             None => self.vram.scenes.iter().map(|scene| scene.id.as_str()).collect(),
         }
     }
 
-    /// The peak of a metric, and the used figure where the driver's is missing.
-    fn measured(&self, scene: Option<&str>, metric: Metric) -> Option<Measured> {
-        let used = self.peak(scene, Metric::Used);
-        if metric == Metric::Driver
-            && let Some(driver) = self.peak(scene, metric)
+    /// Why a baseline says nothing about this run: it is of another device, or was measured
+    /// otherwise.
+    fn why_other(&self, name: &str, other: &RunVram) -> Option<String> {
+        if let (Some(ours), Some(theirs)) = (self.vram.total, other.vram.total)
+            && ours != theirs
         {
-            return Some(Measured::Driver(driver, used));
+            return Some(format!("{name} is of a device of {theirs} MB, this one has {ours}"));
         }
-        let ram = self.facts.as_ref().is_some_and(|facts| facts.system_ram);
-        used.map(if ram { Measured::SystemRam } else { Measured::Used })
+        let device = |run: &RunVram| run.facts.as_ref()?.device.map(card).map(str::to_owned);
+        if let (Some(ours), Some(theirs)) = (device(self), device(other))
+            && ours != theirs
+        {
+            return Some(format!("{name} is of {theirs}, this is {ours}"));
+        }
+        if let (Some(ours), Some(theirs)) = (self.vram.dynamic_vram, other.vram.dynamic_vram)
+            && ours != theirs
+        {
+            let (ours, theirs) = (ours.name(), theirs.name());
+            return Some(format!("dynamic VRAM was {theirs} in {name}, it is {ours} here"));
+        }
+        let of_nvidia_smi = |run: &RunVram| run.vram.samples > 0 && run.vram.sources.comfyui == 0;
+        (of_nvidia_smi(self) != of_nvidia_smi(other) && other.vram.samples > 0).then(|| {
+            format!("{name} has the readings of another source: nvidia-smi's and ComfyUI's differ")
+        })
+    }
+
+    /// Why a scene is not compared with a baseline's: other nodes of it came from the cache.
+    fn why_not_same(&self, id: &str, name: &str, other: &RunVram) -> Option<String> {
+        let (ours, theirs) = (self.scene_run(id), other.scene_run(id));
+        if ours.is_some_and(|scene| scene.cached) {
+            return Some(self.why_unknown(Some(id)));
+        }
+        if theirs.is_some_and(|scene| scene.cached) {
+            return Some(format!("{name}: it came from ComfyUI's cache: nothing was executed"));
+        }
+        let (cached, cached_before) = (self.cached_nodes(id), other.cached_nodes(id));
+        let of = |scene: Option<&SceneRun>| match scene.map(|scene| scene.node_count) {
+            Some(count) if count > 0 => format!(" of {count}"),
+            _ => String::new(),
+        };
+        if cached == cached_before {
+            return None;
+        }
+        let (n, of, where_from) = match cached.len() {
+            0 => (cached_before.len(), of(theirs), format!("{name}: ")),
+            n => (n, of(ours), String::new()),
+        };
+        Some(format!("{where_from}{n}{of} nodes came from the cache, use --fresh"))
+    }
+
+    fn cached_nodes(&self, id: &str) -> BTreeSet<&'a str> {
+        let nodes = self.scene_run(id).map(|scene| scene.cached_nodes).unwrap_or_default();
+        nodes.iter().map(String::as_str).collect()
+    }
+
+    /// Why a scene's figures are no more than lower bounds, if they are.
+    fn at_least(&self, id: &str) -> Option<String> {
+        let figures = self.vram.scenes.iter().find(|scene| scene.id == id)?;
+        let scene = self.scene_run(id).filter(|scene| !scene.cached)?;
+        self.vram
+            .is_lower_bound(figures, scene.seconds)
+            .then(|| "there is one reading alone".into())
     }
 
     /// Why there is no figure of a scene, or of the run.
     fn why_unknown(&self, scene: Option<&str>) -> String {
         let scenes = self.scenes();
+        let is_cached = |id: &str| self.scene_run(id).is_some_and(|scene| scene.cached);
+        let sampled = |id: &str| self.vram.scenes.iter().any(|scene| scene.id == id);
         match scene {
-            Some(id) if self.is_cached(id) => {
+            Some(id) if is_cached(id) => {
                 "it came from ComfyUI's cache: nothing was executed".to_owned()
             }
-            None if !scenes.is_empty() && scenes.iter().all(|id| self.is_cached(id)) => {
+            None if !scenes.is_empty() && scenes.iter().all(|id| is_cached(id)) => {
                 "all of it came from ComfyUI's cache (use -Fresh or -Seed random)".to_owned()
             }
             _ if self.vram.samples == 0 => "no VRAM sample was taken".to_owned(),
+            Some(id) if sampled(id) => "what it added is not known on both sides".to_owned(),
             Some(_) => "no sample was taken while it was running".to_owned(),
+            None if scenes.iter().any(|id| sampled(id)) || self.is_bare() => {
+                "what was added is not known on both sides".to_owned()
+            }
             None => "no sample was taken while a scene was running".to_owned(),
         }
     }

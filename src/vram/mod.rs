@@ -7,6 +7,7 @@ pub mod gates;
 pub mod log;
 pub mod nvidia_smi;
 pub mod reading;
+pub mod recording;
 pub mod sampler;
 pub mod source;
 pub mod stats;

@@ -12,7 +12,7 @@ use crate::report::text::{
 };
 use crate::report::{ReportInput, subject};
 use crate::sanitize::{self, sanitize_line};
-use crate::vram::gates::{RunVram, Verdict, comparable};
+use crate::vram::gates::{RunVram, Verdict, compare};
 use crate::vram::stats::Metric;
 
 /// So many scenes have a row, as long as the rows have no more bytes than [`MOST_ROW_BYTES`]; of
@@ -97,31 +97,30 @@ fn environment(input: &ReportInput) -> String {
     parts.join(", ")
 }
 
-/// The scenes, and the run as a whole, with their peaks.
+/// The scenes, and the run as a whole, with their peaks, or held against baselines.
 struct Table<'a> {
     run: RunVram<'a>,
     /// The figures that have columns.
     metrics: Vec<Metric>,
-    /// What stands beside the figures.
-    baselines: Vec<(String, RunVram<'a>)>,
+    /// The comparison with the baselines; empty without them.
+    compared: Vec<Verdict>,
 }
 
 impl<'a> Table<'a> {
     fn of(input: &ReportInput<'a>, baselines: &'a [SavedRun]) -> Self {
         let run = subject(input.record, input.vram);
         let baselines: Vec<_> = baselines.iter().map(SavedRun::baseline).collect();
+        let compared = compare(&run, &baselines);
         // If they are of another device, the gate says so.
-        if !baselines.is_empty()
-            && let Ok(metric) = comparable(&run, &baselines)
-        {
-            return Table { run, metrics: vec![metric], baselines };
+        if !baselines.is_empty() && compared.iter().any(|verdict| verdict.measured.is_some()) {
+            return Table { run, metrics: Vec::new(), compared };
         }
         let is_known = |metric: &Metric| {
             let scenes = input.vram.scenes.iter().map(|scene| Some(scene.id.as_str()));
             scenes.chain([None]).any(|scene| run.peak(scene, *metric).is_some())
         };
         let metrics = [Metric::Driver, Metric::Used].into_iter().filter(is_known).collect();
-        Table { run, metrics, baselines: Vec::new() }
+        Table { run, metrics, compared: Vec::new() }
     }
 
     fn markdown(&self, input: &ReportInput) -> String {
@@ -156,41 +155,40 @@ impl<'a> Table<'a> {
             Some(_) => (" Outcome | Seconds |", "---|--:|"),
             None => ("", ""),
         };
-        let (baseline, columns) = match self.baselines.as_slice() {
-            [] => ("", "--:|"),
-            _ => (" Baseline (MB) | Difference (MB) |", "--:|--:|--:|"),
-        };
         let names = self.metrics.iter().map(|metric| {
             let name = metric_name(*metric, input.is_system_ram());
-            format!(" Peak, {name} (MB) |{baseline}")
+            format!(" Peak, {name} (MB) |")
         });
-        let names: String = names.collect();
-        let columns = columns.repeat(self.metrics.len());
+        let mut names: String = names.collect();
+        let mut columns = "--:|".repeat(self.metrics.len());
+        if !self.compared.is_empty() {
+            names += " Figure | Now (MB) | Baseline (MB) | Difference (MB) |";
+            columns += "---|--:|--:|--:|";
+        }
         format!("\n| Scene |{outcome}{names}\n|---|{line}{columns}\n")
     }
 
     /// A row of a scene, or of the run as a whole.
     fn row(&self, name: &str, outcome: &str, scene: Option<&str>) -> String {
-        let mut row = format!("| {name} |{outcome}");
-        for metric in &self.metrics {
-            let now = self.run.peak(scene, *metric);
-            let mut cells = vec![now.map(|mb| mb.to_string())];
-            if !self.baselines.is_empty() {
-                let baselines = self.baselines.iter();
-                let before = baselines.filter_map(|(_, other)| other.peak(scene, *metric)).max();
-                cells.push(before.map(|mb| mb.to_string()));
-                cells.push(now.zip(before).map(|(now, before)| difference(now, before)));
-            }
-            for cell in cells {
-                row += &format!(" {} |", cell.as_deref().unwrap_or("–"));
-            }
+        let peaks = self.metrics.iter().map(|metric| self.run.peak(scene, *metric));
+        let mut cells: Vec<_> = peaks.map(|mb| mb.map(|mb| mb.to_string())).collect();
+        if !self.compared.is_empty() {
+            let of_scene = |verdict: &&Verdict| verdict.scene.as_deref() == scene;
+            let verdict = self.compared.iter().find(of_scene);
+            let now = verdict.and_then(|verdict| verdict.measured);
+            let before = verdict.and_then(|verdict| verdict.before);
+            cells.push(now.map(|now| now.name().to_owned()));
+            cells.push(now.map(|now| now.mb().to_string()));
+            cells.push(before.map(|mb| mb.to_string()));
+            cells.push(now.zip(before).map(|(now, before)| difference(now.mb(), before)));
         }
-        row + "\n"
+        let cells = cells.iter().map(|cell| format!(" {} |", cell.as_deref().unwrap_or("–")));
+        format!("| {name} |{outcome}{}\n", cells.collect::<String>())
     }
 }
 
 /// `+162 (+5.0 %)`.
-fn difference(now: u64, before: u64) -> String {
+fn difference(now: i64, before: u64) -> String {
     let mb = i128::from(now) - i128::from(before);
     if before == 0 {
         return format!("{mb:+}");

@@ -8,9 +8,9 @@ use crate::exit_code::Exit;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
 use crate::report::{ReportInput, subject};
 use crate::sanitize::sanitize_line;
-use crate::vram::gates::{Measured, Verdict};
+use crate::vram::gates::Verdict;
 use crate::vram::reading::{MB, MissReason};
-use crate::vram::stats::{Metric, RunTook, in_seconds};
+use crate::vram::stats::{Added, Metric, in_seconds};
 
 /// The metrics. `name` is the file's own, a label on each of them: the collector reads many files
 /// and refuses all of them if two hold the same series.
@@ -140,9 +140,14 @@ fn of_memory(out: &mut Metrics, input: &ReportInput, memory: &str) {
     }
     // Without a sample in a scene it would be the difference of two idle moments.
     let generated = [Metric::Used, Metric::Driver].iter().any(|m| run.peak(None, *m).is_some());
-    let took = vram.run_took.filter(|_| generated).map(RunTook::mb).map(bytes);
+    let added = vram.added.filter(|_| generated).map(Added::mb).map(bytes);
     let help = "What the run added to the memory in use before it, at most.";
-    out.one(&format!("{memory}_run_took_bytes"), help, took);
+    out.one(&format!("{memory}_added_bytes"), help, added);
+    let help = "The most that the tensors of ComfyUI's own torch held.";
+    out.one(&format!("{memory}_torch_peak_bytes"), help, vram.torch_peak.map(bytes));
+    let help = "The most that torch has spilled into system RAM, at least.";
+    let spilled = vram.spilled.as_ref().map(|(mb, _)| bytes(*mb));
+    out.one(&format!("{memory}_spilled_bytes"), help, spilled);
     let help = "The size of the device's memory.";
     out.one(&format!("{memory}_size_bytes"), help, vram.total.map(bytes));
     let help = "By how much the memory in use grows from scene to scene.";
@@ -175,9 +180,6 @@ fn of_gates(out: &mut Metrics, verdicts: &[Verdict]) {
     each("gate_held", help, |gate| Some(u8::from(gate.held()).to_string()));
     each("gate_limit_bytes", "The gate's limit.", |gate| gate.limit.map(bytes));
     each("gate_measured_bytes", "What was held against the gate's limit.", |gate| {
-        Some(match gate.measured? {
-            Measured::Driver(mb, _) | Measured::Used(mb) | Measured::SystemRam(mb) => bytes(mb),
-            Measured::Growth(mb) => bytes(mb),
-        })
+        Some(bytes(gate.measured?.mb()))
     });
 }

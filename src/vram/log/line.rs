@@ -5,40 +5,52 @@ use std::time::Duration;
 
 use time::Time;
 
-use crate::vram::reading::{HIGHEST_MB, MissReason, Reading, ReadingResult, Source, Tick};
+use crate::vram::reading::{DynamicVram, HIGHEST_MB, MissReason, Reading, ReadingResult, Source};
 
 /// The word for [`Source::NvidiaSmi`]; a line without a source is `ComfyUI`'s.
 const NVIDIA_SMI: &str = "nvidia-smi";
 /// The highest number in a line: 16 TiB as MB, 4.6 hours as milliseconds.
 const HIGHEST: u64 = HIGHEST_MB;
 
-/// One line of the log. Its scene is owned, or borrowed while a log is read.
+/// One line of the log. Its names are owned, or borrowed while a log is read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line<Scene = String> {
+pub struct Line<Name = String> {
     /// The time of day when the request was sent.
     pub at: Time,
     /// The reading and who gave it, or why there is none.
     pub result: ReadingResult,
-    /// How long the answer took, in milliseconds, where it was slow.
-    pub took_ms: Option<u64>,
-    /// The scene whose prompt was running: `[A-Za-z0-9._-]`, never empty.
-    pub scene: Option<Scene>,
-    /// The sampling interval in milliseconds; stands on a run's first line.
+    /// The scene whose prompt was running: letters, digits and `._-`, never empty.
+    pub scene: Option<Name>,
+    /// The node that was running, where the server told it.
+    pub node: Option<Name>,
+    /// The reading is none of a tick but one between two ticks.
+    pub between: bool,
+    /// Before it, readings were further apart than twice their pace: the longest, in milliseconds.
+    pub gap_ms: Option<u64>,
+    /// The interval of the ticks in milliseconds; stands on a run's first line.
     pub interval_ms: Option<u64>,
+    /// The pace of the readings in milliseconds; beside the interval, but for older logs.
+    pub pace_ms: Option<u64>,
+    /// Beside the interval, where the server told its device.
+    pub dynamic_vram: Option<DynamicVram>,
+    /// How long the answer took, in milliseconds, where it was slow. In older logs only.
+    pub took_ms: Option<u64>,
 }
 
-impl<'a> Line<&'a str> {
-    /// The line for a tick of a run that samples every `interval`. Like the log, it has
-    /// milliseconds only where the interval is below 1 s.
-    pub fn of(tick: &Tick, scene: Option<&'a str>, interval: Duration, is_first: bool) -> Self {
-        let (h, m, s, ms) = tick.at.time().as_hms_milli();
-        let ms = if has_millis(interval) { ms } else { 0 };
+impl<Name> Line<Name> {
+    /// A line with a time and a result alone.
+    pub fn new(at: Time, result: ReadingResult) -> Self {
         Line {
-            at: Time::from_hms_milli(h, m, s, ms).unwrap_or(Time::MIDNIGHT),
-            result: tick.result,
-            took_ms: tick.took_ms,
-            scene,
-            interval_ms: u64::try_from(interval.as_millis()).ok().filter(|_| is_first),
+            at,
+            result,
+            scene: None,
+            node: None,
+            between: false,
+            gap_ms: None,
+            interval_ms: None,
+            pace_ms: None,
+            dynamic_vram: None,
+            took_ms: None,
         }
     }
 }
@@ -48,11 +60,25 @@ pub fn has_millis(interval: Duration) -> bool {
     interval < Duration::from_secs(1)
 }
 
-impl<Scene: fmt::Display> Line<Scene> {
-    /// The text without its line break; with `millis` the time carries milliseconds.
+impl Line {
+    /// The same line with borrowed names.
+    pub fn borrowed(&self) -> Line<&str> {
+        let &Line {
+            at, result, between, gap_ms, interval_ms, pace_ms, dynamic_vram, took_ms, ..
+        } = self;
+        let [scene, node] = [self.scene.as_deref(), self.node.as_deref()];
+        let line = Line { scene, node, between, gap_ms, interval_ms, ..Line::new(at, result) };
+        Line { pace_ms, dynamic_vram, took_ms, ..line }
+    }
+}
+
+impl<Name: fmt::Display> Line<Name> {
+    /// The text without its line break. With `millis`, and between ticks, the time carries
+    /// milliseconds.
     pub fn format(&self, millis: bool) -> String {
         let (reading, source) = self.result.ok().unzip();
         let mb = |figure: fn(Reading) -> Option<u64>| Some(format!("{}MB", figure(reading?)?));
+        let name = |name: &Option<Name>| name.as_ref().map(Name::to_string);
         let seconds = |ms| {
             let seconds = format!("{}.{:03}", ms / 1000, ms % 1000);
             format!("{}s", seconds.trim_end_matches('0').trim_end_matches('.'))
@@ -62,14 +88,22 @@ impl<Scene: fmt::Display> Line<Scene> {
             ("Free", mb(|reading| reading.free)),
             ("Total", mb(|reading| reading.total)),
             ("Driver", mb(|reading| reading.driver)),
+            ("Torch", mb(|reading| reading.torch)),
+            ("Spilled", mb(|reading| reading.spilled)),
             ("Ram", mb(|reading| reading.ram)),
             ("Missed", self.result.err().map(|miss| miss.name().to_owned())),
             ("Interval", self.interval_ms.map(seconds)),
-            ("Scene", self.scene.as_ref().map(Scene::to_string)),
+            ("Reading", self.pace_ms.map(seconds)),
+            ("DynamicVram", self.dynamic_vram.map(|dynamic| dynamic.name().to_owned())),
+            ("Scene", name(&self.scene)),
+            ("Node", name(&self.node)),
             ("Source", (source == Some(Source::NvidiaSmi)).then(|| NVIDIA_SMI.to_owned())),
+            ("Gap", self.gap_ms.map(seconds)),
+            ("Between", self.between.then(|| "1".to_owned())),
             ("Took", self.took_ms.map(|ms| format!("{ms}ms"))),
         ];
         let field = |(name, value)| Some(format!(",{name}={}", value?));
+        let millis = millis || self.between;
         clock(self.at, millis) + &fields.into_iter().filter_map(field).collect::<String>()
     }
 }
@@ -117,19 +151,27 @@ impl<'a> Line<&'a str> {
             None => Ok((fields.reading()?, fields.source.unwrap_or_default())),
         };
         Some(Line {
-            at: fields.at?,
-            result,
-            took_ms: fields.took_ms,
             scene: fields.scene,
+            node: fields.node,
+            between: fields.between.is_some(),
+            gap_ms: fields.gap_ms,
             interval_ms: fields.interval_ms,
+            pace_ms: fields.pace_ms,
+            dynamic_vram: fields.dynamic_vram,
+            took_ms: fields.took_ms,
+            ..Line::new(fields.at?, result)
         })
     }
 
-    /// The same line with a scene of its own.
+    /// The same line with names of its own.
     #[cfg(any(test, fuzzing))]
     pub fn into_owned(self) -> Line {
-        let Line { at, result, took_ms, scene, interval_ms } = self;
-        Line { at, result, took_ms, scene: scene.map(str::to_owned), interval_ms }
+        let Line {
+            at, result, between, gap_ms, interval_ms, pace_ms, dynamic_vram, took_ms, ..
+        } = self;
+        let [scene, node] = [self.scene, self.node].map(|name| name.map(str::to_owned));
+        let line = Line { scene, node, between, gap_ms, interval_ms, ..Line::new(at, result) };
+        Line { pace_ms, dynamic_vram, took_ms, ..line }
     }
 }
 
@@ -140,11 +182,18 @@ struct Fields<'a> {
     free: Option<u64>,
     total: Option<u64>,
     driver: Option<u64>,
+    torch: Option<u64>,
+    spilled: Option<u64>,
     ram: Option<u64>,
     missed: Option<MissReason>,
     interval_ms: Option<u64>,
+    pace_ms: Option<u64>,
+    dynamic_vram: Option<DynamicVram>,
     scene: Option<&'a str>,
+    node: Option<&'a str>,
     source: Option<Source>,
+    gap_ms: Option<u64>,
+    between: Option<()>,
     took_ms: Option<u64>,
 }
 
@@ -158,6 +207,10 @@ impl<'a> Fields<'a> {
             [b'D', b'r', b'i', b'v', b'e', b'r', b'=', value @ ..] => {
                 set(&mut self.driver, mb(value))
             }
+            [b'T', b'o', b'r', b'c', b'h', b'=', value @ ..] => set(&mut self.torch, mb(value)),
+            [b'S', b'p', b'i', b'l', b'l', b'e', b'd', b'=', value @ ..] => {
+                set(&mut self.spilled, mb(value))
+            }
             [b'R', b'a', b'm', b'=', value @ ..] => set(&mut self.ram, mb(value)),
             [b'M', b'i', b's', b's', b'e', b'd', b'=', value @ ..] => {
                 set(&mut self.missed, MissReason::from_name(str::from_utf8(value).ok()?))
@@ -165,7 +218,28 @@ impl<'a> Fields<'a> {
             [b'I', b'n', b't', b'e', b'r', b'v', b'a', b'l', b'=', value @ ..] => {
                 set(&mut self.interval_ms, number(value, b"s", 3))
             }
-            [b'S', b'c', b'e', b'n', b'e', b'=', value @ ..] => set(&mut self.scene, scene(value)),
+            [b'R', b'e', b'a', b'd', b'i', b'n', b'g', b'=', value @ ..] => {
+                set(&mut self.pace_ms, number(value, b"s", 3))
+            }
+            [
+                b'D',
+                b'y',
+                b'n',
+                b'a',
+                b'm',
+                b'i',
+                b'c',
+                b'V',
+                b'r',
+                b'a',
+                b'm',
+                b'=',
+                value @ ..,
+            ] => set(&mut self.dynamic_vram, DynamicVram::from_name(str::from_utf8(value).ok()?)),
+            [b'S', b'c', b'e', b'n', b'e', b'=', value @ ..] => set(&mut self.scene, name(value)),
+            [b'N', b'o', b'd', b'e', b'=', value @ ..] => set(&mut self.node, name(value)),
+            [b'G', b'a', b'p', b'=', value @ ..] => set(&mut self.gap_ms, number(value, b"s", 3)),
+            b"Between=1" => set(&mut self.between, Some(())),
             [b'S', b'o', b'u', b'r', b'c', b'e', b'=', value @ ..] => {
                 set(&mut self.source, source(value))
             }
@@ -179,8 +253,8 @@ impl<'a> Fields<'a> {
     /// Older logs may hold `Free=` and `Total=` alone.
     fn reading(&self) -> Option<Reading> {
         let used = self.used.or_else(|| self.total?.checked_sub(self.free?))?;
-        let &Fields { free, total, driver, ram, .. } = self;
-        Some(Reading { used, free, total, driver, ram })
+        let &Fields { free, total, driver, torch, spilled, ram, .. } = self;
+        Some(Reading { used, free, total, driver, torch, spilled, ram })
     }
 }
 
@@ -189,10 +263,9 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
     field.replace(value?).is_none().then_some(())
 }
 
-/// The id of a scene, if it can be one.
-fn scene(id: &[u8]) -> Option<&str> {
-    let safe =
-        |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'_' | b'-');
+/// The id of a scene or a node, if it can be one: ASCII letters, digits, `.`, `_`, `-`, `:`.
+fn name(id: &[u8]) -> Option<&str> {
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:".contains(byte);
     str::from_utf8(id).ok().filter(|_| !id.is_empty() && id.iter().all(safe))
 }
 
@@ -289,20 +362,36 @@ pub(in crate::vram) mod tests {
         const SECOND: u64 = 1_000_000_000;
         let mb = 0..=(1_u64 << 24);
         let some_mb = || prop::option::of(mb.clone());
-        let reading = (mb.clone(), some_mb(), some_mb(), some_mb(), some_mb()).prop_map(
-            |(used, free, total, driver, ram)| Reading { used, free, total, driver, ram },
+        let reading = (mb.clone(), prop::array::uniform6(some_mb())).prop_map(
+            |(used, [free, total, driver, torch, spilled, ram])| Reading {
+                used,
+                free,
+                total,
+                driver,
+                torch,
+                spilled,
+                ram,
+            },
         );
         let source = prop::sample::select(vec![Source::ComfyUi, Source::NvidiaSmi]);
         let result = prop_oneof![
             4 => (reading, source).prop_map(Ok),
             1 => prop::sample::select(MissReason::ALL.to_vec()).prop_map(Err),
         ];
-        let scene = prop::option::of("[A-Za-z0-9._-]{1,20}");
-        (0..86_400_u64, 0..1000_u64, result, some_mb(), scene, some_mb()).prop_map(
-            move |(second, ms, result, took_ms, scene, interval_ms)| {
-                let ms = if millis { ms } else { 0 };
+        let name = |pattern| prop::option::of(pattern);
+        let names = (name("[A-Za-z0-9._-]{1,20}"), name("[0-9:.]{1,9}"));
+        let dynamic = [DynamicVram::On, DynamicVram::Off, DynamicVram::Unknown].to_vec();
+        let dynamic = prop::option::of(prop::sample::select(dynamic));
+        let times = prop::array::uniform4(some_mb());
+        let at = (0..86_400_u64, 0..1000_u64);
+        (at, result, names, any::<bool>(), dynamic, times).prop_map(
+            move |((second, ms), result, (scene, node), between, dynamic_vram, times)| {
+                let ms = if millis || between { ms } else { 0 };
                 let since = std::time::Duration::from_nanos(second * SECOND + ms * SECOND / 1000);
-                Line { at: Time::MIDNIGHT + since, result, took_ms, scene, interval_ms }
+                let [gap_ms, interval_ms, pace_ms, took_ms] = times;
+                let line = Line::new(Time::MIDNIGHT + since, result);
+                let line = Line { scene, node, between, dynamic_vram, ..line };
+                Line { gap_ms, interval_ms, pace_ms, took_ms, ..line }
             },
         )
     }
@@ -318,32 +407,14 @@ pub(in crate::vram) mod tests {
 
     #[test]
     fn fields_stand_in_their_order() {
-        let reading = Reading {
-            used: 2140,
-            free: Some(22436),
-            total: Some(24576),
-            driver: Some(2240),
-            ram: Some(31020),
-        };
-        let mut line = Line {
-            at: Time::MIDNIGHT + std::time::Duration::from_millis(43_265_250),
-            result: Ok((reading, Source::NvidiaSmi)),
-            took_ms: Some(1900),
-            scene: Some("flow"),
-            interval_ms: Some(100),
-        };
-        assert_eq!(
-            line.format(true),
-            "12:01:05.250,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Ram=31020MB,\
-             Interval=0.1s,Scene=flow,Source=nvidia-smi,Took=1900ms"
-        );
-        line = Line {
-            result: Err(MissReason::BadJson),
-            took_ms: None,
-            interval_ms: Some(20_000),
-            ..line
-        };
-        assert_eq!(line.format(false), "12:01:05,Missed=badJson,Interval=20s,Scene=flow");
+        let text = "12:01:05.250,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Torch=70MB,\
+             Spilled=9MB,Ram=31020MB,Interval=5s,Reading=0.25s,DynamicVram=off,Scene=flow,Node=12:3,\
+             Source=nvidia-smi,Gap=1.2s,Between=1,Took=1900ms";
+        let line = parse(text).unwrap();
+        assert_eq!((line.format(false), line.format(true)), (text.to_owned(), text.to_owned()));
+        assert_eq!((line.gap_ms, line.pace_ms, line.between), (Some(1200), Some(250), true));
+        let missed = Line { scene: Some("flow"), ..Line::new(line.at, Err(MissReason::BadJson)) };
+        assert_eq!(missed.format(false), "12:01:05,Missed=badJson,Scene=flow");
         assert_eq!(time_text(line.at), "12:01:05.250");
         assert_eq!(time_text(Time::MIDNIGHT), "00:00:00");
     }

@@ -1,8 +1,10 @@
-//! `vram-usage.log`: one line a tick, written as it happens and read back for the statistics.
+//! `vram-usage.log`: a line for each tick, and for higher readings between two ticks, written as it
+//! happens and read back for the statistics.
 //!
 //! ```text
-//! 12:01:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Ram=31020MB,Interval=5s
-//! 12:01:10,Used=19310MB,Free=5266MB,Total=24576MB,Driver=19310MB,Scene=flow,Source=nvidia-smi
+//! 12:01:00,Used=2140MB,Free=22436MB,Total=24576MB,Torch=0MB,Interval=5s,Reading=0.25s,DynamicVram=off
+//! 12:01:03.250,Used=9231MB,Free=15345MB,Total=24576MB,Torch=7010MB,Scene=flow,Node=2,Between=1
+//! 12:01:10,Used=19310MB,Free=5266MB,Total=24576MB,Scene=flow,Source=nvidia-smi,Gap=1.2s
 //! 12:01:15,Missed=timeout,Scene=flow
 //! ```
 //!
@@ -18,10 +20,9 @@ use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::reading::Tick;
 #[cfg(test)]
 pub(super) use line::tests::any_line;
-pub use line::{Line, time_text};
+pub use line::{Line, has_millis, time_text};
 
 /// Longer lines, in bytes, are skipped.
 const LONGEST: usize = 4096;
@@ -43,38 +44,35 @@ pub mod names {
     }
 }
 
-/// Appends to a log, one line a tick, each with one write: a crash tears no line.
+/// Appends lines to a log, each with one write: a crash tears no line.
 pub struct Writer {
     file: File,
-    interval: Duration,
-    /// No line has told the interval so far.
-    is_first: bool,
+    /// The times carry milliseconds.
+    millis: bool,
     /// The file ends within a line: the next one must not continue it.
     torn: bool,
 }
 
 impl Writer {
-    /// Opens a log for a run that samples every `interval`; an existing one is continued.
+    /// Opens a log for a run with a line every `interval`; an existing one is continued.
     ///
     /// # Errors
     /// The file can neither be opened nor made.
     pub fn create(path: &Path, interval: Duration) -> io::Result<Writer> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let torn = file.metadata()?.len() > 0 && last_byte(path).is_ok_and(|byte| byte != b'\n');
-        Ok(Writer { file, interval, is_first: true, torn })
+        Ok(Writer { file, millis: line::has_millis(interval), torn })
     }
 
-    /// Writes one tick; `scene` is the id of the scene whose prompt was running.
+    /// Writes one line.
     ///
     /// # Errors
     /// The system does not take the whole line, as on a full disk. The next call tries anew.
-    pub fn append(&mut self, tick: &Tick, scene: Option<&str>) -> io::Result<()> {
-        let line = Line::of(tick, scene, self.interval, self.is_first);
+    pub fn append(&mut self, line: &Line) -> io::Result<()> {
         let break_before = if self.torn { "\n" } else { "" };
-        let text = format!("{break_before}{}\n", line.format(line::has_millis(self.interval)));
+        let text = format!("{break_before}{}\n", line.format(self.millis));
         let written = self.file.write_all(text.as_bytes());
         self.torn = written.is_err();
-        self.is_first &= self.torn;
         written
     }
 }

@@ -80,8 +80,13 @@ impl Card {
     fn add(&mut self, at: Instant, line: &CardLine) {
         self.listed.total = line.total.or(self.listed.total);
         let Some(used) = line.used else { return };
-        let reading =
-            Reading { used, free: line.free, total: line.total, driver: Some(used), ram: None };
+        let reading = Reading {
+            used,
+            free: line.free,
+            total: line.total,
+            driver: Some(used),
+            ..Reading::default()
+        };
         self.readings.push_back((at, reading));
         let old = |first: &(Instant, Reading)| at.saturating_duration_since(first.0) > KEPT;
         while self.readings.len() > MAX_READINGS || self.readings.front().is_some_and(old) {

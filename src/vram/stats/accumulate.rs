@@ -7,13 +7,15 @@ use std::path::Path;
 
 use time::Time;
 
-use super::{Metric, PeakGenerating, RunTook, SceneStatistics, VramStats};
+use super::{Added, Metric, NodeStatistics, PeakGenerating, Place, SceneStatistics, VramStats};
 use crate::vram::log::{Line, read_lines};
 use crate::vram::reading::{Reading, Source, quotient};
 use crate::vram::timeline::{self, Timeline};
 
 /// Scenes with figures of their own; a log with a new id in every line takes no more memory.
 const MAX_SCENES: usize = 4096;
+/// Nodes with figures of their own, of all scenes together.
+const MAX_NODES: usize = 4096;
 /// The id that all further scenes share; no scene can have it.
 const OTHER_SCENES: &str = "(other scenes)";
 const SECOND_MS: u64 = 1000;
@@ -59,36 +61,63 @@ pub struct Accumulator {
     scenes: Vec<SceneFigures>,
     positions: HashMap<String, usize>,
     latest_scene: usize,
+    /// How many nodes have figures of their own.
+    nodes: usize,
     latest_ms: Option<u64>,
+    /// The reading of the line before, in this run.
+    latest: Option<(Reading, Source)>,
+    /// The scene of the line before.
+    label: Option<usize>,
+    spilled: Spilling,
 }
 
 impl Accumulator {
     /// The next line.
     pub fn take(&mut self, line: &Line<&str>) {
         let stats = &mut self.stats;
-        stats.ticks += 1;
+        stats.ticks += u64::from(!line.between);
         stats.first_at = stats.first_at.or(Some(line.at));
         stats.last_at = Some(line.at);
         stats.asked_interval_ms = stats.asked_interval_ms.or(line.interval_ms);
+        stats.pace_ms = stats.pace_ms.or(line.pace_ms);
+        stats.dynamic_vram = stats.dynamic_vram.or(line.dynamic_vram);
+        if line.interval_ms.is_some() {
+            self.latest = None;
+        }
         let step = self.step(line.at);
-        self.gaps.line(step, line.interval_ms);
+        self.gaps.line(step, line);
         self.timeline.line(step, line);
         let scene = line.scene.map(|id| self.scene(id));
+        let node = scene.zip(line.node).and_then(|(scene, node)| self.node(scene, node));
+        let before = std::mem::replace(&mut self.label, scene);
+        for place in [before, scene].into_iter().flatten() {
+            self.scenes[place].figures.gap_ms = self.scenes[place].figures.gap_ms.max(line.gap_ms);
+        }
+        let spilled = line.result.ok().and_then(|(reading, _)| reading.spilled);
+        let spilled_ms = self.spilled.line(step, line.between, spilled.is_some());
         match line.result {
             Err(miss) => *self.stats.missed.entry(miss).or_default() += 1,
             Ok((reading, source)) => {
-                self.gaps.reading(line.took_ms);
-                self.reading(&reading, line.at, scene, source);
+                self.gaps.reading(line);
+                self.reading(&reading, line, (scene, node), source);
+                self.latest = Some((reading, source));
             }
+        }
+        self.stats.spilled_ms += spilled_ms;
+        if let Some(scene) = scene {
+            self.scenes[scene].figures.spilled_ms += spilled_ms;
         }
     }
 
     /// Milliseconds since the line before, 0 for the first one; none where the clock was set back.
-    /// Stamps know no date: a step back of more than 12 hours is midnight.
+    /// Stamps know no date: a step back of more than 12 hours is midnight. A tick's time may be cut
+    /// off to the second, that of a reading before it is not: within a second nothing steps back.
     fn step(&mut self, at: Time) -> Option<u64> {
         let (h, m, s, ms) = at.as_hms_milli();
         let now = ((u64::from(h) * 60 + u64::from(m)) * 60 + u64::from(s)) * 1000 + u64::from(ms);
-        let latest = self.latest_ms.replace(now).unwrap_or(now);
+        let latest = self.latest_ms.unwrap_or(now);
+        let now = if now / SECOND_MS == latest / SECOND_MS { now.max(latest) } else { now };
+        self.latest_ms = Some(now);
         let midnight = || (now + DAY_MS).checked_sub(latest).filter(|step| *step < DAY_MS / 2);
         now.checked_sub(latest).or_else(midnight)
     }
@@ -102,13 +131,33 @@ impl Accumulator {
             self.latest_scene = *self.positions.entry(id.clone()).or_insert(next);
             if self.latest_scene == next {
                 let figures = SceneStatistics { id, ..SceneStatistics::default() };
-                self.scenes.push(SceneFigures { figures, sum: 0 });
+                let before = self.latest;
+                self.scenes.push(SceneFigures { figures, before, ..SceneFigures::default() });
             }
         }
         self.latest_scene
     }
 
-    fn reading(&mut self, reading: &Reading, at: Time, scene: Option<usize>, source: Source) {
+    /// The position of a node among those of its scene; none where there are too many.
+    fn node(&mut self, scene: usize, id: &str) -> Option<usize> {
+        let nodes = &mut self.scenes.get_mut(scene)?.figures.nodes;
+        let known = nodes.iter().rposition(|node| node.id == id);
+        known.or_else(|| {
+            self.nodes += 1;
+            (self.nodes <= MAX_NODES).then(|| {
+                nodes.push(NodeStatistics { id: id.to_owned(), ..NodeStatistics::default() });
+                nodes.len() - 1
+            })
+        })
+    }
+
+    fn reading(
+        &mut self,
+        reading: &Reading,
+        line: &Line<&str>,
+        (scene, node): (Option<usize>, Option<usize>),
+        source: Source,
+    ) {
         let stats = &mut self.stats;
         let own = (source == Source::ComfyUi).then_some(reading.used);
         if stats.samples == 0 {
@@ -121,11 +170,14 @@ impl Accumulator {
             Source::ComfyUi => stats.sources.comfyui += 1,
             Source::NvidiaSmi => stats.sources.nvidia_smi += 1,
         }
-        self.used.add(reading.used);
-        let peak = Peak { mb: reading.used, at, at_ms: self.timeline.elapsed_ms, scene, source };
-        self.peaks.take(peak, own, reading.driver);
+        if !line.between {
+            self.used.add(reading.used);
+        }
+        let (at, at_ms) = (line.at, self.timeline.elapsed_ms);
+        let peak = Peak { mb: reading.used, at, at_ms, scene, node, source };
+        self.peaks.take(peak, own, reading);
         if let Some(scene) = scene.and_then(|position| self.scenes.get_mut(position)) {
-            scene.take(own, reading.driver);
+            scene.take(own, reading, node, line.between);
         }
     }
 
@@ -137,29 +189,38 @@ impl Accumulator {
         let metric = if stats.start_driver.is_some() { Metric::Driver } else { Metric::Used };
         let highest = metric.of(comfyui_peak, driver_peak);
         let start = metric.of(stats.start_used, stats.start_driver);
-        let middle = [stats.samples.div_ceil(2), stats.samples / 2 + 1].map(|n| used.ranked(n));
+        let ticks = used.count();
+        let middle = [ticks.div_ceil(2), ticks / 2 + 1].map(|n| used.ranked(n));
         let scenes: Vec<_> = scenes.into_iter().map(SceneFigures::finish).collect();
-        let scene_of = |peak: Peak| Some(scenes.get(peak.scene?)?.id.clone());
+        let place_of = |peak: Peak| {
+            let scene: &SceneStatistics = scenes.get(peak.scene?)?;
+            let node = peak.node.and_then(|node| scene.nodes.get(node));
+            Some(Place { scene: scene.id.clone(), node: node.map(|node| node.id.clone()) })
+        };
         timeline.driver_peak = peaks.shown(Metric::Driver);
         timeline.used_peak = peaks.shown(Metric::Used);
         let stats = VramStats {
             skipped_lines: skipped,
             peak: mb(peaks.any),
-            average: mean(used.sum(), stats.samples),
+            average: mean(used.sum(), ticks),
             minimum: used.ranked(1),
             median: middle[0].zip(middle[1]).and_then(|(lower, upper)| mean(lower + upper, 2)),
-            p95: used.ranked((stats.samples * 95).div_ceil(100)),
+            p95: used.ranked((ticks * 95).div_ceil(100)),
             peak_at: peaks.any.map(|peak| peak.at),
-            peak_scene: peaks.any.and_then(scene_of),
+            peak_place: peaks.any.and_then(place_of),
             peak_source: peaks.any.map(|peak| peak.source),
             comfyui_peak,
             driver_peak,
+            torch_peak: mb(peaks.torch),
             peak_generating: peaks.generating(metric).and_then(|peak| {
-                let (used, driver) = (mb(peaks.generating_used), mb(peaks.generating_driver));
-                Some(PeakGenerating { used, driver, at: peak.at, scene: scene_of(peak)? })
+                let [used, driver, torch] =
+                    [peaks.generating_used, peaks.generating_driver, peaks.generating_torch]
+                        .map(mb);
+                Some(PeakGenerating { used, driver, torch, at: peak.at, place: place_of(peak)? })
             }),
+            spilled: peaks.spilled.map(|peak| (peak.mb, place_of(peak))),
             metric,
-            run_took: highest.zip(start).map(|(peak, start)| RunTook { peak, start }),
+            added: highest.zip(start).map(|(peak, start)| Added { peak, start }),
             growth_per_scene: growth(scenes.iter().map(Some), metric),
             scenes,
             // Stamps of whole seconds may all be the same one: that is no rhythm.
@@ -172,6 +233,28 @@ impl Accumulator {
     }
 }
 
+/// How long the lines of ticks have carried what spilled into system RAM.
+#[derive(Default)]
+struct Spilling {
+    /// The latest tick carried it.
+    before: bool,
+    /// Since that tick, in milliseconds; unknown after the clock was set back.
+    since: Option<u64>,
+}
+
+impl Spilling {
+    /// Takes the next line; returns the milliseconds that it ends between two ticks that both carry
+    /// it.
+    fn line(&mut self, step: Option<u64>, between: bool, spilled: bool) -> u64 {
+        self.since = self.since.zip(step).map(|(since, step)| since + step);
+        if between {
+            return 0;
+        }
+        let both = std::mem::replace(&mut self.before, spilled) && spilled;
+        self.since.replace(0).filter(|_| both).unwrap_or_default()
+    }
+}
+
 /// A highest figure, and where it was read.
 #[derive(Clone, Copy)]
 struct Peak {
@@ -181,6 +264,8 @@ struct Peak {
     at_ms: u64,
     /// The position of the scene that was running.
     scene: Option<usize>,
+    /// The position of its node in it.
+    node: Option<usize>,
     source: Source,
 }
 
@@ -192,13 +277,16 @@ struct Peaks {
     /// Of `ComfyUI`'s `Used=`.
     used: Option<Peak>,
     driver: Option<Peak>,
+    torch: Option<Peak>,
+    spilled: Option<Peak>,
     /// Of the lines with a scene.
     generating_used: Option<Peak>,
     generating_driver: Option<Peak>,
+    generating_torch: Option<Peak>,
 }
 
 impl Peaks {
-    fn take(&mut self, peak: Peak, own: Option<u64>, driver: Option<u64>) {
+    fn take(&mut self, peak: Peak, own: Option<u64>, reading: &Reading) {
         let raise = |highest: &mut Option<Peak>, mb: Option<u64>| {
             if let Some(mb) = mb
                 && highest.is_none_or(|highest| mb > highest.mb)
@@ -208,10 +296,13 @@ impl Peaks {
         };
         raise(&mut self.any, Some(peak.mb));
         raise(&mut self.used, own);
-        raise(&mut self.driver, driver);
+        raise(&mut self.driver, reading.driver);
+        raise(&mut self.torch, reading.torch);
+        raise(&mut self.spilled, reading.spilled);
         if peak.scene.is_some() {
             raise(&mut self.generating_used, own);
-            raise(&mut self.generating_driver, driver);
+            raise(&mut self.generating_driver, reading.driver);
+            raise(&mut self.generating_torch, reading.torch);
         }
     }
 
@@ -228,27 +319,54 @@ impl Peaks {
 }
 
 /// A scene whose lines are still coming.
+#[derive(Default)]
 struct SceneFigures {
     figures: SceneStatistics,
+    /// The last reading before its first one.
+    before: Option<(Reading, Source)>,
+    /// The used figures of its ticks.
     sum: u64,
+    ticks: u64,
 }
 
 impl SceneFigures {
-    fn take(&mut self, used: Option<u64>, driver: Option<u64>) {
+    fn take(&mut self, own: Option<u64>, reading: &Reading, node: Option<usize>, between: bool) {
         let figures = &mut self.figures;
-        if let Some(used) = used {
+        let &Reading { driver, torch, spilled, .. } = reading;
+        if let Some(used) = own {
             figures.samples += 1;
-            figures.peak = figures.peak.max(Some(used));
-            figures.floor = Some(figures.floor.map_or(used, |low| low.min(used)));
             figures.last_used = Some(used);
-            self.sum += used;
+            if !between {
+                figures.floor = Some(figures.floor.map_or(used, |low| low.min(used)));
+                self.sum += used;
+                self.ticks += 1;
+            }
         }
+        figures.peak = figures.peak.max(own);
         figures.driver_peak = figures.driver_peak.max(driver);
+        figures.torch_peak = figures.torch_peak.max(torch);
+        figures.spilled_peak = figures.spilled_peak.max(spilled);
+        figures.device_peak =
+            figures.device_peak.max(spilled.map(|spilled| reading.device() + spilled));
         figures.last_driver = driver.or(figures.last_driver);
+        if let Some(node) = node.and_then(|position| figures.nodes.get_mut(position)) {
+            node.peak = node.peak.max(own);
+            node.driver_peak = node.driver_peak.max(driver);
+            node.torch_peak = node.torch_peak.max(torch);
+        }
     }
 
     fn finish(self) -> SceneStatistics {
-        SceneStatistics { average: mean(self.sum, self.figures.samples), ..self.figures }
+        let SceneFigures { figures, before, sum, ticks } = self;
+        // Different figures are never compared with each other.
+        let added = before.and_then(|(before, source)| match before.driver {
+            Some(driver) if figures.driver_peak.is_some() => {
+                figures.driver_peak?.checked_sub(driver)
+            }
+            _ if source == Source::ComfyUi => figures.peak?.checked_sub(before.used),
+            _ => None,
+        });
+        SceneStatistics { average: mean(sum, ticks), added, ..figures }
     }
 }
 
@@ -289,6 +407,10 @@ impl Distribution {
         self.counts[place] += 1;
     }
 
+    fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
     fn sum(&self) -> u64 {
         (0..).zip(&self.counts).map(|(value, count)| value * count).sum()
     }
@@ -304,16 +426,18 @@ impl Distribution {
 }
 
 /// The times between readings, in milliseconds. What lies around a clock that was set back is no
-/// gap, nor is what lies between two runs.
+/// gap, nor is what lies between two runs. A log with its readings' pace tells the gaps between
+/// them itself, if they are longer than twice that pace.
 #[derive(Default)]
 struct Gaps {
-    /// Since the latest reading, or since the run began; unknown after the clock was set back.
-    /// None before the first line.
+    /// Since the latest tick with a reading, or since the run began; unknown after the clock was set
+    /// back. None before the first line.
     unseen: Option<u64>,
     begun: bool,
-    /// There was a reading in this run.
+    /// There was a tick with a reading in this run.
     seen: bool,
     interval: Option<u64>,
+    pace: Option<u64>,
     count: u64,
     span: u64,
     longest: Option<u64>,
@@ -321,19 +445,26 @@ struct Gaps {
 
 impl Gaps {
     /// The step to the next line; a run's first line has its interval.
-    fn line(&mut self, step: Option<u64>, interval_ms: Option<u64>) {
-        if !std::mem::replace(&mut self.begun, true) || interval_ms.is_some() {
-            self.interval = interval_ms;
+    fn line(&mut self, step: Option<u64>, line: &Line<&str>) {
+        self.longest = self.longest.max(line.gap_ms);
+        if !std::mem::replace(&mut self.begun, true) || line.interval_ms.is_some() {
+            (self.interval, self.pace) = (line.interval_ms, line.pace_ms);
             (self.unseen, self.seen) = (Some(0), false);
+            self.longest = self.longest.max(line.pace_ms.map(|pace| pace * 2));
             return;
         }
         self.unseen = self.unseen.zip(step).map(|(unseen, step)| unseen + step);
         // Should no reading follow, this is how long none was there.
-        self.longest = self.longest.max(self.unseen.filter(|unseen| *unseen > 0));
+        if self.pace.is_none() || line.result.is_err() {
+            self.longest = self.longest.max(self.unseen.filter(|unseen| *unseen > 0));
+        }
     }
 
-    /// That line has a reading, whose answer took so long.
-    fn reading(&mut self, took_ms: Option<u64>) {
+    /// That line has a reading.
+    fn reading(&mut self, line: &Line<&str>) {
+        if line.between {
+            return;
+        }
         let seen = std::mem::replace(&mut self.seen, true);
         let Some(unseen) = self.unseen.replace(0).filter(|unseen| seen || *unseen > 0) else {
             return;
@@ -342,8 +473,10 @@ impl Gaps {
             self.count += 1;
             self.span += unseen;
         }
-        let longest = unseen + self.cut_off(unseen) + took_ms.unwrap_or(0);
-        self.longest = self.longest.max(Some(longest));
+        if self.pace.is_none() {
+            let longest = unseen + self.cut_off(unseen) + line.took_ms.unwrap_or(0);
+            self.longest = self.longest.max(Some(longest));
+        }
     }
 
     /// How much longer the time between two stamps may have been that are cut off to the second:

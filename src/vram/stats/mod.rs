@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use time::Time;
 
 use super::log::time_text;
-use super::reading::{MissReason, Source};
+use super::reading::{DynamicVram, MissReason, Source};
 pub use accumulate::{Accumulator, LogSummary};
 pub use text::seconds_text;
 
@@ -28,30 +28,36 @@ pub use text::seconds_text;
 pub struct VramStats {
     /// How many lines hold a reading.
     pub samples: u64,
-    /// How many lines could be read: the samples and the missed ticks.
+    /// How many ticks there were, with a reading or without.
     pub ticks: u64,
     /// How many lines could not be read.
     pub skipped_lines: u64,
     /// The highest reading, in MB.
     pub peak: Option<u64>,
-    /// The mean, in MB, rounded half to even.
+    /// The mean of the ticks, in MB, rounded half to even.
     pub average: Option<u64>,
-    /// The lowest reading, in MB.
+    /// The lowest reading of a tick, in MB.
     pub minimum: Option<u64>,
-    /// The median, in MB; of an even number of readings the mean of the middle two.
+    /// The median of the ticks, in MB; of an even number the mean of the middle two.
     pub median: Option<u64>,
-    /// The 95th percentile by nearest rank, in MB.
+    /// The 95th percentile of the ticks by nearest rank, in MB.
     pub p95: Option<u64>,
     /// When the peak was first reached.
     pub peak_at: Option<Time>,
-    /// The scene that was running then.
-    pub peak_scene: Option<String>,
+    /// What was running then.
+    pub peak_place: Option<Place>,
     /// Who gave the peak.
     pub peak_source: Option<Source>,
     /// The highest reading of `ComfyUI`'s own, in MB: what to compare a peak of nvidia-smi with.
     pub comfyui_peak: Option<u64>,
     /// The highest driver figure of all lines, in MB.
     pub driver_peak: Option<u64>,
+    /// The highest figure of torch, in MB.
+    pub torch_peak: Option<u64>,
+    /// The most that has spilled into system RAM, in MB, and where.
+    pub spilled: Option<(u64, Option<Place>)>,
+    /// How long it has, in milliseconds: between ticks that both show it.
+    pub spilled_ms: u64,
     /// The highest figures of the lines with a scene.
     pub peak_generating: Option<PeakGenerating>,
     /// The driver figure of the first sample, in MB.
@@ -61,7 +67,7 @@ pub struct VramStats {
     /// The metric of the run's own figures: driver where the first sample has it.
     pub metric: Metric,
     /// What the run added to the memory in use.
-    pub run_took: Option<RunTook>,
+    pub added: Option<Added>,
     /// The size of the card in MB, as first told.
     pub total: Option<u64>,
     /// The scenes, in the order in which they first appear. Behind the 4096th all further ones
@@ -73,11 +79,16 @@ pub struct VramStats {
     pub growth_per_scene: Option<i64>,
     /// The interval that the first run in the log asked for, in milliseconds.
     pub asked_interval_ms: Option<u64>,
-    /// The mean time between readings, in milliseconds.
+    /// The pace of the readings, in milliseconds; unknown in older logs, whose ticks are all there
+    /// is.
+    pub pace_ms: Option<u64>,
+    /// Whether dynamic VRAM was expected on; none where the log does not tell.
+    pub dynamic_vram: Option<DynamicVram>,
+    /// The mean time between ticks with a reading, in milliseconds.
     pub achieved_interval_ms: Option<u64>,
     /// The longest time without a reading, in milliseconds: from the moment of one to the answer
-    /// of the next; what a run missed before its first and after its last one too. A shorter peak
-    /// may have gone unseen.
+    /// of the next; what a run missed before its first and after its last one too. Where no gap was
+    /// longer than twice the readings' pace, it is that. A shorter peak may have gone unseen.
     pub longest_gap_ms: Option<u64>,
     /// The missed ticks by reason; reasons that did not occur are absent.
     pub missed: BTreeMap<MissReason, u64>,
@@ -96,18 +107,78 @@ pub struct SceneStatistics {
     pub id: String,
     /// The highest used figure, in MB.
     pub peak: Option<u64>,
-    /// The mean used figure, in MB, rounded half to even.
+    /// The mean used figure of its ticks, in MB, rounded half to even.
     pub average: Option<u64>,
-    /// The lowest used figure, in MB.
+    /// The lowest used figure of a tick, in MB.
     pub floor: Option<u64>,
     /// How many samples the used figures are made of.
     pub samples: u64,
     /// The highest driver figure, in MB.
     pub driver_peak: Option<u64>,
+    /// The highest figure of torch, in MB.
+    pub torch_peak: Option<u64>,
+    /// The most that has spilled into system RAM, in MB.
+    pub spilled_peak: Option<u64>,
+    /// How long it has, in milliseconds.
+    pub spilled_ms: u64,
+    /// The highest figure of the device together with what has spilled, where something has.
+    pub device_peak: Option<u64>,
+    /// Its peak less the last reading before it, in MB: of the driver's figure where both have it.
+    /// Not known where it would be negative.
+    pub added: Option<u64>,
+    /// The longest gap that its lines tell, or the line after them, in milliseconds.
+    pub gap_ms: Option<u64>,
+    /// Its nodes with a reading, in the order in which they first appear. Behind the 4096th of a
+    /// log none is kept.
+    pub nodes: Vec<NodeStatistics>,
     /// The last used figure, in MB.
     pub last_used: Option<u64>,
     /// The last driver figure, in MB.
     pub last_driver: Option<u64>,
+}
+
+/// The highest figures while a node was running, in MB.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatistics {
+    /// The node's id in its workflow.
+    pub id: String,
+    /// The highest used figure.
+    pub peak: Option<u64>,
+    /// The highest driver figure.
+    pub driver_peak: Option<u64>,
+    /// The highest figure of torch.
+    pub torch_peak: Option<u64>,
+}
+
+/// What was running at some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The scene.
+    pub scene: String,
+    /// Its node, where it is known.
+    pub node: Option<String>,
+}
+
+/// What the record of a run knows of a scene, and its log does not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SceneFacts {
+    /// The scene's id.
+    pub id: String,
+    /// What stands in place of its figures, such as `no execution`.
+    pub no_figures: Option<&'static str>,
+    /// Its nodes that were executed, in order.
+    pub nodes: Vec<NodeFacts>,
+}
+
+/// A node that was executed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeFacts {
+    /// The node's id.
+    pub id: String,
+    /// Its class, `KSampler`; empty where the workflow does not tell.
+    pub class: String,
+    /// Seconds of execution, of all attempts.
+    pub seconds: f64,
 }
 
 /// How many samples came from where.
@@ -151,22 +222,24 @@ pub struct PeakGenerating {
     pub used: Option<u64>,
     /// The highest driver figure, in MB.
     pub driver: Option<u64>,
+    /// The highest figure of torch, in MB.
+    pub torch: Option<u64>,
     /// When the figure of the log's metric was first reached; the other's, if it has none.
     pub at: Time,
-    /// The scene that was running then.
-    pub scene: String,
+    /// What was running then.
+    pub place: Place,
 }
 
 /// What the run added to the memory in use, in the log's [`Metric`]: `peak` less `start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunTook {
+pub struct Added {
     /// The highest figure, in MB.
     pub peak: u64,
     /// The first figure, in MB.
     pub start: u64,
 }
 
-impl RunTook {
+impl Added {
     /// The difference, in MB.
     pub fn mb(self) -> u64 {
         self.peak.saturating_sub(self.start)
@@ -181,6 +254,13 @@ impl VramStats {
         let of = |id: &&str| self.scenes.iter().find(|scene| scene.id == **id);
         let slope = |ids: &Vec<&str>| accumulate::growth(ids.iter().map(of), self.metric);
         self.growth_per_scene = series.iter().filter_map(slope).max();
+    }
+
+    /// Whether the figures of a scene that took so many seconds are lower bounds: a single sample,
+    /// and no readings beside it that it is the highest of.
+    pub fn is_lower_bound(&self, scene: &SceneStatistics, seconds: f64) -> bool {
+        let unseen = self.pace_ms.is_none() || scene.gap_ms >= Some(1000);
+        scene.samples == 1 && seconds > 1.0 && unseen
     }
 
     /// The highest figure while generating, in MB: of the log's metric, else of the other one.
@@ -202,10 +282,15 @@ impl VramStats {
             "P95MB": self.p95,
             "PeakDriverMB": self.driver_peak,
             "PeakGeneratingMB": self.peak_generating_mb(),
-            "RunTookMB": self.run_took.map(RunTook::mb),
+            "PeakTorchMB": self.torch_peak,
+            "SpilledMB": self.spilled.as_ref().map(|(mb, _)| mb),
+            "SpilledSeconds": self.spilled.as_ref().and_then(|_| in_seconds(Some(self.spilled_ms))),
+            "AddedMB": self.added.map(Added::mb),
+            "DynamicVram": self.dynamic_vram.map(DynamicVram::name),
             "TotalMB": self.total,
             "PeakAt": self.peak_at.map(time_text),
-            "PeakScene": self.peak_scene,
+            "PeakScene": self.peak_place.as_ref().map(|place| &place.scene),
+            "PeakNode": self.peak_place.as_ref().and_then(|place| place.node.as_ref()),
             "Samples": self.samples,
             "Ticks": self.ticks,
             "Missed": missed,
@@ -219,16 +304,46 @@ impl VramStats {
 }
 
 impl SceneStatistics {
-    /// The scene's `Vram` object, in MB.
-    pub fn json(&self) -> Value {
+    /// The scene's `Vram` object, in MB and seconds; `nodes` are those of its record, which may be
+    /// more than have a reading.
+    pub fn json(&self, nodes: &[NodeFacts]) -> Value {
+        let spilled = self.spilled_peak.map(|_| self.spilled_ms);
+        let unknown = self.nodes.iter().filter(|node| !nodes.iter().any(|it| it.id == node.id));
+        let known = nodes.iter().map(|facts| {
+            let figures = self.nodes.iter().find(|node| node.id == facts.id);
+            let class = Some(&facts.class).filter(|class| !class.is_empty());
+            node_json(&facts.id, class, Some(facts.seconds), figures)
+        });
+        let unknown = unknown.map(|node| node_json(&node.id, None, None, Some(node)));
         json!({
             "PeakMB": self.peak,
             "AverageMB": self.average,
             "FloorMB": self.floor,
             "PeakDriverMB": self.driver_peak,
+            "PeakTorchMB": self.torch_peak,
+            "AddedMB": self.added,
+            "SpilledMB": self.spilled_peak,
+            "SpilledSeconds": in_seconds(spilled),
             "Samples": self.samples,
+            "Nodes": known.chain(unknown).collect::<Vec<_>>(),
         })
     }
+}
+
+fn node_json(
+    id: &str,
+    class: Option<&String>,
+    seconds: Option<f64>,
+    figures: Option<&NodeStatistics>,
+) -> Value {
+    json!({
+        "Node": id,
+        "ClassType": class,
+        "Seconds": seconds,
+        "PeakMB": figures.and_then(|node| node.peak),
+        "PeakDriverMB": figures.and_then(|node| node.driver_peak),
+        "PeakTorchMB": figures.and_then(|node| node.torch_peak),
+    })
 }
 
 /// The float nearest to the decimal, so that it is written with three places at most.

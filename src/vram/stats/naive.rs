@@ -26,19 +26,87 @@ fn mean(figures: &[u64]) -> Option<u64> {
     Some(whole + u64::from(twice_rest > count || (twice_rest == count && odd)))
 }
 
-fn scene(id: &str, samples: &[Sample]) -> SceneStatistics {
+fn torch(samples: &[Sample]) -> Vec<u64> {
+    samples.iter().filter_map(|(_, reading, _)| reading.torch).collect()
+}
+
+fn ticks<'a>(samples: &[Sample<'a>]) -> Vec<Sample<'a>> {
+    samples.iter().filter(|(line, ..)| !line.between).copied().collect()
+}
+
+fn place(line: &Line) -> Option<Place> {
+    Some(Place { scene: line.scene.clone()?, node: line.node.clone() })
+}
+
+/// The last reading before a scene, in the same run of the program.
+fn before<'a>(id: &str, lines: &'a [Line]) -> Option<(&'a Reading, Source)> {
+    let first = lines.iter().position(|line| line.scene.as_deref() == Some(id))?;
+    if lines[first].interval_ms.is_some() {
+        return None;
+    }
+    for line in lines[..first].iter().rev() {
+        if let Ok((reading, source)) = &line.result {
+            return Some((reading, *source));
+        }
+        if line.interval_ms.is_some() {
+            return None;
+        }
+    }
+    None
+}
+
+fn scene(id: &str, samples: &[Sample], lines: &[Line]) -> SceneStatistics {
     let samples: Vec<Sample> =
         samples.iter().filter(|(line, ..)| line.scene.as_deref() == Some(id)).copied().collect();
-    let (own, driver) = (own(&samples), driver(&samples));
+    let (all, driver, ticked) = (own(&samples), driver(&samples), own(&ticks(&samples)));
+    let spilled = || samples.iter().filter_map(|(_, reading, _)| Some((reading.spilled?, reading)));
+    let mut nodes: Vec<NodeStatistics> = Vec::new();
+    for id in lines.iter().filter(|line| line.scene.as_deref() == Some(id)) {
+        let Some(node) = &id.node else { continue };
+        if nodes.iter().any(|known| known.id == *node) {
+            continue;
+        }
+        let of: Vec<Sample> = samples
+            .iter()
+            .filter(|(line, ..)| line.node.as_deref() == Some(node))
+            .copied()
+            .collect();
+        nodes.push(NodeStatistics {
+            id: node.clone(),
+            peak: highest(&own(&of)),
+            driver_peak: highest(&self::driver(&of)),
+            torch_peak: highest(&torch(&of)),
+        });
+    }
+    let added = before(id, lines).and_then(|(before, source)| {
+        match (before.driver, highest(&driver), source) {
+            (Some(before), Some(peak), _) => peak.checked_sub(before),
+            (_, _, Source::ComfyUi) => highest(&all)?.checked_sub(before.used),
+            _ => None,
+        }
+    });
+    let in_scene = |line: &Line| line.scene.as_deref() == Some(id);
+    let gaps = lines.iter().enumerate().filter_map(|(n, line)| {
+        let touches = in_scene(line) || n > 0 && in_scene(&lines[n - 1]);
+        line.gap_ms.filter(|_| touches)
+    });
     SceneStatistics {
         id: id.to_owned(),
-        peak: highest(&own),
-        average: mean(&own),
-        floor: own.iter().min().copied(),
-        samples: own.len() as u64,
+        peak: highest(&all),
+        average: mean(&ticked),
+        floor: ticked.iter().min().copied(),
+        samples: all.len() as u64,
+        torch_peak: highest(&torch(&samples)),
+        spilled_peak: spilled().map(|(mb, _)| mb).max(),
+        device_peak: spilled().map(|(mb, reading)| reading.device() + mb).max(),
+        added,
+        gap_ms: gaps.max(),
+        nodes,
         driver_peak: highest(&driver),
-        last_used: own.last().copied(),
+        last_used: all.last().copied(),
         last_driver: driver.last().copied(),
+        // Times have tests of their own.
+        spilled_ms: 0,
     }
 }
 
@@ -54,7 +122,8 @@ fn generating(samples: &[Sample], metric: Metric) -> Option<PeakGenerating> {
             *source == Source::ComfyUi && Some(reading.used) == used
         }
     })?;
-    Some(PeakGenerating { used, driver, at: line.at, scene: line.scene.clone()? })
+    let torch = highest(&torch(&samples));
+    Some(PeakGenerating { used, driver, torch, at: line.at, place: place(line)? })
 }
 
 fn naive(lines: &[Line]) -> VramStats {
@@ -63,10 +132,16 @@ fn naive(lines: &[Line]) -> VramStats {
         .filter_map(|line| line.result.ok().map(|(reading, source)| (line, reading, source)))
         .collect();
     let (own, driver) = (own(&samples), driver(&samples));
-    let mut sorted: Vec<u64> = samples.iter().map(|(_, reading, _)| reading.used).collect();
+    let used = |samples: &[Sample]| -> Vec<u64> {
+        samples.iter().map(|(_, reading, _)| reading.used).collect()
+    };
+    let mut sorted = used(&ticks(&samples));
     sorted.sort_unstable();
     let n = sorted.len();
-    let peak = samples.iter().find(|(_, reading, _)| Some(&reading.used) == sorted.last());
+    let highest_used = highest(&used(&samples));
+    let peak = samples.iter().find(|(_, reading, _)| Some(reading.used) == highest_used);
+    let most_spilled = samples.iter().filter_map(|(_, reading, _)| reading.spilled).max();
+    let spilled = samples.iter().find(|(_, reading, _)| reading.spilled == most_spilled);
     let mut ids: Vec<&str> = Vec::new();
     for id in lines.iter().filter_map(|line| line.scene.as_deref()) {
         if !ids.contains(&id) {
@@ -80,19 +155,23 @@ fn naive(lines: &[Line]) -> VramStats {
     let start_driver = samples.first().and_then(|(_, reading, _)| reading.driver);
     let metric = if start_driver.is_some() { Metric::Driver } else { Metric::Used };
     let took = match start_driver {
-        Some(start) => highest(&driver).map(|peak| RunTook { peak, start }),
-        None => highest(&own).map(|peak| RunTook { peak, start: own[0] }),
+        Some(start) => highest(&driver).map(|peak| Added { peak, start }),
+        None => highest(&own).map(|peak| Added { peak, start: own[0] }),
     };
     VramStats {
-        samples: n as u64,
-        ticks: lines.len() as u64,
-        peak: sorted.last().copied(),
+        samples: samples.len() as u64,
+        ticks: lines.iter().filter(|line| !line.between).count() as u64,
+        peak: highest_used,
         average: mean(&sorted),
         minimum: sorted.first().copied(),
         median: (n > 0).then(|| mean(&[sorted[(n - 1) / 2], sorted[n / 2]])).flatten(),
         p95: (n > 0).then(|| sorted[(n * 95).div_ceil(100) - 1]),
         peak_at: peak.map(|(line, ..)| line.at),
-        peak_scene: peak.and_then(|(line, ..)| line.scene.clone()),
+        peak_place: peak.and_then(|(line, ..)| place(line)),
+        torch_peak: highest(&torch(&samples)),
+        spilled: most_spilled.zip(spilled).map(|(mb, (line, ..))| (mb, place(line))),
+        pace_ms: lines.iter().find_map(|line| line.pace_ms),
+        dynamic_vram: lines.iter().find_map(|line| line.dynamic_vram),
         peak_source: peak.map(|(_, _, source)| *source),
         comfyui_peak: highest(&own),
         driver_peak: highest(&driver),
@@ -100,12 +179,15 @@ fn naive(lines: &[Line]) -> VramStats {
         start_driver,
         start_used: own.first().copied(),
         metric,
-        run_took: took,
+        added: took,
         total: samples.iter().find_map(|(_, reading, _)| reading.total),
-        scenes: ids.iter().map(|id| scene(id, &samples)).collect(),
+        scenes: ids.iter().map(|id| scene(id, &samples, lines)).collect(),
         asked_interval_ms: lines.iter().find_map(|line| line.interval_ms),
         missed,
-        sources: Sources { comfyui: own.len() as u64, nvidia_smi: (n - own.len()) as u64 },
+        sources: Sources {
+            comfyui: own.len() as u64,
+            nvidia_smi: (samples.len() - own.len()) as u64,
+        },
         first_at: lines.first().map(|line| line.at),
         last_at: lines.last().map(|line| line.at),
         ..VramStats::default()
@@ -117,7 +199,11 @@ impl VramStats {
     #[track_caller]
     pub(crate) fn assert_of(&self, lines: &[Line]) {
         let wanted = naive(lines);
+        let mut scenes = self.scenes.clone();
+        scenes.iter_mut().for_each(|scene| scene.spilled_ms = 0);
         let compared = VramStats {
+            scenes,
+            spilled_ms: 0,
             growth_per_scene: wanted.growth_per_scene,
             achieved_interval_ms: wanted.achieved_interval_ms,
             longest_gap_ms: wanted.longest_gap_ms,
@@ -142,10 +228,12 @@ mod tests {
         ) {
             // Few scenes and near figures, so that they meet.
             let scenes = [None, Some("a"), Some("b"), Some("c")];
+            let nodes = [None, Some("1"), Some("2")];
             let lines: Vec<Line> = lines
                 .into_iter()
                 .map(|(mut line, scene, used)| {
                     line.scene = scenes[scene].map(str::to_owned);
+                    line.node = nodes[used as usize % 3].map(str::to_owned);
                     if let Ok((reading, _)) = &mut line.result {
                         reading.used = used * 97;
                     }

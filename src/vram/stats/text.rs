@@ -2,32 +2,32 @@
 
 use std::path::Path;
 
-use super::{Metric, SceneStatistics, Sources, VramStats};
+use super::{
+    Metric, NodeFacts, NodeStatistics, Place, SceneFacts, SceneStatistics, Sources, VramStats,
+};
+use crate::clock::span;
 use crate::vram::log::time_text;
 use crate::vram::reading::{Source, quotient};
 
 const HEADER: &str = "=== VRAM Usage Statistics ===";
+/// So many nodes of a scene have a line, those with the highest peaks.
+const MAX_NODES: usize = 5;
 
 impl VramStats {
     /// The block, from its header on. What is not known is left out, a part or a whole line; so is
-    /// the log's path where none is kept.
-    ///
-    /// A scene of `without_figures` has a text instead of its figures, such as `no execution`.
-    pub fn block(
-        &self,
-        log_path: Option<&Path>,
-        without_figures: &[(String, String)],
-    ) -> Vec<String> {
+    /// the log's path where none is kept. `facts` are those of the run's record.
+    pub fn block(&self, log_path: Option<&Path>, facts: &[SceneFacts]) -> Vec<String> {
         let mut lines = vec![HEADER.to_owned()];
         if self.samples == 0 {
             lines.push(self.no_sample());
         } else {
             lines.extend(self.all_samples());
-            lines.extend(self.peak_at_line());
+            lines.extend(self.peak_at_line(facts));
         }
         lines.extend(self.generating_line());
-        lines.extend(self.took_line());
-        lines.extend(self.scene_lines(without_figures));
+        lines.extend(self.added_line());
+        lines.extend(self.spilled_line(facts));
+        lines.extend(self.scene_lines(facts));
         if let Some(growth) = self.growth_per_scene {
             lines.push(format!("Growth across scenes: {growth:+} MB per scene"));
         }
@@ -68,9 +68,9 @@ impl VramStats {
         lines.into_iter().flatten()
     }
 
-    fn peak_at_line(&self) -> Option<String> {
+    fn peak_at_line(&self, facts: &[SceneFacts]) -> Option<String> {
         let at = time_text(self.peak_at?);
-        let scene = self.peak_scene.as_ref().map(|scene| format!(" in {scene}"));
+        let place = self.peak_place.as_ref().map(|place| format!(" in {}", place.text(facts)));
         let source = match (self.peak_source, self.comfyui_peak) {
             (Some(Source::NvidiaSmi), Some(own)) => {
                 format!(" (nvidia-smi; ComfyUI's own highest was {own} MB)")
@@ -78,7 +78,7 @@ impl VramStats {
             (Some(Source::NvidiaSmi), None) => " (nvidia-smi)".to_owned(),
             _ => String::new(),
         };
-        Some(format!("Peak at: {at}{}{source}", scene.unwrap_or_default()))
+        Some(format!("Peak at: {at}{}{source}", place.unwrap_or_default()))
     }
 
     /// The size of the card stands after the figure that the log's metric compares with it.
@@ -96,45 +96,75 @@ impl VramStats {
         };
         let used = peak.used.map(|mb| figure(Metric::Used, "", mb));
         let driver = peak.driver.map(|mb| figure(Metric::Driver, "driver ", mb));
-        let figures: Vec<String> = used.into_iter().chain(driver).collect();
+        let torch = peak.torch.map(|mb| format!("torch {mb} MB"));
+        let figures: Vec<String> = [used, driver, torch].into_iter().flatten().collect();
         Some(format!("Peak while generating: {}", figures.join("; ")))
     }
 
-    fn took_line(&self) -> Option<String> {
-        let took = self.run_took?;
+    fn added_line(&self) -> Option<String> {
+        let added = self.added?;
         let name = self.metric.of("used", "driver");
-        let (mb, peak, start) = (took.mb(), took.peak, took.start);
-        Some(format!("The run itself took: {mb} MB ({name} {peak} less {start} at the start)"))
+        let (mb, peak, start) = (added.mb(), added.peak, added.start);
+        Some(format!("Added by the run: {mb} MB ({name} {peak} less {start} at the start)"))
     }
 
-    /// In the order of the log; scenes that it does not know come last.
-    fn scene_lines(&self, without_figures: &[(String, String)]) -> Vec<String> {
-        let text = |id: &str| without_figures.iter().find(|(other, _)| other == id);
-        let known = self.scenes.iter().map(|scene| match text(&scene.id) {
-            Some((id, text)) => format!("Scene {id}: {text}"),
-            None => scene_line(scene),
-        });
+    /// `Spilled into system RAM: at least 3000 MB for 2 min 40 s, in scene-001, node 3 KSampler`.
+    pub fn spilled_line(&self, facts: &[SceneFacts]) -> Option<String> {
+        let (mb, place) = self.spilled.as_ref()?;
+        let time = Some(self.spilled_ms).filter(|ms| *ms > 0);
+        let time = time.map(|ms| format!(" for {}", time_span(ms))).unwrap_or_default();
+        let place = place.as_ref().map(|place| format!(", in {}", place.text(facts)));
+        let place = place.unwrap_or_default();
+        Some(format!("Spilled into system RAM: at least {mb} MB{time}{place}"))
+    }
+
+    /// In the order of the log, each with its nodes; scenes that the log does not know come last.
+    fn scene_lines(&self, facts: &[SceneFacts]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for scene in &self.scenes {
+            let known = facts.iter().find(|facts| facts.id == scene.id);
+            match known.and_then(|facts| facts.no_figures) {
+                Some(text) => lines.push(format!("Scene {}: {text}", scene.id)),
+                None => {
+                    lines.push(scene_line(scene));
+                    lines.extend(node_lines(scene, known.map_or(&[], |facts| &facts.nodes)));
+                }
+            }
+        }
         let in_log = |id: &str| self.scenes.iter().any(|scene| scene.id == id);
-        let unknown = without_figures.iter().filter(|(id, _)| !in_log(id));
-        known.chain(unknown.map(|(id, text)| format!("Scene {id}: {text}"))).collect()
+        for facts in facts.iter().filter(|facts| !in_log(&facts.id)) {
+            lines.extend(facts.no_figures.map(|text| format!("Scene {}: {text}", facts.id)));
+        }
+        lines
     }
 
     fn sampling_line(&self) -> String {
-        let asked = self.asked_interval_ms.map(|ms| format!("every {} asked", seconds_text(ms)));
-        let achieved = self.achieved_interval_ms.map(|ms| format!("{} achieved", seconds_text(ms)));
-        let interval: Vec<String> = asked.into_iter().chain(achieved).collect();
+        let rhythm = match (self.pace_ms, self.asked_interval_ms, self.achieved_interval_ms) {
+            (Some(pace), ..) => Some(format!("read every {}", seconds_text(pace))),
+            (None, Some(asked), achieved) => {
+                let achieved = achieved.map(|ms| format!(", {} achieved", seconds_text(ms)));
+                Some(format!("every {} asked{}", seconds_text(asked), achieved.unwrap_or_default()))
+            }
+            (None, None, achieved) => achieved.map(|ms| format!("{} achieved", seconds_text(ms))),
+        };
+        let at_most = if self.has_gap() { "" } else { "at most " };
         let gap = self.longest_gap_ms.map(seconds_text);
         let missed: u64 = self.missed.values().sum();
         let reasons = (missed > 0).then(|| format!(" ({})", self.missed_by_reason()));
         let reasons = reasons.unwrap_or_default();
         let parts = [
-            Some(interval.join(", ")).filter(|interval| !interval.is_empty()),
-            gap.as_ref().map(|gap| format!("longest gap {gap}")),
-            Some(format!("{missed} of {} ticks missed{reasons}", self.ticks)),
-            gap.as_ref().map(|gap| format!("a peak shorter than {gap} may be higher")),
+            rhythm,
+            gap.as_ref().map(|gap| format!("longest gap {at_most}{gap}")),
+            Some(format!("{missed} of {} lines missed{reasons}", self.samples + missed)),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        format!("Sampling: {}", parts.join("; "))
+        let spikes = gap.map(|gap| format!("; spikes shorter than {gap} may be missed"));
+        format!("Sampling: {}{}", parts.join(", "), spikes.unwrap_or_default())
+    }
+
+    /// Whether readings were further apart than twice their pace; of older logs, always.
+    pub fn has_gap(&self) -> bool {
+        self.pace_ms.is_none_or(|pace| self.longest_gap_ms > Some(pace * 2))
     }
 
     /// Who gave the samples, where it was not `ComfyUI` alone.
@@ -149,19 +179,81 @@ impl VramStats {
     }
 }
 
+impl Place {
+    /// `scene-001, node 3 KSampler`.
+    pub fn text(&self, facts: &[SceneFacts]) -> String {
+        let Some(node) = &self.node else { return self.scene.clone() };
+        let scene = facts.iter().find(|facts| facts.id == self.scene);
+        let nodes = scene.map_or(&[][..], |facts| &facts.nodes);
+        format!("{}, {}", self.scene, node_name(node, nodes))
+    }
+}
+
+/// `node 3 KSampler`.
+fn node_name(id: &str, nodes: &[NodeFacts]) -> String {
+    let class = nodes.iter().find(|node| node.id == id).map_or("", |node| &node.class);
+    format!("node {id} {class}").trim_end().to_owned()
+}
+
 fn scene_line(scene: &SceneStatistics) -> String {
     let mut parts = Vec::new();
-    if let (Some(peak), Some(average), Some(floor)) = (scene.peak, scene.average, scene.floor) {
-        let samples = scene.samples;
-        parts.push(format!(
-            "peak {peak} MB, average {average} MB, floor {floor} MB ({samples} samples)"
-        ));
+    if let Some(peak) = scene.peak {
+        let of = |name: &str, mb: Option<u64>| mb.map(|mb| format!(", {name} {mb} MB"));
+        let average = of("average", scene.average).unwrap_or_default();
+        let floor = of("floor", scene.floor).unwrap_or_default();
+        let samples = match scene.samples {
+            1 => "1 sample".to_owned(),
+            n => format!("{n} samples"),
+        };
+        parts.push(format!("peak {peak} MB{average}{floor} ({samples})"));
     }
     parts.extend(scene.driver_peak.map(|mb| format!("driver peak {mb} MB")));
+    parts.extend(scene.torch_peak.map(|mb| format!("torch peak {mb} MB")));
     if parts.is_empty() {
         parts.push("no sample".to_owned());
+    } else {
+        parts.push(match scene.added {
+            Some(mb) => format!("added {mb} MB"),
+            None => "added not known".to_owned(),
+        });
     }
+    parts.extend(scene.spilled_peak.map(|mb| format!("spilled at least {mb} MB into system RAM")));
     format!("Scene {}: {}", scene.id, parts.join("; "))
+}
+
+/// The nodes of a scene with the highest peaks, the highest first.
+fn node_lines<'a>(
+    scene: &'a SceneStatistics,
+    facts: &'a [NodeFacts],
+) -> impl Iterator<Item = String> + 'a {
+    let mut nodes: Vec<&NodeStatistics> = scene.nodes.iter().collect();
+    nodes.sort_by_key(|node| std::cmp::Reverse(node.driver_peak.or(node.peak)));
+    nodes.into_iter().take(MAX_NODES).map(|node| {
+        let seconds = facts.iter().find(|facts| facts.id == node.id).map(|facts| facts.seconds);
+        let parts = [
+            seconds.map(|seconds| format!("{}, ", time_span(millis(seconds)))),
+            node.peak.map(|mb| format!("peak {mb} MB; ")),
+            node.driver_peak.map(|mb| format!("driver peak {mb} MB; ")),
+            node.torch_peak.map(|mb| format!("torch peak {mb} MB")),
+        ];
+        let text: String = parts.into_iter().flatten().collect();
+        let (id, text) = (node_name(&node.id, facts), text.trim_end_matches("; "));
+        format!("N{} of {}: {text}", &id[1..], scene.id)
+    })
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a cast saturates
+fn millis(seconds: f64) -> u64 {
+    (seconds * 1000.0) as u64
+}
+
+/// `2 min 40 s`; below ten seconds with decimals.
+fn time_span(ms: u64) -> String {
+    if ms < 10_000 {
+        seconds_text(ms)
+    } else {
+        span(time::Duration::milliseconds(ms.cast_signed()))
+    }
 }
 
 /// A span in seconds: `5.0 s`; two decimals below one second: `0.25 s`.
