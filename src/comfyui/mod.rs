@@ -6,6 +6,7 @@
 mod client;
 mod history;
 mod json;
+mod listener;
 mod prompt;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracles/comfyui.rs"]
@@ -19,6 +20,7 @@ mod workflow;
 pub use crate::http::{ErrorKind, HttpError, Target};
 pub use client::Client;
 pub use history::{HistoryEntry, OutputFile, PromptOutcome};
+pub use listener::{Listener, Progress, Told};
 pub use prompt::{Ids, Submission, random_seed};
 pub use queue::QueuePosition;
 pub use system_stats::{Device, SystemStats};

@@ -108,12 +108,18 @@ impl Workflow {
         wanted.map(|(_, value)| *value = new.clone()).count()
     }
 
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The ids in the order of their numbers.
     pub(super) fn ids(&self) -> Vec<&str> {
         in_node_order(self.nodes.keys().map(String::as_str).collect())
     }
 
-    pub(super) fn class(&self, id: &str) -> &str {
+    /// The class of a node; empty where there is no such node.
+    pub fn class(&self, id: &str) -> &str {
         self.nodes.get(id).and_then(|node| node["class_type"].as_str()).unwrap_or_default()
     }
 

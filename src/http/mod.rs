@@ -1,6 +1,7 @@
 //! A blocking HTTP client over `ureq`: timeouts, size limits, headers, and errors by kind.
 
 mod url;
+pub(crate) mod websocket;
 
 use std::fmt;
 use std::io::{self, Read};

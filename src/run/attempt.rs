@@ -16,6 +16,7 @@ use crate::console::LiveRow;
 use crate::interrupt::Interrupted;
 use crate::report::record::{Attempt, HISTORY_UNREADABLE, Outcome, Output};
 use crate::sanitize::file_name;
+use crate::vram::stats::NodeFacts;
 
 /// Prompts of other clients are counted up to here.
 const MOST_FOREIGN_PROMPTS: usize = 10_000;
@@ -27,6 +28,8 @@ pub struct AttemptResult {
     pub outputs: Vec<Output>,
     /// Its history entry, where one was read.
     pub entry: Option<Box<HistoryEntry>>,
+    /// The nodes that ran, as far as the server told.
+    pub nodes: Vec<NodeFacts>,
     /// Another attempt may help, and nothing of this one is left on the server.
     pub retry: bool,
     /// A file of a cached scene is gone from the server: it has to be made anew.
@@ -67,12 +70,8 @@ pub fn attempt(
         broken: Vec::new(),
         poller: Poller::new(options.poll_interval, options.history_max_attempts),
     };
-    match attempt.submit() {
-        Ok(()) => {
-            let result = attempt.poll_to_end();
-            attempt.run.events.recorder.set_running(Instant::now(), None, None);
-            result
-        }
+    let result = match attempt.submit() {
+        Ok(()) => attempt.poll_to_end(),
         Err(SubmitError::Interrupted) => Err(Interrupted),
         Err(SubmitError::Upload { why, retry }) => {
             Ok(AttemptResult { retry, ..attempt.end(Outcome::Failed, why) })
@@ -88,7 +87,12 @@ pub fn attempt(
             let retry = attempt.run.state.prompts().is_empty();
             Ok(AttemptResult { retry, ..attempt.end(Outcome::Deadline, why) })
         }
-    }
+    };
+    attempt.run.listener = None;
+    let (now, events) = (Instant::now(), &mut attempt.run.events);
+    events.recorder.set_running(now, None, None);
+    let nodes = events.following.take().map(|mut it| it.nodes(&scene.workflow, now));
+    Ok(AttemptResult { nodes: nodes.unwrap_or_default(), ..result? })
 }
 
 impl AttemptState<'_, '_> {
@@ -136,11 +140,14 @@ impl AttemptState<'_, '_> {
         let mut logged: Option<ErrorKind> = None;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            self.run.events.wait(self.poller.pause().min(left))?;
+            self.run.events.wait_for_prompt(self.poller.pause().min(left))?;
             let at_deadline = Instant::now() >= self.deadline;
             let (observation, problem) = self.poll(&id)?;
             match &observation {
-                Observation::At(QueuePosition::Running) => self.show("running"),
+                Observation::At(QueuePosition::Running) => {
+                    let place = self.place().unwrap_or_default();
+                    self.show(format!("running {place}").trim_end());
+                }
                 Observation::At(QueuePosition::Pending(before)) => {
                     self.show(&format!("queued, {before} before it"));
                 }
@@ -206,8 +213,10 @@ impl AttemptState<'_, '_> {
         self.run.events.check()?;
         self.run.count_foreign(queue.running.iter().map(|prompt| prompt.id.as_str()));
         let position = queue.position(id);
-        let running = (position == QueuePosition::Running).then_some(&*self.scene.id);
-        self.run.events.recorder.set_running(asked, running, None);
+        if !self.is_exact() {
+            let running = (position == QueuePosition::Running).then_some(&*self.scene.id);
+            self.run.events.recorder.set_running(asked, running, None);
+        }
         if position != QueuePosition::Absent {
             return Ok((Observation::At(position), unread));
         }
@@ -220,16 +229,30 @@ impl AttemptState<'_, '_> {
 
     fn ended(&mut self, entry: HistoryEntry) -> Observation {
         self.run.events.drain();
-        self.run.events.recorder.set_running(Instant::now(), None, None);
+        if !self.is_exact() {
+            self.run.events.recorder.set_running(Instant::now(), None, None);
+        }
         Observation::Ended(Box::new(entry))
     }
 
+    /// Whether the server tells what runs, so that polls need not.
+    fn is_exact(&self) -> bool {
+        self.run.events.following.as_ref().is_some_and(|following| following.is_exact)
+    }
+
+    /// `node 3 KSampler (12 of 20)`, if that is known.
+    fn place(&self) -> Option<String> {
+        self.run.events.following.as_ref()?.place(&self.scene.workflow)
+    }
+
     fn end_at_deadline(&mut self, id: &str) -> Result<AttemptResult, Interrupted> {
+        let place = self.place().map(|place| format!(" in {place}"));
+        let place = place.unwrap_or_else(|| ", never finished".to_owned());
         let state = match self.poller.running_since {
             None => "queued all the time".to_owned(),
             Some(since) => match since.saturating_duration_since(self.submitted).as_secs() {
-                0..=3 => "running all the time, never finished".to_owned(),
-                queued => format!("queued {queued} s, then running, never finished"),
+                0..=3 => format!("running all the time{place}"),
+                queued => format!("queued {queued} s, then running{place}"),
             },
         };
         let cancelled = self.run.cancel(id);

@@ -18,7 +18,7 @@ use super::recorder::Recorder;
 use super::state_file::{RunState, StateFile};
 use crate::cli::RunOptions;
 use crate::clock::{Clock, run_id};
-use crate::comfyui::Client;
+use crate::comfyui::{Client, Listener, Target};
 use crate::console::{Console, Output};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -89,6 +89,12 @@ pub struct RunContext<'a> {
     /// What an earlier run has left undone on this server.
     pub previous_run: Option<RunState>,
     pub client: Client,
+    /// How the server is spoken to.
+    pub target: Target,
+    /// What the server tells of the prompt that was posted last.
+    pub listener: Option<Listener>,
+    /// The server has answered every listener in time.
+    pub may_listen: bool,
     /// None until the server is reached.
     pub sampling: Option<Sampling>,
     pub scenes: Vec<Scene>,
@@ -159,7 +165,10 @@ impl<'a> RunContext<'a> {
             events,
             state,
             previous_run,
-            client: Client::new(target, options.post_execution_timeout),
+            client: Client::new(target.clone(), options.post_execution_timeout),
+            target,
+            listener: None,
+            may_listen: true,
             sampling: None,
             scenes: Vec::new(),
             record,

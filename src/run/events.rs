@@ -1,9 +1,13 @@
 //! The event loop: the one place where the main thread blocks, besides its short HTTP calls.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use super::following::Following;
 use super::recorder::Recorder;
+use crate::comfyui::Told;
 use crate::console::Console;
 use crate::interrupt::{self, Interrupted};
 use crate::vram::sampler::SamplerEvent;
@@ -12,10 +16,14 @@ use crate::vram::sampler::SamplerEvent;
 pub enum Event {
     /// From the sampler.
     Sampler(SamplerEvent),
+    /// From the listener of a client id, at that moment.
+    Listener(String, Instant, Told),
     /// From the signal's thread: end the run.
     Interrupt,
 }
 
+/// What listeners may have sent before it is taken; beyond that they are not heard.
+const MOST_TOLD: usize = 4096;
 /// Between two draws of the live row.
 const REDRAW: Duration = Duration::from_millis(500);
 
@@ -26,6 +34,10 @@ pub struct EventLoop {
     sender: Sender<Event>,
     /// Whether an interrupt has arrived.
     pub interrupted: bool,
+    /// How much of the listeners waits in the channel.
+    told: Arc<AtomicUsize>,
+    /// The prompt that an attempt follows.
+    pub following: Option<Following>,
     /// Where readings go.
     pub recorder: Recorder,
     /// Where lines go.
@@ -36,7 +48,8 @@ impl EventLoop {
     /// An event loop with a channel of its own.
     pub fn new(recorder: Recorder, console: Console) -> Self {
         let (sender, events) = mpsc::channel();
-        EventLoop { events, sender, interrupted: false, recorder, console }
+        let (told, following) = (Arc::default(), None);
+        EventLoop { events, sender, interrupted: false, told, following, recorder, console }
     }
 
     /// From now on the first signal arrives as an event, and the second one ends the process.
@@ -65,6 +78,31 @@ impl EventLoop {
     pub fn wait_for_first_reading(&mut self, at_most: Duration) -> Result<(), Interrupted> {
         let done = |this: &Self| this.interrupted || this.recorder.has_measured;
         self.receive(Instant::now() + at_most, done);
+        self.check()
+    }
+
+    /// Same as [`EventLoop::wait`], but no longer than until the prompt that is followed is told to
+    /// be over, once.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn wait_for_prompt(&mut self, time: Duration) -> Result<(), Interrupted> {
+        let has_ended = |this: &Self| this.following.as_ref().is_some_and(|it| it.has_ended);
+        self.receive(Instant::now() + time, |this| this.interrupted || has_ended(this));
+        if let Some(following) = &mut self.following {
+            following.has_ended = false;
+        }
+        self.check()
+    }
+
+    /// Waits until the listener is connected, or has said that it is not, that long at most.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn wait_for_listener(&mut self, at_most: Duration) -> Result<(), Interrupted> {
+        let has_spoken =
+            |this: &Self| this.following.as_ref().is_none_or(|it| it.connected.is_some());
+        self.receive(Instant::now() + at_most, |this| this.interrupted || has_spoken(this));
         self.check()
     }
 
@@ -106,6 +144,19 @@ impl EventLoop {
         move |event| drop(sender.send(Event::Sampler(event)))
     }
 
+    /// What the listener of a client id calls with what it is told.
+    pub fn listener_events(&self, client: &str) -> impl Fn(Instant, Told) + Send + use<> {
+        let (sender, told, client) = (self.sender.clone(), self.told.clone(), client.to_owned());
+        move |at, what| {
+            if told.fetch_add(1, Ordering::Relaxed) < MOST_TOLD {
+                // Nobody receives when the program is about to end.
+                drop(sender.send(Event::Listener(client.clone(), at, what)));
+            } else {
+                told.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The only blocking receive of the program.
     fn receive(&mut self, until: Instant, done: impl Fn(&Self) -> bool) {
         while !done(self) {
@@ -127,6 +178,13 @@ impl EventLoop {
     fn take(&mut self, event: Event) {
         match event {
             Event::Interrupt => self.interrupted = true,
+            Event::Listener(client, at, told) => {
+                self.told.fetch_sub(1, Ordering::Relaxed);
+                let following = self.following.as_mut();
+                if let Some((scene, node)) = following.and_then(|it| it.take(&client, at, told)) {
+                    self.recorder.set_running(at, scene, node);
+                }
+            }
             Event::Sampler(event) => {
                 if let Some(problem) = self.recorder.record(event) {
                     self.console.warn(&problem);

@@ -12,6 +12,7 @@ mod download;
 mod dry_run;
 pub(crate) mod events;
 mod finish;
+mod following;
 mod lock;
 mod plan;
 mod poll;

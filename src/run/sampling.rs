@@ -17,6 +17,7 @@ impl RunContext<'_> {
         let connected = connect(self.options, &mut self.events);
         if let Ok((target, _)) = &connected {
             self.client = Client::new(target.clone(), self.options.post_execution_timeout);
+            self.target = target.clone();
         }
         self.recover(connected.is_ok());
         connected

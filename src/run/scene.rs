@@ -127,7 +127,8 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
     fn run(run: &'r mut RunContext<'a>, scene: &'r Scene, number: &'r str) -> SceneRecord {
         let (begun, start) = (Instant::now(), run.clock.now());
         run.log(&scene.id, "Starting video generation...");
-        let record = SceneRecord { seed: scene.seed, ..skipped(scene, "") };
+        let node_count = scene.workflow.node_count();
+        let record = SceneRecord { seed: scene.seed, node_count, ..skipped(scene, "") };
         let mut this = SceneRunner { run, scene, number, record, executed: false };
         for warning in &scene.warnings {
             this.warn(warning);
@@ -136,7 +137,6 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         if this.attempts().is_ok() {
             this.record.legacy.after = this.reading("after");
         } else {
-            this.run.events.recorder.set_running(Instant::now(), None, None);
             this.end_interrupted(begun);
         }
         this.run.events.console.set_live(None);
@@ -264,6 +264,12 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
             self.warn(&format!("partly cached: {cached} of its nodes were not executed"));
         }
         self.record.outputs = result.outputs;
+        for node in result.nodes {
+            match self.record.nodes.iter_mut().find(|known| known.id == node.id) {
+                Some(known) => known.seconds += node.seconds,
+                None => self.record.nodes.push(node),
+            }
+        }
         self.record.attempts.push(attempt);
         self.record.legacy.forget_history();
         let Some(entry) = result.entry else { return };

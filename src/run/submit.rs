@@ -1,12 +1,16 @@
 //! Uploading a scene's image, and posting its prompt exactly once, whatever becomes of the answer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cancel::LOOK_AGAIN;
 use super::context::RunContext;
+use super::following::Following;
 use super::poll::Outage;
-use crate::comfyui::{ErrorKind, HttpError, Ids, Submission, Workflow};
+use crate::comfyui::{ErrorKind, HttpError, Ids, Listener, Submission, Workflow};
 use crate::interrupt::Interrupted;
+
+/// How long a POST waits for the listener's connection.
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a scene is not on the server.
 pub enum SubmitError {
@@ -71,13 +75,27 @@ impl RunContext<'_> {
         deadline: Instant,
     ) -> Result<(String, Vec<String>), SubmitError> {
         let mut patience = Patience::default();
+        let mut unsent = None;
         loop {
             self.events.check()?;
-            let ids = Ids::random();
+            let ids = match unsent.take() {
+                Some(ids) => ids,
+                None => self.listen(scene)?,
+            };
+            // Nothing else is there: what the server does from now on is this prompt.
+            let is_alone =
+                !self.is_listening() && self.client.queue().is_ok_and(|q| q.count() == 0);
+            let posted = Instant::now();
             self.state.add(scene, &ids);
             let error = match self.client.submit(workflow, &ids, time_left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
                     self.state.set_server_id(&ids, &id);
+                    if let Some(following) = &mut self.events.following {
+                        following.add_id(&id);
+                    }
+                    if is_alone {
+                        self.events.recorder.set_running(posted, Some(scene), None);
+                    }
                     return Ok((id, node_errors));
                 }
                 Ok(Submission::Rejected(why)) => {
@@ -91,6 +109,7 @@ impl RunContext<'_> {
                 ErrorKind::Refused => {
                     self.state.remove(&ids);
                     if patience.wait(self, scene, &error, deadline)? {
+                        unsent = Some(ids);
                         continue;
                     }
                     return Err(SubmitError::Unreachable(error));
@@ -103,6 +122,9 @@ impl RunContext<'_> {
                     self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
                     if let Some(id) = self.find_posted(&ids, deadline, &error)? {
                         self.state.set_server_id(&ids, &id);
+                        if let Some(following) = &mut self.events.following {
+                            following.add_id(&id);
+                        }
                         return Ok((id, Vec::new()));
                     }
                     self.state.remove(&ids);
@@ -118,6 +140,26 @@ impl RunContext<'_> {
             }
             self.events.wait(LOOK_AGAIN.min(left))?;
         }
+    }
+
+    /// New ids for a POST, and a listener for what the server tells of it, which is connected if it
+    /// answers soon. One that did not is not waited for again.
+    fn listen(&mut self, scene: &str) -> Result<Ids, Interrupted> {
+        let ids = Ids::random();
+        self.events.following = Some(Following::new(scene, &ids.client, &ids.prompt));
+        let send = self.events.listener_events(&ids.client);
+        self.listener = Some(Listener::start(self.target.clone(), &ids.client, send));
+        if self.may_listen {
+            self.events.wait_for_listener(LISTENER_TIMEOUT)?;
+            let following = self.events.following.as_ref();
+            self.may_listen = following.is_some_and(|following| following.connected.is_some());
+        }
+        Ok(ids)
+    }
+
+    fn is_listening(&self) -> bool {
+        let following = self.events.following.as_ref();
+        following.is_some_and(|following| following.connected == Some(true))
     }
 
     /// Looks for both ids as soon as the server answers, and once more a second later: a stalled
@@ -188,6 +230,6 @@ impl Patience {
     }
 }
 
-fn time_left(deadline: Instant) -> std::time::Duration {
+fn time_left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
