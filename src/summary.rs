@@ -111,7 +111,9 @@ fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String
 fn comparison(before: &SavedRun, now: &SavedRun) -> String {
     let name = before.baseline().0;
     let mut rows = gates::compare(&now.baseline().1, &[before.baseline()]);
-    rows.iter_mut().for_each(|row| row.limit = None);
+    for row in &mut rows {
+        row.limit = None;
+    }
     format!("{} compared with {name}\n{}\n", now.log.display(), gates::table(&rows).join("\n"))
 }
 

@@ -64,11 +64,8 @@ pub fn answers(data: &[u8]) {
     let scene = run.scenes.first().map(|scene| scene.id.clone());
     let readings = answers.stats.devices.iter().filter_map(|device| device.memory);
     let lines = readings.map(|reading| Line {
-        at: record::BEGUN.time(),
-        result: Ok((reading, Source::ComfyUi)),
-        took_ms: None,
         scene: scene.clone(),
-        interval_ms: None,
+        ..Line::new(record::BEGUN.time(), Ok((reading, Source::ComfyUi)))
     });
     let lines: Vec<Line> = lines.collect();
     record::is_harmless(&run, &lines);

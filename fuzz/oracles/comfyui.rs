@@ -8,12 +8,17 @@ use super::client::{CONNECT, uploaded_name};
 use super::queue::Queue;
 use super::workflow::is_link;
 use super::{
-    HistoryEntry, Ids, ObjectInfo, PromptOutcome, QueuePosition, Submission, SystemStats, Target,
-    Workflow, history, json,
+    HistoryEntry, Ids, ObjectInfo, Progress, PromptOutcome, QueuePosition, Submission, SystemStats,
+    Target, Workflow, history, json, listener,
 };
 use crate::http::Http;
 use crate::properties::{are_lines, is_line};
 use crate::vram::reading::HIGHEST_MB;
+
+/// What a message of the websocket tells.
+pub(crate) fn told(text: &[u8]) -> Option<(String, Progress)> {
+    listener::parse(text)
+}
 
 /// A client's errors do not depend on where it is.
 static HTTP: LazyLock<Http> = LazyLock::new(|| {

@@ -14,11 +14,13 @@ mod record;
 mod stories;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub use answers::answers;
 pub use log::log;
 pub(crate) use log::read as read_log;
 pub use stories::stories;
+pub use websocket::websocket;
 
 pub use crate::cli::properties::arguments;
 pub use crate::vram::nvidia_smi::properties::nvidia_smi;

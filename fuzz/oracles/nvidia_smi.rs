@@ -44,13 +44,10 @@ pub fn nvidia_smi(output: &[u8]) {
             match list.reading(&wanted, now, TICK * 3) {
                 Ok(reading) => {
                     assert_eq!(reading.driver, Some(reading.used));
-                    let line = log::Line {
-                        at: time::Time::MIDNIGHT,
-                        result: Ok((reading, Source::NvidiaSmi)),
-                        took_ms: None,
-                        scene: None::<&str>,
-                        interval_ms: None,
-                    };
+                    let line = log::Line::<&str>::new(
+                        time::Time::MIDNIGHT,
+                        Ok((reading, Source::NvidiaSmi)),
+                    );
                     let text = line.format(false);
                     assert_eq!(log::Line::parse(text.as_bytes()), Some(line));
                 }

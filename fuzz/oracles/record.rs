@@ -54,7 +54,7 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let LogSummary { stats: vram, timeline } = LogSummary::of(log.as_bytes()).unwrap();
 
     are_lines(summary_block(run, &vram));
-    are_lines(vram.block(None, &run.without_figures()));
+    are_lines(vram.block(None, &run.facts()));
     for scene in &run.scenes {
         are_lines(legacy::scene_lines(scene, run));
     }

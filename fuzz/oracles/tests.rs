@@ -42,3 +42,8 @@ fn the_corpus_of_stories_holds() {
 fn the_corpus_of_arguments_holds() {
     holds("arguments", super::arguments);
 }
+
+#[test]
+fn the_corpus_of_the_websocket_holds() {
+    holds("websocket", super::websocket);
+}

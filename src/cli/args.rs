@@ -92,12 +92,10 @@ impl ParsedArgs<'_> {
             return given.clone();
         }
         let fast = flag.fast.is_some() && self.is_on(FlagId::FastIteration);
-        let gates = [FlagId::MaxPeakMB, FlagId::Baseline, FlagId::MaxGrowthMB];
-        let gated = gates.iter().any(|gate| self.given(*gate).is_some());
         let mut variables = flag.env.iter().filter(|_| !fast);
         let (label, value) = variables
             .find_map(|name| Some((*name, self.variable(name)?)))
-            .unwrap_or_else(|| (flag.name, flag.default_for(self.verb, fast, gated).into()));
+            .unwrap_or_else(|| (flag.name, flag.default_for(self.verb, fast).into()));
         FlagValue { flag, name: flag.name, label: label.to_owned(), value }
     }
 

@@ -93,8 +93,6 @@ pub(super) struct Flag {
     pub(super) default: &'static str,
     /// The value under `FastIteration`, if that changes it.
     pub(super) fast: Option<&'static str>,
-    /// The default where a gate is set, if that changes it.
-    pub(super) gated: Option<&'static str>,
     /// The default of `monitor`, if it has one of its own.
     pub(super) monitor: Option<&'static str>,
     /// The environment variables that give a value; the first one set counts.
@@ -117,16 +115,15 @@ impl Flag {
         short: false,
         default: "",
         fast: None,
-        gated: None,
         monitor: None,
         env: &[],
     };
 
     /// Its value for `verb` where neither command line nor environment gives one. `fast`: under
-    /// `FastIteration`; `gated`: where a gate is set.
-    pub(super) fn default_for(&self, verb: Verb, fast: bool, gated: bool) -> &'static str {
-        let special = self.fast.filter(|_| fast).or(self.gated.filter(|_| gated));
-        special.or(self.monitor.filter(|_| verb == Monitor)).unwrap_or(self.default)
+    /// `FastIteration`.
+    pub(super) fn default_for(&self, verb: Verb, fast: bool) -> &'static str {
+        let fast = self.fast.filter(|_| fast);
+        fast.or(self.monitor.filter(|_| verb == Monitor)).unwrap_or(self.default)
     }
 
     /// Its names, as PowerShell writes them.
@@ -264,10 +261,12 @@ flags! {
     }
 
 ["VRAM, and gates: what has to hold of it, else exit 7"]
-    /// Time between two VRAM samples; decimals allowed.
+    /// Time between two lines of the log; decimals allowed. VRAM is read every 0.25 s whatever it
+    /// is, or at this pace where that is shorter; a higher reading between two lines has a line of
+    /// its own.
     SampleIntervalSeconds {
         kind: Number("seconds", 0.05, 3600.0), verbs: &[Run, Monitor], short: true, default: "5",
-        gated: Some("1"), monitor: Some("1"),
+        monitor: Some("1"),
     }
     /// Who gives the readings: auto, comfyui or nvidia-smi. auto: ComfyUI, and nvidia-smi for a
     /// sample that ComfyUI misses, if the server is on this machine.
@@ -282,10 +281,12 @@ flags! {
         kind: Text("CARD", "a card's index in nvidia-smi, or its UUID, GPU-..."),
         verbs: &[Run, Monitor], default: "matched by name, size and use",
     }
-    /// Fail if peak VRAM while generating exceeds N MB. The driver's figure where it is known.
+    /// Fail if peak VRAM while generating exceeds N MB. All that is on the card counts, by the
+    /// driver's figure where it is known, and what has spilled into system RAM.
     MaxPeakMB { kind: Number("MB", 1.0, I32_MAX), verbs: &Verb::ALL, short: true }
-    /// A log or run folder to be no worse than, in all and scene by scene. One baseline gives 5 %
-    /// of room, several their spread, at least 1 %; 64 MB in any case.
+    /// A log or run folder to be no worse than, in all and scene by scene: by what torch held, else
+    /// by what the scene added. One baseline gives 5 % of room, several their spread, at least 1 %;
+    /// 64 MB in any case.
     Baseline {
         kind: Text("LOG", "a VRAM log or a run folder"), verbs: &Verb::ALL, repeatable: true,
     }

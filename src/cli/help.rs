@@ -115,7 +115,6 @@ fn entry(flag: &Flag) -> Vec<String> {
     let defaults = [
         ("Default", Some(flag.default).filter(|default| !default.is_empty())),
         ("With FastIteration", flag.fast),
-        ("With a gate", flag.gated),
         ("In monitor", flag.monitor),
     ];
     let defaults = defaults.into_iter().filter_map(|(when, default)| Some((when, default?)));

@@ -69,11 +69,10 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// The value of a run's option where nothing gives one; empty if there is no such option. `name` is
-/// as PowerShell writes it, `-MaxWaitSeconds`. `fast`: under `FastIteration`; `gated`: where a gate
-/// is set.
-pub fn default_value(name: &str, fast: bool, gated: bool) -> &'static str {
+/// as PowerShell writes it, `-MaxWaitSeconds`. `fast`: under `FastIteration`.
+pub fn default_value(name: &str, fast: bool) -> &'static str {
     let flag = FLAGS.iter().find(|flag| name.strip_prefix('-') == Some(flag.name));
-    flag.map_or("", |flag| flag.default_for(Verb::Run, fast, gated))
+    flag.map_or("", |flag| flag.default_for(Verb::Run, fast))
 }
 
 /// Reads a command line; `words` are its words without the program's own.

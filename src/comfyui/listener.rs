@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn messages_tell_of_a_prompt() {
-        let told = |text: &str| parse(text.as_bytes()).map(|(id, progress)| (id, progress));
+        let told = |text: &str| parse(text.as_bytes());
         let of = |progress| Some(("p".to_owned(), progress));
         for (text, wanted) in [
             (r#"{"type":"execution_start","data":{"prompt_id":"p"}}"#, of(Progress::Started)),

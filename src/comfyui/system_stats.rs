@@ -102,7 +102,7 @@ const NO_DYNAMIC_VRAM: [&str; 5] =
 
 /// Whether dynamic VRAM is expected on. It needs comfy-aimdo, which `comfy_package_versions` lists
 /// (seen in 0.33.0; 0.3.64 has neither the key nor the package, versions between may have the
-/// package alone), a CUDA device, torch 2.8 or newer, on AMD ROCm 7.14 or newer, and none of
+/// package alone), a CUDA device, torch 2.8 or newer, on AMD `ROCm` 7.14 or newer, and none of
 /// [`NO_DYNAMIC_VRAM`] in `argv` (seen in both); `--enable-dynamic-vram` overrules options and
 /// versions (`main.py` of 0.33.0).
 fn dynamic_vram(system: &Value, kind: &str) -> DynamicVram {

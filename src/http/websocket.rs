@@ -214,9 +214,9 @@ mod tests {
 
     fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
         let length = payload.len();
-        let mut frame = match u8::try_from(length) {
-            Ok(short) if short < 126 => vec![head, short],
-            _ if length < 1 << 16 => [&[head, 126][..], &(length as u16).to_be_bytes()].concat(),
+        let mut frame = match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(short), _) if short < 126 => vec![head, short],
+            (_, Ok(length)) => [&[head, 126][..], &length.to_be_bytes()].concat(),
             _ => [&[head, 127][..], &(length as u64).to_be_bytes()].concat(),
         };
         frame.extend(payload);
@@ -313,7 +313,7 @@ mod tests {
             cuts.sort_unstable();
             let last = cuts.len() - 2;
             let frames = cuts.windows(2).enumerate().map(|(n, part)| {
-                let head = if n == 0 { 1 } else { 0 } | if n == last { 0x80 } else { 0 };
+                let head = u8::from(n == 0) | u8::from(n == last) << 7;
                 frame(head, &text.as_bytes()[part[0]..part[1]])
             });
             let (texts, ..) = read(&frames.collect::<Vec<_>>());

@@ -103,6 +103,7 @@ pub(super) fn verdicts() -> Vec<Verdict> {
             scene: scenes[at % 2].clone(),
             limit: measured.map(|_| 6),
             measured,
+            before: None,
             state: states[at % 3].clone(),
         });
     }
@@ -126,13 +127,13 @@ fn the_closing_block_is_what_a_person_needs() {
         summary_block(&night(), &vram()),
         [
             "FAILED: 1 of 3 scenes, exit 4 (deadline)      24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
-            "✓ scene-001  188 s  peak 19310 MB driver  video/scene-001/scene-001.mp4 (1.53 MB)",
-            "✓ scene-002  191 s  peak 19080 MB driver  2nd attempt (1st: lost, server restarted 23:05:12)",
+            "✓ scene-001  188 s  partly cached (1 node)  19310 MB  +17070  video/scene-001/scene-001.mp4 (1.53 MB)",
+            "✓ scene-002  191 s  partly cached (1 node)  at least 19080 MB: 1 reading  2nd attempt (1st: lost, server restarted 23:05:12)",
             "✗ scene-003  deadline, 2 × 360 s: running all the time, never finished; cancelled on the server",
             "GPU free: queue empty, 2140 MB in use (2140 before the run)",
-            "Peak while generating: driver 19310 MB of 24576 (79 %), 5266 MB to spare, 23:04:10 in scene-001",
-            "The run itself took 17070 MB: more than a 16 GB card has, less than a 20 GB one",
-            "Trust: every 5.0 s, longest gap 10.0 s, 1 of 5 ticks missed: a peak shorter than 10.0 s may be higher; 2 of other clients ran meanwhile, their memory is in the figures",
+            "VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, 23:04:10 in scene-001",
+            "Needs      17070 MB of its own: a 20 GB card, not a 16 GB one",
+            "Sampling   read every 5.0 s, 1 of 5 lines missed, longest gap 10.0 s: spikes shorter than that may be missed, 2 of other clients ran meanwhile, their memory is in the figures",
             "Next: run-comfyui-e2e -SceneFilter scene-003",
         ]
     );
@@ -143,27 +144,34 @@ fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
     let log = "12:00:00,Used=0MB,Total=24576MB\n12:00:05,Used=15360MB,Scene=scene-001\n"; // 62.5 %
     let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
     let lines = summary_block(&night(), &vram).join("\n");
-    assert!(lines.contains("15360 MB of 24576 (62 %)"), "{lines}");
+    assert!(lines.contains("15360 of 24576 MB (62 %)"), "{lines}");
     assert!(vram.block(None, &[]).join("\n").contains("15360 MB of 24576 MB (62 %)"));
     // As much as a 16 GB card has, and not less.
     let log = log.replace("15360", "16384");
     let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
     let lines = summary_block(&night(), &vram).join("\n");
-    assert!(lines.contains("took 16384 MB: more than a 12 GB card has, less than a 20"), "{lines}");
+    assert!(
+        lines.contains("Needs      16384 MB of its own: a 20 GB card, not a 12 GB one"),
+        "{lines}"
+    );
     let log = log.replace("16384", "9000");
     let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
     let lines = summary_block(&night(), &vram).join("\n");
-    assert!(
-        lines.contains("9000 MB: more than an 8 GB card has, less than a 10 GB one"),
-        "{lines}"
-    );
+    assert!(lines.contains("9000 MB of its own: a 10 GB card, not an 8 GB one"), "{lines}");
 }
 
 #[test]
 fn gates_stand_in_the_closing_block_and_decide_where_all_scenes_succeeded() {
     let mut run = night();
     let (limit, measured) = (Some(19_000), Some(Measured::Driver(19_310, Some(18_231))));
-    let bad = Verdict { gate: Gate::MaxPeak, scene: None, limit, measured, state: State::Failed };
+    let bad = Verdict {
+        gate: Gate::MaxPeak,
+        scene: None,
+        limit,
+        measured,
+        before: None,
+        state: State::Failed,
+    };
     run.gates = vec![bad];
     let block = summary_block(&run, &vram());
     assert_eq!(block[8], "Gates: MaxPeakMB 19000 FAILED (driver 19310)");

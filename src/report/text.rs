@@ -102,6 +102,7 @@ fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String 
 fn scene_figures(scene: &SceneRecord, figures: &SceneStatistics, vram: &VramStats) -> String {
     let mut text = match (scene.cached_nodes().len(), scene.node_count) {
         (0, _) => String::new(),
+        (1, 0) => "  partly cached (1 node)".to_owned(),
         (n, 0) => format!("  partly cached ({n} nodes)"),
         (n, count) => format!("  partly cached ({n} of {count} nodes)"),
     };
@@ -199,7 +200,7 @@ fn peak(run: &RunRecord, vram: &VramStats) -> Option<String> {
     Some(format!("{memory}  {mb}{card}, {at} in {place}"))
 }
 
-/// What of it the run needs. Where ComfyUI fills the card with weights that it gives back, that is
+/// What of it the run needs. Where `ComfyUI` fills the card with weights that it gives back, that is
 /// what its tensors held; where it may, a full card says nothing.
 fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<String> {
     let dynamic = vram.dynamic_vram.unwrap_or(run.server.dynamic_vram);
@@ -227,14 +228,13 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     if run.is_system_ram() {
         return Some(format!("Needs      {mb} MB of system RAM of its own"));
     }
-    let a =
-        |gb: u64| format!("{} {gb} GB card", if matches!(gb, 8 | 11 | 80) { "an" } else { "a" });
+    let a = |gb: u64| format!("{} {gb} GB", if matches!(gb, 8 | 11 | 80) { "an" } else { "a" });
     let smaller = CARDS_GB.into_iter().rev().find(|gb| gb * 1024 < mb).map(a);
     let larger = CARDS_GB.into_iter().find(|gb| gb * 1024 > mb).map(a);
     let cards = match (smaller, larger) {
-        (Some(smaller), Some(larger)) => format!(": {larger}, not {smaller}"),
-        (None, Some(larger)) => format!(": {larger}"),
-        (Some(smaller), None) => format!(": more than {smaller} has"),
+        (Some(smaller), Some(larger)) => format!(": {larger} card, not {smaller} one"),
+        (None, Some(larger)) => format!(": {larger} card"),
+        (Some(smaller), None) => format!(": more than {smaller} card has"),
         (None, None) => String::new(),
     };
     Some(format!("Needs      {mb} MB of its own{cards}"))

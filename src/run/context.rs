@@ -16,6 +16,7 @@ use super::lock::Lock;
 use super::plan::Scene;
 use super::recorder::Recorder;
 use super::state_file::{RunState, StateFile};
+use super::submit::LISTENER_TIMEOUT;
 use crate::cli::RunOptions;
 use crate::clock::{Clock, run_id};
 use crate::comfyui::{Client, Listener, Target};
@@ -93,8 +94,8 @@ pub struct RunContext<'a> {
     pub target: Target,
     /// What the server tells of the prompt that was posted last.
     pub listener: Option<Listener>,
-    /// The server has answered every listener in time.
-    pub may_listen: bool,
+    /// How long a POST waits for the listener's connection; none once the server has been silent.
+    pub listener_timeout: Duration,
     /// None until the server is reached.
     pub sampling: Option<Sampling>,
     pub scenes: Vec<Scene>,
@@ -168,7 +169,7 @@ impl<'a> RunContext<'a> {
             client: Client::new(target.clone(), options.post_execution_timeout),
             target,
             listener: None,
-            may_listen: true,
+            listener_timeout: LISTENER_TIMEOUT,
             sampling: None,
             scenes: Vec::new(),
             record,

@@ -146,9 +146,7 @@ impl Recorder {
     pub fn finish(&mut self) {
         if let Some(device) = &mut self.device {
             let lines = device.recording.finish(Instant::now());
-            if let Some(summary) = &mut self.summary {
-                lines.iter().for_each(|line| summary.take(&line.borrowed()));
-            }
+            summarize(&mut self.summary, &lines);
             device.write(&lines);
         }
     }
@@ -173,9 +171,7 @@ impl Recorder {
         }
         let device = self.device.as_mut()?;
         let lines = lines_of(&mut device.recording, taken);
-        if let Some(summary) = &mut self.summary {
-            lines.iter().for_each(|line| summary.take(&line.borrowed()));
-        }
+        summarize(&mut self.summary, &lines);
         let mut error = device.write(&lines);
         for (gpu, other) in &mut self.others {
             let reading = taken.devices.get(*gpu).copied().flatten();
@@ -194,64 +190,62 @@ impl Recorder {
     }
 }
 
+fn summarize(summary: &mut Option<Accumulator>, lines: &[Line]) {
+    if let Some(summary) = summary {
+        for line in lines {
+            summary.take(&line.borrowed());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vram::reading::ReadingResult;
     use time::macros::datetime;
 
-    #[test]
-    fn a_reading_asked_before_the_queue_showed_our_prompt_is_not_the_scene_s() {
-        let path = std::env::temp_dir().join(format!("recorder-{}.log", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let (mut recorder, problem) = Recorder::new(&path, Duration::from_secs(5));
-        assert_eq!(problem, None);
-        let step = Duration::from_secs(9);
-        let start = Instant::now();
-        let seen = start + step;
-        let tick = |recorder: &mut Recorder, second: i64| {
-            // The clock is set back all the time.
-            let at = datetime!(2026-11-24 12:00:05 UTC) - time::Duration::hours(second);
-            let result = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
-            let moment = start + step * u32::try_from(second + 1).unwrap();
-            let tick =
-                Tick { at, moment, took_ms: None, result, missed: None, devices: Vec::new() };
-            assert_eq!(recorder.record(SamplerEvent::Tick(tick)), None);
-        };
-        recorder.set_running(Some(("a", seen)));
-        tick(&mut recorder, -1);
-        tick(&mut recorder, 0);
-        // A later poll that shows the same does not move the beginning.
-        recorder.set_running(Some(("a", seen + Duration::from_secs(9))));
-        tick(&mut recorder, 1);
-        recorder.set_running(None);
-        tick(&mut recorder, 2);
-        let log = std::fs::read_to_string(&path).unwrap();
-        let scenes: Vec<_> = log.lines().map(|line| line.ends_with(",Scene=a")).collect();
-        assert_eq!(scenes, [false, true, true, false], "{log}");
-        std::fs::remove_file(&path).unwrap();
+    fn measured(
+        moment: Instant,
+        result: ReadingResult,
+        missed: Option<MissReason>,
+    ) -> SamplerEvent {
+        let at = datetime!(2026-11-24 12:00:05 UTC);
+        let (due, answered, devices) = (moment, moment, Vec::new());
+        let taken = Measurement { at, moment, due, answered, result, missed, devices };
+        SamplerEvent::Measured(taken)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "what a measurement holds")]
+    fn reading(used: u64) -> ReadingResult {
+        Ok((Reading { used, ..Reading::default() }, Source::ComfyUi))
     }
 
     #[test]
-    fn a_summary_of_the_ticks_is_that_of_their_log() {
+    fn a_summary_of_the_lines_is_that_of_their_log() {
         let path = std::env::temp_dir().join(format!("recorder-sum-{}", std::process::id()));
-        for interval in [1000, 900, 1500].map(Duration::from_millis) {
+        for interval in [1000, 900, 1500, 100].map(Duration::from_millis) {
             let _ = std::fs::remove_file(&path);
             let log = Writer::create(&path, interval).unwrap();
             let mut recorder = Recorder::summarizing(Some((path.clone(), log)), interval);
-            recorder.set_running(Some(("flow", Instant::now())));
-            for (number, mb) in [(0, 700), (1, 900), (2, 0), (3, 800)] {
-                let reading = Reading { used: mb, driver: Some(mb + 9), ..Reading::default() };
-                let result =
-                    if mb == 0 { Err(MissReason::Status) } else { Ok((reading, Source::ComfyUi)) };
+            let start = Instant::now();
+            recorder.set_running(start, Some("flow"), None);
+            let mut events: Vec<_> =
+                (0..40_u32).zip([700, 900, 0, 800].into_iter().cycle()).collect();
+            let last = events.pop().unwrap();
+            let of = |(number, mb): (u32, u64)| {
+                let result = if mb == 0 { Err(MissReason::Status) } else { reading(mb) };
+                let moment = start + Duration::from_millis(250) * number;
                 // Its milliseconds do not reach a log of whole seconds.
-                let at = datetime!(2026-11-24 23:59:58.7 UTC) + interval * number;
-                let (moment, took_ms) = (Instant::now(), result.is_ok().then_some(60));
-                let devices = Vec::new();
-                let tick = Tick { at, moment, took_ms, result, missed: result.err(), devices };
-                assert_eq!(recorder.record(SamplerEvent::Tick(tick)), None);
+                let at = datetime!(2026-11-24 23:59:58.7 UTC) + (moment - start);
+                let (due, answered, devices) = (moment, moment, Vec::new());
+                Measurement { at, moment, due, answered, result, missed: result.err(), devices }
+            };
+            for event in events {
+                assert_eq!(recorder.record(SamplerEvent::Measured(of(event))), None);
             }
+            assert_eq!(recorder.record_last(&of(last)), None);
             let (read, told) = (LogSummary::read(&path).unwrap(), recorder.summary());
-            assert_eq!((read.stats.peak, read.stats.ticks, read.stats.samples), (Some(900), 4, 3));
+            assert_eq!(read.stats.peak, Some(900));
             assert_eq!(told.stats, read.stats);
             assert_eq!(told.timeline.columns, read.timeline.columns);
         }
@@ -259,25 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_late_tick_says_nothing_of_its_own() {
+    fn a_late_measurement_says_nothing_of_its_own() {
         let mut recorder = Recorder::default();
-        let mut told = |result| {
-            let at = datetime!(2026-11-24 12:00:05 UTC);
-            let moment = Instant::now();
-            let tick = Tick {
-                at,
-                moment,
-                took_ms: None,
-                result,
-                missed: result.err(),
-                devices: Vec::new(),
-            };
-            recorder.record(SamplerEvent::Tick(tick));
+        let mut told = |result: ReadingResult| {
+            recorder.record(measured(Instant::now(), result, result.err()));
             recorder.missed
         };
-        let reading = Ok((Reading { used: 5, ..Reading::default() }, Source::ComfyUi));
         let ticks =
-            [Err(MissReason::Status), Err(MissReason::Late), reading, Err(MissReason::Late)];
+            [Err(MissReason::Status), Err(MissReason::Late), reading(5), Err(MissReason::Late)];
         assert_eq!(
             ticks.map(&mut told),
             [Some(MissReason::Status), Some(MissReason::Status), None, None]
@@ -288,12 +271,10 @@ mod tests {
     fn a_server_that_refused_is_known_though_another_gave_the_reading() {
         let path = std::env::temp_dir().join(format!("recorder-refused-{}", std::process::id()));
         let (mut recorder, _) = Recorder::new(&path, Duration::from_secs(5));
-        let at = datetime!(2026-11-24 12:00:05 UTC);
-        let result = Ok((Reading { used: 5, ..Reading::default() }, Source::NvidiaSmi));
         let moment = Instant::now();
-        let missed = Some(MissReason::Refused);
-        let tick = Tick { at, moment, took_ms: None, result, missed, devices: Vec::new() };
-        assert_eq!(recorder.record(SamplerEvent::Tick(tick)), None);
+        let result = Ok((Reading { used: 5, ..Reading::default() }, Source::NvidiaSmi));
+        assert_eq!(recorder.record(measured(moment, result, Some(MissReason::Refused))), None);
+        let at = datetime!(2026-11-24 12:00:05 UTC);
         assert_eq!((recorder.refused_since(moment), recorder.latest.is_some()), (Some(at), true));
         assert_eq!(recorder.refused_since(moment + Duration::from_secs(1)), None);
         std::fs::remove_file(&path).unwrap();

@@ -118,8 +118,7 @@ impl Words<'_> {
 
     /// Adds the option, unless this is its default value.
     fn unless_default(&mut self, name: &str, value: &dyn Display) {
-        let (fast, gated) = (self.options.fast_iteration, self.options.gates.any());
-        if value.to_string() != default_value(name, fast, gated) {
+        if value.to_string() != default_value(name, self.options.fast_iteration) {
             self.add(name, value);
         }
     }

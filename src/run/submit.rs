@@ -10,7 +10,7 @@ use crate::comfyui::{ErrorKind, HttpError, Ids, Listener, Submission, Workflow};
 use crate::interrupt::Interrupted;
 
 /// How long a POST waits for the listener's connection.
-const LISTENER_TIMEOUT: Duration = Duration::from_secs(1);
+pub const LISTENER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a scene is not on the server.
 pub enum SubmitError {
@@ -149,10 +149,9 @@ impl RunContext<'_> {
         self.events.following = Some(Following::new(scene, &ids.client, &ids.prompt));
         let send = self.events.listener_events(&ids.client);
         self.listener = Some(Listener::start(self.target.clone(), &ids.client, send));
-        if self.may_listen {
-            self.events.wait_for_listener(LISTENER_TIMEOUT)?;
-            let following = self.events.following.as_ref();
-            self.may_listen = following.is_some_and(|following| following.connected.is_some());
+        self.events.wait_for_listener(self.listener_timeout)?;
+        if self.events.following.as_ref().is_some_and(|it| it.connected.is_none()) {
+            self.listener_timeout = Duration::ZERO;
         }
         Ok(ids)
     }

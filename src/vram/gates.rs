@@ -443,16 +443,13 @@ impl<'a> RunVram<'a> {
 
     /// The verdict on a scene, or on the highest of the run, held against these.
     fn verdict(&self, scene: Option<&str>, others: &[&RunVram]) -> Verdict {
-        let figures = |figure: fn(&RunVram, Option<&str>) -> Option<u64>| {
-            let all = others.iter().map(|other| figure(other, scene));
-            Some((figure(self, scene)?, all.collect::<Option<Vec<u64>>>()?))
+        let of = |run: &RunVram, torch| if torch { run.torch(scene) } else { run.added(scene) };
+        let figures = |torch| {
+            let before: Option<Vec<u64>> = others.iter().map(|other| of(other, torch)).collect();
+            of(self, torch).zip(before)
         };
-        let torch = figures(|run, scene| run.torch(scene))
-            .map(|(now, before)| (Measured::Torch(now), before));
-        let added = || {
-            figures(|run, scene| run.added(scene))
-                .map(|(now, before)| (Measured::Added(now), before))
-        };
+        let torch = figures(true).map(|(now, before)| (Measured::Torch(now), before));
+        let added = || figures(false).map(|(now, before)| (Measured::Added(now), before));
         let Some((now, before)) = torch.or_else(added) else {
             let why = self.why_unknown(scene);
             return Verdict::new(Gate::Baseline, scene, None, Err(why));

@@ -171,9 +171,11 @@ mod tests {
             [Some(MissReason::Timeout), Some(MissReason::Late), Some(MissReason::Late), None]
         );
         let read: Vec<_> = ticks.iter().map(|tick| tick.result.unwrap()).collect();
-        let of_moment = |n: usize| (read[n].0.used - read[0].0.used, read[n].1);
-        assert_eq!(of_moment(1), (200, Source::NvidiaSmi));
-        assert_eq!(of_moment(2), (400, Source::NvidiaSmi));
+        for n in 0..3 {
+            let ms = u64::try_from(ticks[n].moment.duration_since(begun).as_millis()).unwrap();
+            assert_eq!(read[n], (used(ms), Source::NvidiaSmi), "{n}");
+        }
+        assert_eq!([ticks[1].due - ticks[0].due, ticks[2].due - ticks[1].due], [TICK; 2]);
         assert_eq!(read[3], (used(9), Source::ComfyUi));
     }
 

@@ -226,7 +226,7 @@ fn sources_and_cards() {
 }
 
 #[test]
-fn gates_and_their_interval() {
+fn gates_leave_the_interval_as_it_is() {
     let fixture = Fixture::new();
     let options = fixture.run("-MaxPeakMB 20000 -Baseline notes.txt --baseline flows -Repeat 5");
     let limits = Limits { peak_mb: Some(20_000), growth_mb: None };
@@ -235,11 +235,10 @@ fn gates_and_their_interval() {
     assert!(options.gates.any() && !fixture.run("").gates.any());
     assert_eq!(fixture.run("").repeat, 1);
     for (line, interval) in [
-        ("-MaxPeakMB 1", 1),
-        ("-Baseline flows", 1),
-        ("--max-growth-mb 0", 1),
-        ("-MaxPeakMB 1 -Sample 5", 5),
-        ("", 5),
+        ("-MaxPeakMB 1", 5),
+        ("-Baseline flows", 5),
+        ("--max-growth-mb 0", 5),
+        ("-MaxPeakMB 1 -Sample 2", 2),
     ] {
         assert_eq!(fixture.run(line).sampling.interval, seconds(interval), "{line}");
     }

@@ -109,18 +109,21 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn of(input: &ReportInput<'a>, baselines: &'a [SavedRun]) -> Self {
         let run = subject(input.record, input.vram);
-        let baselines: Vec<_> = baselines.iter().map(SavedRun::baseline).collect();
-        let compared = compare(&run, &baselines);
-        // If they are of another device, the gate says so.
-        if !baselines.is_empty() && compared.iter().any(|verdict| verdict.measured.is_some()) {
-            return Table { run, metrics: Vec::new(), compared };
-        }
         let is_known = |metric: &Metric| {
             let scenes = input.vram.scenes.iter().map(|scene| Some(scene.id.as_str()));
             scenes.chain([None]).any(|scene| run.peak(scene, *metric).is_some())
         };
-        let metrics = [Metric::Driver, Metric::Used].into_iter().filter(is_known).collect();
-        Table { run, metrics, compared: Vec::new() }
+        let mut metrics: Vec<_> =
+            [Metric::Driver, Metric::Used].into_iter().filter(is_known).collect();
+        let baselines: Vec<_> = baselines.iter().map(SavedRun::baseline).collect();
+        let mut compared = compare(&run, &baselines);
+        // If they are of another device, the gate says so.
+        if baselines.is_empty() || compared.iter().all(|verdict| verdict.measured.is_none()) {
+            compared.clear();
+        } else {
+            metrics.truncate(1);
+        }
+        Table { run, metrics, compared }
     }
 
     fn markdown(&self, input: &ReportInput) -> String {

@@ -102,7 +102,8 @@ impl Page<'_> {
         if self.input.vram.samples == 0 || self.is_cached() {
             return String::new();
         }
-        let mut figures = plain_list(&self.input.vram.block(None, &[])[1..]);
+        let facts = self.input.record.map(RunRecord::facts).unwrap_or_default();
+        let mut figures = plain_list(&self.input.vram.block(None, &facts)[1..]);
         for other in self.others {
             figures += &format!("<h3>The figures of {}</h3>\n", Escaped(&other.title()));
             // The first two lines are an empty one and the header.

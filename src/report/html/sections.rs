@@ -23,6 +23,8 @@ const EXECUTING: Column = ("Executing\u{a0}(s)", |scene, _| scene?.server_second
 const SAMPLES: Column = ("Samples", |_, vram| Some(vram?.samples.to_string()));
 const DRIVER: Column = ("Peak, driver\u{a0}(MB)", |_, vram| Some(vram?.driver_peak?.to_string()));
 const USED: Column = ("Peak, used\u{a0}(MB)", |_, vram| Some(vram?.peak?.to_string()));
+const TORCH: Column = ("Peak, torch\u{a0}(MB)", |_, vram| Some(vram?.torch_peak?.to_string()));
+const ADDED: Column = ("Added\u{a0}(MB)", |_, vram| Some(vram?.added?.to_string()));
 const AVERAGE: Column = ("Average, used\u{a0}(MB)", |_, vram| Some(vram?.average?.to_string()));
 const FLOOR: Column = ("Floor, used\u{a0}(MB)", |_, vram| Some(vram?.floor?.to_string()));
 
@@ -34,21 +36,26 @@ pub(super) fn scenes(page: &Page) -> String {
         Some(run) => (
             "Seconds are those of all attempts; a dash is unknown.",
             r#"<th role="columnheader" scope="col">Outcome</th>"#.to_owned(),
-            vec![ATTEMPTS, QUEUED, EXECUTING, DRIVER, USED, FLOOR],
+            vec![ATTEMPTS, QUEUED, EXECUTING, DRIVER, USED, TORCH, ADDED],
             run.scenes.iter().map(|scene| (&scene.id, Some(scene), scene.figures(vram))).collect(),
         ),
         None => (
             "The samples taken while a scene's prompt was running.",
             String::new(),
-            vec![SAMPLES, DRIVER, USED, AVERAGE, FLOOR],
+            vec![SAMPLES, DRIVER, USED, TORCH, ADDED, AVERAGE, FLOOR],
             vram.scenes.iter().map(|scene| (&scene.id, None, Some(scene))).collect(),
         ),
     };
     if scenes.is_empty() {
         return String::new();
     }
-    if vram.scenes.iter().all(|scene| scene.driver_peak.is_none()) {
-        columns.retain(|(name, _)| *name != DRIVER.0);
+    for (column, figure) in [
+        (DRIVER, (|scene| scene.driver_peak) as fn(&SceneStatistics) -> Option<u64>),
+        (TORCH, |scene| scene.torch_peak),
+    ] {
+        if vram.scenes.iter().all(|scene| figure(scene).is_none()) {
+            columns.retain(|(name, _)| *name != column.0);
+        }
     }
     for (name, _) in &columns {
         heads += &format!(r#"<th role="columnheader" scope="col" class="figure">{name}</th>"#);
@@ -143,6 +150,7 @@ pub(super) fn environment(page: &Page) -> String {
         ("Python", server.python.clone()),
         ("Device", server.device.clone()),
         ("Type", server.device_kind.clone()),
+        ("Dynamic VRAM", vram.dynamic_vram.map(|dynamic| dynamic.name().to_owned())),
         (memory, vram.total.map(|mb| mb.to_string())),
         ("Server", text(&server.url)),
         ("MaxWaitSeconds", text(&settings.max_wait_seconds)),

@@ -93,13 +93,13 @@ fn a_run_is_told_verdict_first_with_all_that_it_left() {
     let mut record = night();
     let measured = Some(Measured::Driver(19_310, Some(18_231)));
     let (gate, limit, state) = (Gate::MaxPeak, Some(20_000), State::Held);
-    record.gates = vec![Verdict { gate, scene: None, limit, measured, state }];
+    record.gates = vec![Verdict { gate, scene: None, limit, measured, before: None, state }];
     record.next = Some("run-comfyui-e2e flow.json".into());
     let text = page(Some(&record), LOG, "../run%20s/");
     let order = [
         "<h1 class=\"ok\">OK: 2 of 2 scenes, exit 0</h1>",
         "24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
-        "scene-001 · 90 s · peak 19310 MB driver",
+        "scene-001 · 90 s · at least 19310 MB: 1 reading",
         "Next: <code>run-comfyui-e2e flow.json</code>",
         "<h2 id=\"vram\">VRAM over time</h2>",
         "peak 19310 MB</text>",

@@ -1,10 +1,9 @@
 //! Every form and encoding of a log, complete and cut, and what is written.
 
 use std::fs;
-use std::time::Instant;
 
 use proptest::prelude::*;
-use time::OffsetDateTime;
+use time::Time;
 
 use super::*;
 use crate::properties::read_log as read;
@@ -76,27 +75,24 @@ fn the_scene_before_a_torn_line_is_known_however_it_was_read() {
 }
 
 #[test]
-fn ticks_become_lines_and_a_torn_line_stays_alone() {
+fn a_torn_line_stays_alone() {
     let path = std::env::temp_dir().join(format!("run-comfyui-log-{}", std::process::id()));
     let _ = fs::remove_file(&path);
-    let at = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(43_265_250);
+    let at = Time::from_hms_milli(12, 1, 5, 250).unwrap();
     let reading = Reading { used: 7, ..Reading::default() };
-    let result = Ok((reading, Source::ComfyUi));
-    let (moment, devices) = (Instant::now(), Vec::new());
-    let tick = Tick { at, moment, took_ms: Some(300), result, missed: None, devices };
-    let missed = Tick { result: Err(MissReason::Timeout), took_ms: None, ..tick.clone() };
+    let line = Line { interval_ms: Some(500), ..Line::new(at, Ok((reading, Source::ComfyUi))) };
+    let missed = Line { scene: Some("flow".to_owned()), ..Line::new(at, Err(MissReason::Timeout)) };
 
     let mut log = Writer::create(&path, Duration::from_millis(500)).unwrap();
-    log.append(&tick, None).unwrap();
-    log.append(&missed, Some("flow")).unwrap();
-    let first = "12:01:05.250,Used=7MB,Interval=0.5s,Took=300ms\n\
-                 12:01:05.250,Missed=timeout,Scene=flow\n";
+    log.append(&line).unwrap();
+    log.append(&missed).unwrap();
+    let first = "12:01:05.250,Used=7MB,Interval=0.5s\n12:01:05.250,Missed=timeout,Scene=flow\n";
     assert_eq!(fs::read_to_string(&path).unwrap(), first);
 
     fs::write(&path, "12:00:00,Us").unwrap();
     let mut log = Writer::create(&path, Duration::from_secs(1)).unwrap();
-    log.append(&missed, None).unwrap();
-    let wanted = "12:00:00,Us\n12:01:05,Missed=timeout,Interval=1s\n";
+    log.append(&missed).unwrap();
+    let wanted = "12:00:00,Us\n12:01:05,Missed=timeout,Scene=flow\n";
     assert_eq!(fs::read_to_string(&path).unwrap(), wanted);
     fs::remove_file(&path).unwrap();
 }

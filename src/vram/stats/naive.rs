@@ -200,7 +200,9 @@ impl VramStats {
     pub(crate) fn assert_of(&self, lines: &[Line]) {
         let wanted = naive(lines);
         let mut scenes = self.scenes.clone();
-        scenes.iter_mut().for_each(|scene| scene.spilled_ms = 0);
+        for scene in &mut scenes {
+            scene.spilled_ms = 0;
+        }
         let compared = VramStats {
             scenes,
             spilled_ms: 0,
@@ -233,7 +235,7 @@ mod tests {
                 .into_iter()
                 .map(|(mut line, scene, used)| {
                     line.scene = scenes[scene].map(str::to_owned);
-                    line.node = nodes[used as usize % 3].map(str::to_owned);
+                    line.node = nodes[usize::try_from(used % 3).unwrap_or(0)].map(str::to_owned);
                     if let Ok((reading, _)) = &mut line.result {
                         reading.used = used * 97;
                     }

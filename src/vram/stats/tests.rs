@@ -19,9 +19,14 @@ fn of(log: &str) -> VramStats {
     LogSummary::of(log.as_bytes()).unwrap().stats
 }
 
-fn block(log: &str, without: &[(&str, &str)]) -> String {
-    let without: Vec<_> = without.iter().map(|&(id, text)| (id.into(), text.into())).collect();
-    of(log).block(Some(Path::new("vram-usage.log")), &without).join("\n")
+fn block(log: &str, without: &[(&str, &'static str)]) -> String {
+    let facts = without.iter().map(|&(id, text)| SceneFacts {
+        id: id.into(),
+        no_figures: Some(text),
+        nodes: Vec::new(),
+    });
+    let facts: Vec<_> = facts.collect();
+    of(log).block(Some(Path::new("vram-usage.log")), &facts).join("\n")
 }
 
 #[test]
@@ -34,10 +39,9 @@ Minimum VRAM: 2140 MB
 Median VRAM: 17616 MB, 95th percentile: 19310 MB
 Peak at: 12:01:10 in scene-001 (nvidia-smi; ComfyUI's own highest was 18231 MB)
 Peak while generating: 18231 MB; driver 19310 MB of 24576 MB (79 %)
-The run itself took: 17070 MB (driver 19310 less 2240 at the start)
-Scene scene-001: peak 18231 MB, average 17616 MB, floor 17000 MB (2 samples); driver peak 19310 MB
-Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); \
-a peak shorter than 10.0 s may be higher
+Added by the run: 17070 MB (driver 19310 less 2240 at the start)
+Scene scene-001: peak 18231 MB, average 17616 MB, floor 17000 MB (2 samples); driver peak 19310 MB; added 17070 MB
+Sampling: every 5.0 s asked, 6.7 s achieved, longest gap 10.0 s, 1 of 5 lines missed (timeout 1); spikes shorter than 10.0 s may be missed
 VRAM log: vram-usage.log
 Sources: ComfyUI 3, nvidia-smi 1";
     assert_eq!(block(EXAMPLE, &[]), wanted);
@@ -54,21 +58,20 @@ Minimum VRAM: 100 MB
 Median VRAM: 200 MB, 95th percentile: 300 MB
 Peak at: 12:01:00.100 in a
 Peak while generating: 300 MB
-The run itself took: 200 MB (used 300 less 100 at the start)
+Added by the run: 200 MB (used 300 less 100 at the start)
 Scene a: no execution
 Scene b: rejected
-Sampling: every 0.10 s asked, 0.10 s achieved; longest gap 0.10 s; 0 of 2 ticks missed; \
-a peak shorter than 0.10 s may be higher
+Sampling: every 0.10 s asked, 0.10 s achieved, longest gap 0.10 s, 0 of 2 lines missed; spikes shorter than 0.10 s may be missed
 Skipped: 1 line of the log could not be read
 VRAM log: vram-usage.log";
     assert_eq!(block(log, &[("b", "rejected"), ("a", "no execution")]), wanted);
 
     let one = block("12:01:00,Used=100MB,Total=400MB,Scene=a\n12:01:05,Missed=late,Scene=b\n", &[]);
     assert!(one.contains("Peak while generating: 100 MB of 400 MB (25 %)\n"), "{one}");
-    let wanted = "Scene b: no sample\nSampling: longest gap 5.0 s; 1 of 2 ticks missed (late 1); ";
+    let wanted = "Scene b: no sample\nSampling: longest gap 5.0 s, 1 of 2 lines missed (late 1); ";
     assert!(one.contains(wanted), "{one}");
     let alone = block("12:01:00,Used=100MB\n", &[]);
-    assert!(alone.contains("Sampling: 0 of 1 ticks missed\n"), "{alone}");
+    assert!(alone.contains("Sampling: 0 of 1 lines missed\n"), "{alone}");
 }
 
 #[test]
@@ -92,14 +95,14 @@ fn the_two_metrics_are_never_mixed() {
     let own = "12:01:00,Used=100MB,Total=400MB\n12:01:05,Used=200MB,Scene=a\n";
     let mixed = format!("{own}12:01:10,Used=300MB,Driver=300MB,Scene=b,Source=nvidia-smi\n");
     let figures = of(&mixed);
-    assert_eq!(figures.run_took, Some(RunTook { peak: 200, start: 100 }));
+    assert_eq!(figures.added, Some(Added { peak: 200, start: 100 }));
     let peak = figures.peak_generating.as_ref().unwrap();
-    assert_eq!((peak.used, peak.driver, peak.scene.as_str()), (Some(200), Some(300), "a"));
+    assert_eq!((peak.used, peak.driver, peak.place.scene.as_str()), (Some(200), Some(300), "a"));
     assert_eq!((figures.peak_generating_mb(), figures.peak), (Some(200), Some(300)));
     let text = block(&mixed, &[]);
     let line = "Peak while generating: 200 MB of 400 MB (50 %); driver 300 MB\n";
     assert!(text.contains(line), "{text}");
-    assert!(text.contains("Scene b: driver peak 300 MB\n"), "{text}");
+    assert!(text.contains("Scene b: driver peak 300 MB; added not known\n"), "{text}");
 
     let fallback = "12:01:00,Used=90MB,Driver=90MB,Source=nvidia-smi,Scene=a\n";
     let text = block(fallback, &[]);
@@ -197,7 +200,9 @@ fn the_metadata_has_every_figure() {
     let vram = of(EXAMPLE);
     let wanted = serde_json::json!({
         "PeakMB": 19310, "AverageMB": 14170, "MinimumMB": 2140, "MedianMB": 17616, "P95MB": 19310,
-        "PeakDriverMB": 19310, "PeakGeneratingMB": 19310, "RunTookMB": 17070, "TotalMB": 24576,
+        "PeakDriverMB": 19310, "PeakGeneratingMB": 19310, "AddedMB": 17070,
+        "PeakTorchMB": null, "PeakNode": null, "SpilledMB": null, "SpilledSeconds": null,
+        "DynamicVram": null, "TotalMB": 24576,
         "PeakAt": "12:01:10", "PeakScene": "scene-001", "Samples": 4, "Ticks": 5,
         "Missed": {"timeout": 1}, "AskedIntervalSeconds": 5.0, "AchievedIntervalSeconds": 6.667,
         "LongestGapSeconds": 10.0, "Sources": {"comfyui": 3, "nvidiaSmi": 1},
@@ -206,8 +211,10 @@ fn the_metadata_has_every_figure() {
     assert_eq!(vram.json(), wanted);
     let scene = serde_json::json!({
         "PeakMB": 18231, "AverageMB": 17616, "FloorMB": 17000, "PeakDriverMB": 19310, "Samples": 2,
+        "PeakTorchMB": null, "AddedMB": 17070, "SpilledMB": null, "SpilledSeconds": null,
+        "Nodes": [],
     });
-    assert_eq!(vram.scenes[0].json(), scene);
+    assert_eq!(vram.scenes[0].json(&[]), scene);
 }
 
 #[test]

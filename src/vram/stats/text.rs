@@ -123,12 +123,11 @@ impl VramStats {
         let mut lines = Vec::new();
         for scene in &self.scenes {
             let known = facts.iter().find(|facts| facts.id == scene.id);
-            match known.and_then(|facts| facts.no_figures) {
-                Some(text) => lines.push(format!("Scene {}: {text}", scene.id)),
-                None => {
-                    lines.push(scene_line(scene));
-                    lines.extend(node_lines(scene, known.map_or(&[], |facts| &facts.nodes)));
-                }
+            if let Some(text) = known.and_then(|facts| facts.no_figures) {
+                lines.push(format!("Scene {}: {text}", scene.id));
+            } else {
+                lines.push(scene_line(scene));
+                lines.extend(node_lines(scene, known.map_or(&[], |facts| &facts.nodes)));
             }
         }
         let in_log = |id: &str| self.scenes.iter().any(|scene| scene.id == id);

@@ -12,15 +12,12 @@ fn of(steps: &[(u64, Option<u64>)]) -> Timeline {
     let mut now = 0;
     for (place, (step, mb)) in steps.iter().enumerate() {
         now += step;
-        accumulator.take(&Line {
-            at: Time::MIDNIGHT + std::time::Duration::from_millis(now),
-            result: mb.map_or(Err(MissReason::Late), |used| {
-                Ok((Reading { used, ..Reading::default() }, Source::ComfyUi))
-            }),
-            took_ms: None,
-            scene: None,
-            interval_ms: (place == 0).then_some(1000),
+        let at = Time::MIDNIGHT + std::time::Duration::from_millis(now);
+        let result = mb.map_or(Err(MissReason::Late), |used| {
+            Ok((Reading { used, ..Reading::default() }, Source::ComfyUi))
         });
+        let interval_ms = (place == 0).then_some(1000);
+        accumulator.take(&Line { interval_ms, ..Line::new(at, result) });
     }
     accumulator.finish(0).timeline
 }

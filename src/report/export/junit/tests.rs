@@ -107,6 +107,7 @@ fn runs() -> impl Strategy<Value = RunRecord> {
             scene: None,
             limit: Some(1),
             measured: None,
+            before: None,
             state,
         };
         RunRecord {

@@ -39,7 +39,7 @@ fn a_night_has_a_metric_for_all_that_is_known() {
         "comfyui_e2e_scene_execution_seconds{report=\"nightly\",scene=\"scene-003\"} 179",
         "comfyui_e2e_vram_driver_peak_bytes{report=\"nightly\"} 20248002560",
         "comfyui_e2e_scene_vram_used_peak_bytes{report=\"nightly\",scene=\"scene-001\"} 19116589056",
-        "comfyui_e2e_vram_run_took_bytes{report=\"nightly\"} 17899192320",
+        "comfyui_e2e_vram_added_bytes{report=\"nightly\"} 17899192320",
         "comfyui_e2e_vram_size_bytes{report=\"nightly\"} 25769803776",
         "comfyui_e2e_vram_in_use_after_bytes{report=\"nightly\"} 2243952640",
         "comfyui_e2e_samples_missed{report=\"nightly\",reason=\"timeout\"} 1",
