@@ -77,7 +77,10 @@ fn each_device_has_a_log_of_the_same_ticks_and_a_block() {
     assert_eq!(heads, wanted);
     let block = summary.split_once("device 2 ").unwrap().1;
     assert_eq!(line(block, "Peak VRAM: 900 MB (from "), line(block, "Peak VRAM"));
-    assert!(line(block, "Scene flow: peak 900 MB").ends_with("driver peak 950 MB"));
+    assert!(
+        line(block, "Scene flow: peak 900 MB")
+            .ends_with("; driver peak 950 MB; torch peak 0 MB; added 0 MB")
+    );
     assert!(line(block, "VRAM log: ").ends_with("vram-usage.gpu2.log"));
     let others = &folder.metadata()["OtherDevices"];
     assert_eq!(others.as_array().map(Vec::len), Some(2), "{others}");

@@ -31,17 +31,17 @@ fn growth_is_what_each_scene_leaves_behind() {
     let (folder, ran) = run_leaking(&["-MaxGrowthMB", "9"], &[]);
     ran.exits(7)
         .says("Growth across scenes: +10 MB per scene\n")
-        .says("MaxGrowthMB 9: FAILED, +10 MB per scene\n")
+        .tells("MaxGrowthMB +10 9 FAILED")
         .says("Gates: MaxGrowthMB 9 FAILED (+10 per scene)\n");
     let ran = folder.run(&["summary", "-MaxGrowthMB", "10"]).exits(0);
-    ran.says("MaxGrowthMB 10: held, +10 MB per scene\n");
+    ran.tells("MaxGrowthMB +10 10 held");
 }
 
 #[test]
 fn growth_is_counted_anew_after_a_free() {
     let (folder, ran) = run_leaking(&["-MaxGrowthMB", "10"], &["large.json", "e.json"]);
     let line = "Growth across scenes: +10 MB per scene\n";
-    ran.exits(5).says(line).says("MaxGrowthMB 10: held, +10 MB per scene\n");
+    ran.exits(5).says(line).tells("MaxGrowthMB +10 10 held");
     let scenes = &folder.metadata()["Scenes"];
     let freed = |scene: usize, attempt: usize| &scenes[scene]["Attempts"][attempt]["FreedBefore"];
     assert_eq!([freed(3, 0), freed(4, 0), freed(4, 1), freed(5, 0)], [false, false, true, false]);
@@ -55,7 +55,7 @@ fn growth_is_counted_anew_after_a_free() {
 fn fresh_scenes_have_no_growth() {
     let (_folder, ran) = run_leaking(&["-Fresh", "-MaxGrowthMB", "10"], &[]);
     ran.exits(7)
-        .says("MaxGrowthMB 10: not judged, too few scenes: growth is known from four")
+        .says("10  not judged: too few scenes: growth is known from four")
         .never_says("Growth across scenes");
 }
 

@@ -11,7 +11,8 @@ use crate::stand_in::{Config, Device, Fault};
 use crate::support::{Ran, SOON, asked, line as line_of};
 use stand_in::{Bench, CARD, STATS, line};
 
-const FAST: [&str; 2] = ["-SampleIntervalSeconds", "0.4"];
+/// The pace of the readings: each is a tick.
+const FAST: [&str; 2] = ["-SampleIntervalSeconds", "0.25"];
 const FALLBACK: &str = ",Source=nvidia-smi";
 
 fn words<'a>(more: &[&'a str]) -> Vec<&'a str> {

@@ -297,6 +297,16 @@ impl Ran {
         self
     }
 
+    /// Fails the test unless a line of these words was printed, as a row of a table is.
+    #[track_caller]
+    pub fn tells(self, row: &str) -> Self {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let bare = |line: &'_ str| words(line.split_once("] ").map_or(line, |(_, rest)| rest));
+        let told = self.stdout.lines().chain(self.stderr.lines()).any(|line| bare(line) == row);
+        assert!(told, "no line {row:?}\n{self}");
+        self
+    }
+
     /// Fails the test unless all that was printed is one line on standard error that contains this.
     #[track_caller]
     pub fn refuses(self, text: &str) -> Self {
