@@ -4,24 +4,20 @@
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, files, graphs as posted, run, run_sampled};
 
-/// Writes a scene that leaves 10 MB more behind than the one before.
-fn leaking(folder: &Folder, name: &str, color: u64) {
-    let mut graph = graphs::model(&format!("video/{name}"), 10, color);
-    graph["2"]["inputs"]["seconds"] = 600.into();
-    folder.workflow(&format!("{name}.json"), &graph);
-}
-
 const LEAKING: [&str; 4] = ["a.json", "b.json", "c.json", "d.json"];
 
+/// Each scene leaves 10 MB more behind than the one before.
 fn run_leaking(words: &[&str], more: &[&str]) -> (Folder, Ran) {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     for (color, name) in (1..).zip(["a", "b", "c", "d", "e"]) {
-        leaking(&folder, name, color);
+        let mut graph = graphs::model(&format!("video/{name}"), 10, color);
+        graph["2"]["inputs"]["seconds"] = 600.into();
+        folder.workflow(&format!("{name}.json"), &graph);
     }
     folder.workflow("large.json", &graphs::out_of_memory());
     let words = [words, &["-Sample", "0.05", "-Poll", "0.2"], &LEAKING, more].concat();
-    let scenes =
-        if more.is_empty() { &["a", "b", "c", "d"][..] } else { &["a", "b", "c", "d", "e"] };
+    let scenes = ["a", "b", "c", "d", "e"];
+    let scenes = &scenes[..if more.is_empty() { 4 } else { 5 }];
     let ran = run_sampled(&server, &folder, &words, scenes);
     (folder, ran)
 }

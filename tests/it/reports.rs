@@ -167,9 +167,8 @@ fn a_gate_that_failed_or_was_not_judged_is_in_each_report() {
     bench.run(&["flow.json", "-MaxPeakMB", "20000"], &[]).exits(7);
     let [junit, _, metrics] =
         bench.tell(7, [2, 0, 1, 0], "✗ FAILED: 1 of 1 gates, exit 7 (gate)\n");
-    assert!(
-        junit.contains("<error type=\"notJudged\" message=\"MaxPeakMB 20000: not judged, all ")
-    );
+    let not_judged = "<error type=\"notJudged\" message=\"MaxPeakMB 20000: not judged, all ";
+    assert!(junit.contains(not_judged), "{junit}");
     assert_eq!(metric(&metrics, "vram_driver_peak_bytes", ""), None);
     assert_eq!(metric(&metrics, "gate_limit_bytes", "gate=\"MaxPeakMB\""), Some("20971520000"));
     assert_eq!(metric(&metrics, "gate_measured_bytes", "gate=\"MaxPeakMB\""), None);
@@ -229,10 +228,8 @@ fn an_interrupted_run_has_its_reports() {
     signals::ctrl_c(&running);
     running.wait().exits(130);
     let [junit, ..] = bench.tell(130, [3, 0, 2, 1], "✗ INTERRUPTED: 0 of 2 scenes succeeded, ");
-    assert!(
-        junit.contains("<error type=\"interrupted\" message=\"by a signal (Ctrl-C); "),
-        "{junit}"
-    );
+    let why = "<error type=\"interrupted\" message=\"by a signal (Ctrl-C); ";
+    assert!(junit.contains(why), "{junit}");
 }
 
 #[test]

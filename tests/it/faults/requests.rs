@@ -40,13 +40,11 @@ impl Selector {
     fn plan(self, server: &StandIn, fault: Fault) {
         let Selector(after, route, skip) = self;
         let passing = std::iter::repeat_n(Fault::Delay(Duration::ZERO), skip);
+        // One of two on end may be the sampler's.
+        let times = if (after, route, skip) == (Some(VIEW), STATS, 0) { 2 } else { 1 };
         for fault in passing.chain([fault]) {
             match after {
-                // One of two on end may be the sampler's.
-                Some(VIEW) if route == STATS && skip == 0 => {
-                    server.fail_after(VIEW, route, 2, fault)
-                }
-                Some(after) => server.fail_after(after, route, 1, fault),
+                Some(after) => server.fail_after(after, route, times, fault),
                 None => server.fail_next(route, 1, fault),
             }
         }
