@@ -165,12 +165,13 @@ fn docs_and_documents_have_the_same_keys() {
         places.iter().any(|place| row.path.starts_with(place))
     };
     let rows: Vec<Row> = of_log.into_iter().chain(rows.into_iter().filter(below)).collect();
-    let log =
-        "12:00:00,Used=5MB,Total=9MB,Driver=6MB,Interval=5s\n12:00:05,Used=7MB,Scene=a,Node=3\n";
+    let log = "12:00:00,Used=5MB,Total=9MB,Driver=6MB,Interval=5s\n12:00:05,Used=7MB,Spilled=1MB,Scene=a,Node=3\n";
     folder.write("bare/vram-usage.log", log);
     folder.write("bare/vram-usage.gpu1.log", log);
     let ran = folder.run(&["summary", "--json", "bare", "-MaxPeakMB", "9"]).exits(0);
-    walk(&document(&ran.stdout), "", &rows, &mut seen);
+    let of_log = document(&ran.stdout);
+    assert!(of_log["Vram"]["SpilledSeconds"].is_null() && of_log["Vram"]["SpilledMB"] == 1);
+    walk(&of_log, "", &rows, &mut seen);
     let missing: Vec<&String> = told.iter().filter(|path| !seen.contains(*path)).collect();
     assert_eq!(missing, [""; 0], "in docs/json.md and in no document");
 }
