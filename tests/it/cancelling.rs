@@ -20,12 +20,10 @@ fn lasting(seconds: f64) -> (&'static str, Value) {
 }
 
 pub fn succeeded(server: &StandIn, id: &str) -> bool {
-    server.wait_until(SOON, |state| {
-        state
-            .history
-            .iter()
-            .any(|(known, entry)| known == id && entry["status"]["status_str"] == "success")
-    })
+    let is_it = |(known, entry): &(String, Value)| {
+        known == id && entry["status"]["status_str"] == "success"
+    };
+    server.wait_until(SOON, |state| state.history.iter().any(is_it))
 }
 
 #[test]

@@ -5,15 +5,26 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, run_sampled};
+use crate::support::{Folder, Ran, Running, line};
 
 const OFTEN: [&str; 4] = ["-SampleIntervalSeconds", "0.05", "-Poll", "0.2"];
 
-/// Runs `flow` so that it takes that much until it is sampled; the colour makes it a new one.
+/// Starts a run of `flow`, which takes that much a while after it began, and waits until that is
+/// sampled. The colour makes it a new one.
+fn begin(server: &StandIn, folder: &Folder, mb: u64, words: &[&str]) -> Running {
+    let mut graph = graphs::video("video/flow", 600.0, mb, mb);
+    graph["2"]["inputs"]["after"] = 0.5.into();
+    folder.workflow("flow.json", &graph);
+    let running = folder.start_on(&server.url(), &[words, &OFTEN, &["flow.json"]].concat());
+    folder.wait_for_lines(&format!(",Torch={mb}MB,"), 3);
+    running
+}
+
+/// Runs `flow` so that it takes that much until it is sampled.
 fn take(server: &StandIn, folder: &Folder, mb: u64, words: &[&str]) -> Ran {
-    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, mb, mb));
-    let words = [words, &OFTEN, &["flow.json"]].concat();
-    run_sampled(server, folder, &words, &["flow"])
+    let running = begin(server, folder, mb, words);
+    server.finish_running();
+    running.wait()
 }
 
 /// Runs `flow` where it is over at once, since it is cached or its graph is another one.
@@ -34,12 +45,13 @@ fn log(peak: u64, total: u64) -> String {
 fn a_gate_that_held_is_told_and_the_run_is_well() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "20000"]).exits(0);
-    ran.says("] MaxPeakMB 20000: held, driver 19310 MB (used 19210)\n")
+    ran.tells("Gate before now change limit")
+        .tells("MaxPeakMB 19310 20000 held")
         .says("OK: 1 of 1 scenes, exit 0")
         .says("Gates: MaxPeakMB 20000 held (driver 19310)\n");
     let wanted = json!([{
         "Gate": "MaxPeakMB", "SceneId": null, "LimitMB": 20_000, "Figure": "driver",
-        "MeasuredMB": 19_310, "UsedMB": 19_210, "Verdict": "held", "Why": null,
+        "MeasuredMB": 19_310, "UsedMB": 19_210, "BeforeMB": null, "Verdict": "held", "Why": null,
     }]);
     assert_eq!(folder.metadata()["Gates"], wanted);
 }
@@ -48,7 +60,7 @@ fn a_gate_that_held_is_told_and_the_run_is_well() {
 fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "19000"]).exits(7);
-    ran.says("MaxPeakMB 19000: FAILED, driver 19310 MB (used 19210)\n")
+    ran.tells("MaxPeakMB 19310 19000 FAILED")
         .says("FAILED: 1 of 1 gates, exit 7 (gate)")
         .says("✓ flow  ")
         .says("Gates: MaxPeakMB 19000 FAILED (driver 19310)\n");
@@ -62,13 +74,11 @@ fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
     let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&document["ExitCode"], &document["ExitReason"]), (&json!(0), &json!("success")));
     let ran = folder.run(&["summary", "--max-peak-mb", "20000"]).exits(0);
-    ran.says("OK: 1 of 1 scenes, exit 0").says("MaxPeakMB 20000: held, driver 19310 MB");
+    ran.says("OK: 1 of 1 scenes, exit 0").tells("MaxPeakMB 19310 20000 held");
     let ran = folder.run(&["summary", "--max-peak-mb", "19309", "--json"]).exits(7);
     let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(
-        (&document["ExitCode"], &document["Gates"][0]["LimitMB"]),
-        (&json!(7), &json!(19_309))
-    );
+    let told = (&document["ExitCode"], &document["Gates"][0]["LimitMB"]);
+    assert_eq!(told, (&json!(7), &json!(19_309)));
 }
 
 #[test]
@@ -78,36 +88,64 @@ fn what_cannot_be_judged_is_exit_7_and_says_why() {
     let cached = "all of it came from ComfyUI's cache (use -Fresh or -Seed random)";
     run_flow(&server, &folder, &["-MaxPeakMB", "20000"])
         .exits(7)
-        .says(&format!("MaxPeakMB 20000: not judged, {cached}\n"))
+        .tells(&format!("MaxPeakMB 20000 not judged: {cached}"))
         .says("FAILED: 1 of 1 gates, exit 7 (gate)")
         .says(&format!("Gates: MaxPeakMB 20000 not judged ({cached})\n"));
     take(&server, &folder, 101, &["-MaxGrowthMB", "5"])
         .exits(7)
-        .says("MaxGrowthMB 5: not judged, too few scenes: ");
+        .says("  5  not judged: too few scenes: growth is known from four");
     server.fail_next("GET /system_stats", 1, Fault::Delay(Duration::ZERO));
     server.fail_next("GET /system_stats", usize::MAX, Fault::Status(500, "busy"));
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     run_flow(&server, &folder, &["-MaxPeakMB", "20000"])
         .exits(7)
-        .says("MaxPeakMB 20000: not judged, no VRAM sample was taken\n");
+        .tells("MaxPeakMB 20000 not judged: no VRAM sample was taken");
 }
 
+/// What another program takes meanwhile is not the workflow's.
 #[test]
 fn an_earlier_run_is_a_baseline() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     take(&server, &folder, 1000, &[]).exits(0);
     let run = folder.newest();
     let before = run.to_str().unwrap();
-    // 3240, and 5 % of it.
-    take(&server, &folder, 1162, &["-Baseline", before])
+    // 1000, and 64 MB.
+    let running = begin(&server, &folder, 1064, &["-Baseline", before]);
+    server.set_used_mb(2840);
+    folder.wait_for_lines(",Used=3904MB,", 3);
+    server.finish_running();
+    running
+        .wait()
         .exits(0)
-        .says("Baseline 3402: held, driver 3402 MB (used 3302)\n")
-        .says("Baseline flow 3402: held, driver 3402 MB (used 3302)\n")
-        .says("Gates: Baseline 3402 held (driver 3402); 1 scene within its baseline\n");
-    take(&server, &folder, 1163, &["-Baseline", before])
+        .tells("Gate before now change limit")
+        .tells("Baseline 1000 1064 +64 +6 % 1064 held")
+        .tells("flow 1000 1064 +64 +6 % 1064 held")
+        .says("Gates: Baseline 1064 held (torch 1064); 1 scene within its baseline\n")
+        .says("VRAM peak  4004 of 24576 MB (16 %)");
+    let gate = &folder.metadata()["Gates"][0];
+    let wanted = (&json!("torch"), &json!(1000), &json!(1064), &json!(null));
+    let told = (&gate["Figure"], &gate["BeforeMB"], &gate["LimitMB"], &gate["UsedMB"]);
+    assert_eq!(told, wanted, "{gate}");
+    take(&server, &folder, 1065, &["-Baseline", before])
         .exits(7)
-        .says("Baseline flow 3402: FAILED, driver 3403 MB (used 3303)\n")
+        .tells("flow 1000 1065 +65 +6 % 1064 FAILED")
         .says("FAILED: 2 of 2 gates, exit 7 (gate)");
+    // Two runs side by side, without a gate.
+    let now = folder.newest();
+    let ran = folder.run(&["summary", before, now.to_str().unwrap()]).exits(0);
+    let [now, before] = [&now, &run].map(|run| run.join("vram-usage.log").display().to_string());
+    let ran = ran
+        .tells("Gate before now change")
+        .tells("Baseline 1000 1065 +65 +6 %")
+        .tells("flow 1000 1065 +65 +6 %");
+    let (_, table) = ran.stdout.split_once(&format!("\n\n{now} compared with {before}\n")).unwrap();
+    assert_eq!(table.lines().count(), 3, "{ran}");
+    // The picture of the run before comes from the cache.
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.6, 900, 1065));
+    let ran = run_flow(&server, &folder, &["-Baseline", &before]).exits(7);
+    let why = line(&ran.stdout, "  flow ").trim_start_matches("  flow").trim_start();
+    assert!(why.starts_with("not judged: 1 "), "{ran}");
+    assert!(why.ends_with(" nodes came from the cache, use --fresh"), "{ran}");
 }
 
 #[test]
@@ -115,13 +153,52 @@ fn bare_logs_are_baselines_and_several_tell_their_spread() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let (one, two) = (folder.write("one.log", log(3000, 24_576)), log(3100, 24_576));
     folder.write("two.log", two);
+    // They know nothing of torch: what was added is judged, 760 and 860 here.
     let both = ["-Baseline", "one.log", "-Baseline", "two.log"];
-    take(&server, &folder, 961, &both).exits(7).says("Baseline 3200: FAILED, driver 3201 MB");
+    take(&server, &folder, 961, &both).exits(7).tells("Baseline +860 +961 +101 +12 % +960 FAILED");
     let words = ["summary", "two.log", "--baseline", one.to_str().unwrap()];
-    folder.run(&words).exits(0).says("Baseline flow 3150: held, driver 3100 MB (used 3000)\n");
+    folder.run(&words).exits(7).tells("flow +760 +860 +100 +13 % +824 FAILED");
     folder.write("small.log", log(3000, 16_384));
     let ran = take(&server, &folder, 962, &["-Baseline", "small.log"]).exits(7);
     ran.says("small.log is of a device of 16384 MB, this one has 24576\n");
+}
+
+/// Of a driver that gives more than the card has, the rest from system RAM.
+#[test]
+fn what_has_spilled_counts() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    let ran = take(&server, &folder, 27_000, &["-MaxPeakMB", "26000"])
+        .exits(7)
+        .tells("MaxPeakMB 27000 26000 FAILED")
+        .says("Needs      24760 MB of its own: a 32 GB card, not a 24 GB card\n");
+    let line_of = ",Driver=24576MB,Torch=27000MB,Spilled=2424MB,Ram=24302MB,Scene=flow";
+    folder.wait_for_lines(line_of, 3);
+    let scene = line(&ran.stdout, "Scene flow: peak 24576 MB");
+    assert!(scene.ends_with("; spilled at least 2424 MB into system RAM"), "{scene}");
+    let block = &ran.stdout[ran.stdout.find("RUN COMPLETE").unwrap()..];
+    let told = line(block, "Spilled into system RAM: at least 2424 MB for ");
+    assert!(told.contains(" s, in flow") && told.contains("everything is slow there"), "{told}");
+    let row = line(block, "✓ flow  ");
+    assert!(row.contains("  24576 MB  +22336  2424 MB spilled into system RAM  "), "{row}");
+    let vram = &folder.metadata()["Vram"];
+    assert!(vram["SpilledMB"] == 2424 && vram["SpilledSeconds"].as_f64() > Some(0.0), "{vram}");
+    folder.run(&["summary", "-MaxPeakMB", "27000"]).exits(0).tells("MaxPeakMB 27000 27000 held");
+}
+
+#[test]
+fn with_dynamic_vram_no_card_s_size_is_told() {
+    let packages = json!([{"name": "comfy-aimdo", "installed": "0.4.13"}]);
+    let system = json!({"comfy_package_versions": packages, "argv": ["main.py"]});
+    let (server, folder) = (StandIn::with(Config { system, ..Config::cuda() }), Folder::new());
+    folder.write("off.log", log(20_000, 24_576).replace("=1s", "=1s,DynamicVram=off"));
+    take(&server, &folder, 17_070, &["-Baseline", "off.log"])
+        .exits(7)
+        .says("  not judged: dynamic VRAM was off in ")
+        .says("off.log, it is on here\n")
+        .says("Needs      17070 MB, the most that its tensors held: ComfyUI filled the card on ")
+        .never_says("GB card");
+    assert!(folder.read("vram-usage.log").contains(",Reading=0.05s,DynamicVram=on\n"));
+    assert_eq!(folder.metadata()["Server"]["DynamicVram"], "on");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn a_killed_run_is_finished_by_the_next() {
         let running = folder.start_on(&server.url(), &["-Sample", "0.1", "long.json"]);
         assert!(server.wait_until_running(SOON));
         running.until_it_says("prompt queued");
-        running.kill();
+        drop(running);
         assert!(!server.queue_is_empty());
         let killed = folder.runs().remove(0);
         let left = fs::read(state(&folder, &server)).unwrap();
@@ -60,7 +60,7 @@ fn an_unreachable_server_leaves_the_prompt_to_a_later_run() {
     let words = |id| ["--workflow", ".", "--scene-filter", id];
     let running = folder.start_on(&server.url(), &words("long"));
     assert!(server.wait_until_running(SOON));
-    running.kill();
+    drop(running);
     server.stop_listening();
     folder
         .run_on(&server.url(), &words("short"))
@@ -81,7 +81,7 @@ fn only_the_killed_run_s_own_prompt_is_cancelled() {
     let running = folder.start_on(&server.url(), &["long.json"]);
     assert!(server.wait_until_running(SOON));
     let theirs = somebody_posts(&server, &graphs::video("video/theirs", 600.0, 0, 3));
-    running.kill();
+    drop(running);
     // Theirs runs once ours is gone, and until then nothing of the next run does.
     let next = folder.start_on(&server.url(), &["short.json"]);
     assert!(server.wait_until(SOON, |state| state.running_id() == Some(&theirs)));
@@ -97,7 +97,7 @@ fn a_prompt_whose_answer_nobody_read_is_found_by_its_ids() {
     server.fail_next("POST /prompt", 1, Fault::LoseAnswer);
     let running = folder.start_on(&server.url(), &["long.json"]);
     assert!(server.wait_until_running(SOON));
-    running.kill();
+    drop(running);
     folder.run_on(&server.url(), &["short.json"]).exits(0).says("long: cancelled on the server");
     assert!(server.queue_is_empty());
 }
@@ -178,7 +178,7 @@ fn kill_at(moments: u32) {
         let before = folder.runs();
         let running = start(moment);
         std::thread::sleep(length * moment / moments);
-        running.kill();
+        drop(running);
         let killed: Vec<_> =
             folder.runs().into_iter().filter(|run| !before.contains(run)).collect();
         for run in &killed {

@@ -73,77 +73,44 @@ fn a_cached_scene_has_its_files_and_no_figures() {
     assert!(folder.warnings().contains("partly cached: 3 of"));
 }
 
-/// Scenes that end without success: what they end as, their reason, the exit code and its name, the
-/// scene's line, and the prompts that were posted.
+/// Runs a scene that ends without success, and fails the test unless its line says so and why, with
+/// that exit code and that many prompts posted.
+#[track_caller]
+fn ends(graph: Value, options: &[&str], (exit, posted): (i32, usize), told: &str) -> StandIn {
+    let server = StandIn::start();
+    let (folder, ran) = run(&server, &[("a", graph)], options);
+    let reason = if exit == 5 { "out of memory" } else { "failed" };
+    ran.exits(exit)
+        .says(&format!("FAILED: 1 of 1 scenes, exit {exit} ({reason})"))
+        .says(&format!("✗ a  {told}"));
+    let (outcome, why) = told.split_once(": ").unwrap();
+    let outcome = outcome.split(',').next().unwrap();
+    folder.ended(&[(outcome, why)]);
+    assert_eq!(server.posted(), posted, "{outcome}");
+    // What is good is brought home.
+    let is_partial = outcome == "partial";
+    assert_eq!(asked(&server, "GET /view") > 0, is_partial, "{outcome}");
+    assert!(!is_partial || has_the_video(&folder, &server) > 0);
+    server
+}
+
 #[test]
 fn a_scene_that_does_not_succeed_says_why() {
-    for (graph, options, (outcome, why), (exit, reason), line, posted) in [
-        (
-            graphs::partial("video/a"),
-            &[][..],
-            ("partial", "node 9 SaveImage '99': Exception when validating node"),
-            (1, "failed"),
-            "✗ a  partial: node 9 ",
-            1,
-        ),
-        (
-            graphs::unknown_node(),
-            &[],
-            ("rejected", "node NoSuchNode does not exist"),
-            (1, "failed"),
-            "✗ a  rejected: Cannot execute because node NoSuchNode does not exist.",
-            0,
-        ),
-        (
-            graphs::failing("no such thing"),
-            &[],
-            ("failed", "node 2 FailAlways: RuntimeError: no such thing"),
-            (1, "failed"),
-            "✗ a  failed, 2 attempts: node 2 ",
-            2,
-        ),
-        (
-            // It saves a picture before it fails.
-            graphs::failing_late("img/a", "late"),
-            &["-SceneRetryBudget", "0"],
-            ("failed", "node 4 FailAlways: RuntimeError: late"),
-            (1, "failed"),
-            "✗ a  failed: node 4 ",
-            1,
-        ),
-        (
-            graphs::out_of_memory(),
-            &[],
-            ("outOfMemory", "torch.OutOfMemoryError"),
-            (5, "out of memory"),
-            "✗ a  outOfMemory, 2 attempts: node 2 OutOfMemory: torch.OutOfMemoryError: Allocation on device",
-            2,
-        ),
-        (
-            graphs::images("img/a", 0, 1),
-            &[],
-            ("noOutput", "succeeded without output files: does the workflow have a Save node?"),
-            (1, "failed"),
-            "✗ a  noOutput: succeeded without output files",
-            1,
-        ),
-    ] {
-        let server = StandIn::start();
-        let (folder, ran) = run(&server, &[("a", graph)], options);
-        ran.exits(exit).says(&format!("FAILED: 1 of 1 scenes, exit {exit} ({reason})")).says(line);
-        folder.ended(&[(outcome, why)]);
-        assert_eq!(server.posted(), posted, "{outcome}");
-        let is_partial = outcome == "partial";
-        assert_eq!(
-            asked(&server, "GET /view") > 0,
-            is_partial,
-            "{outcome}: what is good is brought"
-        );
-        assert!(!is_partial || has_the_video(&folder, &server) > 0);
-        if outcome == "outOfMemory" {
-            assert_eq!(server.posts(), ["/prompt", "/free", "/prompt"]);
-        }
-    }
+    let part = "partial: node 9 SaveImage '99': Exception when validating node";
+    ends(graphs::partial("video/a"), &[], (1, 1), part);
+    let unknown = "rejected: Cannot execute because node NoSuchNode does not exist.";
+    ends(graphs::unknown_node(), &[], (1, 0), unknown);
+    let failing = "failed, 2 attempts: node 2 FailAlways: RuntimeError: no such thing";
+    ends(graphs::failing("no such thing"), &[], (1, 2), failing);
+    // It saves a picture before it fails.
+    let late = "failed: node 4 FailAlways: RuntimeError: late";
+    ends(graphs::failing_late("img/a", "late"), &["-SceneRetryBudget", "0"], (1, 1), late);
+    let memory =
+        "outOfMemory, 2 attempts: node 2 OutOfMemory: torch.OutOfMemoryError: Allocation on device";
+    let server = ends(graphs::out_of_memory(), &[], (5, 2), memory);
+    assert_eq!(server.posts(), ["/prompt", "/free", "/prompt"]);
+    let nothing = "noOutput: succeeded without output files: does the workflow have a Save node?";
+    ends(graphs::images("img/a", 0, 1), &[], (1, 1), nothing);
 }
 
 #[test]
@@ -161,18 +128,13 @@ fn what_the_server_refuses_is_rejected_in_its_words() {
     server.fail_next("POST /prompt", 1, Fault::Status(401, "401: Unauthorized"));
     let (folder, ran) = run(&server, &scenes, &[]);
     ran.exits(1);
-    folder.ended(&[
-        ("rejected", "node 3 SaveVideo video: Required input is missing"),
-        (
-            "rejected",
-            "node 4 CheckpointLoaderSimple ckpt_name: 'xl.safetensor' is not in the server's list (nearest: 'xl.safetensors')",
-        ),
-        ("rejected", "Prompt has no outputs"),
-        (
-            "rejected",
-            "HTTP 401 (it wants other credentials: --header-file FILE or user:password@ in the URL)",
-        ),
-    ]);
+    let told = [
+        "node 3 SaveVideo video: Required input is missing",
+        "node 4 CheckpointLoaderSimple ckpt_name: 'xl.safetensor' is not in the server's list (nearest: 'xl.safetensors')",
+        "Prompt has no outputs",
+        "HTTP 401 (it wants other credentials: --header-file FILE or user:password@ in the URL)",
+    ];
+    folder.ended(&told.map(|why| ("rejected", why)));
     assert_eq!(prompts(&server).len(), 4, "no second attempt");
 }
 

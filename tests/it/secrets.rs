@@ -98,11 +98,8 @@ fn credentials_are_in_no_output_file_or_error() {
     // Somebody lets us in no more, and says what we said.
     for route in ["GET /system_stats", "POST /prompt", "GET /history/", "GET /view"] {
         for status in [401, 500] {
-            server.fail_next(
-                route,
-                2,
-                Fault::Status(status, "bad token s3cret-file, s3cret-header"),
-            );
+            let said = Fault::Status(status, "bad token s3cret-file, s3cret-header");
+            server.fail_next(route, 2, said);
             server.fail_next(route, 1, Fault::Status(status, BASIC));
             assert_ne!(project.run().code, 0);
             server.clear_faults();
@@ -118,7 +115,7 @@ fn credentials_are_in_no_output_file_or_error() {
     let running = folder.start(&project.with(&["long.json"]));
     assert!(server.wait_until_running(SOON));
     running.until_it_says("Wan2 prompt queued");
-    running.kill();
+    drop(running);
     let state = format!(".run-comfyui-e2e.127.0.0.1-{}", server.port());
     let states = files(folder.path()).into_iter().filter(|file| file.starts_with(&state));
     assert_eq!(states.count(), 2, "the lock and the state");

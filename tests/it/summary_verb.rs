@@ -34,9 +34,9 @@ fn summary_of_a_log_is_its_statistics() {
         Median VRAM: 10190 MB, 95th percentile: 18231 MB
         Peak at: 12:01:05 in scene-001
         Peak while generating: 18231 MB; driver 19102 MB of 24576 MB (78 %)
-        The run itself took: 16862 MB (driver 19102 less 2240 at the start)
-        Scene scene-001: peak 18231 MB, average 18231 MB, floor 18231 MB (2 samples); driver peak 19102 MB
-        Sampling: every 5.0 s asked, 6.7 s achieved; longest gap 10.0 s; 1 of 5 ticks missed (timeout 1); a peak shorter than 10.0 s may be higher
+        Added by the run: 16862 MB (driver 19102 less 2240 at the start)
+        Scene scene-001: peak 18231 MB, average 18231 MB, floor 18231 MB (2 samples); driver peak 19102 MB; added 16862 MB
+        Sampling: every 5.0 s asked, 6.7 s achieved, longest gap 10.0 s, 1 of 5 lines missed (timeout 1); spikes shorter than 10.0 s may be missed
         VRAM log: FOLDER/old.log
     "#]].assert_eq(&printed.replace('\\', "/"));
     assert_eq!(ran.stderr, "");

@@ -171,6 +171,18 @@ impl Folder {
         serde_json::from_str(&self.read("artifact-metadata.json")).unwrap()
     }
 
+    /// Waits until the newest run's log has that many lines with this text, and gives the log.
+    #[track_caller]
+    pub fn wait_for_lines(&self, text: &str, count: usize) -> String {
+        let log = || fs::read_to_string(self.runs().pop()?.join("vram-usage.log")).ok();
+        let mut last = String::new();
+        wait_until(&format!("{count} lines with {text}"), || {
+            last = log().unwrap_or_default();
+            last.matches(text).count() >= count
+        });
+        last
+    }
+
     /// A file of the newest run, as bytes.
     pub fn output(&self, path: &str) -> Vec<u8> {
         let path = self.newest().join(path);
@@ -228,11 +240,6 @@ impl Drop for Folder {
 }
 
 impl Running {
-    /// Ends it without warning, as a power switch would.
-    pub fn kill(self) {
-        drop(self);
-    }
-
     /// Waits until it has printed this, on either of its outputs.
     #[track_caller]
     pub fn until_it_says(&self, text: &str) {
@@ -273,6 +280,7 @@ impl Running {
     }
 }
 
+/// Ends it without warning, as a power switch would.
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -294,6 +302,18 @@ impl Ran {
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(self.stdout.contains(text), "does not say {text:?}\n{self}");
+        self
+    }
+
+    /// Fails the test unless a line of these words was printed, as a row of a table is.
+    #[track_caller]
+    pub fn tells(self, row: &str) -> Self {
+        let is_it = |line: &str| {
+            let words = line.rsplit("] ").next().into_iter().flat_map(str::split_whitespace);
+            words.eq(row.split(' '))
+        };
+        let told = self.stdout.lines().chain(self.stderr.lines()).any(is_it);
+        assert!(told, "no line {row:?}\n{self}");
         self
     }
 

@@ -66,7 +66,7 @@ fn a_run_has_colours_and_its_curve_on_a_terminal_only() {
         format!("] {GREEN}✓{PLAIN} good  "),
         format!("] {RED}✗{PLAIN} bad  failed: "),
         format!("] {YELLOW}⚠{PLAIN} "),
-        format!("] MaxPeakMB 1:{RED} FAILED{PLAIN}, driver "),
+        format!("  6240              1 {RED} FAILED{PLAIN}\n"),
         format!("] Gates: MaxPeakMB 1{RED} FAILED{PLAIN} ("),
         "\nVRAM ▁ 2240 █ 6240 MB driver, ".to_owned(),
     ] {
@@ -163,7 +163,7 @@ fn monitor_and_a_dry_run_use_colours_too() {
     let words = ["monitor", "--comfyui-url", &url, "--duration", "0.5", "--max-peak-mb", "5"];
     let (shown, ran) = on_terminal(&folder, 80, &[XTERM], &words);
     ran.exits(7);
-    assert!(shown.contains(&format!("MaxPeakMB 5:{RED} FAILED{PLAIN}, driver 2240")), "{shown}");
+    assert!(shown.contains(&format!(" 2240              5 {RED} FAILED{PLAIN}\n")), "{shown}");
     assert!(shown.contains("\nVRAM ▁ 2240 █ 2240 MB driver, "), "{shown}");
     let words = ["--comfyui-url", &url, "--dry-run", "flow.json"];
     let (shown, ran) = on_terminal(&folder, 80, &[XTERM], &words);

@@ -1,27 +1,9 @@
 //! The log of the memory, and that every figure told is the log's.
 
-use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Ran, SOON, line, run_sampled, wait_until};
+use crate::stand_in::{Config, Device, Fault, StandIn, graphs};
+use crate::support::{Folder, SOON, line, run_sampled};
 
 const STATS: &str = "GET /system_stats";
-
-/// A run on a card of 24 GB whose scene, once it is seen running, takes 17070 MB of it.
-fn generate(interval: &str) -> (StandIn, Folder, Ran) {
-    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
-    folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 17_000, 1));
-    let words = ["-SampleIntervalSeconds", interval, "-Poll", "0.2", "flow.json"];
-    let running = folder.start_on(&server.url(), &words);
-    let log = || folder.runs().pop().map(|run| std::fs::read_to_string(run.join("vram-usage.log")));
-    let has =
-        |text: &str| log().is_some_and(|log| log.is_ok_and(|log| log.matches(text).count() > 2));
-    wait_until("readings of the scene", || has(",Scene=flow"));
-    server.set_used_mb(2_210);
-    wait_until("readings of the peak", || has(",Used=19210MB"));
-    server.set_used_mb(2_140);
-    server.finish_running();
-    let ran = running.wait().exits(0);
-    (server, folder, ran)
-}
 
 /// The figures behind a name, as the old readers take them: by plain search for `Name=(\d+)MB`.
 fn figures(log: &str, name: &str) -> Vec<u64> {
@@ -37,13 +19,51 @@ fn average(figures: &[u64]) -> u64 {
     whole + u64::from(twice > count || twice == count && whole % 2 == 1)
 }
 
+/// The log in its format: a reading or the reason why there is none, as the old readers look for it.
+#[track_caller]
+fn has_one_line_a_tick(log: &str) {
+    let lines: Vec<&str> = log.lines().collect();
+    let first = ",Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Torch=0MB,Ram=24302MB,\
+                 Interval=0.05s,Reading=0.05s,DynamicVram=off";
+    assert_eq!((&lines[0][12..], log.matches("Interval=").count()), (first, 1), "{log}");
+    for line in &lines {
+        let time = line[..12].replace(|c: char| c.is_ascii_digit(), "0");
+        let reading = ["Used", "Free", "Total"].map(|name| figures(line, name).len()) == [1; 3];
+        let reading = reading && line[12..].starts_with(",Used=");
+        let is_good = reading || line[12..].starts_with(",Missed=");
+        assert!(is_good && time == "00:00:00.000", "{line}");
+    }
+    let scenes: Vec<bool> = lines.iter().map(|line| line.contains(",Scene=flow")).collect();
+    assert!(!scenes[0] && !scenes[scenes.len() - 1] && log.ends_with('\n'), "{log}");
+    assert!(scenes.windows(2).filter(|pair| pair[0] != pair[1]).count() == 2, "{log}");
+    let peak = ",Used=19210MB,Free=5366MB,Total=24576MB,Driver=19310MB,Torch=17000MB,Ram=24302MB,\
+                Scene=flow";
+    assert!(log.contains(peak), "{log}");
+}
+
 #[test]
 fn reported_figures_are_those_of_the_log() {
-    let (_server, folder, ran) = generate("0.05");
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    let mut graph = graphs::video("video/flow", 600.0, 17_000, 1);
+    graph["2"]["inputs"]["after"] = 0.5.into();
+    folder.workflow("flow.json", &graph);
+    let words = ["-SampleIntervalSeconds", "0.05", "-Poll", "0.2", "flow.json"];
+    let running = folder.start_on(&server.url(), &words);
+    folder.wait_for_lines(",Torch=17000MB", 3);
+    server.set_used_mb(2_210);
+    folder.wait_for_lines(",Used=19210MB", 3);
+    server.set_used_mb(2_140);
+    server.finish_running();
+    let ran = running.wait().exits(0);
+    // The knock and the first sample come before anything is posted.
+    let requests = server.requests();
+    let post = requests.iter().position(|request| request.is("POST /prompt")).unwrap();
+    assert!(requests[..post].iter().filter(|request| request.is(STATS)).count() >= 2);
     // No live line in a pipe.
     assert!(!ran.stdout.contains(|c: char| c.is_control() && c != '\n'), "{:?}", ran.stdout);
     assert_eq!(ran.stderr, "");
     let log = folder.read("vram-usage.log");
+    has_one_line_a_tick(&log);
     let used = figures(&log, "Used");
     let block = ran.stdout.split_once("] === VRAM Usage Statistics ===\n").expect("a block").1;
     let lines: Vec<&str> = block.lines().map(|line| &line["[00:00:00] ".len()..]).collect();
@@ -59,10 +79,11 @@ fn reported_figures_are_those_of_the_log() {
         format!("Minimum VRAM: {least} MB"),
         lines[3].to_owned(),
         format!("Peak at: {peak} in flow"),
-        "Peak while generating: 19210 MB; driver 19310 MB of 24576 MB (79 %)".to_owned(),
-        "The run itself took: 17070 MB (driver 19310 less 2240 at the start)".to_owned(),
+        "Peak while generating: 19210 MB; driver 19310 MB of 24576 MB (79 %); torch 17000 MB".into(),
+        "Added by the run: 17070 MB (driver 19310 less 2240 at the start)".to_owned(),
         format!(
-            "Scene flow: peak 19210 MB, average {} MB, floor {} MB ({} samples); driver peak 19310 MB",
+            "Scene flow: peak 19210 MB, average {} MB, floor {} MB ({} samples); driver peak 19310 MB; \
+             torch peak 17000 MB; added 17070 MB",
             average(&scene),
             scene.iter().min().unwrap(),
             scene.len()
@@ -72,55 +93,62 @@ fn reported_figures_are_those_of_the_log() {
     }
     assert!(lines[3].starts_with("Median VRAM: "), "{block}");
     let (ticks, missed) = (log.lines().count(), log.matches("Missed=").count());
-    assert!(lines[8].starts_with("Sampling: every 0.05 s asked, "), "{block}");
-    assert!(lines[8].contains(&format!("; {missed} of {ticks} ticks missed")), "{block}");
+    assert!(lines[8].starts_with("Sampling: read every 0.05 s, longest gap "), "{block}");
+    assert!(lines[8].contains(&format!(" s, {missed} of {ticks} lines missed")), "{block}");
+    assert!(lines[8].ends_with(" s may be missed"), "{block}");
     assert!(lines[9].starts_with("VRAM log: ") && lines[9].ends_with("vram-usage.log"));
 
     // The closing block.
     let scene = line(&ran.stdout, "✓ flow  ");
-    assert!(scene.contains(" s  peak 19310 MB driver  video/flow/flow.mp4 ("), "{scene}");
-    ran.says(&format!(
-        "Peak while generating: driver 19310 MB of 24576 (79 %), 5266 MB to spare, {peak} in flow\n"
-    ))
-    .says("The run itself took 17070 MB: more than a 16 GB card has, less than a 20 GB one\n")
-    .says("GPU free: queue empty, 2240 MB in use (2240 before the run)\n")
-    .says("Trust: every 0.05 s, longest gap ")
-    .says("Initial VRAM: Used=2140MB Free=22436MB Total=24576MB\n");
+    assert!(scene.contains(" s  19310 MB  +17070  video/flow/flow.mp4 ("), "{scene}");
+    let has_more = missed > 0 || !lines[8].contains(" longest gap at most ");
+    assert_eq!(ran.stdout.contains("] Sampling   read every 0.05 s, "), has_more, "{ran}");
+    ran.says(&format!("VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, {peak} in flow"))
+        .says("Needs      17070 MB of its own: a 20 GB card, not a 16 GB card\n")
+        .says("GPU free: queue empty, 2240 MB in use (2240 before the run)\n")
+        .says("Initial VRAM: Used=2140MB Free=22436MB Total=24576MB\n");
     let metadata = folder.metadata();
     let vram = &metadata["Vram"];
-    assert_eq!((&vram["PeakDriverMB"], &vram["RunTookMB"]), (&19_310.into(), &17_070.into()));
+    assert_eq!((&vram["PeakDriverMB"], &vram["AddedMB"]), (&19_310.into(), &17_070.into()));
     assert_eq!(metadata["Scenes"][0]["Vram"]["PeakDriverMB"], 19_310);
 }
 
+/// Two scenes within one tick, each with a plateau of 0.3 s, on the first of eight cards.
 #[test]
-fn the_log_has_one_line_a_tick_in_its_format() {
-    let (server, folder, _ran) = generate("0.1");
-    let log = folder.read("vram-usage.log");
-    assert!(log.ends_with('\n'), "{log}");
-    let lines: Vec<&str> = log.lines().collect();
-    let time = |line: &str| line[..12].replace(|c: char| c.is_ascii_digit(), "0");
-    assert!(lines.iter().all(|line| time(line) == "00:00:00.000"), "{log}");
-    let first = ",Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Ram=24302MB,Interval=0.1s";
-    assert!(lines[0][12..].starts_with(first), "{log}");
-    assert_eq!(log.matches("Interval=").count(), 1, "{log}");
-    // The plain old checks: a reading or the reason why there is none.
-    for line in &lines {
-        let reading = ["Used", "Free", "Total"].map(|name| figures(line, name).len()) == [1; 3];
-        let fields = &line[12..];
-        assert!(
-            reading && fields.starts_with(",Used=") || fields.starts_with(",Missed="),
-            "{line}"
-        );
+fn short_plateaus_are_seen_with_every_option_at_its_default() {
+    let mut config = Config::cuda();
+    config.devices.extend((1..8).map(|n| Device::cuda(n, "NVIDIA A2", 16_384, 900, 50)));
+    let (server, folder) = (StandIn::with(config), Folder::new());
+    for (name, mb) in [("one", 5000), ("two", 9000)] {
+        let mut graph = graphs::nodes(&format!("video/{name}"), &[(0, 0.4), (mb, 0.3), (0, 0.3)]);
+        graph["1"]["inputs"]["color"] = mb.into();
+        folder.workflow(&format!("{name}.json"), &graph);
     }
-    let scenes: Vec<bool> = lines.iter().map(|line| line.contains(",Scene=flow")).collect();
-    assert!(!scenes[0] && !scenes[scenes.len() - 1], "{log}");
-    assert!(scenes.windows(2).filter(|pair| pair[0] != pair[1]).count() == 2, "{log}");
-    let peak = ",Used=19210MB,Free=5366MB,Total=24576MB,Driver=19310MB,Ram=24302MB,Scene=flow";
-    assert!(log.contains(peak), "{log}");
-    // The knock and the first sample come before anything is posted.
-    let requests = server.requests();
-    let post = requests.iter().position(|request| request.is("POST /prompt")).unwrap();
-    assert!(requests[..post].iter().filter(|request| request.is(STATS)).count() >= 2);
+    let ran = folder.run_on(&server.url(), &["one.json", "two.json"]).exits(0);
+    let log = folder.read("vram-usage.log");
+    let first = ",Torch=0MB,Ram=24302MB,Interval=5s,Reading=0.25s,DynamicVram=off";
+    assert!(log.lines().next().unwrap().ends_with(first), "{log}");
+    let (scenes, vram) = (&folder.metadata()["Scenes"], &folder.metadata()["Vram"]);
+    for (place, scene, used, added) in [(0, "one", 7140, 5000), (1, "two", 11_140, 9000)] {
+        let plateau = format!(",Used={used}MB,");
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(&plateau)).collect();
+        let is_of_scene = |line: &&str| line.contains(&format!(",Scene={scene}"));
+        assert!(!lines.is_empty() && lines.iter().all(is_of_scene), "{scene}\n{log}");
+        let said = line(&ran.stdout, &format!("Scene {scene}: peak {used} MB"));
+        assert!(said.contains(&format!("; added {added} MB")), "{said}");
+        let figures = &scenes[place]["Vram"];
+        assert_eq!((&figures["PeakMB"], &figures["AddedMB"]), (&used.into(), &added.into()));
+    }
+    assert_eq!((&vram["PeakMB"], &vram["PeakScene"]), (&11_140.into(), &"two".into()));
+    ran.says("Peak VRAM: 11140 MB (from ")
+        .says("  11240 MB  +9000  video/two/two.mp4 (")
+        .says("VRAM peak  11240 of 24576 MB (46 %), 13336 to spare, ");
+    for gpu in 1..8 {
+        let other = folder.read(&format!("vram-usage.gpu{gpu}.log"));
+        assert!(other.lines().all(|line| line.contains(",Used=900MB,")), "{other}");
+        let has = [",Interval=5s,Reading=0.25s", ",Scene=one", ",Scene=two"];
+        assert!(has.iter().all(|part| other.contains(part)), "{other}");
+    }
 }
 
 #[test]
@@ -130,13 +158,14 @@ fn a_cpu_has_system_ram_and_no_driver_figure() {
     let words = ["-SampleIntervalSeconds", "1", "-Poll", "0.2", "flow.json"];
     run_sampled(&server, &folder, &words, &["flow"])
         .exits(0)
-        .says("Peak while generating: system RAM 5325 MB of 24106 (22 %), 18781 MB to spare, ")
-        .says("The run itself took 4096 MB of system RAM\n");
+        .says("RAM peak   5325 of 24106 MB (22 %), 18781 to spare, ")
+        .says("Needs      4096 MB of system RAM of its own\n")
+        .never_says("VRAM peak");
     let log = folder.read("vram-usage.log");
     // From a second on the times are the script's, without a fraction.
     let first = log.lines().next().unwrap();
     assert!(first[8..].starts_with(",Used=1229MB,Free=22877MB,Total=24106MB"), "{first}");
-    assert!(first.contains(",Interval=1s") && !log.contains("Driver="), "{log}");
+    assert!(first.contains(",Interval=1s,Reading=0.25s") && !log.contains("Driver="), "{log}");
 }
 
 #[test]

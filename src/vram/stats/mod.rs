@@ -284,7 +284,7 @@ impl VramStats {
             "PeakGeneratingMB": self.peak_generating_mb(),
             "PeakTorchMB": self.torch_peak,
             "SpilledMB": self.spilled.as_ref().map(|(mb, _)| mb),
-            "SpilledSeconds": self.spilled.as_ref().and_then(|_| in_seconds(Some(self.spilled_ms))),
+            "SpilledSeconds": spilled_seconds(self.spilled_ms),
             "AddedMB": self.added.map(Added::mb),
             "DynamicVram": self.dynamic_vram.map(DynamicVram::name),
             "TotalMB": self.total,
@@ -307,7 +307,6 @@ impl SceneStatistics {
     /// The scene's `Vram` object, in MB and seconds; `nodes` are those of its record, which may be
     /// more than have a reading.
     pub fn json(&self, nodes: &[NodeFacts]) -> Value {
-        let spilled = self.spilled_peak.map(|_| self.spilled_ms);
         let unknown = self.nodes.iter().filter(|node| !nodes.iter().any(|it| it.id == node.id));
         let known = nodes.iter().map(|facts| {
             let figures = self.nodes.iter().find(|node| node.id == facts.id);
@@ -323,7 +322,7 @@ impl SceneStatistics {
             "PeakTorchMB": self.torch_peak,
             "AddedMB": self.added,
             "SpilledMB": self.spilled_peak,
-            "SpilledSeconds": in_seconds(spilled),
+            "SpilledSeconds": spilled_seconds(self.spilled_ms),
             "Samples": self.samples,
             "Nodes": known.chain(unknown).collect::<Vec<_>>(),
         })
@@ -344,6 +343,11 @@ fn node_json(
         "PeakDriverMB": figures.and_then(|node| node.driver_peak),
         "PeakTorchMB": figures.and_then(|node| node.torch_peak),
     })
+}
+
+/// Not known where no two ticks showed it: then it is not 0.
+fn spilled_seconds(ms: u64) -> Option<f64> {
+    in_seconds(Some(ms).filter(|ms| *ms > 0))
 }
 
 /// The float nearest to the decimal, so that it is written with three places at most.

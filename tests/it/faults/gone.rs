@@ -102,7 +102,7 @@ fn killed() -> Played {
     folder.workflow("b.json", &graphs::images("img/b", 1, 1));
     let running = start(&server, &folder, &endless(), &[]);
     running.until_it_says("Wan2 prompt queued");
-    running.kill();
+    drop(running);
     server.fail_next(STATS, 1, Fault::Leave);
     let running = folder.start_on(&server.url(), &["b.json"]);
     assert!(server.wait_until_faults_are_met(SOON));

@@ -86,17 +86,6 @@ impl Bench {
         });
     }
 
-    /// Waits until the log has that many lines with this text, and gives the log.
-    pub fn wait_for_lines(&self, text: &str, count: usize) -> String {
-        let log = || fs::read_to_string(self.folder.runs().pop()?.join("vram-usage.log")).ok();
-        let mut last = String::new();
-        wait_until(&format!("{count} lines with {text}"), || {
-            last = log().unwrap_or_default();
-            last.matches(text).count() >= count
-        });
-        last
-    }
-
     /// Lets the next samples meet a fault, once the scene runs.
     pub fn fail(&self, times: usize, fault: Fault) {
         assert!(self.server.wait_until_running(SOON));

@@ -192,6 +192,9 @@ impl Run<'_> {
         match class {
             "LoadModel" => self.shared.update(|state| state.model_memory += bytes),
             "HoldMemory" | "OutOfMemory" => {
+                // So long nothing is held.
+                let after = Duration::from_secs_f64(inputs["after"].as_f64().unwrap_or(0.0));
+                self.shared.wait_until(after, |state| self.is_gone(state) || state.interrupted);
                 self.shared.update(|state| state.held_memory = bytes);
             }
             // Is done when it was asked for three times, so no poll comes too late to see it run.
