@@ -550,11 +550,13 @@ impl<'a> RunVram<'a> {
         if cached == cached_before {
             return None;
         }
+        let nodes = |n: usize, of: &str| if n == 1 && of.is_empty() { "node" } else { "nodes" };
         let (n, of, where_from) = match cached.len() {
             0 => (cached_before.len(), of(theirs), format!("{name}: ")),
             n => (n, of(ours), String::new()),
         };
-        Some(format!("{where_from}{n}{of} nodes came from the cache, use --fresh"))
+        let nodes = nodes(n, &of);
+        Some(format!("{where_from}{n}{of} {nodes} came from the cache, use --fresh"))
     }
 
     fn cached_nodes(&self, id: &str) -> BTreeSet<&'a str> {

@@ -37,7 +37,7 @@ fn a_running_scene_is_cancelled_at_its_deadline_and_a_waiting_one_of_somebody_el
         (folder, running, other)
     });
     for (server, (folder, running, other)) in servers.iter().zip(runs) {
-        let why = "running all the time, never finished; cancelled on the server";
+        let why = "running all the time in node 2 HoldMemory; cancelled on the server";
         running
             .wait()
             .exits(4)

@@ -1,5 +1,4 @@
-//! Memory from scene to scene: what grows, what is freed in between, and scenes that are repeated to
-//! see it.
+//! Memory from scene to scene: what grows, what is freed in between, and repeated scenes.
 
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Ran, files, graphs as posted, run, run_sampled};

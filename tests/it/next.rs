@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use crate::stand_in::{Fault, StandIn, graphs};
 use crate::support::{Folder, graphs as posted, line, run};
 
-/// What the `Next:` line of a run that fails has beside the server, the file and what all runs here
-/// are given.
+/// What the `Next:` line of a failed run has beside what all runs here are given.
 #[track_caller]
 fn next(server: &StandIn, graph: Value, options: &[&str]) -> String {
     let options = [options, &["-SceneRetryBudget", "0"]].concat();

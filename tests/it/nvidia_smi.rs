@@ -57,7 +57,12 @@ fn nvidia_smi_fills_exactly_the_missed_ticks() {
         assert!(line.contains(",Scene=flow"), "{log}");
     }
     let peak = line_of(&ran.stdout, "Peak at: ");
-    assert!(peak.ends_with(" in flow (nvidia-smi; ComfyUI's own highest was 2140 MB)"), "{peak}");
+    assert!(
+        peak.ends_with(
+            " in flow, node 2 HoldMemory (nvidia-smi; ComfyUI's own highest was 2140 MB)"
+        ),
+        "{peak}"
+    );
     assert_eq!(bench.pids().len(), 1);
     bench.none_is_left();
 }

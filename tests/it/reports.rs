@@ -244,7 +244,7 @@ fn markdown_has_the_baseline_beside_it() {
     bench.run(&["-Baseline", before, "flow.json", "new.json"], &["flow", "new"]).exits(0);
     let markdown = bench.read("run.md");
     for row in [
-        "| Scene | Outcome | Seconds | Figure | Now (MB) | Baseline (MB) | Difference (MB) |",
+        "| Scene | Outcome | Seconds | Peak, driver (MB) | Figure | Now (MB) | Baseline (MB) | Difference (MB) |",
         " | torch | 1064 | 1000 | +64 (+6.4 %) |\n| new |",
         " | – | – | – | – |\n| **All** | |",
     ] {

@@ -78,7 +78,7 @@ fn reported_figures_are_those_of_the_log() {
         format!("Average VRAM: {} MB", average(&used)),
         format!("Minimum VRAM: {least} MB"),
         lines[3].to_owned(),
-        format!("Peak at: {peak} in flow"),
+        format!("Peak at: {peak} in flow, node 2 HoldMemory"),
         "Peak while generating: 19210 MB; driver 19310 MB of 24576 MB (79 %); torch 17000 MB".into(),
         "Added by the run: 17070 MB (driver 19310 less 2240 at the start)".to_owned(),
         format!(
@@ -93,18 +93,18 @@ fn reported_figures_are_those_of_the_log() {
     }
     assert!(lines[3].starts_with("Median VRAM: "), "{block}");
     let (ticks, missed) = (log.lines().count(), log.matches("Missed=").count());
-    assert!(lines[8].starts_with("Sampling: read every 0.05 s, longest gap "), "{block}");
-    assert!(lines[8].contains(&format!(" s, {missed} of {ticks} lines missed")), "{block}");
-    assert!(lines[8].ends_with(" s may be missed"), "{block}");
-    assert!(lines[9].starts_with("VRAM log: ") && lines[9].ends_with("vram-usage.log"));
+    assert!(lines[9].starts_with("Sampling: read every 0.05 s, longest gap "), "{block}");
+    assert!(lines[9].contains(&format!(" s, {missed} of {ticks} lines missed")), "{block}");
+    assert!(lines[9].ends_with(" s may be missed"), "{block}");
+    assert!(lines[10].starts_with("VRAM log: ") && lines[10].ends_with("vram-usage.log"));
 
     // The closing block.
     let scene = line(&ran.stdout, "✓ flow  ");
     assert!(scene.contains(" s  19310 MB  +17070  video/flow/flow.mp4 ("), "{scene}");
-    let has_more = missed > 0 || !lines[8].contains(" longest gap at most ");
+    let has_more = missed > 0 || !lines[9].contains(" longest gap at most ");
     assert_eq!(ran.stdout.contains("] Sampling   read every 0.05 s, "), has_more, "{ran}");
     ran.says(&format!("VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, {peak} in flow"))
-        .says("Needs      17070 MB of its own: a 20 GB card, not a 16 GB card\n")
+        .says("Needs      17070 MB of its own: a 20 GB card, not a 16 GB one\n")
         .says("GPU free: queue empty, 2240 MB in use (2240 before the run)\n")
         .says("Initial VRAM: Used=2140MB Free=22436MB Total=24576MB\n");
     let metadata = folder.metadata();

@@ -142,7 +142,7 @@ pub fn rows_of_prompts_that_do_not_end() -> Vec<Row> {
             }
             played
         })
-        .also("✗ a  deadline, 1 s: running all the time, never finished; cancelled, but still running")
+        .also("✗ a  deadline, 1 s: running all the time in node 2 HoldMemory; cancelled, but still running")
         .also("GPU not free: a was asked to end and still runs")
         .stays()
         .slow(),

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::row::{ALWAYS, HISTORY, Played, QUEUE, Row, endless, meanwhile, one, row, start, with};
-use crate::stand_in::{Fault, StandIn, graphs};
+use super::row::{
+    ALWAYS, HISTORY, Played, QUEUE, Row, endless, meanwhile, one, page, row, start, with,
+};
+use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::support::{Folder, Running, SOON, somebody_posts};
 
 /// A run whose prompt waits behind another client's.
@@ -34,8 +36,39 @@ fn clock(start: Value) -> Played {
     played
 }
 
+/// The websocket goes wrong: polls do all as before, and a scene has its figures.
+fn websocket() -> impl Iterator<Item = Row> {
+    let claim = [&[0x81, 127][..], &(1_u64 << 62).to_be_bytes()].concat();
+    let faults = [
+        ("refused", Fault::Status(404, "404: Not Found")),
+        ("answered by a page", page()),
+        ("no answer", Fault::Hang),
+        ("silent", Fault::Silent),
+        ("cut off", Fault::Cut(8)),
+        ("garbage", Fault::Raw(vec![0xff; 4096])),
+        ("an enormous frame that dribbles", Fault::Raw(claim)),
+        ("previews between", Fault::Between(2, vec![0; 1 << 20])),
+        ("no JSON between", Fault::Between(1, b"{not json".to_vec())),
+        ("pings between", Fault::Between(9, b"?".to_vec())),
+        ("fragments", Fault::Fragments(10)),
+    ];
+    faults.into_iter().map(|(name, fault)| {
+        let knows = matches!(fault, Fault::Between(..) | Fault::Fragments(_));
+        let play = move || {
+            let server = StandIn::with(Config::cuda());
+            server.fail_next("GET /ws", ALWAYS, fault.clone());
+            let played = one(server, &graphs::nodes("video/a", &[(500, 0.1), (9000, 0.7)]), &[]);
+            let log = played.folder.read("vram-usage.log");
+            assert_eq!(log.contains(",Scene=a,Node=11,"), knows, "{log}");
+            played
+        };
+        let row = Row::one_of("its websocket goes wrong", name, ("", ""), play);
+        row.also("Scene a: peak 11140 MB")
+    })
+}
+
 pub fn rows() -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         row("a queue of other types", || {
             let strange = r#"{"queue_running": 5, "queue_pending": {"a": null}}"#;
             with(QUEUE, 3, Fault::Body(strange.to_owned()), &[])
@@ -87,5 +120,7 @@ pub fn rows() -> Vec<Row> {
             let strange = json!({"node_id": 5, "exception_message": {}, "exception_type": null});
             changed(&graphs::failing("x"), "/*/status/messages/2/1", strange)
         }),
-    ]
+    ];
+    rows.splice(..0, websocket());
+    rows
 }

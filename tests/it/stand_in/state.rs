@@ -52,8 +52,6 @@ pub struct State {
     pub frames: Vec<(Option<String>, Value)>,
     /// The websockets that are open.
     pub sockets: Vec<u64>,
-    /// Opcode and payload of what clients sent over theirs.
-    pub heard: Vec<(u8, Vec<u8>)>,
     /// Of the running prompt, or of the last one: its nodes so far, as `progress_state` has them.
     pub progress: Map<String, Value>,
     pub posted: usize,

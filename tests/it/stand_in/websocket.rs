@@ -98,18 +98,14 @@ fn hear(on: &Connection) -> io::Result<()> {
         }
         let (mask, masked) = (http::read(stream, 4)?, http::read(stream, length.into())?);
         let bytes: Vec<u8> = masked.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b).collect();
-        match opcode {
-            8 => return stream.write_all(&frame(0x88, &bytes)),
-            9 => stream.write_all(&frame(0x8a, &bytes))?,
-            _ => {}
+        if opcode == 8 {
+            return stream.write_all(&frame(0x88, &bytes));
         }
-        on.server.shared.update(|state| state.heard.push((opcode, bytes)));
     }
     Ok(())
 }
 
-/// The first byte is the opcode, 0 for a text's later part, 1 for its first, 2 for bytes, 8 for the
-/// end, 9 for a ping and 10 for a pong, and 0x80 more in a message's last part.
+/// The first byte is the opcode (0 for a text's later part), and 0x80 more in a message's last part.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = payload.len().to_be_bytes();
     let (mark, length): (&[u8], &[u8]) = match payload.len() {
