@@ -35,7 +35,7 @@ fn main() {
     }
     stop_of_the_sampler();
     instant_scene(&folder);
-    grid_at_10_hz(&folder);
+    grids(&folder);
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -99,21 +99,22 @@ fn instant_scene(folder: &Path) {
 }
 
 /// How far each stamp is from the grid that the first one begins, and what the whole program takes
-/// of a core meanwhile: beside a scene of 20 s, beside one while every answer takes 80 ms, and while
-/// 4 GB are downloaded.
-fn grid_at_10_hz(folder: &Path) {
+/// of a core meanwhile: beside a scene of 20 s at 4 and at 10 Hz, beside one while every answer takes
+/// 80 ms, and while 4 GB are downloaded.
+fn grids(folder: &Path) {
     let long = vec![graphs::video("long", 20.0, 4000, 7)];
-    grid(folder, "a scene of 20 s", &StandIn::with(Config::cuda()), &long);
+    grid(folder, 4, "a scene of 20 s", &StandIn::with(Config::cuda()), &long);
+    grid(folder, 10, "a scene of 20 s", &StandIn::with(Config::cuda()), &long);
     let slow = StandIn::with(Config::cuda());
     slow.fail_next("GET /system_stats", usize::MAX, Fault::Delay(Duration::from_millis(80)));
-    grid(folder, "answers of 80 ms", &slow, &long);
+    grid(folder, 10, "answers of 80 ms", &slow, &long);
     let large = StandIn::with(Config { video_padding: 500 << 20, ..Config::cuda() });
     let films: Vec<Value> =
         (0..8).map(|n| graphs::video(&format!("film-{n}"), 0.0, 0, n)).collect();
-    grid(folder, "downloads of 4 GB", &large, &films);
+    grid(folder, 10, "downloads of 4 GB", &large, &films);
 }
 
-fn grid(folder: &Path, what: &str, server: &StandIn, scenes: &[Value]) {
+fn grid(folder: &Path, hertz: u32, what: &str, server: &StandIn, scenes: &[Value]) {
     let files: Vec<PathBuf> = scenes
         .iter()
         .enumerate()
@@ -123,8 +124,10 @@ fn grid(folder: &Path, what: &str, server: &StandIn, scenes: &[Value]) {
             path
         })
         .collect();
+    let seconds = 1.0 / f64::from(hertz);
     let (before, begun) = (children_cpu(), Instant::now());
-    let metadata = run(folder, server, &files, &["--sample-interval-seconds", "0.1"]);
+    let metadata =
+        run(folder, server, &files, &["--sample-interval-seconds", &seconds.to_string()]);
     let took = begun.elapsed().as_secs_f64();
     let cpu = children_cpu().zip(before).map(|(after, before)| after - before);
     let run_folder = Path::new(metadata["RunDir"].as_str().unwrap());
@@ -132,18 +135,22 @@ fn grid(folder: &Path, what: &str, server: &StandIn, scenes: &[Value]) {
     let stamps: Vec<i64> = log.lines().map(stamp_ms).collect();
     // The last sample is taken when the files are home, not on the grid.
     let stamps = &stamps[..stamps.len() - 1];
-    let off: Vec<i64> =
-        stamps.iter().map(|at| (at - stamps[0] + 50).rem_euclid(100) - 50).map(i64::abs).collect();
+    let step = 1000 / i64::from(hertz);
+    let off_grid = |at: &i64| ((at - stamps[0] + step / 2).rem_euclid(step) - step / 2).abs();
+    let off: Vec<i64> = stamps.iter().map(off_grid).collect();
     let close = off.iter().filter(|off| **off <= 10).count();
     println!(
-        "10 Hz, {what}: {} ticks in {took:.1} s, {close} within 10 ms of the grid ({:.1} %), furthest {} ms, missed {}",
+        "{hertz} Hz, {what}: {} ticks in {took:.1} s, {close} within 10 ms of the grid ({:.1} %), furthest {} ms, missed {}",
         off.len(),
         100.0 * float(close) / float(off.len()),
         off.iter().max().unwrap(),
         metadata["Vram"]["Missed"],
     );
     if let Some(cpu) = cpu {
-        println!("10 Hz, {what}: the whole program took {:.2} % of a core", 100.0 * cpu / took);
+        println!(
+            "{hertz} Hz, {what}: the whole program took {:.2} % of a core",
+            100.0 * cpu / took
+        );
     }
     fs::remove_dir_all(run_folder).unwrap();
 }

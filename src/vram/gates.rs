@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::reading::quotient;
@@ -547,7 +546,8 @@ impl<'a> RunVram<'a> {
             Some(count) if count > 0 => format!(" of {count}"),
             _ => String::new(),
         };
-        if cached == cached_before {
+        if cached.len() == cached_before.len() && cached.iter().all(|id| cached_before.contains(id))
+        {
             return None;
         }
         let nodes = |n: usize, of: &str| if n == 1 && of.is_empty() { "node" } else { "nodes" };
@@ -559,9 +559,8 @@ impl<'a> RunVram<'a> {
         Some(format!("{where_from}{n}{of} {nodes} came from the cache, use --fresh"))
     }
 
-    fn cached_nodes(&self, id: &str) -> BTreeSet<&'a str> {
-        let nodes = self.scene_run(id).map(|scene| scene.cached_nodes).unwrap_or_default();
-        nodes.iter().map(String::as_str).collect()
+    fn cached_nodes(&self, id: &str) -> &'a [String] {
+        self.scene_run(id).map(|scene| scene.cached_nodes).unwrap_or_default()
     }
 
     /// Why a scene's figures are no more than lower bounds, if they are.

@@ -5,7 +5,6 @@
 //! line is written for each window whose highest reading is not its tick's. The last reading before
 //! the scene changes has a line too: what a scene added, and what it left, are counted from there.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use time::{OffsetDateTime, Time};
@@ -149,7 +148,7 @@ impl Recording {
             taken.written.clone().unwrap_or_else(|| self.running_at(taken.moment).clone())
         };
         let what: Vec<Running> = open.iter().map(what).collect();
-        let mut chosen = BTreeSet::new();
+        let mut chosen = Vec::new();
         let mut start = 0;
         for end in 1..=open.len() {
             let now = &what[end - 1];
@@ -159,7 +158,7 @@ impl Recording {
             }
             chosen.extend(highest(&open[start..end]).into_iter().map(|place| start + place));
             if now.scene != then.scene {
-                chosen.insert(end - 1);
+                chosen.push(end - 1);
             }
             start = end;
         }

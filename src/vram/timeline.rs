@@ -75,15 +75,15 @@ impl Timeline {
         if let Some(scene) = line.scene {
             self.band(scene);
         }
-        let tick = match line.result {
+        let tick = match &line.result {
             Err(_) => {
                 self.unseen_ms = u64::MAX;
                 Column { missed: 1, ..Column::default() }
             }
-            Ok((reading, source)) => self.reading(&reading, source),
+            Ok((reading, source)) => self.reading(reading, *source),
         };
         if let Some(column) = self.columns.last_mut() {
-            *column = column.joined(&tick);
+            column.join(&tick);
         }
     }
 
@@ -95,11 +95,18 @@ impl Timeline {
         self.width_ms = self.width_ms.max(1);
         while self.elapsed_ms / self.width_ms >= MAX_COLUMNS as u64 {
             let pairs = self.columns.chunks(2);
-            let joined = |pair: &[Column]| pair.iter().copied().reduce(|a, b| a.joined(&b));
-            self.columns = pairs.filter_map(joined).collect();
+            let joined = |pair: &[Column]| {
+                let mut joined = pair[0];
+                pair[1..].iter().for_each(|later| joined.join(later));
+                joined
+            };
+            self.columns = pairs.map(joined).collect();
             self.width_ms *= 2;
         }
-        self.columns.resize(self.position(self.elapsed_ms) + 1, Column::default());
+        let columns = self.position(self.elapsed_ms) + 1;
+        if columns > self.columns.len() {
+            self.columns.resize(columns, Column::default());
+        }
     }
 
     /// The column of that moment.
@@ -199,15 +206,15 @@ impl Extremes {
         Extremes { first: mb, low: mb, high: mb, last: mb }
     }
 
-    /// Of two stretches, one after the other.
-    fn joined(earlier: Option<Extremes>, later: Option<Extremes>) -> Option<Extremes> {
-        let (Some(a), Some(b)) = (earlier, later) else { return earlier.or(later) };
-        Some(Extremes {
-            first: a.first,
-            low: a.low.min(b.low),
-            high: a.high.max(b.high),
-            last: b.last,
-        })
+    /// Adds what comes later.
+    fn join(earlier: &mut Option<Extremes>, later: Option<Extremes>) {
+        let (Some(a), Some(b)) = (earlier.as_mut(), later) else {
+            *earlier = earlier.or(later);
+            return;
+        };
+        a.low = a.low.min(b.low);
+        a.high = a.high.max(b.high);
+        a.last = b.last;
     }
 }
 
@@ -237,17 +244,17 @@ impl Column {
         self.used.is_none() && self.driver.is_none()
     }
 
-    /// One column of two in a row.
-    fn joined(&self, later: &Column) -> Column {
-        let is_empty = self.is_empty();
-        let between = later.after_gap && !is_empty;
-        Column {
-            used: Extremes::joined(self.used, later.used),
-            driver: Extremes::joined(self.driver, later.driver),
-            fallback: self.fallback.max(later.fallback),
-            missed: self.missed.saturating_add(later.missed),
-            gaps: self.gaps.saturating_add(later.gaps).saturating_add(between.into()),
-            after_gap: if is_empty { later.after_gap } else { self.after_gap },
+    /// Adds the column after it.
+    fn join(&mut self, later: &Column) {
+        if self.is_empty() {
+            self.after_gap = later.after_gap;
+        } else {
+            self.gaps = self.gaps.saturating_add(later.after_gap.into());
         }
+        Extremes::join(&mut self.used, later.used);
+        Extremes::join(&mut self.driver, later.driver);
+        self.fallback = self.fallback.max(later.fallback);
+        self.missed = self.missed.saturating_add(later.missed);
+        self.gaps = self.gaps.saturating_add(later.gaps);
     }
 }

@@ -265,7 +265,8 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
 
 /// The id of a scene or a node, if it can be one: ASCII letters, digits, `.`, `_`, `-`, `:`.
 fn name(id: &[u8]) -> Option<&str> {
-    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:".contains(byte);
+    let safe =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
     str::from_utf8(id).ok().filter(|_| !id.is_empty() && id.iter().all(safe))
 }
 
@@ -289,8 +290,12 @@ fn nanos(fraction: &[u8]) -> Option<u32> {
     match fraction {
         [] => Some(0),
         [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
-            let places = digits.iter().chain([&b'0'; 9]).take(9);
-            places.copied().try_fold(0, |nanos, byte| Some(nanos * 10 + u32::from(digit(byte)?)))
+            let mut nanos = 0;
+            for place in 0..9 {
+                let digit = digits.get(place).map_or(Some(0), |byte| digit(*byte))?;
+                nanos = nanos * 10 + u32::from(digit);
+            }
+            Some(nanos)
         }
         _ => None,
     }

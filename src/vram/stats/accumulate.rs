@@ -93,14 +93,14 @@ impl Accumulator {
         for place in [before, scene].into_iter().flatten() {
             self.scenes[place].figures.gap_ms = self.scenes[place].figures.gap_ms.max(line.gap_ms);
         }
-        let spilled = line.result.ok().and_then(|(reading, _)| reading.spilled);
+        let spilled = line.result.as_ref().ok().and_then(|(reading, _)| reading.spilled);
         let spilled_ms = self.spilled.line(step, line.between, spilled.is_some());
-        match line.result {
-            Err(miss) => *self.stats.missed.entry(miss).or_default() += 1,
+        match &line.result {
+            Err(miss) => *self.stats.missed.entry(*miss).or_default() += 1,
             Ok((reading, source)) => {
                 self.gaps.reading(line);
-                self.reading(&reading, line, (scene, node), source);
-                self.latest = Some((reading, source));
+                self.reading(reading, line, (scene, node), *source);
+                self.latest = Some((*reading, *source));
             }
         }
         self.stats.spilled_ms += spilled_ms;

@@ -226,8 +226,11 @@ fn node_lines<'a>(
     facts: &'a [NodeFacts],
 ) -> impl Iterator<Item = String> + 'a {
     let mut nodes: Vec<&NodeStatistics> = scene.nodes.iter().collect();
-    nodes.sort_by_key(|node| std::cmp::Reverse(node.driver_peak.or(node.peak)));
-    nodes.into_iter().take(MAX_NODES).map(|node| {
+    let highest_first = std::iter::from_fn(move || {
+        let highest = |place: &usize| nodes[*place].driver_peak.or(nodes[*place].peak);
+        Some(nodes.remove((0..nodes.len()).rev().max_by_key(highest)?))
+    });
+    highest_first.take(MAX_NODES).map(|node| {
         let seconds = facts.iter().find(|facts| facts.id == node.id).map(|facts| facts.seconds);
         let parts = [
             seconds.map(|seconds| format!("{}, ", time_span(millis(seconds)))),
