@@ -7,8 +7,9 @@
 //! main ─► cli ─► run ─► scene ─► attempt: upload · submit · poll · download
 //!                 │                 │
 //!                 │                 ▼ every wait
-//!  sampler ─┐     │           run::events ─► recorder ─► vram-usage.log
-//!  signals ─┴─ mpsc channel ───────┘                          │ read once
+//!  sampler ──┐    │           run::events ─► recorder ─► vram-usage.log
+//!  listener ─┤    │                │                          │
+//!  signals ──┴─ mpsc channel ──────┘                          │ read once
 //!                 ▼                                           ▼
 //!               finish ◄─ RunRecord ─────────────── VramStats, Timeline
 //!                 └─► report: run-summary.txt, metadata, page, JUnit, Markdown, metrics
@@ -16,14 +17,15 @@
 //!
 //! There is no async runtime. The **main thread** drives the run with short blocking HTTP calls and
 //! otherwise waits in one place, `run::events`: a timed receive on one channel. Into it send the
-//! **sampler's thread** (a reading on every tick of a fixed grid) and the **signal's thread** (an
+//! **sampler's thread** (a reading at every point of a fixed grid, 0.25 s apart), the **listener's
+//! thread** (what the server's websocket tells while an attempt runs) and the **signal's thread** (an
 //! interrupt). nvidia-smi's output is read by a thread that keeps the latest readings. So every wait
 //! takes readings and interrupts, and nothing else has to.
 //!
 //! | module | what it knows | what it does not |
 //! |---|---|---|
 //! | `cli` | the one table of options, both spellings, typed options | what is done with them |
-//! | `http` | timeouts, limits, errors by kind | `ComfyUI`, VRAM |
+//! | `http` | timeouts, limits, errors by kind, a reader of websockets | `ComfyUI`, VRAM |
 //! | `comfyui` | the server's routes and JSON, workflow graphs | runs; nothing outside sees its JSON |
 //! | [`vram`] | readings, sampler, sources, log, statistics, timeline, gates | scenes, but for their ids |
 //! | `process` | starting a child, its time limit, the end of its tree | what it is for |
@@ -34,16 +36,20 @@
 //! | `console` | run-summary.txt, the terminal, the live row | what is logged |
 //!
 //! **A reading** is asked for by the sampler (`vram::sampler`) from a `ReadingSource`
-//! (`vram::source`: `ComfyUI`'s `/system_stats`, nvidia-smi where that gives none), sent as a `Tick`
-//! into the channel, taken by `run::events` into the recorder (`run::recorder`), which writes its line
-//! (`vram::log`) with the scene that runs. At the end the log is read once
+//! (`vram::source`: `ComfyUI`'s `/system_stats`, nvidia-smi where that gives none), sent as a
+//! `Measurement` of all devices into the channel, and taken by `run::events` into the recorder
+//! (`run::recorder`). There a `Recording` for each device (`vram::recording`, pure) decides which
+//! readings become lines, with the scene and the node that ran then, and `vram::log` writes them: ticks
+//! at once, higher readings between two ticks at the later one. At the end the log is read once
 //! (`vram::stats::LogSummary`), and every report gets its figures from there.
 //!
 //! **A prompt** is named by an option (`cli::options`), becomes a scene with a patched graph
 //! (`run::plan`), is posted (`run::submit`) after its id has been written to the state file, is
 //! followed (`run::attempt`, `run::poll`) until it has a history entry, a deadline or an end, or is
-//! cancelled (`run::cancel`); its files are downloaded (`run::download`) into the run folder, and its
-//! outcome goes into the `SceneRecord` that the reports read.
+//! cancelled (`run::cancel`). What the listener tells (`comfyui::listener`, `run::following`) brings
+//! the next poll forward and names scene and node; a poll alone decides. Its files are downloaded
+//! (`run::download`) into the run folder, and its outcome goes into the `SceneRecord` that the reports
+//! read.
 //!
 //! What is public is so for benches and fuzz targets.
 
