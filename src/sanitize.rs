@@ -77,13 +77,13 @@ fn is_unsafe(c: char) -> bool {
         | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
-/// means something else to a file system, and without `..`: `ComfyUI` refuses to hand out a file
+/// A scene's id: everything but letters and digits of any script and `._-` becomes `_`; at most 100
+/// bytes. Never empty, never a name that means something else to a file system, and without `..`: `ComfyUI` refuses to hand out a file
 /// whose name has that, and files are named after their scenes.
 pub fn scene_id(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
     let mut id = text.replace(|c| !is_plain(c), "_");
-    id.truncate(100);
+    id.truncate((0..=100).rev().find(|end| id.is_char_boundary(*end)).unwrap_or(0));
     avoid_reserved_name(&id).replace("..", "__")
 }
 

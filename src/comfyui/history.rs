@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::json::{in_node_order, nodes_in_order};
 use super::prompt::{Ids, error_line, is_valid_id};
+use crate::fs::extension;
 use crate::sanitize::sanitize_line;
 
 /// How a prompt ended.
@@ -50,6 +51,11 @@ pub struct HistoryEntry {
     pub success_ms: Option<u64>,
     /// The files it lists, in node order; those of `temp` only where there is no `output`.
     pub files: Vec<OutputFile>,
+    /// The texts that nodes show, by node id, in node order.
+    pub texts: Vec<(String, String)>,
+    /// A node has queued the rest of its work as another prompt (`unfinished_batch` of
+    /// `VideoHelperSuite`'s meta batch).
+    pub is_unfinished: bool,
     /// The entry as the server sent it; indented up to 1 MiB.
     pub raw: String,
 }
@@ -92,9 +98,29 @@ impl HistoryEntry {
             server_ms,
             success_ms: time("execution_success"),
             files: output_files(&entry["outputs"]),
+            texts: output_texts(&entry["outputs"]),
+            is_unfinished: nodes_in_order(&entry["outputs"])
+                .iter()
+                .any(|(_, node)| node["unfinished_batch"][0] == true),
             raw: indented(entry),
             cached,
         })
+    }
+
+    /// Adds an earlier part of the same work.
+    pub fn prepend(&mut self, earlier: HistoryEntry) {
+        let HistoryEntry { mut files, mut texts, server_ms, all_cached, .. } = earlier;
+        files.retain(|file| !self.files.contains(file));
+        files.append(&mut self.files);
+        texts.append(&mut self.texts);
+        (self.files, self.texts) = (files, texts);
+        self.server_ms = self.server_ms.zip(server_ms).map(|(later, earlier)| earlier + later);
+        self.all_cached &= all_cached;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        HistoryEntry::parse(&serde_json::json!({"status": {"status_str": "success"}})).unwrap()
     }
 }
 
@@ -126,12 +152,15 @@ fn failure(error: &Value) -> PromptOutcome {
     PromptOutcome::Failed { why: error_line(&why), out_of_memory }
 }
 
-/// Every object with a string `filename`, whatever list it stands in: core `SaveVideo` lists its
-/// mp4 under `images`.
+/// Every object with a `filename`, whatever list it stands in (core `SaveVideo` lists its mp4 under
+/// `images`), and the 3D files that nodes name only as a string: `{"result": ["3d/a.glb", null]}`
+/// (core `Preview3D`).
 fn output_files(outputs: &Value) -> Vec<OutputFile> {
     let mut found = Vec::new();
     for (_, node) in nodes_in_order(outputs) {
         collect_files(node, &mut found);
+        let results = node["result"].as_array().into_iter().flatten();
+        found.extend(results.filter_map(Value::as_str).filter_map(model_file));
     }
     let wanted = if found.iter().any(|file| file.kind == "output") { "output" } else { "temp" };
     let mut seen = HashSet::new();
@@ -143,16 +172,53 @@ fn collect_files(value: &Value, found: &mut Vec<OutputFile>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect_files(item, found)),
         Value::Object(fields) => {
-            if value["filename"].is_string() {
-                let [filename, subfolder, kind] = ["filename", "subfolder", "type"]
-                    .map(|key| value[key].as_str().unwrap_or_default().to_owned());
-                found.push(OutputFile { filename, subfolder, kind });
+            if let Some(filename) = value["filename"].as_str() {
+                let field = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+                let kind = match field("type") {
+                    // What a node means that does not say.
+                    none if none.is_empty() => "output".to_owned(),
+                    kind => kind,
+                };
+                // An empty name stands for no file.
+                if !filename.is_empty() {
+                    let (filename, subfolder) = (filename.to_owned(), field("subfolder"));
+                    found.push(OutputFile { filename, subfolder, kind });
+                }
             } else {
                 fields.values().for_each(|field| collect_files(field, found));
             }
         }
         _ => {}
     }
+}
+
+/// A 3D file named by its path in the output folder.
+fn model_file(path: &str) -> Option<OutputFile> {
+    const MODELS: [&str; 11] =
+        ["glb", "gltf", "obj", "fbx", "stl", "ply", "usdz", "splat", "ksplat", "spz", "3mf"];
+    let path = path.replace('\\', "/");
+    // Of a whole path what lies below the output folder.
+    let path = path.rsplit_once("/output/").map_or(&*path, |(_, below)| below);
+    let (subfolder, filename) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_model = MODELS.contains(&&*extension(filename));
+    is_model.then(|| OutputFile {
+        filename: filename.to_owned(),
+        subfolder: subfolder.trim_start_matches('/').to_owned(),
+        kind: "output".to_owned(),
+    })
+}
+
+/// The texts of each node: lists of strings (core `PreviewAny`: `{"text": ["…"]}`), but for what
+/// [`output_files`] takes.
+fn output_texts(outputs: &Value) -> Vec<(String, String)> {
+    let texts = |(id, node): (&str, &Value)| {
+        let fields = node.as_object()?.iter().filter(|(name, _)| *name != "result");
+        let lists = fields.filter_map(|(_, value)| value.as_array());
+        let texts: Vec<&str> = lists.flatten().filter_map(Value::as_str).collect();
+        let text = texts.join("\n");
+        (!text.trim().is_empty()).then(|| (id.to_owned(), text))
+    };
+    nodes_in_order(outputs).into_iter().filter_map(texts).collect()
 }
 
 #[cfg(test)]

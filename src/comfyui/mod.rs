@@ -26,4 +26,4 @@ pub use queue::QueuePosition;
 pub use system_stats::{Device, SystemStats};
 pub use template::{KEYFRAME_PLACEHOLDER, ScenePrompts};
 pub use validate::ObjectInfo;
-pub use workflow::Workflow;
+pub use workflow::{SetError, Workflow};

@@ -23,14 +23,16 @@ use crate::sanitize::{json_text, sanitize_line};
 /// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
 pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
     let count = plan.count(options);
-    let (scenes, template_only) = match plan {
-        Plan::Scenes(scenes, _) => (scenes, false),
+    let (scenes, left_out, template_only) = match plan {
+        Plan::Scenes(scenes, _, left_out) => (scenes, left_out, false),
         Plan::Generate(template) => {
             let named = |why| RunError::refused(Exit::Usage, format!("{}: {why}", template.name));
-            (vec![plan::template_scene(options, &template).map_err(named)?], true)
+            let scene = plan::template_scene(options, &template).map_err(named)?;
+            (vec![scene], Vec::new(), true)
         }
     };
-    let mut dry = Dry { options, scenes, template_only, server: None, is_incomplete: false };
+    let (server, is_incomplete) = (None, false);
+    let mut dry = Dry { options, scenes, left_out, template_only, server, is_incomplete };
     dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
         scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
     });
@@ -48,6 +50,8 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
 struct Dry<'a> {
     options: &'a RunOptions,
     scenes: Vec<Scene>,
+    /// Why files of a folder are left out.
+    left_out: Vec<String>,
     /// The story is not written yet: its template stands for its scenes.
     template_only: bool,
     /// The server's first answer.
@@ -72,6 +76,7 @@ impl Dry<'_> {
             vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
         lines.push(banner::bounds(self.options, count));
         lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
+        lines.extend(self.left_out.iter().map(|why| format!("WARNING: left out: {why}")));
         lines.extend(self.options.reports.iter().map(|(format, _)| {
             let option = format.option();
             format!("WARNING: {option}: a dry run has nothing to report, it is not written")
@@ -130,6 +135,8 @@ impl Dry<'_> {
             object_info.names = client.class_names().unwrap_or_default();
         }
         events.check()?;
+        plan::set_open_inputs(&mut self.scenes, &object_info)
+            .map_err(|why| RunError::refused(Exit::Usage, why))?;
         self.is_incomplete = object_info.has_unavailable();
         Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&object_info)).collect())
     }

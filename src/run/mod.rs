@@ -30,6 +30,7 @@ mod submit;
 
 use crate::cli::RunOptions;
 use crate::clock::Clock;
+use crate::comfyui::{Client, ObjectInfo};
 use crate::console::{Console, Output, print_error};
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
@@ -57,7 +58,15 @@ pub fn run(options: &RunOptions) -> Exit {
 /// The run in the order in which it happens. An error here has left no run folder.
 fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let refused = |why| RunError::refused(Exit::Usage, why);
-    let plan = Plan::make(options).map_err(refused)?;
+    let mut plan = Plan::make(options).map_err(refused)?;
+    if let Plan::Scenes(scenes, ..) = &mut plan {
+        // A mistake is told before anything is made, if the server is there.
+        let target = connect::target(&options.server);
+        let client = Client::new(target, options.post_execution_timeout);
+        if let Ok(classes) = ObjectInfo::of(&client, plan::open_classes(scenes)) {
+            plan::set_open_inputs(scenes, &classes).map_err(refused)?;
+        }
+    }
     let baselines = SavedRun::load_all(&options.gates.baselines)
         .map_err(|why| refused(format!("--baseline: {why}")))?;
     // Before hours are spent on what they tell.
@@ -89,8 +98,11 @@ impl RunContext<'_> {
         let scenes = plan.count(self.options);
         // Kept as far as they are known: should the run go no further, they are logged as skipped.
         let template = match plan {
-            Plan::Scenes(scenes, story) => {
+            Plan::Scenes(scenes, story, left_out) => {
                 self.scenes = scenes;
+                for why in left_out {
+                    self.events.console.warn(&format!("left out: {why}"));
+                }
                 self.record.legacy.story = story;
                 None
             }
@@ -103,8 +115,18 @@ impl RunContext<'_> {
         sampling?;
         self.preflight()?;
         self.story(template)?;
+        self.set_open_inputs()?;
         self.unload_lm_studio()?;
         self.generate();
         Ok(())
+    }
+
+    /// Sets the inputs that wait for the server: of a story that was written just now, or of a server
+    /// that was not there before.
+    fn set_open_inputs(&mut self) -> Result<(), RunError> {
+        let failed = |why| RunError::failed(Exit::Failed, why, "an input is wrong");
+        let classes = ObjectInfo::of(&self.client, plan::open_classes(&self.scenes))
+            .map_err(|error| failed(error.to_string()))?;
+        plan::set_open_inputs(&mut self.scenes, &classes).map_err(failed)
     }
 }

@@ -12,6 +12,16 @@ use crate::interrupt::Interrupted;
 /// How long a POST waits for the listener's connection.
 pub const LISTENER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A prompt that the server has.
+pub struct Posted {
+    /// The ids of its POST.
+    pub ids: Ids,
+    /// The server's id for it.
+    pub id: String,
+    /// The outputs that the server dropped, one line a node.
+    pub broken: Vec<String>,
+}
+
 /// Why a scene is not on the server.
 pub enum SubmitError {
     /// An interrupt arrived; what was posted stays in the state file.
@@ -63,8 +73,7 @@ impl RunContext<'_> {
     }
 
     /// Posts a prompt until the server has it, by the deadline. A POST whose answer was lost is
-    /// looked for before it is posted again. Returns the server's id for it, and the outputs that
-    /// the server dropped, one line a node.
+    /// looked for before it is posted again.
     ///
     /// # Errors
     /// Why it is not there.
@@ -73,7 +82,7 @@ impl RunContext<'_> {
         scene: &str,
         workflow: &Workflow,
         deadline: Instant,
-    ) -> Result<(String, Vec<String>), SubmitError> {
+    ) -> Result<Posted, SubmitError> {
         let mut patience = Patience::default();
         let mut unsent = None;
         loop {
@@ -96,7 +105,7 @@ impl RunContext<'_> {
                     if is_alone {
                         self.events.recorder.set_running(posted, Some(scene), None);
                     }
-                    return Ok((id, node_errors));
+                    return Ok(Posted { ids, id, broken: node_errors });
                 }
                 Ok(Submission::Rejected(why)) => {
                     self.state.remove(&ids);
@@ -125,7 +134,7 @@ impl RunContext<'_> {
                         if let Some(following) = &mut self.events.following {
                             following.add_id(&id);
                         }
-                        return Ok((id, Vec::new()));
+                        return Ok(Posted { ids, id, broken: Vec::new() });
                     }
                     self.state.remove(&ids);
                 }
