@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::json::{in_node_order, nodes_in_order};
+use super::memory_errors::is_out_of_memory;
 use super::prompt::{Ids, error_line, is_valid_id};
 use crate::fs::extension;
 use crate::sanitize::sanitize_line;
@@ -143,10 +144,7 @@ fn indented(entry: &Value) -> String {
 fn failure(error: &Value) -> PromptOutcome {
     let field = |key: &str| sanitize_line(error[key].as_str().unwrap_or_default().trim());
     let (kind, message) = (field("exception_type"), field("exception_message"));
-    let lower = message.to_lowercase();
-    let out_of_memory = kind.ends_with("OutOfMemoryError")
-        || lower.contains("out of memory")
-        || lower.contains("can't allocate memory");
+    let out_of_memory = is_out_of_memory(&kind, &message);
     let raised = if message.is_empty() { kind } else { format!("{kind}: {message}") };
     let why = format!("node {} {}: {raised}", field("node_id"), field("node_type"));
     PromptOutcome::Failed { why: error_line(&why), out_of_memory }
@@ -314,9 +312,8 @@ mod tests {
         };
         for (kind, message, wanted) in [
             ("torch.OutOfMemoryError", "Allocation on device", true),
-            ("torch.cuda.OutOfMemoryError", "", true),
+            ("MemoryError", "", true),
             ("RuntimeError", "CUDA error: Out of memory", true),
-            ("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you tried", true),
             ("RuntimeError", "deliberate failure\n", false),
         ] {
             let PromptOutcome::Failed { why, out_of_memory } = end(kind, message) else {

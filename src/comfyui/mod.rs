@@ -7,6 +7,7 @@ mod client;
 mod history;
 mod json;
 mod listener;
+mod memory_errors;
 mod prompt;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracles/comfyui.rs"]
