@@ -86,7 +86,8 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 pub fn read_text(path: &Path) -> io::Result<String> {
     let bytes = fs::read(path)?;
     let utf16 = |unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|two| unit([two[0], two[1]])).collect();
+        let units: Vec<u16> =
+            bytes[2..].chunks_exact(2).map(|two| unit([two[0], two[1]])).collect();
         String::from_utf16(&units).ok()
     };
     let text = match bytes.as_slice() {

@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn ids_are_plain() {
-        assert_eq!(scene_id("flow r1/é"), "flow_r1__");
+        assert_eq!(scene_id("flow r1/é 映画"), "flow_r1_é_映画");
+        assert_eq!(scene_id(&"é".repeat(60)), "é".repeat(50));
         assert_eq!(scene_id(".."), "_");
         assert_eq!(scene_id("../a...b"), "___a__.b");
         assert_eq!(scene_id("con"), "_con");

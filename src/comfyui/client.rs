@@ -1,14 +1,14 @@
 //! The routes of a `ComfyUI` server as calls.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json as json_value};
 
-use super::history::{self, HistoryEntry, OutputFile};
-use super::json;
+use super::history::{self, HistoryEntry, OutputFile, PromptOutcome};
+use super::json::{self, Step};
 use super::prompt::{Ids, Submission, uuid};
-use super::queue::{Queue, QueuePosition};
+use super::queue::{self, Queue, QueuePosition};
 use super::system_stats::SystemStats;
 use super::workflow::Workflow;
 use crate::http::{Answer, ErrorKind, Http, HttpError, Target, Timeout};
@@ -18,13 +18,18 @@ use crate::sanitize::{percent_encoded, sanitize_line};
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// Time limit of reads and of control calls, end to end.
 const CALL: Duration = Duration::from_secs(5);
+/// Time limit of a queue or a history, which can be large, as long as bytes come.
+const LARGE: Duration = Duration::from_secs(15);
 /// Time limit of `POST /prompt`: validating a large graph takes the server a while.
 const SUBMIT: Duration = Duration::from_secs(60);
 /// The folder of uploads under the server's input folder.
 const UPLOADS: &str = "run-comfyui-e2e";
 
-/// A `ComfyUI` server. Calls block: reads and control 5 s at most (2 s of it to connect),
-/// [`submit`](Client::submit) and [`upload`](Client::upload) 60 s, [`view`](Client::view) as long
+/// Where partner nodes look for their key in what is posted beside a graph.
+const API_KEY: &str = "api_key_comfy_org";
+
+/// A `ComfyUI` server. Calls block: reads and control 5 s at most (2 s of it to connect), a queue or
+/// a history up to 15 s while bytes come, [`submit`](Client::submit) and [`upload`](Client::upload) 60 s, [`view`](Client::view) as long
 /// as bytes come.
 pub struct Client {
     http: Http,
@@ -56,16 +61,24 @@ impl Client {
     /// no duplicate check: posting twice generates twice.
     ///
     /// # Errors
-    /// No answer, or a status that says nothing about the prompt: 401, 403, 404, 429, 5xx.
+    /// No answer, or one that says nothing about the prompt: any status but 200 and 400, and those
+    /// without a `prompt_id` or an error.
     pub fn submit(
         &self,
         workflow: &Workflow,
         ids: &Ids,
         left: Duration,
     ) -> Result<Submission, HttpError> {
-        let body = json_value!({
+        let mut body = json_value!({
             "prompt": workflow.nodes, "client_id": ids.client, "prompt_id": ids.prompt,
         });
+        let mut extra_data = workflow.extra_data.clone();
+        if let Some(key) = self.http.api_key() {
+            extra_data.insert(API_KEY.to_owned(), key.into());
+        }
+        if !extra_data.is_empty() {
+            body["extra_data"] = extra_data.into();
+        }
         let (status, answer) = self.post("/prompt", &body, left.clamp(self.call, SUBMIT))?;
         let submission = Submission::parse(status, &json::parse(&answer).unwrap_or_default());
         submission.ok_or_else(|| match status {
@@ -81,7 +94,16 @@ impl Client {
     /// No answer, another status than 200, or an entry that is not one.
     pub fn history(&self, id: &str) -> Result<Option<HistoryEntry>, HttpError> {
         let path = format!("/history/{}", percent_encoded(id));
-        self.get(&path, |answer| answer.get(id).map(HistoryEntry::parse).transpose())
+        let mut copy = history::Copy::default();
+        let answer = self.get_part(&path, LARGE, &history::is_wanted, &mut copy)?;
+        let Some(entry) = answer.get(id) else { return Ok(None) };
+        let parsed = HistoryEntry::parse(entry);
+        let mut entry = parsed.map_err(|why| self.bad_answer(&format!("GET {path}"), why))?;
+        entry.raw = self.http.redact(copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw)));
+        if let PromptOutcome::Failed { why, .. } = &mut entry.outcome {
+            *why = self.http.redact(std::mem::take(why));
+        }
+        Ok(Some(entry))
     }
 
     /// Whether the history holds no entry at all, as after a restart.
@@ -97,7 +119,8 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or an answer without the two arrays.
     pub fn queue(&self) -> Result<Queue, HttpError> {
-        self.get("/queue", |answer| Queue::parse(&answer))
+        let answer = self.get_part("/queue", LARGE, &queue::is_wanted, io::sink())?;
+        Queue::parse(&answer).map_err(|why| self.bad_answer("GET /queue", why))
     }
 
     /// The id of the prompt that a POST with these ids made, if the server knows one: looked for by
@@ -106,10 +129,36 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn find_prompt(&self, ids: &Ids) -> Result<Option<String>, HttpError> {
-        match self.queue()?.find(ids) {
-            Some(id) => Ok(Some(id)),
-            None => self.get("/history?max_items=64", |answer| Ok(history::find(&answer, ids))),
+        self.find(true, |id, client| id == ids.prompt || client == Some(&ids.client))
+    }
+
+    /// The id of a prompt of that client that is none of the `known` ones: it is in the queue, or
+    /// else, if that is `wanted` too, among the last 64 of the history.
+    ///
+    /// # Errors
+    /// Same as [`Client::find_prompt`].
+    pub fn find_other(
+        &self,
+        client: &str,
+        known: &[String],
+        in_history: bool,
+    ) -> Result<Option<String>, HttpError> {
+        let is_known = |id: &str| known.iter().any(|known| known == id);
+        self.find(in_history, |id, of| of == Some(client) && !is_known(id))
+    }
+
+    fn find(
+        &self,
+        in_history: bool,
+        is_wanted: impl Fn(&str, Option<&str>) -> bool,
+    ) -> Result<Option<String>, HttpError> {
+        let found = self.queue()?.find(&is_wanted);
+        if found.is_some() || !in_history {
+            return Ok(found);
         }
+        let path = "/history?max_items=64";
+        let answer = self.get_part(path, LARGE, &history::is_client, io::sink())?;
+        Ok(history::find(&answer, &is_wanted))
     }
 
     /// Asks the server to end one prompt, and no other: new servers have a route for it
@@ -198,13 +247,33 @@ impl Client {
         path: &str,
         parse: impl FnOnce(Value) -> Result<T, &'static str>,
     ) -> Result<T, HttpError> {
-        let body = self.http.get(path, Timeout::Whole(self.call))?;
-        match json::parse(&body) {
-            Some(answer) if answer.is_object() => parse(answer),
-            Some(_) => Err("an answer that is no JSON object"),
-            None => Err("an answer that is not JSON"),
+        let answer = self.get_part(path, self.call, &|_| true, io::sink())?;
+        parse(answer).map_err(|why| self.bad_answer(&format!("GET {path}"), why))
+    }
+
+    /// The part of the JSON object that a GET answered that is kept. `copy` gets all of it, with
+    /// null for `NaN`.
+    fn get_part(
+        &self,
+        path: &str,
+        limit: Duration,
+        keep: &dyn Fn(&[Step]) -> bool,
+        copy: impl Write,
+    ) -> Result<Value, HttpError> {
+        let timeout = Timeout::WholeAndIdle(limit, self.call);
+        let (_, body) = self.http.get_stream(path, timeout)?;
+        let call = format!("GET {path}");
+        match json::parse_part(body, keep, copy) {
+            Ok(answer) if answer.is_object() => Ok(answer),
+            Ok(_) => Err(self.bad_answer(&call, "an answer that is no JSON object")),
+            Err(error) if error.io_error_kind() == Some(json::TOO_LARGE) => {
+                Err(self.bad_answer(&call, "too large, more than 256 MiB"))
+            }
+            Err(error) if error.is_io() => {
+                Err(self.http.transport_error(&call, io::Error::from(error)))
+            }
+            Err(_) => Err(self.bad_answer(&call, "an answer that is not JSON")),
         }
-        .map_err(|why| self.bad_answer(&format!("GET {path}"), why))
     }
 
     fn post(&self, path: &str, body: &Value, timeout: Duration) -> Result<Answer, HttpError> {
@@ -219,7 +288,12 @@ impl Client {
     }
 
     fn bad_answer(&self, call: &str, why: &str) -> HttpError {
-        self.http.error(call, ErrorKind::BadJson, why)
+        self.error(call, ErrorKind::BadJson, why)
+    }
+
+    /// The error of a call with one redacted line about what came back.
+    pub fn error(&self, call: &str, kind: ErrorKind, why: &str) -> HttpError {
+        self.http.error(call, kind, why)
     }
 }
 

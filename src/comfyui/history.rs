@@ -1,12 +1,13 @@
 //! `GET /history`: how a prompt ended, and the files that it made.
 
 use std::collections::HashSet;
+use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::json::{in_node_order, nodes_in_order};
+use super::json::{self, Step, in_node_order, nodes_in_order};
 use super::memory_errors::is_out_of_memory;
-use super::prompt::{Ids, error_line, is_valid_id};
+use super::prompt::{error_line, is_valid_id};
 use crate::fs::extension;
 use crate::sanitize::sanitize_line;
 
@@ -57,7 +58,7 @@ pub struct HistoryEntry {
     /// A node has queued the rest of its work as another prompt (`unfinished_batch` of
     /// `VideoHelperSuite`'s meta batch).
     pub is_unfinished: bool,
-    /// The entry as the server sent it; indented up to 1 MiB.
+    /// The entry as the server sent it, indented up to 1 MiB; above 32 MiB without its graph.
     pub raw: String,
 }
 
@@ -103,7 +104,7 @@ impl HistoryEntry {
             is_unfinished: nodes_in_order(&entry["outputs"])
                 .iter()
                 .any(|(_, node)| node["unfinished_batch"][0] == true),
-            raw: indented(entry),
+            raw: entry.to_string(),
             cached,
         })
     }
@@ -125,20 +126,71 @@ impl HistoryEntry {
     }
 }
 
-/// The id of the entry, of several of `/history`, that a POST with these ids made.
-pub(super) fn find(history: &Value, ids: &Ids) -> Option<String> {
-    let is_ours = |(id, entry): &(&String, &Value)| {
-        **id == ids.prompt
-            || (entry["prompt"][3]["client_id"] == ids.client.as_str() && is_valid_id(id))
-    };
-    history.as_object()?.iter().find(is_ours).map(|(id, _)| id.clone())
+/// Of an entry all but its graph and what was posted beside it.
+pub(super) fn is_wanted(steps: &[Step]) -> bool {
+    !matches!(steps, [_, Step::Field(prompt), Step::Place(2 | 3), ..] if prompt == "prompt")
 }
 
-/// The entry, indented up to 1 MiB: indentation can make deep values a hundred times as long.
-fn indented(entry: &Value) -> String {
-    const LONGEST: usize = 1 << 20;
-    let text = entry.to_string();
-    if text.len() > LONGEST { text } else { format!("{entry:#}") }
+/// Of several entries their ids, and the clients that posted them.
+pub(super) fn is_client(steps: &[Step]) -> bool {
+    match steps {
+        [] | [_] => true,
+        [_, Step::Field(prompt), item @ ..] if prompt == "prompt" => match item {
+            [] | [Step::Place(3)] => true,
+            [_, Step::Field(name)] => name == "client_id",
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The id of an entry, of several of `/history`, by its id and its client.
+pub(super) fn find(
+    history: &Value,
+    is_wanted: impl Fn(&str, Option<&str>) -> bool,
+) -> Option<String> {
+    let client = |entry: &'_ Value| entry["prompt"][3]["client_id"].as_str().map(str::to_owned);
+    let is_wanted = |(id, entry): &(&String, &Value)| {
+        is_valid_id(id) && is_wanted(id, client(entry).as_deref())
+    };
+    history.as_object()?.iter().find(is_wanted).map(|(id, _)| id.clone())
+}
+
+/// The answer to `GET /history/{id}` as it came, up to 32 MiB.
+#[derive(Default)]
+pub(super) struct Copy {
+    text: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Write for Copy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const MOST: usize = 32 << 20;
+        self.is_cut |= self.text.len() + bytes.len() > MOST;
+        if !self.is_cut {
+            self.text.extend(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Copy {
+    /// The entry of that id, indented up to 1 MiB: indentation can make deep values a hundred times
+    /// as long. None where it was cut.
+    pub(super) fn entry(self, id: &str) -> Option<String> {
+        const LONGEST: usize = 1 << 20;
+        let text = String::from_utf8(self.text).ok().filter(|_| !self.is_cut)?;
+        if text.len() <= LONGEST {
+            return Some(format!("{:#}", json::parse(text.as_bytes())?[id]));
+        }
+        // `{"<id>": {…}}`
+        let (_, entry) = text.split_once(':')?;
+        Some(entry.trim().strip_suffix('}')?.to_owned())
+    }
 }
 
 fn failure(error: &Value) -> PromptOutcome {
@@ -157,8 +209,7 @@ fn output_files(outputs: &Value) -> Vec<OutputFile> {
     let mut found = Vec::new();
     for (_, node) in nodes_in_order(outputs) {
         collect_files(node, &mut found);
-        let results = node["result"].as_array().into_iter().flatten();
-        found.extend(results.filter_map(Value::as_str).filter_map(model_file));
+        found.extend(node["result"][0].as_str().and_then(model_file));
     }
     let wanted = if found.iter().any(|file| file.kind == "output") { "output" } else { "temp" };
     let mut seen = HashSet::new();
@@ -198,22 +249,28 @@ fn model_file(path: &str) -> Option<OutputFile> {
     // Of a whole path what lies below the output folder.
     let path = path.rsplit_once("/output/").map_or(&*path, |(_, below)| below);
     let (subfolder, filename) = path.rsplit_once('/').unwrap_or(("", path));
-    let is_model = MODELS.contains(&&*extension(filename));
-    is_model.then(|| OutputFile {
-        filename: filename.to_owned(),
-        subfolder: subfolder.trim_start_matches('/').to_owned(),
-        kind: "output".to_owned(),
-    })
+    let is_whole = path.starts_with('/') || path.contains(':');
+    let is_model = !is_whole && MODELS.contains(&&*extension(filename));
+    let [filename, subfolder] = [filename, subfolder].map(str::to_owned);
+    is_model.then(|| OutputFile { filename, subfolder, kind: "output".to_owned() })
 }
 
-/// The texts of each node: lists of strings (core `PreviewAny`: `{"text": ["…"]}`), but for what
-/// [`output_files`] takes.
+/// The texts that nodes show: `{"text": ["…"]}` of a node that lists no file (core `PreviewAny`,
+/// `ShowText` of pythongosssss, and many others). A list may hold numbers and objects, and a node
+/// that gave one string where a list belongs has a list of its characters there (Easy-Use).
 fn output_texts(outputs: &Value) -> Vec<(String, String)> {
     let texts = |(id, node): (&str, &Value)| {
-        let fields = node.as_object()?.iter().filter(|(name, _)| *name != "result");
-        let lists = fields.filter_map(|(_, value)| value.as_array());
-        let texts: Vec<&str> = lists.flatten().filter_map(Value::as_str).collect();
-        let text = texts.join("\n");
+        let mut files = Vec::new();
+        collect_files(node, &mut files);
+        let items = node["text"].as_array().filter(|_| files.is_empty())?;
+        let line = |item: &Value| match item.get("text").unwrap_or(item) {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        let is_character = |item: &Value| item.as_str().is_some_and(|it| it.chars().count() == 1);
+        let between = if items.iter().all(is_character) { "" } else { "\n" };
+        let text = items.iter().map(line).collect::<Vec<_>>().join(between);
         (!text.trim().is_empty()).then(|| (id.to_owned(), text))
     };
     nodes_in_order(outputs).into_iter().filter_map(texts).collect()
@@ -295,12 +352,72 @@ mod tests {
 
     #[test]
     fn an_entry_does_not_grow_in_the_telling() {
+        let copy = |text: &str| {
+            let mut copy = Copy::default();
+            copy.write_all(text.as_bytes()).unwrap();
+            copy.entry("x")
+        };
         let deep = format!("{}{}1{}", "[".repeat(100), "1,".repeat(1 << 20), "]".repeat(100));
-        let deep: Value = serde_json::from_str(&deep).unwrap();
-        let entry = HistoryEntry::parse(&json!({"status": {}, "outputs": {"1": deep}})).unwrap();
-        assert!(entry.raw.len() < 3 << 20, "{}", entry.raw.len());
-        let small = HistoryEntry::parse(&json!({"status": {}})).unwrap();
-        assert_eq!(small.raw, "{\n  \"status\": {}\n}");
+        assert_eq!(
+            copy(&format!("{{\"x\": {{\"a\":{deep}}}}}")).unwrap(),
+            format!("{{\"a\":{deep}}}")
+        );
+        assert_eq!(copy(r#"{"x": {"status": {}}}"#).unwrap(), "{\n  \"status\": {}\n}");
+        assert_eq!(copy(&format!("{{\"x\": \"{}\"}}", "a".repeat(32 << 20))), None);
+    }
+
+    #[test]
+    fn of_a_large_answer_what_is_needed_is_kept() {
+        let entry = json!({"prompt": [0, "a", {"1": {}}, {"client_id": "c", "x": [1]}, ["1"]],
+            "status": {"status_str": "success"}, "outputs": {"1": {"images": [1]}}});
+        let answer = json!({ "a": entry }).to_string();
+        let part = |keep| json::parse_part(answer.as_bytes(), keep, io::sink()).unwrap();
+        assert_eq!(
+            part(&is_wanted),
+            json!({"a": {"prompt": [0, "a", null, null, ["1"]],
+                "status": {"status_str": "success"}, "outputs": {"1": {"images": [1]}}}})
+        );
+        assert_eq!(
+            part(&is_client),
+            json!({"a": {"prompt": [null, null, null, {"client_id": "c", "x": null}, null],
+                "status": null, "outputs": null}})
+        );
+        assert_eq!(find(&part(&is_client), |_, client| client == Some("c")).unwrap(), "a");
+    }
+
+    #[test]
+    fn what_nodes_list_is_found_whatever_its_shape() {
+        for (outputs, files, texts) in [
+            // Without a type, of an input, without a name.
+            (
+                json!({"1": {"x": [{"filename": "a.png"}, {"filename": "b.png", "type": "input"},
+                    {"filename": "", "type": "output"}]}}),
+                vec![("", "a.png")],
+                vec![],
+            ),
+            // core Preview3D, Hunyuan3DWrapper on Windows, a whole path, a picture behind it.
+            (
+                json!({"1": {"result": ["3d/H_1_.glb", null, null]}, "2": {"result": ["3D\\x\\m.obj"]},
+                    "3": {"result": ["/srv/ComfyUI/output/a/b.ply", null, "temp/bg_0.png"]},
+                    "4": {"result": ["/etc/x.stl", null]}, "5": {"result": ["v1.0"]}}),
+                vec![("3d", "H_1_.glb"), ("3D/x", "m.obj"), ("a", "b.ply")],
+                vec![],
+            ),
+            // PreviewAny, Easy-Use's characters, numbers and objects, the caption of a preview.
+            (
+                json!({"1": {"text": ["one", "two"]}, "2": {"text": ["5", "1", "2"]},
+                    "3": {"text": [7, null, {"text": "in"}]}, "4": {"value": ["x"], "text": []},
+                    "5": {"text": ["16x512"], "images": [{"filename": "p.png", "type": "temp"}]}}),
+                vec![("", "p.png")],
+                vec![("1", "one\ntwo"), ("2", "512"), ("3", "7\n\nin")],
+            ),
+        ] {
+            let found = entry("success", &json!([]), &outputs, &json!(["1"]));
+            let names: Vec<_> =
+                found.files.iter().map(|file| (&*file.subfolder, &*file.filename)).collect();
+            let shown: Vec<_> = found.texts.iter().map(|(id, text)| (&**id, &**text)).collect();
+            assert_eq!((names, shown), (files, texts));
+        }
     }
 
     #[test]

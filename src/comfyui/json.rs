@@ -2,7 +2,7 @@
 //! part is wanted.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use serde_core::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -12,6 +12,10 @@ use serde_json::{Map, Value};
 /// Most objects and arrays that are kept of a body, more than any answer has: a small object takes a
 /// hundred times the memory of its text.
 const MAX_CONTAINERS: usize = 1 << 20;
+/// Largest body: 256 MiB.
+const MAX_BODY: u64 = 256 << 20;
+/// The error of a larger one.
+pub(super) const TOO_LARGE: io::ErrorKind = io::ErrorKind::FileTooLarge;
 
 /// A step into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,19 +27,20 @@ pub(super) enum Step {
 /// The value of a body; none if it is not JSON or has more than [`MAX_CONTAINERS`]. `NaN`,
 /// `Infinity` and `-Infinity` outside strings are read as null.
 pub(super) fn parse(body: &[u8]) -> Option<Value> {
-    parse_part(body, &|_| true).ok()
+    parse_part(body, &|_| true, io::sink()).ok()
 }
 
 /// The part of a body that is kept, by the steps that lead to a value; null is in place of the rest,
-/// which is read and held no longer.
+/// which is read and not held. `copy` gets all of it, with null for `NaN`.
 ///
 /// # Errors
-/// Not JSON, more than [`MAX_CONTAINERS`] to be kept, or those of the input.
+/// Not JSON, more than [`MAX_CONTAINERS`] to be kept, those of the input, or [`TOO_LARGE`].
 pub(super) fn parse_part(
     body: impl Read,
     keep: &dyn Fn(&[Step]) -> bool,
+    copy: impl Write,
 ) -> serde_json::Result<Value> {
-    let mut input = serde_json::Deserializer::from_reader(NullForNan::new(body));
+    let mut input = serde_json::Deserializer::from_reader(NullForNan::new(body, copy));
     let mut part = Part { keep, steps: Vec::new(), containers: 0 };
     let value = part.deserialize(&mut input)?;
     input.end()?;
@@ -49,7 +54,7 @@ pub(super) fn parse_part(
 pub(super) fn parse_file(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str(text).or_else(|error| {
         let mut strict = Vec::new();
-        let _ = NullForNan::new(text.as_bytes()).read_to_end(&mut strict);
+        let _ = NullForNan::new(text.as_bytes(), io::sink()).read_to_end(&mut strict);
         serde_json::from_slice(&strict).map_err(|_| error)
     })
 }
@@ -140,8 +145,11 @@ impl<'de> Visitor<'de> for &mut Part<'_> {
 }
 
 /// A stream of JSON with `null` for Python's `NaN`, `Infinity` and `-Infinity` outside strings.
-struct NullForNan<R> {
+struct NullForNan<R, W> {
     input: R,
+    /// How much of it may still come.
+    left: u64,
+    copy: W,
     /// What is ready, and how much of it was taken.
     ready: Vec<u8>,
     taken: usize,
@@ -154,11 +162,11 @@ struct NullForNan<R> {
     skip: usize,
 }
 
-impl<R> NullForNan<R> {
-    fn new(input: R) -> Self {
-        let (ready, taken, skip) = (Vec::new(), 0, 0);
+impl<R, W> NullForNan<R, W> {
+    fn new(input: R, copy: W) -> Self {
+        let (left, ready, taken, skip) = (MAX_BODY, Vec::new(), 0, 0);
         let (in_string, escaped, minus) = (false, false, false);
-        NullForNan { input, ready, taken, in_string, escaped, minus, skip }
+        NullForNan { input, left, copy, ready, taken, in_string, escaped, minus, skip }
     }
 
     fn take(&mut self, byte: u8) {
@@ -188,7 +196,7 @@ impl<R> NullForNan<R> {
     }
 }
 
-impl<R: Read> Read for NullForNan<R> {
+impl<R: Read, W: Write> Read for NullForNan<R, W> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.taken == self.ready.len() {
             self.ready.clear();
@@ -198,7 +206,9 @@ impl<R: Read> Read for NullForNan<R> {
             if count == 0 {
                 return Ok(0);
             }
+            self.left = self.left.checked_sub(count as u64).ok_or(TOO_LARGE)?;
             chunk[..count].iter().for_each(|byte| self.take(*byte));
+            self.copy.write_all(&self.ready)?;
         }
         let count = (&self.ready[self.taken..]).read(out)?;
         self.taken += count;
@@ -248,13 +258,15 @@ mod tests {
     fn a_part_is_kept_and_the_rest_is_read_past() {
         let body = br#"{"a": [1, {"x": NaN, "y": [2, "\"-"]}], "b": {"x": -3.5, "z": -Infinity}}"#;
         let keep = |steps: &[Step]| steps.last() != Some(&Step::Field("x".into()));
-        let value = parse_part(&body[..], &keep).unwrap();
+        let mut copy = Vec::new();
+        let value = parse_part(&body[..], &keep, &mut copy).unwrap();
+        assert!(copy.starts_with(br#"{"a": [1, {"x": null, "y""#));
         let wanted = serde_json::json!({"a": [1, {"x": null, "y": [2, "\"-"]}],
             "b": {"x": null, "z": null}});
         assert_eq!(value, wanted);
         let many = format!("{{\"x\": [{}0]}}", "[],".repeat(2 * MAX_CONTAINERS));
-        assert!(parse_part(many.as_bytes(), &keep).is_ok());
-        assert!(parse_part(&b"{} x"[..], &keep).is_err());
+        assert!(parse_part(many.as_bytes(), &keep, io::sink()).is_ok());
+        assert!(parse_part(&b"{} x"[..], &keep, io::sink()).is_err());
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub enum Submission {
     },
     /// Refused, with the reasons.
     Rejected(String),
+    /// 200 without a `prompt_id`: what it says instead. Posting again would be answered so again.
+    NoId(String),
 }
 
 impl Submission {
@@ -73,10 +75,13 @@ impl Submission {
     pub(super) fn parse(status: u16, answer: &Value) -> Option<Self> {
         let node_errors = node_errors(&answer["node_errors"]);
         match status {
-            200 => {
-                let id = answer["prompt_id"].as_str().filter(|id| is_valid_id(id))?;
-                Some(Submission::Accepted { id: id.to_owned(), node_errors })
-            }
+            200 => Some(match answer["prompt_id"].as_str().filter(|id| is_valid_id(id)) {
+                Some(id) => Submission::Accepted { id: id.to_owned(), node_errors },
+                None if answer.is_object() => Submission::NoId(
+                    error_message(answer).unwrap_or_else(|| error_line(&answer.to_string())),
+                ),
+                None => return None,
+            }),
             400 if node_errors.is_empty() => error_message(answer).map(Submission::Rejected),
             400 => Some(Submission::Rejected(joined(node_errors))),
             _ => None,

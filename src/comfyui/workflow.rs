@@ -31,6 +31,7 @@ impl Workflow {
     /// Not JSON (with line and column), the editor's format, or no graph; one line without the
     /// file's name.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let not_json = |error| format!("not JSON: {error}");
         let mut value = json::parse_file(text).map_err(not_json)?;
         let mut extra_data = Map::new();
@@ -402,8 +403,28 @@ mod tests {
         ] {
             assert_eq!(Workflow::parse(text).unwrap_err(), wanted);
         }
-        let wrapped = Workflow::parse("\u{feff}{\"prompt\": {\"3\": {\"class_type\": \"X\"}}}");
-        assert_eq!(wrapped.unwrap().class("3"), "X");
+        let graph =
+            r#"{"3": {"class_type": "X", "is_changed": [NaN], "inputs": {"f2": 1, "f10": NaN}}}"#;
+        let bare = Workflow::parse(graph).unwrap();
+        assert_eq!(
+            bare.to_json().to_string(),
+            r#"{"3":{"class_type":"X","inputs":{"f2":1,"f10":null}}}"#
+        );
+        for wrapped in [
+            format!("\u{feff}{{\"prompt\": {graph}}}"),
+            format!(r#"{{"input": {{"workflow": {graph}}}}}"#),
+            format!(r#"{{"output": {graph}, "workflow": 5}}"#),
+            json!({ "prompt": graph }).to_string(),
+            json!(graph).to_string(),
+        ] {
+            assert_eq!(Workflow::parse(&wrapped).unwrap(), bare, "{wrapped}");
+        }
+        let more = format!(
+            r#"{{"prompt": {graph}, "extra_data": {{"key": "k"}}, "workflow": {{"nodes": []}}}}"#
+        );
+        let extra_data = Workflow::parse(&more).unwrap().extra_data;
+        let wanted = json!({"key": "k", "extra_pnginfo": {"workflow": {"nodes": []}}});
+        assert_eq!(Value::from(extra_data), wanted);
     }
 
     #[test]

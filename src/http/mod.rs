@@ -32,6 +32,8 @@ pub struct Target {
     pub base: String,
     /// Headers of every request, `Authorization` among them. Never printed.
     pub headers: Vec<(String, String)>,
+    /// The key that is posted with a prompt. Never printed.
+    pub api_key: Option<String>,
     /// Whether the host is this machine: then no proxy is used.
     pub loopback: bool,
     /// Only IPv4 addresses of the host are tried. For `localhost`, whose IPv6 address costs
@@ -48,6 +50,7 @@ impl Target {
         Target {
             base: url.base().to_owned(),
             headers: authorization.into_iter().collect(),
+            api_key: None,
             loopback: url.is_loopback(),
             ipv4_only: url.host().eq_ignore_ascii_case("localhost"),
             credentials_hint,
@@ -225,8 +228,19 @@ impl Http {
     /// The error of an answer whose status the caller cannot use.
     pub(crate) fn status_error(&self, call: &str, status: u16, body: &[u8]) -> HttpError {
         let hint = match status {
-            401 | 403 => format!(" (it wants other credentials: {})", self.target.credentials_hint),
-            300..=399 => " (a redirect, not followed: give the final URL)".to_owned(),
+            401 => format!(" (it wants other credentials: {})", self.target.credentials_hint),
+            403 if body.is_empty() => {
+                " (ComfyUI says no more than that where Host and Origin differ, or a file lies \
+                  outside its folders)"
+                    .to_owned()
+            }
+            413 => {
+                " (too large for it: ComfyUI's --max-upload-size, a proxy's own limit)".to_owned()
+            }
+            300..=399 => format!(
+                " (a redirect, not followed: give the final URL, or what a login wants: {})",
+                self.target.credentials_hint
+            ),
             _ => String::new(),
         };
         let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
@@ -248,11 +262,17 @@ impl Http {
     }
 
     /// The text with `***` for every secret of the headers: a server may repeat what it was sent.
-    fn redact(&self, text: String) -> String {
+    pub(crate) fn redact(&self, text: String) -> String {
         // Shorter words are not tokens but `Bearer` and the like.
         let values = self.target.headers.iter().flat_map(|(_, value)| value.split_whitespace());
         let tokens = values.filter(|word| word.len() > 6);
-        tokens.fold(text, |text, token| text.replace(token, "***"))
+        let secrets = tokens.chain(self.target.api_key.as_deref());
+        secrets.fold(text, |text, secret| text.replace(secret, "***"))
+    }
+
+    /// The key that is posted with a prompt.
+    pub(crate) fn api_key(&self) -> Option<&str> {
+        self.target.api_key.as_deref()
     }
 
     /// The error of a request that was not answered, or of a body that broke off.
@@ -299,7 +319,14 @@ mod tests {
             vec![("Authorization".to_owned(), "Bearer t0k3n-of-mine-which-is-long".to_owned())];
         let base = "http://127.0.0.1:8188".to_owned();
         let credentials_hint = "-Header";
-        let target = Target { base, headers, loopback: true, ipv4_only: false, credentials_hint };
+        let target = Target {
+            base,
+            headers,
+            api_key: None,
+            loopback: true,
+            ipv4_only: false,
+            credentials_hint,
+        };
         Http::new(target, Duration::from_secs(1))
     }
 

@@ -114,6 +114,8 @@ pub struct Attempt {
     pub polls: u32,
     /// Nodes that came from the cache.
     pub cached_nodes: Vec<String>,
+    /// The time between two bytes of a download ran out.
+    pub timed_out: bool,
     /// Whether a `/free` emptied memory and cache since the attempt before it, of whatever scene.
     pub freed: bool,
 }

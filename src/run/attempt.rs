@@ -178,16 +178,21 @@ impl AttemptState<'_, '_> {
                 self.run.log(&self.scene.id, &line);
                 logged = Some(error.kind);
             }
-            let refused = match &observation {
+            let unknown = match &observation {
                 Observation::Failed(error) if error.kind == ErrorKind::Refused => {
-                    Some(format!("at the deadline: {error}"))
+                    Some((Outcome::Unreachable, format!("at the deadline: {error}")))
+                }
+                Observation::Unread(error) if at_deadline => {
+                    // It has left the queue: nothing of it runs.
+                    self.run.state.remove_server_id(&id);
+                    Some((Outcome::Lost, format!("{HISTORY_UNREADABLE} ({error})")))
                 }
                 _ => None,
             };
             let (outcome, why) = match self.poller.observe(Instant::now(), observation) {
                 Decision::Continue if !at_deadline => continue,
-                Decision::Continue => match refused {
-                    Some(why) => (Outcome::Unreachable, why),
+                Decision::Continue => match unknown {
+                    Some(end) => end,
                     None => return self.end_at_deadline(&id),
                 },
                 Decision::Ended(entry) => {
@@ -216,11 +221,7 @@ impl AttemptState<'_, '_> {
 
     /// The id under which the prompt goes on: nodes such as `VideoHelperSuite`'s meta batch queue the
     /// rest of their work themselves, with the client id of our POST.
-    fn next_part(
-        &mut self,
-        id: &str,
-        entry: &HistoryEntry,
-    ) -> Result<Option<String>, Interrupted> {
+    fn next_part(&mut self, id: &str, entry: &HistoryEntry) -> Result<Option<String>, Interrupted> {
         let Some(ids) = self.ids.clone().filter(|_| entry.outcome == PromptOutcome::Success) else {
             return Ok(None);
         };

@@ -187,10 +187,7 @@ fn joined(mut problems: Vec<String>) -> String {
 /// Where each file and text goes in the run folder, with forward slashes: the first mp4 becomes
 /// `video/<scene>/<scene>.mp4`, other videos lie beside it, the rest in `outputs/<scene>/`, a text
 /// there as `<node>.txt`.
-pub(super) fn destinations<'e>(
-    scene: &str,
-    entry: &'e HistoryEntry,
-) -> Vec<(Content<'e>, String)> {
+pub(super) fn destinations<'e>(scene: &str, entry: &'e HistoryEntry) -> Vec<(Content<'e>, String)> {
     let is_mp4 = |file: &OutputFile| extension(&file.filename) == "mp4";
     let first = entry.files.iter().position(is_mp4);
     let (mut taken, mut copies) = (HashSet::new(), HashMap::new());

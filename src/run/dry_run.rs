@@ -43,8 +43,7 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
         Err(RunError::Interrupted) => (None, Exit::Interrupted, None),
         Err(RunError::Failed { exit, why, .. }) => (None, exit, Some(why)),
     };
-    dry.close(&CheckResult { lacking, exit, why });
-    Ok(exit)
+    Ok(dry.close(&CheckResult { lacking, exit, why }))
 }
 
 struct Dry<'a> {
@@ -142,17 +141,18 @@ impl Dry<'_> {
     }
 
     /// The verdict, and the document where one was asked for.
-    fn close(&self, verdict: &CheckResult) {
+    fn close(&self, verdict: &CheckResult) -> Exit {
         let lines = self.verdict(verdict);
         if !self.options.quiet {
             self.say(&lines);
         } else if verdict.exit != Exit::Success {
             self.print(Output::Stderr, &lines);
         }
-        if self.options.json {
-            // The code is the verdict's.
-            let _ = print(&json_text(&self.document(verdict)), verdict.exit);
+        if !self.options.json {
+            return verdict.exit;
         }
+        let printed = print(&json_text(&self.document(verdict)), verdict.exit);
+        if verdict.exit == Exit::Success { printed } else { verdict.exit }
     }
 
     fn verdict(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Vec<String> {

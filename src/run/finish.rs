@@ -60,11 +60,11 @@ impl RunContext<'_> {
         self.events.console.log_all(&block);
         let record = Some(&self.record);
         self.events.console.show(|room| sparkline::lines(&timeline, &vram, record, room));
+        let mut exit = self.record.exit();
         if self.options.json {
-            // It lies in the folder too, and the code is that of the run.
-            let _ = print(&document, self.record.exit());
+            let printed = print(&document, exit);
+            exit = if exit == Exit::Success { printed } else { exit };
         }
-        let exit = self.record.exit();
         if self.options.quiet && exit != Exit::Success {
             let terminal = Terminal::new(Output::Stderr, self.options.no_color);
             terminal.print(&(block.join("\n") + "\n"));

@@ -197,9 +197,14 @@ fn workflow_files(given: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, String> {
         let before = files.len();
         // Not what begins with a dot: a run's own state may lie there.
         let shown = names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
-        files.extend(shown.map(|name| path.join(name)).filter(|path| {
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-        }).map(|path| (path, false)));
+        files.extend(
+            shown
+                .map(|name| path.join(name))
+                .filter(|path| {
+                    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+                })
+                .map(|path| (path, false)),
+        );
         if files.len() == before {
             return Err(format!("{}: no .json file in this folder", path.display()));
         }

@@ -22,6 +22,28 @@ pub struct Posted {
     pub broken: Vec<String>,
 }
 
+/// Whether a POST that was answered so may be answered otherwise the next time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// To the deadline: no answer, or a gateway's word about a server behind it.
+    ToTheDeadline,
+    /// So often: it may have been a moment's.
+    Few,
+    No,
+}
+
+/// POSTs that are answered by a status which may be a moment's.
+const FEW: u32 = 3;
+
+fn again_after(kind: &ErrorKind) -> Again {
+    match kind {
+        ErrorKind::Status(400..=403 | 405..=407 | 410..=424 | 501) => Again::No,
+        ErrorKind::Status(408 | 429 | 502..=504 | 520..=530) => Again::ToTheDeadline,
+        ErrorKind::Status(_) => Again::Few,
+        _ => Again::ToTheDeadline,
+    }
+}
+
 /// Why a scene is not on the server.
 pub enum SubmitError {
     /// An interrupt arrived; what was posted stays in the state file.
@@ -85,6 +107,7 @@ impl RunContext<'_> {
     ) -> Result<Posted, SubmitError> {
         let mut patience = Patience::default();
         let mut unsent = None;
+        let mut posts = 0;
         loop {
             self.events.check()?;
             let ids = match unsent.take() {
@@ -96,7 +119,7 @@ impl RunContext<'_> {
                 !self.is_listening() && self.client.queue().is_ok_and(|q| q.count() == 0);
             let posted = Instant::now();
             self.state.add(scene, &ids);
-            let error = match self.client.submit(workflow, &ids, time_left(deadline)) {
+            let (error, again) = match self.client.submit(workflow, &ids, time_left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
                     self.state.set_server_id(&ids, &id);
                     if let Some(following) = &mut self.events.following {
@@ -111,37 +134,37 @@ impl RunContext<'_> {
                     self.state.remove(&ids);
                     return Err(SubmitError::Rejected(why));
                 }
-                Err(error) => error,
+                Ok(Submission::NoId(why)) => {
+                    let why = format!("an answer without prompt_id: {why}");
+                    let error = self.client.error("POST /prompt", ErrorKind::BadJson, &why);
+                    (error, Again::No)
+                }
+                Err(error) => {
+                    let again = again_after(&error.kind);
+                    (error, again)
+                }
             };
-            match error.kind {
-                // Never sent.
-                ErrorKind::Refused => {
-                    self.state.remove(&ids);
-                    if patience.wait(self, scene, &error, deadline)? {
-                        unsent = Some(ids);
-                        continue;
-                    }
-                    return Err(SubmitError::Unreachable(error));
+            // Never sent.
+            if error.kind == ErrorKind::Refused {
+                self.state.remove(&ids);
+                if patience.wait(self, scene, &error, deadline)? {
+                    unsent = Some(ids);
+                    continue;
                 }
-                // A gateway's word about a server behind it is as good as no answer.
-                ErrorKind::Timeout
-                | ErrorKind::Reset
-                | ErrorKind::BadJson
-                | ErrorKind::Status(408 | 502..=599) => {
-                    self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
-                    if let Some(id) = self.find_posted(&ids, deadline, &error)? {
-                        self.state.set_server_id(&ids, &id);
-                        if let Some(following) = &mut self.events.following {
-                            following.add_id(&id);
-                        }
-                        return Ok(Posted { ids, id, broken: Vec::new() });
-                    }
-                    self.state.remove(&ids);
+                return Err(SubmitError::Unreachable(error));
+            }
+            self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
+            if let Some(id) = self.find_posted(&ids, deadline, &error)? {
+                self.state.set_server_id(&ids, &id);
+                if let Some(following) = &mut self.events.following {
+                    following.add_id(&id);
                 }
-                ErrorKind::Status(_) => {
-                    self.state.remove(&ids);
-                    return Err(SubmitError::Rejected(error.to_string()));
-                }
+                return Ok(Posted { ids, id, broken: Vec::new() });
+            }
+            self.state.remove(&ids);
+            posts += 1;
+            if again == Again::No || again == Again::Few && posts == FEW {
+                return Err(SubmitError::Rejected(error.to_string()));
             }
             let left = time_left(deadline);
             if left.is_zero() {

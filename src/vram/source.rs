@@ -165,7 +165,10 @@ fn wanted_card(
 ) -> Option<Wanted> {
     let device = stats.and_then(|stats| stats.devices.get(sampling.gpu));
     let cuda = device.filter(|device| device.kind == "cuda");
-    let no_cuda = stats.is_some() && cuda.is_none();
+    // A card of AMD's is a cuda device too.
+    let is_rocm =
+        stats.and_then(|stats| stats.pytorch.as_ref()).is_some_and(|it| it.contains("rocm"));
+    let no_cuda = stats.is_some() && cuda.is_none() || is_rocm;
     let is_asked = match sampling.source {
         VramSource::ComfyUi => false,
         VramSource::Auto => local && !no_cuda,

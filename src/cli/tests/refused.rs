@@ -166,8 +166,9 @@ fn https_names_the_build_that_has_it() {
     let refusal = Fixture::new().refusal("--comfyui-url https://u:s3cret@x");
     assert_eq!(
         refusal,
-        "--comfyui-url takes a URL such as http://127.0.0.1:8188, but https:// needs another build: \
-         cargo install run-comfyui-e2e --features tls"
+        "--comfyui-url takes a URL such as http://127.0.0.1:8188, but https:// needs a build that \
+         speaks TLS: a released program, or in the sources cargo install --locked --path . \
+         --features tls"
     );
 }
 
@@ -179,7 +180,7 @@ fn lines_of_header_files() {
     fixture.write("large", &vec![b'#'; (1 << 20) + 1]);
     let cases = [
         ("h.txt", "--header-file h.txt, line 3: takes 'Name: value', but it has no colon"),
-        ("large", "--header-file large: larger than 1 MiB, so no file of headers"),
+        ("large", "--header-file large: larger than 1 MiB"),
     ];
     for (file, refusal) in cases {
         assert_eq!(fixture.refusal(&format!("--header-file {file}")), refusal);

@@ -17,6 +17,7 @@ fn attempt(polls: u32) -> Attempt {
         server_seconds: None,
         polls,
         cached_nodes: vec![],
+        timed_out: false,
         freed: false,
     }
 }
