@@ -17,6 +17,8 @@ use crate::sanitize::sanitize_line;
 
 /// Largest body that is read into memory: 64 MiB.
 const MAX_BODY: u64 = 64 << 20;
+/// So much of a body is looked at for its text, in bytes.
+const SHOWN_BODY: u64 = 2000;
 const UNKNOWN_HOST: &str = "host not found";
 const REFUSED: &str = "connection refused";
 const TIMED_OUT: &str = "no answer in time";
@@ -164,10 +166,16 @@ impl Http {
         let call = format!("GET {path}");
         let response = self.send_get(path, timeout);
         let response = response.map_err(|error| self.transport_error(&call, error))?;
-        match response.status().as_u16() {
-            200 => Ok((response.body().content_length(), response.into_body().into_reader())),
-            status => Err(self.status_error(&call, status, b"")),
+        let status = response.status().as_u16();
+        let (length, mut body) =
+            (response.body().content_length(), response.into_body().into_reader());
+        if status == 200 {
+            return Ok((length, body));
         }
+        let mut text = Vec::new();
+        // What broke off says enough.
+        let _ = body.by_ref().take(SHOWN_BODY).read_to_end(&mut text);
+        Err(self.status_error(&call, status, &text))
     }
 
     /// The status, whatever it is, and the body of the answer to a POST.
@@ -243,7 +251,7 @@ impl Http {
             ),
             _ => String::new(),
         };
-        let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
+        let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY as usize)]);
         // Redacted before it is cut: a cut could leave a part of a secret.
         let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
         let mut detail = format!("HTTP {status}{hint}");

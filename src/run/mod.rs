@@ -63,8 +63,11 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
         // A mistake is told before anything is made, if the server is there.
         let target = connect::target(&options.server);
         let client = Client::new(target, options.post_execution_timeout);
-        if let Ok(classes) = ObjectInfo::of(&client, plan::open_classes(scenes)) {
-            plan::set_open_inputs(scenes, &classes).map_err(refused)?;
+        match ObjectInfo::of(&client, plan::open_classes(scenes)) {
+            Ok(classes) => plan::set_open_inputs(scenes, &classes).map_err(refused)?,
+            // It may come later.
+            Err(_) if !options.wait_for_comfyui.is_zero() => {}
+            Err(_) => plan::wrong_by_the_file(scenes).map_or(Ok(()), |why| Err(refused(why)))?,
         }
     }
     let baselines = SavedRun::load_all(&options.gates.baselines)

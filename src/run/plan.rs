@@ -28,7 +28,7 @@ pub struct Scene {
     /// Files to be uploaded, and the inputs that take their names.
     pub uploads: Vec<Upload>,
     /// Inputs that wait for the server's description of their class.
-    pub open: Vec<Assignment>,
+    pub open: Vec<OpenInput>,
     /// The seed that was put in.
     pub seed: Option<u64>,
     /// The workflow file, or the template.
@@ -51,6 +51,13 @@ pub struct Upload {
     pub path: PathBuf,
     pub node: String,
     pub input: String,
+}
+
+/// An assignment that the file alone does not decide about, and what is wrong by the file.
+#[derive(Clone, Debug)]
+pub struct OpenInput {
+    set: Assignment,
+    why: String,
 }
 
 /// What a run is made of.
@@ -303,8 +310,9 @@ fn set_inputs(scene: &mut Scene, options: &RunOptions) -> Result<(), String> {
         match scene.workflow.set_input(node, input, value, None) {
             Ok(()) => {}
             Err(SetError::Refused(why)) => return Err(named(why)),
-            Err(SetError::Open(_)) => {
-                scene.open.push(Assignment { value: value.to_owned(), ..set.clone() });
+            Err(SetError::Open(why)) => {
+                let set = Assignment { value: value.to_owned(), ..set.clone() };
+                scene.open.push(OpenInput { set, why: named(why) });
             }
         }
         if let Some(path) = file {
@@ -321,8 +329,14 @@ fn set_inputs(scene: &mut Scene, options: &RunOptions) -> Result<(), String> {
 
 /// The classes that have to be known for the inputs that are still open.
 pub fn open_classes(scenes: &[Scene]) -> BTreeSet<&str> {
-    let open = scenes.iter().flat_map(|scene| scene.open.iter().map(move |set| (scene, set)));
-    open.filter_map(|(scene, set)| scene.workflow.class_of(&set.node)).collect()
+    let open = scenes.iter().flat_map(|scene| scene.open.iter().map(move |open| (scene, open)));
+    open.filter_map(|(scene, open)| scene.workflow.class_of(&open.set.node)).collect()
+}
+
+/// What is wrong with an input by the file alone; none where nothing is open.
+pub fn wrong_by_the_file(scenes: &[Scene]) -> Option<String> {
+    let open = |scene: &Scene| Some(format!("scene {}: {}", scene.id, scene.open.first()?.why));
+    scenes.iter().find_map(open)
 }
 
 /// Sets the inputs that only the server's description of their class decides about.
@@ -331,7 +345,8 @@ pub fn open_classes(scenes: &[Scene]) -> BTreeSet<&str> {
 /// One line: an input that the class does not have, or that takes no such value.
 pub fn set_open_inputs(scenes: &mut [Scene], classes: &ObjectInfo) -> Result<(), String> {
     for scene in scenes {
-        for Assignment { node, input, value } in &std::mem::take(&mut scene.open) {
+        for OpenInput { set, .. } in std::mem::take(&mut scene.open) {
+            let Assignment { node, input, value } = &set;
             if let Err(SetError::Refused(why) | SetError::Open(why)) =
                 scene.workflow.set_input(node, input, value, Some(classes))
             {

@@ -37,7 +37,7 @@ const FEW: u32 = 3;
 
 fn again_after(kind: &ErrorKind) -> Again {
     match kind {
-        ErrorKind::Status(400..=403 | 405..=407 | 410..=424 | 501) => Again::No,
+        ErrorKind::Status(300..=403 | 405..=407 | 410..=424 | 501) => Again::No,
         ErrorKind::Status(408 | 429 | 502..=504 | 520..=530) => Again::ToTheDeadline,
         ErrorKind::Status(_) => Again::Few,
         _ => Again::ToTheDeadline,

@@ -57,7 +57,7 @@ fn hostile() -> Played {
         "status": {"status_str": "success", "completed": true, "messages": []},
     }});
     server.fail_next("GET /history", ALWAYS, Fault::Body(entry.to_string()));
-    server.fail_next(VIEW, ALWAYS, Fault::Body("{}".into()));
+    server.fail_next(VIEW, ALWAYS, Fault::Body("x".into()));
     let ran = running.wait();
     let names = files(&folder.newest().join("outputs/a"));
     assert_eq!(names.len(), 14, "{names:?}\n{ran}");
@@ -118,7 +118,7 @@ pub fn rows() -> Vec<Row> {
         })
         .also("OK: 1 of 1 scenes, exit 0")
         .posts(3),
-        row("0 bytes", || failing(1, Fault::Large(0), &[])),
+        row("0 bytes", || failing(2, Fault::Large(0), &[])),
         row("names that try to get out", hostile),
         row("a history that lists no file", || {
             with(HISTORY, ALWAYS, Fault::Change("/*/outputs".into(), json!("x")), &[])

@@ -86,7 +86,7 @@ pub fn rows() -> Vec<Row> {
             with(PROMPT, 1, Fault::Status(502, "Bad Gateway"), &[])
         }),
         row("a POST answered 200 by a proxy's page", || with(PROMPT, 1, page(), &[])),
-        row("a POST answered 500", || with(PROMPT, ALWAYS, Fault::Status(500, "broken"), &[])),
+        row("a POST answered 500 three times", || with(PROMPT, ALWAYS, Fault::Status(500, "broken"), &[])),
         row("a token that has expired by the POST", || {
             with(PROMPT, ALWAYS, Fault::Status(401, "expired"), &[])
         }),
