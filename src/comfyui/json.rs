@@ -169,6 +169,23 @@ impl<R, W> NullForNan<R, W> {
         NullForNan { input, left, copy, ready, taken, in_string, escaped, minus, skip }
     }
 
+    /// Most bytes lie in strings, which are taken at once up to a quote or a backslash.
+    fn take_all(&mut self, mut bytes: &[u8]) {
+        while let [byte, rest @ ..] = bytes {
+            if self.in_string && !self.escaped {
+                let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
+                let plain = bytes.iter().position(is_end).unwrap_or(bytes.len());
+                self.ready.extend_from_slice(&bytes[..plain]);
+                if plain > 0 {
+                    bytes = &bytes[plain..];
+                    continue;
+                }
+            }
+            self.take(*byte);
+            bytes = rest;
+        }
+    }
+
     fn take(&mut self, byte: u8) {
         if self.skip > 0 {
             self.skip -= 1;
@@ -185,8 +202,10 @@ impl<R, W> NullForNan<R, W> {
         }
         match byte {
             // No other word of JSON begins so.
-            b'N' => (self.skip, _) = (2, self.ready.extend(b"null")),
-            b'I' => (self.skip, _) = (7, self.ready.extend(b"null")),
+            b'N' | b'I' => {
+                self.skip = if byte == b'N' { 2 } else { 7 };
+                self.ready.extend(b"null");
+            }
             b'-' => self.minus = true,
             _ => {
                 self.in_string = byte == b'"';
@@ -207,7 +226,7 @@ impl<R: Read, W: Write> Read for NullForNan<R, W> {
                 return Ok(0);
             }
             self.left = self.left.checked_sub(count as u64).ok_or(TOO_LARGE)?;
-            chunk[..count].iter().for_each(|byte| self.take(*byte));
+            self.take_all(&chunk[..count]);
             self.copy.write_all(&self.ready)?;
         }
         let count = (&self.ready[self.taken..]).read(out)?;
@@ -267,6 +286,12 @@ mod tests {
         let many = format!("{{\"x\": [{}0]}}", "[],".repeat(2 * MAX_CONTAINERS));
         assert!(parse_part(many.as_bytes(), &keep, io::sink()).is_ok());
         assert!(parse_part(&b"{} x"[..], &keep, io::sink()).is_err());
+    }
+
+    #[test]
+    fn a_body_has_an_end() {
+        let mut input = NullForNan { left: 10, ..NullForNan::new(io::repeat(b' '), io::sink()) };
+        assert_eq!(input.read(&mut [0; 64]).unwrap_err().kind(), TOO_LARGE);
     }
 
     #[test]

@@ -341,8 +341,8 @@ fn parse_declared(config: &Value, text: &str) -> Result<Value, &'static str> {
         ("FLOAT", _) => parse_number(text),
         ("BOOLEAN", _) => parse_bool(text),
         (_, Some(options)) => {
-            let is_meant = |option: &&Value| option.to_string() == text;
-            Ok(options.iter().find(is_meant).cloned().unwrap_or(text.into()))
+            let number = parse_number(text).ok().filter(|number| options.contains(number));
+            Ok(number.unwrap_or(text.into()))
         }
         ("STRING", _) => Ok(text.into()),
         _ => Ok(serde_json::from_str(text).unwrap_or(text.into())),
@@ -485,5 +485,49 @@ mod tests {
         assert_eq!(graph.set_seeds(42), 1);
         assert_eq!(graph.input("3", "seed"), Some(&Value::from(42)));
         assert!(is_link(graph.input("3", "noise_seed").unwrap()));
+    }
+
+    mod proptests {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn value() -> impl Strategy<Value = Value> {
+            let leaf = prop_oneof![
+                Just(Value::Null),
+                any::<bool>().prop_map(Value::from),
+                any::<u64>().prop_map(Value::from),
+                any::<i64>().prop_map(Value::from),
+                any::<f64>().prop_map(Value::from),
+                "\\PC{0,6}".prop_map(Value::from),
+            ];
+            leaf.prop_recursive(3, 24, 4, |inner| {
+                let name = "[a-z]{1,3}[0-9]{0,2}";
+                prop_oneof![
+                    prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                    prop::collection::vec((name, inner), 0..4)
+                        .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+                ]
+            })
+        }
+
+        proptest! {
+            /// In every order, with every digit.
+            #[test]
+            fn a_graph_is_posted_as_its_file_has_it(
+                nodes in prop::collection::vec(
+                    ("[0-9:]{1,4}", prop::collection::vec(("[a-z]{1,3}[0-9]{0,2}", value()), 0..6)),
+                    1..6,
+                ),
+            ) {
+                let node = |(id, inputs): (String, Vec<(String, Value)>)| {
+                    let inputs: Map<String, Value> = inputs.into_iter().collect();
+                    (id, json!({"class_type": "X", "inputs": inputs}))
+                };
+                let text = Value::Object(nodes.into_iter().map(node).collect()).to_string();
+                let graph = Workflow::parse(&text).unwrap();
+                prop_assert_eq!(graph.to_json().to_string(), text);
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::sanitize::sanitize_line;
 /// Largest body that is read into memory: 64 MiB.
 const MAX_BODY: u64 = 64 << 20;
 /// So much of a body is looked at for its text, in bytes.
-const SHOWN_BODY: u64 = 2000;
+const SHOWN_BODY: usize = 2000;
 const UNKNOWN_HOST: &str = "host not found";
 const REFUSED: &str = "connection refused";
 const TIMED_OUT: &str = "no answer in time";
@@ -174,7 +174,7 @@ impl Http {
         }
         let mut text = Vec::new();
         // What broke off says enough.
-        let _ = body.by_ref().take(SHOWN_BODY).read_to_end(&mut text);
+        let _ = body.by_ref().take(SHOWN_BODY as u64).read_to_end(&mut text);
         Err(self.status_error(&call, status, &text))
     }
 
@@ -251,7 +251,7 @@ impl Http {
             ),
             _ => String::new(),
         };
-        let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY as usize)]);
+        let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY)]);
         // Redacted before it is cut: a cut could leave a part of a secret.
         let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
         let mut detail = format!("HTTP {status}{hint}");

@@ -106,7 +106,7 @@ impl RunContext<'_> {
                 for why in left_out {
                     self.events.console.warn(&format!("left out: {why}"));
                 }
-                self.record.legacy.story = story;
+                self.record.legacy.story = story.map(|story| *story);
                 None
             }
             Plan::Generate(template) => Some(template),

@@ -64,7 +64,7 @@ pub struct OpenInput {
 #[derive(Debug)]
 pub enum Plan {
     /// The scenes are known, the story that they are of, and why files of a folder are left out.
-    Scenes(Vec<Scene>, Option<Story>, Vec<String>),
+    Scenes(Vec<Scene>, Option<Box<Story>>, Vec<String>),
     /// They are those of a story that the project's generator has to write first.
     Generate(WorkflowSource),
 }
@@ -92,7 +92,7 @@ impl Plan {
                     }
                 };
                 let scenes = story_scenes(options, &story, &template)?;
-                Ok(Plan::Scenes(scenes, Some(story), Vec::new()))
+                Ok(Plan::Scenes(scenes, Some(Box::new(story)), Vec::new()))
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
                 let template = WorkflowSource::of_project(&options.project_root)?;

@@ -54,7 +54,7 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
         ),
         (
             "flow.json --set 2.mb=much",
-            "--set 2.mb: input mb of node 2 HoldMemory takes a whole number, not 'much'",
+            "--set 2.mb: input mb of node 2 HoldMemory takes a number, not 'much'",
         ),
         ("flow.json --set 2.image=x", "input image of node 2 HoldMemory is a link"),
         ("titled.json --set The␣pictrue.width=8", "did you mean 'The picture'?"),
@@ -64,7 +64,7 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
         ),
         (
             "titled.json --set 2.quality=8",
-            "node 2 SaveImage has no input 'quality': it has filename_prefix, images",
+            "node 2 SaveImage has no input 'quality': it has images, filename_prefix",
         ),
         ("", nothing),
         ("flows", nothing),

@@ -35,3 +35,4 @@ mod support;
 mod terminal;
 mod voices;
 mod vram;
+mod workflow_files;

@@ -75,7 +75,7 @@ fn a_poll_answered_without_end_is_a_gap() {
     let server = StandIn::start();
     server.fail_next("GET /history/", 1, Fault::Endless);
     let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(0).says("too large, more than 256 MiB: polling on");
+    ran.exits(0).says("an answer that is not JSON: polling on");
     folder.ended(&[("succeeded", "")]);
 }
 

@@ -69,6 +69,19 @@ fn websocket() -> impl Iterator<Item = Row> {
 
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
+        row("700 prompts of others in the queue (23 MB)", || {
+            let graph = json!({"1": {"class_type": "X", "inputs": {"text": "x".repeat(33_000)}}});
+            let item = |n: u64| json!([n, format!("p{n}"), graph, {"client_id": "c"}, ["1"]]);
+            let pending: Vec<Value> = (1..=700).map(item).collect();
+            let server = StandIn::start();
+            let place = "/queue_pending".to_owned();
+            server.fail_next(QUEUE, 2, Fault::Change(place, pending.into()));
+            let played = one(server, &graphs::video("video/a", 1.0, 0, 1), &[]);
+            let log = played.folder.read("vram-usage.log");
+            assert!(log.contains(",Scene=a"), "{log}");
+            played
+        })
+        .slow(),
         row("a queue of other types", || {
             let strange = r#"{"queue_running": 5, "queue_pending": {"a": null}}"#;
             with(QUEUE, 3, Fault::Body(strange.to_owned()), &[])
