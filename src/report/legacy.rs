@@ -13,7 +13,7 @@ use crate::clock::iso;
 use crate::fs::{is_image, is_video};
 use crate::project::helpers::HelperFiles;
 use crate::project::llm::HealthCheck;
-use crate::sanitize;
+use crate::sanitize::{map_texts, without_credentials};
 use crate::vram::reading::{MB, Reading};
 
 /// `## Artifact Index` and what stands below it.
@@ -59,7 +59,8 @@ pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
             "Generator": story.map(|story| &story.generator),
             "File": story.map(|story| slashes(&story.file)),
             "StoryDir": story_folder(run),
-            "LLM": story.map(|story| without_credentials(story.llm.clone())),
+            // Metadata are shown to others.
+            "LLM": story.map(|story| map_texts(story.llm.clone(), &without_credentials)),
             "HealthCheck": HealthCheck::json(run.health_check.as_ref()),
             "Warnings": story.map(|story| story.warnings.as_slice()).unwrap_or_default(),
         },
@@ -76,18 +77,6 @@ pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
             "ComfyUIStatus": helper(&files.status),
         },
     })
-}
-
-/// The same without the credentials of the URLs in its texts, since metadata are shown to others.
-fn without_credentials(mut value: Value) -> Value {
-    let clean = |value: &mut Value| *value = without_credentials(value.take());
-    match &mut value {
-        Value::String(text) => *text = sanitize::without_credentials(text),
-        Value::Array(items) => items.iter_mut().for_each(clean),
-        Value::Object(fields) => fields.values_mut().for_each(clean),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-    value
 }
 
 /// The results of the test suites; null if they are no JSON document of at most 1 MiB.
@@ -258,7 +247,11 @@ fn telemetry(scene: &SceneRecord, run: &RunRecord) -> Value {
             "VramAfterMB": mb[1],
             "VramDeltaMB": mb[2],
         },
-        "System": {"FallbackNotes": legacy.notes},
+        "System": {
+            "Before": legacy.stats_before,
+            "After": legacy.stats_after,
+            "FallbackNotes": legacy.notes,
+        },
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::banner;
@@ -251,13 +252,19 @@ impl<'a> RunContext<'a> {
         Ok(())
     }
 
-    /// The memory of the run's device at this moment, by the source of its samples.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn reading(&self) -> Result<Reading, MissReason> {
-        let source = &self.sampling.as_ref().ok_or(MissReason::NoDevice)?.source;
-        source.read(std::slice::from_ref(&self.client)).result.map(|(reading, _)| reading)
+    /// The memory of the run's device at this moment, by the source of its samples, or why there is
+    /// none; and the server's whole answer for the metadata, null without one.
+    pub fn reading(&self) -> (Result<Reading, MissReason>, Value) {
+        let Some(sampling) = &self.sampling else {
+            return (Err(MissReason::NoDevice), Value::Null);
+        };
+        let now = Instant::now();
+        let (stats, answer) = match self.client.system_stats_and_answer() {
+            Ok((stats, answer)) => (Ok(stats), answer),
+            Err(error) => (Err(error.kind), Value::Null),
+        };
+        let reading = sampling.source.reading_of(now, stats.as_ref()).result;
+        (reading.map(|(reading, _)| reading), answer)
     }
 
     /// The memory of the run's device at this moment, as the server says.
