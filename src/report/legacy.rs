@@ -11,7 +11,7 @@ use super::record::{
 use super::text::{and_more, with_size};
 use crate::clock::iso;
 use crate::fs::{is_image, is_video};
-use crate::project::helpers::HelperFiles;
+use crate::project::helpers::{HelperFiles, told};
 use crate::project::llm::HealthCheck;
 use crate::sanitize::{map_texts, without_credentials};
 use crate::vram::reading::{MB, Reading};
@@ -26,7 +26,7 @@ pub fn index(run: &RunRecord, files: &HelperFiles) -> Vec<String> {
     let names = ["comfyUI log", "e2e log", "scripts log", "results json"];
     let paths = files.vitest.iter().chain([&files.vitest_results]);
     let vitest = names.iter().zip(paths);
-    lines.extend(vitest.map(|(name, path)| format!("Vitest {name}: {}", path.display())));
+    lines.extend(vitest.map(|(name, path)| format!("Vitest {name}: {}", told(path))));
     lines.extend(run.legacy.archive.iter().map(|path| format!("Archive: {}", path.display())));
     lines
 }
@@ -49,8 +49,10 @@ fn story_folder(run: &LegacyRun) -> Option<String> {
 /// The script's fields of the metadata document.
 pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
     let story = run.story.as_ref();
-    let [comfyui, e2e, scripts] = files.vitest.each_ref().map(|path| slashes(path));
-    let helper = |(summary, log): &(PathBuf, PathBuf)| json!({"Summary": slashes(summary), "Log": slashes(log)});
+    let file = |path: &PathBuf| slashes(Path::new(&told(path)));
+    let [comfyui, e2e, scripts] = files.vitest.each_ref().map(file);
+    let helper =
+        |(summary, log): &(PathBuf, PathBuf)| json!({"Summary": file(summary), "Log": file(log)});
     json!({
         "Story": {
             "Id": story.map(|story| &story.id),
@@ -68,23 +70,15 @@ pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
             "ComfyUI": comfyui,
             "E2E": e2e,
             "Scripts": scripts,
-            "ResultsJson": slashes(&files.vitest_results),
+            "ResultsJson": file(&files.vitest_results),
         },
-        "VitestSummary": vitest_summary(&files.vitest_results),
+        "VitestSummary": files.vitest_summary(),
         "Archive": run.archive.as_deref().map(slashes),
         "HelperSummaries": {
             "MappingPreflight": helper(&files.preflight),
             "ComfyUIStatus": helper(&files.status),
         },
     })
-}
-
-/// The results of the test suites; null if they are no JSON document of at most 1 MiB.
-fn vitest_summary(file: &Path) -> Value {
-    const LARGEST: u64 = 1 << 20;
-    let small = std::fs::metadata(file).is_ok_and(|about| about.len() <= LARGEST);
-    let text = if small { std::fs::read(file).unwrap_or_default() } else { Vec::new() };
-    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// `=== STEP 3: Validate Results ===`: the files of each scene, and whether every scene has one.
