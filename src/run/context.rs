@@ -28,7 +28,7 @@ use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 use crate::vram::log::names;
-use crate::vram::reading::{MissReason, Reading};
+use crate::vram::reading::{Answer, MissReason, Reading};
 use crate::vram::sampler::Sampler;
 use crate::vram::source::ReadingSource;
 
@@ -253,18 +253,21 @@ impl<'a> RunContext<'a> {
     }
 
     /// The memory of the run's device at this moment, by the source of its samples, or why there is
-    /// none; and the server's whole answer for the metadata, null without one.
+    /// none; and the server's whole answer for the metadata, null where it gave none or nvidia-smi is
+    /// the only source.
     pub fn reading(&self) -> (Result<Reading, MissReason>, Value) {
-        let Some(sampling) = &self.sampling else {
+        let Some(Sampling { source, .. }) = &self.sampling else {
             return (Err(MissReason::NoDevice), Value::Null);
         };
+        let reading = |answer: Answer| answer.result.map(|(reading, _)| reading);
+        if !source.asks_server() {
+            return (reading(source.read(&[])), Value::Null);
+        }
         let now = Instant::now();
-        let (stats, answer) = match self.client.system_stats_and_answer() {
-            Ok((stats, answer)) => (Ok(stats), answer),
-            Err(error) => (Err(error.kind), Value::Null),
-        };
-        let reading = sampling.source.reading_of(now, stats.as_ref()).result;
-        (reading.map(|(reading, _)| reading), answer)
+        match self.client.system_stats_and_answer() {
+            Ok((stats, answer)) => (reading(source.reading_of(now, Ok(&stats))), answer),
+            Err(error) => (reading(source.reading_of(now, Err(&error.kind))), Value::Null),
+        }
     }
 
     /// The memory of the run's device at this moment, as the server says.

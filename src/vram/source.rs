@@ -98,11 +98,16 @@ impl ReadingSource {
         self.card.is_some() && !self.card_failed.load(Ordering::Relaxed)
     }
 
+    /// Whether the server is asked: not where nvidia-smi is the only source.
+    pub fn asks_server(&self) -> bool {
+        !self.nvidia_smi_only
+    }
+
     /// A reading of this moment, without the fallback. The clients are asked in turn until one is
-    /// not refused; none where nvidia-smi is the only source.
+    /// not refused.
     pub fn read(&self, clients: &[Client]) -> Answer {
         let now = Instant::now();
-        let clients = if self.nvidia_smi_only { &[] } else { clients };
+        let clients = if self.asks_server() { clients } else { &[] };
         let mut answers = clients.iter().map(|client| client.system_stats().map_err(|e| e.kind));
         let answer = answers.find(|answer| !matches!(answer, Err(ErrorKind::Refused)));
         self.reading_of(now, answer.as_ref().unwrap_or(&Err(ErrorKind::Refused)).as_ref())

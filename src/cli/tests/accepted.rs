@@ -387,6 +387,9 @@ fn help_and_version() {
     for line in ["-Help", "-help", "summary --help", "--version --help"] {
         assert_eq!(text(line), text("--help"), "{line}");
     }
+    let register =
+        "Register-ArgumentCompleter -Native -CommandName 'run-comfyui-e2e' -ScriptBlock {";
+    assert!(text("-Completions:PowerShell").contains(register));
     let version = concat!("run-comfyui-e2e ", env!("CARGO_PKG_VERSION"));
     assert_eq!([text("-V"), text("--version"), text("summary -Version")], [version; 3]);
 }

@@ -44,6 +44,12 @@ const OPTIONS: &[Case] = &[
     ("-Gpu=", "the value of -Gpu is written -Gpu N or --gpu=N"),
     ("-Fresh=true", "-Fresh is a switch: it is written -Fresh or -Fresh:$false"),
     ("-Workflwo=flow .json", "unknown option -Workflwo: did you mean -Workflow?"),
+    ("--completions zsh", "--completions takes bash or powershell, not 'zsh'"),
+    // A prefix that was the server's option before there were completions still is.
+    (
+        "-Com http://127.0.0.1:9 -Com http://127.0.0.1:9",
+        "-ComfyUIUrl is given twice: it takes one value, a URL such as http://127.0.0.1:8188",
+    ),
     ("-5", "unknown option -5: -Help lists the options there are"),
     ("-MaxW", "-MaxWaitSeconds has no value: it takes seconds from 1 to 604800"),
     ("-H x", "-H is ambiguous: -HistoryMaxAttempts or -HeaderFile or -Header or -Help"),

@@ -15,7 +15,7 @@ use crate::support::line;
 use bench::{HELPERS, Project, ROOT, template};
 
 #[track_caller]
-fn satisfies(project: &Project) {
+pub fn satisfies(project: &Project) {
     let summary = project.folder.read("run-summary.txt");
     let metadata = project.folder.metadata();
     let broken = validator::broken(&summary, &metadata);
