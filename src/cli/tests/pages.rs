@@ -17,7 +17,7 @@ const OTHERS: &str = "\
     --release --example --features --test --lib --locked --path --ignored --target --bench \
     --steps --output --useMockLLM --port --output-directory --link --joblog --termseq --now \
     --no-block --failed --user --same-dir --unit --job-name --array --gres --time --format -File \
-    -LiteralPath -Execute -Argument -WorkingDirectory -Daily -At -TaskName -Action -Trigger \
+    -Execute -Argument -WorkingDirectory -Daily -At -TaskName -Action -Trigger \
     -Settings -WakeToRun -StartWhenAvailable -ExecutionTimeLimit -MultipleInstances -Directory -Last \
     -ExecutionPolicy -RunDir -Scope";
 
