@@ -36,7 +36,7 @@ impl Project {
         let prefix = "/comfy".to_owned();
         // Its answers go into the metadata.
         let system = json!({"argv": ["main.py", "--api-key", "s3cret-llm", "s3cret-file", BASIC]});
-        let server = StandIn::with(Config { prefix, authorization, system, ..Config::cuda() });
+        let server = StandIn::with(Config { system, prefix, authorization, ..Config::cuda() });
         let (llm, folder) = (StandIn::start(), Folder::new());
         fs::create_dir_all(folder.path().join("scripts")).unwrap();
         folder.write(GIVEN, "X-Token: s3cret-file\n");
