@@ -9,7 +9,7 @@ use super::history::{self, HistoryEntry, OutputFile};
 use super::json;
 use super::prompt::{Ids, Submission, uuid};
 use super::queue::{Queue, QueuePosition};
-use super::system_stats::SystemStats;
+use super::system_stats::{self, SystemStats};
 use super::workflow::Workflow;
 use crate::http::{Answer, ErrorKind, Http, HttpError, Target, Timeout};
 use crate::sanitize::{percent_encoded, sanitize_line};
@@ -50,6 +50,17 @@ impl Client {
     /// No answer, another status than 200, or no JSON object.
     pub fn system_stats(&self) -> Result<SystemStats, HttpError> {
         self.get("/system_stats", |answer| Ok(SystemStats::parse(&answer)))
+    }
+
+    /// The same, and the whole answer as others may see it: without secrets, at most 64 KiB.
+    ///
+    /// # Errors
+    /// Same as [`system_stats`](Client::system_stats).
+    pub fn system_stats_and_answer(&self) -> Result<(SystemStats, Value), HttpError> {
+        self.get("/system_stats", |answer| {
+            let stats = SystemStats::parse(&answer);
+            Ok((stats, system_stats::public(answer, &|text| self.http.redact(text))))
+        })
     }
 
     /// `POST /prompt`, at most `left` long, but 5 s in any case and never more than 60 s. There is

@@ -248,7 +248,7 @@ impl Http {
     }
 
     /// The text with `***` for every secret of the headers: a server may repeat what it was sent.
-    fn redact(&self, text: String) -> String {
+    pub(crate) fn redact(&self, text: String) -> String {
         // Shorter words are not tokens but `Bearer` and the like.
         let values = self.target.headers.iter().flat_map(|(_, value)| value.split_whitespace());
         let tokens = values.filter(|word| word.len() > 6);
