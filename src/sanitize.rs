@@ -47,6 +47,19 @@ pub fn without_credentials(text: &str) -> String {
     text.split_inclusive(char::is_whitespace).map(url_without_credentials).collect()
 }
 
+/// The value with every text in it changed, keys too.
+pub fn map_texts(value: Value, change: &dyn Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => change(&text).into(),
+        Value::Array(items) => items.into_iter().map(|item| map_texts(item, change)).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            fields.map(|(key, value)| (change(&key), map_texts(value, change))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
 /// A document as it is written and printed: indented, with a last line break, and [`escape_json`]'s
 /// escapes.
 pub fn json_text(value: &Value) -> String {

@@ -9,7 +9,7 @@ use super::queue::Queue;
 use super::workflow::is_link;
 use super::{
     HistoryEntry, ObjectInfo, Progress, PromptOutcome, QueuePosition, Submission, SystemStats,
-    Target, Workflow, history, json, listener,
+    Target, Workflow, history, json, listener, system_stats,
 };
 use crate::http::Http;
 use crate::properties::{are_lines, is_line};
@@ -70,6 +70,8 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
 }
 
 fn stats(value: &Value) -> SystemStats {
+    let public = system_stats::public(value.clone(), &|text| text);
+    assert!(format!("{public:#}").len() <= 64 << 10);
     let stats = SystemStats::parse(value);
     are_lines([&stats.comfyui, &stats.pytorch, &stats.python].into_iter().flatten());
     for device in &stats.devices {

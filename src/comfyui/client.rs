@@ -9,7 +9,7 @@ use super::history::{self, HistoryEntry, OutputFile, PromptOutcome};
 use super::json::{self, Step};
 use super::prompt::{Ids, Submission, uuid};
 use super::queue::{self, Queue, QueuePosition};
-use super::system_stats::SystemStats;
+use super::system_stats::{self, SystemStats};
 use super::workflow::Workflow;
 use crate::http::{Answer, ErrorKind, Http, HttpError, Target, Timeout};
 use crate::sanitize::{percent_encoded, sanitize_line};
@@ -57,6 +57,17 @@ impl Client {
         self.get("/system_stats", |answer| Ok(SystemStats::parse(&answer)))
     }
 
+    /// The same, and the whole answer as others may see it: without secrets, at most 64 KiB.
+    ///
+    /// # Errors
+    /// Same as [`system_stats`](Client::system_stats).
+    pub fn system_stats_and_answer(&self) -> Result<(SystemStats, Value), HttpError> {
+        self.get("/system_stats", |answer| {
+            let stats = SystemStats::parse(&answer);
+            Ok((stats, system_stats::public(answer, &|text| self.http.redact(text))))
+        })
+    }
+
     /// `POST /prompt`, at most `left` long, but 5 s in any case and never more than 60 s. There is
     /// no duplicate check: posting twice generates twice.
     ///
@@ -80,7 +91,10 @@ impl Client {
             body["extra_data"] = extra_data.into();
         }
         let (status, answer) = self.post("/prompt", &body, left.clamp(self.call, SUBMIT))?;
-        let submission = Submission::parse(status, &json::parse(&answer).unwrap_or_default());
+        // Before anything is read of it: an error may repeat what was sent.
+        let shown = self.http.redact(String::from_utf8_lossy(&answer).into_owned());
+        let submission =
+            Submission::parse(status, &json::parse(shown.as_bytes()).unwrap_or_default());
         submission.ok_or_else(|| match status {
             200 => self.bad_answer("POST /prompt", "an answer without prompt_id"),
             _ => self.http.status_error("POST /prompt", status, &answer),
@@ -100,8 +114,13 @@ impl Client {
         let parsed = HistoryEntry::parse(entry);
         let mut entry = parsed.map_err(|why| self.bad_answer(&format!("GET {path}"), why))?;
         entry.raw = self.http.redact(copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw)));
-        if let PromptOutcome::Failed { why, .. } = &mut entry.outcome {
-            *why = self.http.redact(std::mem::take(why));
+        let texts = entry.texts.iter_mut().map(|(_, text)| text);
+        let why = match &mut entry.outcome {
+            PromptOutcome::Failed { why, .. } => Some(why),
+            _ => None,
+        };
+        for text in texts.chain(why) {
+            *text = self.http.redact(std::mem::take(text));
         }
         Ok(Some(entry))
     }

@@ -3,6 +3,7 @@
 use std::ops::Add;
 use std::path::PathBuf;
 
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::exit_code::Exit;
@@ -182,6 +183,10 @@ pub struct LegacyScene {
     pub history_kept: bool,
     /// The `FallbackNotes`; each is a line of the scene too.
     pub notes: Vec<String>,
+    /// The server's answer with which `before` was read, as the metadata have it; null without one.
+    pub stats_before: Value,
+    /// The same of `after`.
+    pub stats_after: Value,
 }
 
 impl LegacyScene {

@@ -81,9 +81,18 @@ impl RunContext<'_> {
                     match self.bring(*content, path) {
                         Ok(bytes) => *size = Some(bytes),
                         Err(FileError::Interrupted) => return Err(Interrupted),
-                        Err(FileError::Failed(kind, why)) => {
+                        Err(FileError::Failed(kind, mut why)) => {
                             let gone = kind == Some(ErrorKind::Status(404));
-                            again |= !gone;
+                            let refused = kind == Some(ErrorKind::Status(400));
+                            if refused
+                                && matches!(content, Content::File(file) if file.filename.contains(".."))
+                            {
+                                why.push_str(
+                                    " (ComfyUI hands out no file with .. in its name: give it \
+                                     another filename_prefix)",
+                                );
+                            }
+                            again |= !gone && !refused;
                             result.gone |= gone;
                             result.timed_out |= kind == Some(ErrorKind::Timeout);
                             problems.push(format!("{path}: {why}"));

@@ -105,7 +105,7 @@ impl RunContext<'_> {
         let mut document = self.write_metadata(vram, others);
         if is_project || self.record.legacy.story.is_some() {
             self.events.console.header("STEP 7: Artifact Metadata + UI Snapshot");
-            let files = HelperFiles::of(&self.folder);
+            let files = HelperFiles::found(&self.folder);
             self.events.console.log_all(&legacy::index(&self.record, &files));
         }
         if helped && !self.record.interrupted {
@@ -138,7 +138,7 @@ impl RunContext<'_> {
     }
 
     fn write_metadata(&mut self, vram: &VramStats, others: &[OtherDevice]) -> String {
-        let files = HelperFiles::of(&self.folder);
+        let files = HelperFiles::found(&self.folder);
         let document = json_text(&metadata::document(&self.record, vram, others, &files));
         self.write("artifact-metadata.json", &document);
         document

@@ -6,7 +6,7 @@
 mod cancelling;
 mod command_line;
 mod devices;
-mod documents;
+mod drop_in;
 mod dry_run;
 mod faults;
 mod gates;

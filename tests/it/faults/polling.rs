@@ -6,7 +6,7 @@ use super::row::{
     ALWAYS, HISTORY, Played, QUEUE, Row, endless, meanwhile, one, page, row, start, with,
 };
 use crate::stand_in::{Config, Fault, StandIn, graphs};
-use crate::support::{Folder, Running, SOON, somebody_posts};
+use crate::support::{Folder, Running, SOON, asked, somebody_posts};
 
 /// A run whose prompt waits behind another client's.
 pub fn pending(words: &[&str], act: impl Fn(&StandIn, &Running)) -> Played {
@@ -129,6 +129,13 @@ pub fn rows() -> Vec<Row> {
         .also("✗ a  interrupted: somebody interrupted it on the server"),
         row("the server's clock set back while it runs", || clock(json!(4_102_444_800_000_u64))),
         row("the server's clock set forward while it runs", || clock(json!(0))),
+        row("out of memory in the words of a library", || {
+            let why = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`";
+            let played = one(StandIn::start(), &graphs::failing(why), &[]);
+            assert_eq!(asked(&played.server, "POST /free"), 1, "{}", played.ran);
+            played
+        })
+        .posts(2),
         row("an exception of other types", || {
             let strange = json!({"node_id": 5, "exception_message": {}, "exception_type": null});
             changed(&graphs::failing("x"), "/*/status/messages/2/1", strange)
