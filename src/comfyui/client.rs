@@ -148,11 +148,14 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn find_prompt(&self, ids: &Ids) -> Result<Option<String>, HttpError> {
-        self.find(true, |id, client| id == ids.prompt || client == Some(&ids.client))
+        let is_ours =
+            |id: &str, client: Option<&str>| id == ids.prompt || client == Some(&ids.client);
+        let queued = self.queue()?.find(is_ours);
+        if queued.is_some() { Ok(queued) } else { self.find_ended(is_ours) }
     }
 
-    /// The id of a prompt of that client that is none of the `known` ones: it is in the queue, or
-    /// else, if that is `wanted` too, among the last 64 of the history.
+    /// The id of a prompt of that client that is none of the `known` ones: the first of those among
+    /// the last 64 of the history, if it is looked for there, else one in the queue.
     ///
     /// # Errors
     /// Same as [`Client::find_prompt`].
@@ -163,21 +166,18 @@ impl Client {
         in_history: bool,
     ) -> Result<Option<String>, HttpError> {
         let is_known = |id: &str| known.iter().any(|known| known == id);
-        self.find(in_history, |id, of| of == Some(client) && !is_known(id))
+        let is_other = |id: &str, of: Option<&str>| of == Some(client) && !is_known(id);
+        let ended = if in_history { self.find_ended(is_other)? } else { None };
+        if ended.is_some() { Ok(ended) } else { Ok(self.queue()?.find(is_other)) }
     }
 
-    fn find(
+    fn find_ended(
         &self,
-        in_history: bool,
         is_wanted: impl Fn(&str, Option<&str>) -> bool,
     ) -> Result<Option<String>, HttpError> {
-        let found = self.queue()?.find(&is_wanted);
-        if found.is_some() || !in_history {
-            return Ok(found);
-        }
         let path = "/history?max_items=64";
         let answer = self.get_part(path, LARGE, &history::is_client, io::sink())?;
-        Ok(history::find(&answer, &is_wanted))
+        Ok(history::find(&answer, is_wanted))
     }
 
     /// Asks the server to end one prompt, and no other: new servers have a route for it

@@ -111,13 +111,16 @@ impl HistoryEntry {
 
     /// Adds an earlier part of the same work.
     pub fn prepend(&mut self, earlier: HistoryEntry) {
-        let HistoryEntry { mut files, mut texts, server_ms, all_cached, .. } = earlier;
+        let HistoryEntry { mut files, mut texts, server_ms, all_cached, is_unfinished, .. } =
+            earlier;
         files.retain(|file| !self.files.contains(file));
         files.append(&mut self.files);
         texts.append(&mut self.texts);
         (self.files, self.texts) = (files, texts);
         self.server_ms = self.server_ms.zip(server_ms).map(|(later, earlier)| earlier + later);
         self.all_cached &= all_cached;
+        // The last part may have been read before one that was missed at first.
+        self.is_unfinished &= is_unfinished;
     }
 
     #[cfg(test)]

@@ -226,10 +226,13 @@ impl AttemptState<'_, '_> {
             return Ok(None);
         };
         self.known.push(id.to_owned());
-        let mut looks = if entry.is_unfinished { 10 } else { 1 };
+        // The rest may already be over; a part that was over at once may have been passed by.
+        let in_history = entry.is_unfinished || !self.parts.is_empty();
+        let is_open = entry.is_unfinished && self.parts.iter().all(|part| part.is_unfinished);
+        let mut looks = if is_open { 10 } else { 1 };
         loop {
             self.run.events.check()?;
-            let found = self.run.client.find_other(&ids.client, &self.known, entry.is_unfinished);
+            let found = self.run.client.find_other(&ids.client, &self.known, in_history);
             if let Ok(Some(next)) = found {
                 self.run.state.set_server_id(&ids, &next);
                 if let Some(following) = &mut self.run.events.following {
