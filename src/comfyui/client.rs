@@ -232,10 +232,15 @@ impl Client {
     /// # Errors
     /// No answer, or another status than 200; 404 if the file is gone.
     pub fn view(&self, file: &OutputFile) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
-        let [name, folder, kind] =
-            [&file.filename, &file.subfolder, &file.kind].map(percent_encoded);
-        let path = format!("/view?filename={name}&subfolder={folder}&type={kind}");
-        self.http.get_stream(&path, Timeout::Idle(self.transfer))
+        self.http.get_stream(&view_path(file), Timeout::Idle(self.transfer))
+    }
+
+    /// `HEAD /view`: whether the server has an output file.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn has_file(&self, file: &OutputFile) -> Result<bool, HttpError> {
+        Ok(self.http.head(&view_path(file), Timeout::Whole(self.call))? == 200)
     }
 
     /// The error of a failed read from the stream of [`view`](Client::view).
@@ -314,6 +319,11 @@ impl Client {
     pub fn error(&self, call: &str, kind: ErrorKind, why: &str) -> HttpError {
         self.http.error(call, kind, why)
     }
+}
+
+fn view_path(file: &OutputFile) -> String {
+    let [name, folder, kind] = [&file.filename, &file.subfolder, &file.kind].map(percent_encoded);
+    format!("/view?filename={name}&subfolder={folder}&type={kind}")
 }
 
 /// The form of an upload: the image, our folder, and leave to replace what an earlier run sent.

@@ -38,6 +38,17 @@ pub struct OutputFile {
     pub kind: String,
 }
 
+impl OutputFile {
+    /// The n-th file of a sequence that is listed by its pattern alone, as `VideoHelperSuite` does
+    /// with formats of pictures: `a_00001.%03d.png`. None for a name.
+    pub fn of_sequence(&self, n: usize) -> Option<OutputFile> {
+        let (before, rest) = self.filename.split_once('%')?;
+        let (width, after) = rest.split_once('d')?;
+        let width: usize = width.parse().ok().filter(|width| (1..=9).contains(width))?;
+        Some(OutputFile { filename: format!("{before}{n:0width$}{after}"), ..self.clone() })
+    }
+}
+
 /// An entry of `/history`: a prompt that has ended.
 #[derive(Clone, Debug)]
 pub struct HistoryEntry {
@@ -386,6 +397,20 @@ mod tests {
                 "status": null, "outputs": null}})
         );
         assert_eq!(find(&part(&is_client), |_, client| client == Some("c")).unwrap(), "a");
+    }
+
+    #[test]
+    fn a_pattern_is_a_sequence() {
+        let named = |filename: &str| OutputFile {
+            filename: filename.into(),
+            subfolder: String::new(),
+            kind: "output".into(),
+        };
+        let of = |name: &str| named(name).of_sequence(12).map(|file| file.filename);
+        assert_eq!(of("a_00001.%03d.png").unwrap(), "a_00001.012.png");
+        for name in ["a.png", "100%.png", "a%d.png", "%date:dd%.png", "a%0012d"] {
+            assert_eq!(of(name), None, "{name}");
+        }
     }
 
     #[test]

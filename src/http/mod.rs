@@ -178,6 +178,14 @@ impl Http {
         Err(self.status_error(&call, status, &text))
     }
 
+    /// The status of a HEAD.
+    pub(crate) fn head(&self, path: &str, timeout: Timeout) -> Result<u16, HttpError> {
+        let request = self.agent.head(format!("{}{path}", self.target.base));
+        let response = self.prepare(request, timeout).call();
+        let status = response.map(|response| response.status().as_u16());
+        status.map_err(|error| self.transport_error(&format!("HEAD {path}"), error))
+    }
+
     /// The status, whatever it is, and the body of the answer to a POST.
     pub(crate) fn post(
         &self,

@@ -347,6 +347,7 @@ impl AttemptState<'_, '_> {
         for part in std::mem::take(&mut self.parts).into_iter().rev() {
             entry.prepend(part);
         }
+        self.run.expand_sequences(&mut entry.files)?;
         // What the server says the execution took; unknown where that is more than the whole
         // attempt did, as after its clock was set.
         let most = self.submitted.elapsed() + Duration::from_secs(1);

@@ -59,6 +59,29 @@ impl From<io::Error> for FileError {
 }
 
 impl RunContext<'_> {
+    /// Puts the files of sequences in place of their patterns: from 1 to the first that the server
+    /// does not have.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn expand_sequences(&mut self, files: &mut Vec<OutputFile>) -> Result<(), Interrupted> {
+        for file in std::mem::take(files) {
+            let before = files.len();
+            for next in (1..).map_while(|n| file.of_sequence(n)) {
+                self.events.check()?;
+                if !self.client.has_file(&next).unwrap_or(false) {
+                    break;
+                }
+                files.push(next);
+            }
+            // A name, or a pattern of which there is no file: asking for it says so.
+            if files.len() == before {
+                files.push(file);
+            }
+        }
+        Ok(())
+    }
+
     /// Brings the files and texts of an entry home; what does not come is asked for again within the
     /// scene's budget of retries, and does not keep the others from coming.
     ///

@@ -35,6 +35,10 @@ fn large() -> Played {
     Played { server, folder, ran }
 }
 
+fn files_of(played: &Played) -> Vec<String> {
+    files(&played.folder.newest().join("outputs/a"))
+}
+
 fn text(body: &str) -> Fault {
     Fault::Body(body.to_owned())
 }
@@ -165,6 +169,19 @@ pub fn rows() -> Vec<Row> {
             let home = files(&played.folder.newest().join("outputs/a"));
             assert_eq!(home, ["a_00002_.png", "a_00003_.png"], "{}", played.ran);
             assert!(!played.ran.stdout.contains("-PostExecutionTimeoutSeconds"), "{}", played.ran);
+            played
+        }),
+        row("a name with `..` in it (400)", || {
+            let outputs = json!({"4": {"x": [{"filename": "a..png", "type": "output"}]}});
+            listed(outputs, &[(1, Fault::Status(400, ""))])
+        }),
+        row("a sequence that is listed by its pattern", || {
+            let server = StandIn::start();
+            let files = json!([{"filename": "a_%05d_.png", "subfolder": "img", "type": "output"}]);
+            let place = "/*/outputs/*".to_owned();
+            server.fail_next(HISTORY, ALWAYS, Fault::Change(place, json!({ "gifs": files })));
+            let played = one(server, &graphs::images("img/a", 3, 1), &[]);
+            assert_eq!(files_of(&played).len(), 3, "{}", played.ran);
             played
         }),
         row("a file without a type", || {
