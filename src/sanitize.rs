@@ -26,6 +26,15 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
+/// The first lines of many in one, and what `rest` says of how many more there are.
+pub fn first_of(mut lines: Vec<String>, most: usize, rest: impl Fn(usize) -> String) -> String {
+    if let Some(more) = lines.len().checked_sub(most).filter(|more| *more > 0) {
+        lines.truncate(most);
+        lines.push(rest(more));
+    }
+    lines.join("; ")
+}
+
 /// A word that may be a URL, or an address with credentials before it, with `***` in their place. In
 /// doubt more is hidden than had to be.
 pub fn url_without_credentials(word: &str) -> String {

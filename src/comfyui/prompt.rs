@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use serde_json::Value;
 
 use super::json::nodes_in_order;
-use crate::sanitize::{sanitize_line, shortened};
+use crate::sanitize::{first_of, sanitize_line, shortened};
 use crate::suggest::nearest;
 
 /// The two ids of one `POST /prompt`.
@@ -90,13 +90,9 @@ impl Submission {
 }
 
 /// The first 20 nodes in one line.
-fn joined(mut node_errors: Vec<String>) -> String {
-    const SHOWN: usize = 20;
-    if let Some(more) = node_errors.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        node_errors.truncate(SHOWN);
-        node_errors.push(format!("and {more} more node{}", if more == 1 { "" } else { "s" }));
-    }
-    node_errors.join("; ")
+fn joined(node_errors: Vec<String>) -> String {
+    let nodes = |n: usize| if n == 1 { "node" } else { "nodes" };
+    first_of(node_errors, 20, |more| format!("and {more} more {}", nodes(more)))
 }
 
 /// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.

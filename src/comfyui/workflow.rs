@@ -126,7 +126,7 @@ impl Workflow {
             let why = format!("input {input} of {place} takes {kind}, not '{value}'");
             SetError::undecided(object_info, why)
         })?;
-        self.add_value(&id, input, new);
+        self.set_value(&id, input, new);
         Ok(())
     }
 
@@ -174,18 +174,9 @@ impl Workflow {
         self.nodes.get(id)?.get("inputs")?.get(name)
     }
 
-    /// Sets an input that the node has.
+    /// Sets an input of a node that there is; the input need not be there.
     pub(super) fn set_value(&mut self, id: &str, input: &str, value: Value) {
         self.nodes[id]["inputs"][input] = value;
-    }
-
-    /// Sets an input that the node may not have.
-    fn add_value(&mut self, id: &str, input: &str, value: Value) {
-        if let Some(node) = self.nodes.get_mut(id).and_then(Value::as_object_mut)
-            && let Value::Object(inputs) = node.entry("inputs").or_insert(json!({}))
-        {
-            inputs.insert(input.to_owned(), value);
-        }
     }
 
     /// The node that an input is linked to.

@@ -178,21 +178,22 @@ impl AttemptState<'_, '_> {
                 self.run.log(&self.scene.id, &line);
                 logged = Some(error.kind);
             }
-            let unknown = match &observation {
+            let (mut refused, mut unread) = (None, None);
+            match &observation {
                 Observation::Failed(error) if error.kind == ErrorKind::Refused => {
-                    Some((Outcome::Unreachable, format!("at the deadline: {error}")))
+                    refused = Some(format!("at the deadline: {error}"));
                 }
-                Observation::Unread(error) if at_deadline => {
-                    // It has left the queue: nothing of it runs.
-                    self.run.state.remove_server_id(&id);
-                    Some((Outcome::Lost, format!("{HISTORY_UNREADABLE} ({error})")))
-                }
-                _ => None,
+                Observation::Unread(error) => unread = Some(error.clone()),
+                _ => {}
+            }
+            let decision = match (self.poller.observe(Instant::now(), observation), unread) {
+                (Decision::Continue, Some(error)) if at_deadline => Decision::Unreadable(error),
+                (decision, _) => decision,
             };
-            let (outcome, why) = match self.poller.observe(Instant::now(), observation) {
+            let (outcome, why) = match decision {
                 Decision::Continue if !at_deadline => continue,
-                Decision::Continue => match unknown {
-                    Some(end) => end,
+                Decision::Continue => match refused {
+                    Some(why) => (Outcome::Unreachable, why),
                     None => return self.end_at_deadline(&id),
                 },
                 Decision::Ended(entry) => {
@@ -234,10 +235,7 @@ impl AttemptState<'_, '_> {
             self.run.events.check()?;
             let found = self.run.client.find_other(&ids.client, &self.known, in_history);
             if let Ok(Some(next)) = found {
-                self.run.state.set_server_id(&ids, &next);
-                if let Some(following) = &mut self.run.events.following {
-                    following.add_id(&next);
-                }
+                self.run.set_server_id(&ids, &next);
                 let line = format!("goes on as another prompt: prompt_id={next}");
                 self.run.log(&self.scene.id, &line);
                 return Ok(Some(next));
@@ -347,7 +345,9 @@ impl AttemptState<'_, '_> {
         for part in std::mem::take(&mut self.parts).into_iter().rev() {
             entry.prepend(part);
         }
-        self.run.expand_sequences(&mut entry.files)?;
+        if entry.outcome == PromptOutcome::Success {
+            self.run.expand_sequences(&mut entry.files)?;
+        }
         // What the server says the execution took; unknown where that is more than the whole
         // attempt did, as after its clock was set.
         let most = self.submitted.elapsed() + Duration::from_secs(1);

@@ -11,7 +11,7 @@ use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, OutputFile};
 use crate::fs::{extension, is_image, is_video, rename, temp_path, write_atomic};
 use crate::interrupt::Interrupted;
 use crate::report::record::Output;
-use crate::sanitize::file_name;
+use crate::sanitize::{file_name, first_of};
 
 /// What became of an entry's files.
 #[derive(Debug, Default)]
@@ -124,7 +124,7 @@ impl RunContext<'_> {
                 }
                 result.outputs.extend(size.map(|bytes| Output { path: path.clone(), bytes }));
             }
-            result.why = joined(problems);
+            result.why = first_of(problems, 5, |more| format!("and {more} more"));
             if !again || left == 0 {
                 return Ok(result);
             }
@@ -204,16 +204,6 @@ fn other_content(name: &str, head: &[u8]) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// The first problems in one line.
-fn joined(mut problems: Vec<String>) -> String {
-    const SHOWN: usize = 5;
-    if let Some(more) = problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        problems.truncate(SHOWN);
-        problems.push(format!("and {more} more"));
-    }
-    problems.join("; ")
 }
 
 /// Where each file and text goes in the run folder, with forward slashes: the first mp4 becomes

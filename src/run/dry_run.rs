@@ -14,7 +14,7 @@ use super::recorder::Recorder;
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
 use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
-use crate::console::{Console, Output, Terminal, print};
+use crate::console::{Console, Output, Terminal, print_document};
 use crate::exit_code::Exit;
 use crate::report::legacy::slashes;
 use crate::sanitize::{json_text, sanitize_line};
@@ -151,8 +151,7 @@ impl Dry<'_> {
         if !self.options.json {
             return verdict.exit;
         }
-        let printed = print(&json_text(&self.document(verdict)), verdict.exit);
-        if verdict.exit == Exit::Success { printed } else { verdict.exit }
+        print_document(&json_text(&self.document(verdict)), verdict.exit)
     }
 
     fn verdict(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Vec<String> {

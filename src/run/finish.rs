@@ -6,7 +6,7 @@ use std::fs;
 use super::context::RunContext;
 use super::rerun;
 use crate::archive::{self, ArchiveError};
-use crate::console::{Output, Terminal, print, print_error};
+use crate::console::{Output, Terminal, print_document, print_error};
 use crate::exit_code::Exit;
 use crate::fs::{write_atomic, write_report};
 use crate::interrupt::Interrupted;
@@ -62,8 +62,7 @@ impl RunContext<'_> {
         self.events.console.show(|room| sparkline::lines(&timeline, &vram, record, room));
         let mut exit = self.record.exit();
         if self.options.json {
-            let printed = print(&document, exit);
-            exit = if exit == Exit::Success { printed } else { exit };
+            exit = print_document(&document, exit);
         }
         if self.options.quiet && exit != Exit::Success {
             let terminal = Terminal::new(Output::Stderr, self.options.no_color);

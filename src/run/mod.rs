@@ -59,7 +59,9 @@ pub fn run(options: &RunOptions) -> Exit {
 fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let refused = |why| RunError::refused(Exit::Usage, why);
     let mut plan = Plan::make(options).map_err(refused)?;
-    if let Plan::Scenes(scenes, ..) = &mut plan {
+    if let Plan::Scenes(scenes, ..) = &mut plan
+        && let Some(wrong) = plan::wrong_by_the_file(scenes)
+    {
         // A mistake is told before anything is made, if the server is there.
         let target = connect::target(&options.server);
         let client = Client::new(target, options.post_execution_timeout);
@@ -67,7 +69,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
             Ok(classes) => plan::set_open_inputs(scenes, &classes).map_err(refused)?,
             // It may come later.
             Err(_) if !options.wait_for_comfyui.is_zero() => {}
-            Err(_) => plan::wrong_by_the_file(scenes).map_or(Ok(()), |why| Err(refused(why)))?,
+            Err(_) => return Err(refused(wrong)),
         }
     }
     let baselines = SavedRun::load_all(&options.gates.baselines)

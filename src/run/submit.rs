@@ -121,10 +121,7 @@ impl RunContext<'_> {
             self.state.add(scene, &ids);
             let (error, again) = match self.client.submit(workflow, &ids, time_left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
-                    self.state.set_server_id(&ids, &id);
-                    if let Some(following) = &mut self.events.following {
-                        following.add_id(&id);
-                    }
+                    self.set_server_id(&ids, &id);
                     if is_alone {
                         self.events.recorder.set_running(posted, Some(scene), None);
                     }
@@ -155,10 +152,7 @@ impl RunContext<'_> {
             }
             self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
             if let Some(id) = self.find_posted(&ids, deadline, &error)? {
-                self.state.set_server_id(&ids, &id);
-                if let Some(following) = &mut self.events.following {
-                    following.add_id(&id);
-                }
+                self.set_server_id(&ids, &id);
                 return Ok(Posted { ids, id, broken: Vec::new() });
             }
             self.state.remove(&ids);
@@ -186,6 +180,14 @@ impl RunContext<'_> {
             self.listener_timeout = Duration::ZERO;
         }
         Ok(ids)
+    }
+
+    /// The server's id for the prompt of a POST: kept in the state file, and listened for.
+    pub fn set_server_id(&mut self, ids: &Ids, id: &str) {
+        self.state.set_server_id(ids, id);
+        if let Some(following) = &mut self.events.following {
+            following.add_id(id);
+        }
     }
 
     fn is_listening(&self) -> bool {
