@@ -28,6 +28,8 @@ mod scene;
 mod state_file;
 mod submit;
 
+use std::sync::Arc;
+
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::comfyui::{Client, ObjectInfo};
@@ -64,7 +66,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     {
         // A mistake is told before anything is made, if the server is there.
         let target = connect::target(&options.server);
-        let client = Client::new(target, options.post_execution_timeout);
+        let client = Client::new(target, options.post_execution_timeout, Arc::new(|| true));
         match ObjectInfo::of(&client, plan::open_classes(scenes)) {
             Ok(classes) => plan::set_open_inputs(scenes, &classes).map_err(refused)?,
             // It may come later.
