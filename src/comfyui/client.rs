@@ -19,6 +19,8 @@ use crate::sanitize::{percent_encoded, sanitize_line};
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// Time limit of reads and of control calls, end to end.
 const CALL: Duration = Duration::from_secs(5);
+/// The same after an interrupt.
+const HURRIED_CALL: Duration = Duration::from_millis(1500);
 /// Time limit of a queue or a history, which can be large, as long as bytes come.
 const LARGE: Duration = Duration::from_secs(15);
 /// Time limit of `POST /prompt`: validating a large graph takes the server a while.
@@ -50,6 +52,11 @@ impl Client {
         // Less for the connection than for the whole, so that the two can be told apart.
         let http = Http::new(target, CONNECT.min(call * 3 / 4), Arc::new(|| true));
         Client { http, call, transfer: call }
+    }
+
+    /// From now on reads and control calls get 1.5 s, since somebody waits for the end.
+    pub fn hurry(&mut self) {
+        self.call = HURRIED_CALL;
     }
 
     /// `GET /system_stats`: versions and the memory of every device.

@@ -163,7 +163,7 @@ fn post_run_state(run: &RunRecord) -> String {
     let memory = memory.unwrap_or_default();
     if let (None, Some(scene)) = (&after.still_running, &after.may_come) {
         return format!(
-            "GPU not known to stay free: {scene} was posted without an answer and may yet come; the \
+            "GPU not known to stay free: {scene} was posted without a proper answer and may yet come; the \
              next run looks for it{memory}"
         );
     }

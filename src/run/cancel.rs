@@ -57,6 +57,9 @@ impl RunContext<'_> {
                 self.state.remove_server_id(id);
                 return Cancelled::Gone;
             }
+            if queue.is_err() && asked.is_err() && self.events.intake().interrupted {
+                until = Instant::now();
+            }
             // One silence may have taken all of the time from a server that answers again.
             if queue.is_ok() != asked.is_ok() && !std::mem::replace(&mut started_over, true) {
                 until = Instant::now() + WATCHED_FOR;
@@ -94,7 +97,8 @@ impl RunContext<'_> {
     /// Looks for the prompts whose POST was not answered, until none turns up for a second: a
     /// stalled server may read one only then. A server that does not answer is asked for up to 5 s.
     fn look_for_unseen(&mut self) -> Result<(), HttpError> {
-        let until = Instant::now() + WATCHED_FOR;
+        let is_hurried = self.events.intake().interrupted;
+        let until = Instant::now() + if is_hurried { LOOK_AGAIN } else { WATCHED_FOR };
         let mut looked = false;
         loop {
             let unseen = self.state.unseen();

@@ -212,6 +212,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
 
     /// Cancels what was posted. The attempt that was under way is kept with what is known of it.
     fn end_interrupted(&mut self, begun: Instant) {
+        self.run.client.hurry();
         let posted = self.run.state.prompts().last().cloned();
         let cancelled = match self.run.cancel_all() {
             Some(cancelled) => cancelled.to_string(),

@@ -86,6 +86,7 @@ impl RunContext<'_> {
                 Ok(uploaded) => return Ok(uploaded),
                 Err(error) => error,
             };
+            self.events.check()?;
             if error.kind != ErrorKind::Refused {
                 // The same image is refused again.
                 let retry = !matches!(error.kind, ErrorKind::Status(400..=499));
