@@ -86,12 +86,10 @@ impl RunContext<'_> {
         let known: Vec<_> =
             self.state.prompts().iter().filter_map(|prompt| prompt.server_id.clone()).collect();
         let cancelled: Vec<_> = known.iter().map(|id| self.cancel(id)).collect();
-        let unseen = (!self.state.unseen().is_empty()).then(|| match looked {
-            Ok(()) => Cancelled::Unseen,
-            Err(error) => Cancelled::Unknown(error),
-        });
-        let all = || cancelled.into_iter().chain(unseen);
-        all().reduce(|last, next| if matches!(next, Cancelled::Gone) { last } else { next })
+        let unseen = looked.err().map_or(Cancelled::Unseen, Cancelled::Unknown);
+        let unseen = Some(unseen).filter(|_| !self.state.unseen().is_empty());
+        let all = cancelled.into_iter().chain(unseen);
+        all.reduce(|last, next| if matches!(next, Cancelled::Gone) { last } else { next })
     }
 
     /// Looks for the prompts whose POST was not answered, until none turns up for a second: a
