@@ -25,6 +25,7 @@ use crate::run::connect;
 use crate::run::events::EventLoop;
 use crate::run::recorder::Recorder;
 use crate::sanitize::sanitize_line;
+use crate::screen;
 use crate::vram::gates::{self, Verdict};
 use crate::vram::log::Writer;
 use crate::vram::reading::MissReason;
@@ -71,12 +72,13 @@ impl<'a> Monitor<'a> {
         }
         // Last, since it makes a file.
         let log = open_log(options).map_err(usage)?;
+        screen::start();
         let clock = Clock::start();
         let output = Output::of(options.quiet, true);
         let console = Console::new(clock, None, output, options.no_color);
         let recorder = Recorder::summarizing(log, options.sampling.interval);
         let mut events = EventLoop::new(recorder, console);
-        if let Err(error) = events.listen_for_interrupt() {
+        if let Err(error) = events.listen_for_interrupt(|| {}) {
             events.console.warn(&format!("Ctrl-C ends this without the statistics: {error}"));
         }
         if !clock.local {

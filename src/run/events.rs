@@ -85,14 +85,18 @@ impl EventLoop {
         })
     }
 
-    /// From now on the first signal arrives as an event, and the second one ends the process.
+    /// From now on the first signal arrives as an event, and a second one ends the process after
+    /// `last`, as [`interrupt::listen`] has it.
     ///
     /// # Errors
     /// The system refuses the handler.
-    pub fn listen_for_interrupt(&self) -> Result<(), ctrlc::Error> {
+    pub fn listen_for_interrupt(
+        &self,
+        last: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ctrlc::Error> {
         let sender = self.sender.clone();
         // Nobody receives when the program is about to end.
-        interrupt::listen(move || drop(sender.send(Event::Interrupt)))
+        interrupt::listen(move || drop(sender.send(Event::Interrupt)), last)
     }
 
     /// Waits that long; readings reach the log meanwhile.

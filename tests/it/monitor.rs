@@ -288,7 +288,7 @@ mod command {
     }
 
     #[test]
-    fn the_second_ctrl_c_quits_at_once() {
+    fn a_second_ctrl_c_two_seconds_later_quits_at_once() {
         let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
         let alive = folder.write("alive", "");
         let deaf = "trap '' INT; echo ready; while [ -e alive ]; do sleep 0.05; done";
@@ -296,6 +296,7 @@ mod command {
         running.until_it_says("ready");
         ctrl_c(&running);
         running.until_it_says("stopping…");
+        std::thread::sleep(Duration::from_millis(2100));
         ctrl_c(&running);
         let ran = running.wait().exits(130);
         assert!(!ran.stderr.contains(BLOCK), "{ran}");
