@@ -85,6 +85,7 @@ use exit_code::Exit;
 
 /// The whole program: arguments without the program's name in, the code that it ends with out.
 pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    process::block_signals();
     let env = Env {
         var: &|name| std::env::var_os(name),
         current_dir: std::env::current_dir().unwrap_or_default(),

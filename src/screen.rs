@@ -122,11 +122,17 @@ pub fn is_idle() -> bool {
     WAITING.load(Ordering::Relaxed) == 0
 }
 
-/// Waits for what is not written yet, as long as it goes on: once, at the end. Returns the number of
-/// lines that were not printed.
+/// Waits for what is not written yet, as long as it goes on.
+pub fn flush() {
+    // Who does not read is not waited for.
+    let _ = print_and_wait(Stream::Stderr, String::new());
+}
+
+/// Same as [`flush`], once, at the end of the program. Returns the number of lines that were not
+/// printed.
 pub fn finish() -> usize {
     if !FINISHED.swap(true, Ordering::Relaxed) {
-        let _ = print_and_wait(Stream::Stderr, String::new());
+        flush();
     }
     UNWRITTEN.load(Ordering::Relaxed)
 }

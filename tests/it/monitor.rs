@@ -323,6 +323,30 @@ mod command {
         wait_until("the end of the command's child", || !is_alive(child));
     }
 
+    /// As `nohup` and a script's background job are started, by a parent that lets the system reap its
+    /// children, and under a limit for files.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_command_meets_signals_as_we_did() {
+        let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+        let url = server.url();
+        let monitor = |before: &str, script: &str| {
+            let words = ["monitor", "--comfyui-url", &url, "--", "sh", "-c", script];
+            folder.start_shell("", before, &words)
+        };
+        let alive = "kill -HUP $$ $PPID; kill -INT $$; sleep 0.2; printf alive";
+        let ran = monitor("trap '' HUP INT", alive).wait().exits(0);
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr.contains("stopping…")),
+            ("alive", false),
+            "{ran}"
+        );
+        let why = "its exit code is not known: SIGCHLD was ignored by what started us";
+        monitor("trap '' CHLD", "exit 42").wait().exits(1).complains(why).complains(BLOCK);
+        let ran = monitor("ulimit -S -f 1", "head -c 5000 /dev/zero > large").wait();
+        ran.exits(153).complains(BLOCK);
+    }
+
     /// SIGTERM and SIGHUP to `monitor` alone, as a service manager sends them: without a command they
     /// are its regular end; a command that did not hear them is asked after five seconds.
     #[test]
