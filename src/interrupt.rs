@@ -22,11 +22,13 @@ pub struct Interrupted;
 /// ends the process, after `last` has been called or a second has passed.
 ///
 /// # Errors
-/// The system refuses the handler, or there is one already.
+/// The system refuses the handler or its thread, or there is a handler already.
 pub fn listen(
     notify: impl Fn() + Send + 'static,
     last: impl FnOnce() + Send + 'static,
 ) -> Result<(), ctrlc::Error> {
+    // Where there is no thread for it, ctrlc would hear the signals and tell nobody.
+    thread::Builder::new().spawn(|| {}).map_err(ctrlc::Error::System)?;
     let mut first = None;
     let mut last = Some(last);
     ctrlc::set_handler(move || match first {

@@ -60,14 +60,15 @@ pub fn spawn_as_found(program: &OsStr, arguments: &[OsString]) -> io::Result<Chi
         command.args(["-c", &format!("{script}exec \"$@\""), "sh"]).arg(program);
     }
     command.args(arguments);
-    thread::scope(|scope| {
+    let spawned = thread::scope(|scope| {
         let spawn = || {
             SigSet::from(UnixSignal::SIGXFSZ).thread_unblock()?;
             command.spawn()
         };
-        let thread = thread::Builder::new().spawn_scoped(scope, spawn)?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
-    })
+        thread::Builder::new().spawn_scoped(scope, spawn).ok()?.join().ok()
+    });
+    // Without a thread the command has SIGXFSZ blocked, too.
+    spawned.unwrap_or_else(|| command.spawn())
 }
 
 /// Whether the system has thrown a child's exit code away.
