@@ -1,6 +1,7 @@
 //! Ctrl-C, Ctrl-Break, SIGTERM and SIGHUP, heard on a thread of their own.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,12 +27,12 @@ pub struct Interrupted;
 pub fn listen(
     notify: impl Fn() + Send + 'static,
     last: impl FnOnce() + Send + 'static,
-) -> Result<(), ctrlc::Error> {
+) -> io::Result<()> {
     // Where there is no thread for it, ctrlc would hear the signals and tell nobody.
-    thread::Builder::new().spawn(|| {}).map_err(ctrlc::Error::System)?;
+    thread::Builder::new().spawn(|| {})?;
     let mut first = None;
     let mut last = Some(last);
-    ctrlc::set_handler(move || match first {
+    let hear = move || match first {
         None => {
             first = Some(Instant::now());
             notify();
@@ -40,7 +41,8 @@ pub fn listen(
         }
         Some(first) if first.elapsed() < SAME_CAUSE => {}
         Some(_) => quit(last.take()),
-    })
+    };
+    ctrlc::set_handler(hear).map_err(io::Error::other)
 }
 
 fn quit(last: Option<impl FnOnce() + Send + 'static>) {

@@ -1,5 +1,6 @@
 //! The event loop: the one place where the main thread blocks, besides its short HTTP calls.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,10 +91,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// The system refuses the handler.
-    pub fn listen_for_interrupt(
-        &self,
-        last: impl FnOnce() + Send + 'static,
-    ) -> Result<(), ctrlc::Error> {
+    pub fn listen_for_interrupt(&self, last: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let sender = self.sender.clone();
         // Nobody receives when the program is about to end.
         interrupt::listen(move || drop(sender.send(Event::Interrupt)), last)
