@@ -32,7 +32,7 @@ const CURVE_WIDTH: usize = 60;
 /// Prints a text on standard output, and returns `exit`; [`Exit::Failed`] if it could not be
 /// written, which is then said on standard error. A reader that went away (`| head`) is no failure.
 pub fn print(text: &str, exit: Exit) -> Exit {
-    match screen::print_and_wait(Stream::Stdout, text.to_owned()) {
+    match screen::print_document(text.to_owned()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             print_error(&format!("standard output: {error}: not all of it is there"));
             Exit::Failed

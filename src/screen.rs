@@ -13,8 +13,10 @@ use std::time::Duration;
 const MOST_WAITING: usize = 4 << 20;
 /// Written in one go: small, so that a slow reader can be told from one that does not read.
 const CHUNK: usize = 4096;
-/// How long an output may take nothing before it is not waited for any more.
+/// How long an output may take nothing before it is not waited for any more: for lines, which stand in
+/// `run-summary.txt` too, and for a document, which is what its reader wants.
 const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_FOR_DOCUMENT: Duration = Duration::from_secs(10);
 
 /// The way to the thread, where there is one.
 static QUEUE: OnceLock<Sender<Piece>> = OnceLock::new();
@@ -89,17 +91,21 @@ pub fn print(to: Stream, text: String) {
     }
 }
 
-/// Prints a text of any length, and waits until it is written.
+/// Prints a text of any length on standard output, and waits until it is written.
 ///
 /// # Errors
 /// It could not be written, or its reader takes nothing any more.
-pub fn print_and_wait(to: Stream, text: String) -> io::Result<()> {
-    let (done, written) = mpsc::channel();
+pub fn print_document(text: String) -> io::Result<()> {
+    print_and_wait(text, PATIENCE_FOR_DOCUMENT)
+}
+
+fn print_and_wait(text: String, patience: Duration) -> io::Result<()> {
+    let (to, (done, written)) = (Stream::Stdout, mpsc::channel());
     UNWRITTEN.fetch_add(lines(&text), Ordering::Relaxed);
     hand_in(Piece { to, text, done: Some(done) });
     loop {
         let waiting = WAITING.load(Ordering::Relaxed);
-        if let Ok(result) = written.recv_timeout(PATIENCE) {
+        if let Ok(result) = written.recv_timeout(patience) {
             return result;
         }
         if WAITING.load(Ordering::Relaxed) == waiting {
@@ -125,7 +131,7 @@ pub fn is_idle() -> bool {
 /// Waits for what is not written yet, as long as it goes on.
 pub fn flush() {
     // Who does not read is not waited for.
-    let _ = print_and_wait(Stream::Stderr, String::new());
+    let _ = print_and_wait(String::new(), PATIENCE);
 }
 
 /// Same as [`flush`], once, at the end of the program. Returns the number of lines that were not

@@ -116,9 +116,16 @@ fn cancel_once(state: &Path, target: &Target) {
         return;
     };
     let client = Client::with_timeout(target.clone(), LAST_CALL);
-    for prompt in state.prompts {
-        // Nobody is left to be told of an error.
+    // Nobody is left to be told of an error.
+    for prompt in &state.prompts {
         let _ = client.cancel(prompt.server_id.as_ref().unwrap_or(&prompt.ids.prompt));
+    }
+    // An old server has given it an id of its own, which its answer may not have told yet.
+    let sent: Vec<_> = state.prompts.into_iter().map(|prompt| prompt.ids).collect();
+    if let Ok(queue) = client.queue()
+        && let Some((_, id)) = queue.find_sent(&sent)
+    {
+        let _ = client.cancel(&id);
     }
 }
 
