@@ -74,11 +74,16 @@ fn lines(text: &str) -> usize {
 /// From now on nobody but a thread of its own writes. Where the system gives none everybody goes on
 /// writing.
 pub fn start() {
-    let (queue, pieces) = mpsc::channel::<Piece>();
-    let write = move || pieces.into_iter().for_each(Piece::write);
-    if thread::Builder::new().name("screen".into()).spawn(write).is_ok() {
+    if let Some(queue) = writer() {
         let _ = QUEUE.set(queue);
     }
+}
+
+/// The way to a new thread that writes.
+fn writer() -> Option<Sender<Piece>> {
+    let (queue, pieces) = mpsc::channel::<Piece>();
+    let write = move || pieces.into_iter().for_each(Piece::write);
+    thread::Builder::new().name("screen".into()).spawn(write).ok().map(|_| queue)
 }
 
 /// Prints a text. A reader that went away (`| head`) is no reason to end a run; nor is one that does
@@ -87,22 +92,29 @@ pub fn print(to: Stream, text: String) {
     UNWRITTEN.fetch_add(lines(&text), Ordering::Relaxed);
     let waiting = WAITING.load(Ordering::Relaxed);
     if waiting == 0 || waiting + text.len() <= MOST_WAITING {
-        hand_in(Piece { to, text, done: None });
+        hand_in(QUEUE.get(), Piece { to, text, done: None });
     }
 }
 
-/// Prints a text of any length on standard output, and waits until it is written.
+/// Prints a text of any length on standard output, and waits until it is written: behind the lines so
+/// far, but not behind those that standard error does not take.
 ///
 /// # Errors
 /// It could not be written, or its reader takes nothing any more.
 pub fn print_document(text: String) -> io::Result<()> {
-    print_and_wait(text, PATIENCE_FOR_DOCUMENT)
+    flush();
+    let own = QUEUE.get().and_then(|_| writer());
+    print_and_wait(own.as_ref().or(QUEUE.get()), text, PATIENCE_FOR_DOCUMENT)
 }
 
-fn print_and_wait(text: String, patience: Duration) -> io::Result<()> {
+fn print_and_wait(
+    queue: Option<&Sender<Piece>>,
+    text: String,
+    patience: Duration,
+) -> io::Result<()> {
     let (to, (done, written)) = (Stream::Stdout, mpsc::channel());
     UNWRITTEN.fetch_add(lines(&text), Ordering::Relaxed);
-    hand_in(Piece { to, text, done: Some(done) });
+    hand_in(queue, Piece { to, text, done: Some(done) });
     loop {
         let waiting = WAITING.load(Ordering::Relaxed);
         if let Ok(result) = written.recv_timeout(patience) {
@@ -114,9 +126,9 @@ fn print_and_wait(text: String, patience: Duration) -> io::Result<()> {
     }
 }
 
-fn hand_in(piece: Piece) {
+fn hand_in(queue: Option<&Sender<Piece>>, piece: Piece) {
     WAITING.fetch_add(piece.text.len(), Ordering::Relaxed);
-    match QUEUE.get() {
+    match queue {
         // The thread ends with the program.
         Some(queue) => drop(queue.send(piece)),
         None => piece.write(),
@@ -131,7 +143,7 @@ pub fn is_idle() -> bool {
 /// Waits for what is not written yet, as long as it goes on.
 pub fn flush() {
     // Who does not read is not waited for.
-    let _ = print_and_wait(String::new(), PATIENCE);
+    let _ = print_and_wait(QUEUE.get(), String::new(), PATIENCE);
 }
 
 /// Same as [`flush`], once, at the end of the program. Returns the number of lines that were not

@@ -179,6 +179,7 @@ fn monitor_and_a_dry_run_use_colours_too() {
 fn an_output_that_nobody_reads_holds_nothing_up() {
     for (words, signal, code) in [
         (&["-MaxWaitSeconds", "2", "-SceneRetryBudget", "0"][..], None, 4),
+        (&["--json"], Some("-TERM"), 130),
         (&[], Some("-TERM"), 130),
     ] {
         let (server, folder) = (StandIn::start(), Folder::new());
@@ -189,11 +190,15 @@ fn an_output_that_nobody_reads_holds_nothing_up() {
         let words = [&["--comfyui-url", &url, "-Sample", "0.2", "flow.json"], words].concat();
         let begun = Instant::now();
         let running = folder.start_with(&words, |command| {
-            command.stdout(writer.try_clone().unwrap()).stderr(writer);
+            command.stderr(writer.try_clone().unwrap());
+            if !words.contains(&"--json") {
+                command.stdout(writer);
+            }
         });
         assert!(server.wait_until_running(SOON));
         signal.inspect(|name| signals::signal(&running, name));
-        running.wait().exits(code);
+        let ran = running.wait().exits(code);
+        assert_eq!(ran.stdout.starts_with("{\n"), words.contains(&"--json"), "{ran}");
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
         assert!(server.queue_is_empty());
         let summary = folder.read("run-summary.txt");
