@@ -140,9 +140,18 @@ impl HistoryEntry {
     }
 }
 
-/// Of an entry all but its graph and what was posted beside it.
+/// So many items of a list that a node shows are looked at: a list may be a picture's numbers.
+const MOST_ITEMS: usize = 1 << 16;
+
+/// Of an entry all but its graph, what was posted beside it, and the ends of long lists.
 pub(super) fn is_wanted(steps: &[Step]) -> bool {
-    !matches!(steps, [_, Step::Field(prompt), Step::Place(2 | 3), ..] if prompt == "prompt")
+    match steps {
+        [_, Step::Field(part), Step::Place(place), ..] if part == "prompt" => {
+            !matches!(place, 2 | 3)
+        }
+        [_, Step::Field(part), .., Step::Place(place)] if part == "outputs" => *place < MOST_ITEMS,
+        _ => true,
+    }
 }
 
 /// Of several entries their ids, and the clients that posted them.
@@ -390,7 +399,7 @@ mod tests {
         );
         assert_eq!(
             part(&is_client),
-            json!({"a": {"prompt": [null, null, null, {"client_id": "c", "x": null}, null],
+            json!({"a": {"prompt": [null, null, null, {"client_id": "c", "x": null}],
                 "status": null, "outputs": null}})
         );
         assert_eq!(

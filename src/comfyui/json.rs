@@ -1,7 +1,6 @@
 //! Reading `ComfyUI`'s JSON, in which Python writes bare `NaN` and `Infinity`, and of which mostly a
 //! part is wanted.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -14,8 +13,12 @@ use serde_json::{Map, Value};
 /// a hundred times the memory of its text. What is kept grows by doubling, so that it may be twice as
 /// much for a moment.
 const MAX_KEPT: usize = 16 << 20;
-/// The longest string that is kept, in bytes; one that is not kept may have any length.
-const LONGEST_KEPT: usize = 4 << 20;
+/// The longest string, in bytes: the rest of a longer one is left out.
+const LONGEST_STRING: usize = 4 << 20;
+/// What stands in place of that rest.
+const CUT: &str = "… (cut)";
+/// The longest escape, in bytes: `\u00e9`. None may be cut.
+const LONGEST_ESCAPE: usize = 6;
 /// About what a field of an object takes beside its name and its value.
 const FIELD: usize = 100;
 /// Largest body: 256 MiB.
@@ -52,10 +55,8 @@ pub(super) fn parse_part(
     keep: &dyn Fn(&[Step]) -> bool,
     copy: impl Write,
 ) -> serde_json::Result<Value> {
-    let is_kept = Cell::new(true);
-    let body = NullForNan { is_kept: Some(&is_kept), ..NullForNan::new(body, copy) };
-    let mut input = serde_json::Deserializer::from_reader(body);
-    let mut part = Part { keep, steps: Vec::new(), kept: 0, is_kept: &is_kept };
+    let mut input = serde_json::Deserializer::from_reader(NullForNan::new(body, copy));
+    let mut part = Part { keep, steps: Vec::new(), kept: 0 };
     let value = part.deserialize(&mut input)?;
     input.end()?;
     Ok(value)
@@ -79,8 +80,6 @@ struct Part<'k> {
     steps: Vec<Step>,
     /// What it takes so far, in bytes.
     kept: usize,
-    /// Whether the value that is read now is kept.
-    is_kept: &'k Cell<bool>,
 }
 
 impl Part<'_> {
@@ -97,10 +96,7 @@ impl<'de> DeserializeSeed<'de> for &mut Part<'_> {
         if (self.keep)(&self.steps) {
             input.deserialize_any(self)
         } else {
-            self.is_kept.set(false);
-            let ignored = input.deserialize_ignored_any(IgnoredAny).map(|_| Value::Null);
-            self.is_kept.set(true);
-            ignored
+            input.deserialize_ignored_any(IgnoredAny).map(|_| Value::Null)
         }
     }
 }
@@ -139,18 +135,20 @@ impl<'de> Visitor<'de> for &mut Part<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        loop {
-            self.steps.push(Step::Place(list.len()));
+        for place in 0.. {
+            self.steps.push(Step::Place(place));
+            let is_kept = (self.keep)(&self.steps);
             let item = items.next_element_seed(&mut *self)?;
             self.steps.pop();
-            match item {
-                Some(item) => {
-                    self.add(size_of::<Value>())?;
-                    list.push(item);
-                }
-                None => return Ok(list.into()),
+            let Some(item) = item else { break };
+            if is_kept {
+                // Those before it that are not kept.
+                self.add(size_of::<Value>() * (place + 1 - list.len()))?;
+                list.resize(place, Value::Null);
+                list.push(item);
             }
         }
+        Ok(list.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
@@ -167,7 +165,7 @@ impl<'de> Visitor<'de> for &mut Part<'_> {
 }
 
 /// A stream of JSON with `null` for Python's `NaN`, `Infinity` and `-Infinity` outside strings.
-struct NullForNan<'k, R, W> {
+struct NullForNan<R, W> {
     input: R,
     /// How much of it may still come.
     left: u64,
@@ -182,12 +180,13 @@ struct NullForNan<'k, R, W> {
     minus: bool,
     /// So many letters of the word are still to be left out.
     skip: usize,
-    /// How long the string is so far, of those that are kept.
+    /// How long the string is so far.
     string: usize,
-    is_kept: Option<&'k Cell<bool>>,
+    /// The rest of the string is left out.
+    is_cut: bool,
 }
 
-impl<R, W> NullForNan<'_, R, W> {
+impl<R, W> NullForNan<R, W> {
     fn new(input: R, copy: W) -> Self {
         NullForNan {
             input,
@@ -200,7 +199,7 @@ impl<R, W> NullForNan<'_, R, W> {
             minus: false,
             skip: 0,
             string: 0,
-            is_kept: None,
+            is_cut: false,
         }
     }
 
@@ -210,14 +209,33 @@ impl<R, W> NullForNan<'_, R, W> {
             if self.in_string && !self.escaped {
                 let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
                 let plain = bytes.iter().position(is_end).unwrap_or(bytes.len());
-                self.ready.extend_from_slice(&bytes[..plain]);
                 if plain > 0 {
+                    self.take_plain(&bytes[..plain]);
                     bytes = &bytes[plain..];
                     continue;
                 }
             }
             self.take(*byte);
             bytes = rest;
+        }
+    }
+
+    /// Takes a part of a string without quotes and backslashes. A long string is cut where no escape
+    /// and no character is.
+    fn take_plain(&mut self, text: &[u8]) {
+        self.string += text.len();
+        if self.is_cut {
+            return;
+        }
+        let is_start = |byte: &u8| byte & 0xc0 != 0x80;
+        let end = text.iter().skip(LONGEST_ESCAPE).position(is_start);
+        match end.filter(|_| self.string > LONGEST_STRING) {
+            Some(end) => {
+                self.ready.extend_from_slice(&text[..LONGEST_ESCAPE + end]);
+                self.ready.extend_from_slice(CUT.as_bytes());
+                self.is_cut = true;
+            }
+            None => self.ready.extend_from_slice(text),
         }
     }
 
@@ -229,7 +247,14 @@ impl<R, W> NullForNan<'_, R, W> {
         if self.in_string {
             self.in_string = self.escaped || byte != b'"';
             self.escaped = byte == b'\\' && !self.escaped;
-            return self.ready.push(byte);
+            self.string += 1;
+            if !self.is_cut || !self.in_string {
+                self.ready.push(byte);
+            }
+            if !self.in_string {
+                (self.string, self.is_cut) = (0, false);
+            }
+            return;
         }
         let minus = std::mem::take(&mut self.minus);
         if minus && byte != b'I' {
@@ -250,7 +275,7 @@ impl<R, W> NullForNan<'_, R, W> {
     }
 }
 
-impl<R: Read, W: Write> Read for NullForNan<'_, R, W> {
+impl<R: Read, W: Write> Read for NullForNan<R, W> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.taken == self.ready.len() {
             self.ready.clear();
@@ -262,11 +287,8 @@ impl<R: Read, W: Write> Read for NullForNan<'_, R, W> {
             }
             self.left = self.left.checked_sub(count as u64).ok_or(TOO_LARGE)?;
             self.take_all(&chunk[..count]);
-            // A string that takes all of a chunk is a long one.
-            let goes_on = self.in_string && !self.ready.contains(&b'"');
-            let is_kept = self.is_kept.is_some_and(Cell::get);
-            self.string = if goes_on && is_kept { self.string + count } else { 0 };
-            if self.string > LONGEST_KEPT {
+            // Escapes all along: no place to cut it.
+            if self.string > 4 * LONGEST_STRING && !self.is_cut {
                 return Err(TOO_LARGE.into());
             }
             self.copy.write_all(&self.ready)?;
@@ -345,12 +367,28 @@ mod tests {
             body(most + 1),
             format!("[{}0]", "1,".repeat(most)),
             format!("{{{}\"b\": 1}}", "\"a\": 1,".repeat(MAX_KEPT / FIELD)),
-            format!("[\"{}\"]", "x".repeat(LONGEST_KEPT + (16 << 10))),
+            format!("[{}0]", format!("\"{}\",", "x".repeat(LONGEST_STRING)).repeat(5)),
         ] {
             let error = parse_part(many.as_bytes(), &|_| true, io::sink()).unwrap_err();
             assert!(is_too_large(&error), "{error}");
             // What is read past may be of any size.
             assert!(parse_part(many.as_bytes(), &|_| false, io::sink()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_long_string_is_cut_between_its_characters() {
+        let long = LONGEST_STRING;
+        for part in ["x", "é", "\\n", "\\ud83d\\ude00x", "abc\\\"defghijklmn"] {
+            let body =
+                format!("{{\"a\": \"{}\", \"b\": 1}}", part.repeat(long / part.len() + 40_000));
+            let value = parse(body.as_bytes()).unwrap();
+            assert_eq!(value["b"], 1, "{part}");
+            let text = value["a"].as_str().unwrap();
+            // What has no place to cut stays whole.
+            let is_dense = part.starts_with('\\');
+            assert_eq!(text.ends_with(CUT), !is_dense, "{part}");
+            assert!(text.len() <= long + (16 << 10), "{part} {}", text.len());
         }
     }
 

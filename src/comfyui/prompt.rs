@@ -49,9 +49,9 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Whether a prompt's id can be shown and asked for: not empty, and without control characters.
+/// Whether a prompt's id can be shown and asked for: 1 to 200 bytes without control characters.
 pub(super) fn is_valid_id(id: &str) -> bool {
-    !id.is_empty() && sanitize_line(id) == id
+    (1..=200).contains(&id.len()) && sanitize_line(id) == id
 }
 
 /// An error of the server as one line of at most 1000 characters. Of weights that do not fit a
