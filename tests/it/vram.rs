@@ -172,6 +172,20 @@ fn a_cpu_has_system_ram_and_no_driver_figure() {
     assert!(first.contains(",Interval=1s,Reading=0.25s") && !log.contains("Driver="), "{log}");
 }
 
+/// The main thread takes events while its calls wait.
+#[test]
+fn readings_reach_the_log_while_a_post_waits_for_its_answer() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.workflow("flow.json", &graphs::video("video/flow", 0.1, 64, 1));
+    server.fail_next("POST /prompt", 1, Fault::Hang);
+    let words = ["-SampleIntervalSeconds", "0.1", "flow.json"];
+    let running = folder.start_on(&server.url(), &words);
+    assert!(server.wait_until_faults_are_met(SOON));
+    folder.wait_for_lines("Used=", 20);
+    server.clear_faults(); // lets go of it, unanswered
+    running.wait().exits(0);
+}
+
 #[test]
 fn missed_ticks_are_lines_and_are_counted_by_reason() {
     let server = StandIn::with(Config::cuda());
