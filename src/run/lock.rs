@@ -20,7 +20,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    /// `.run-comfyui-e2e.<host>-<port>.lock` in the project's folder; empty and never deleted.
+    /// `.run-comfyui-e2e.<host>-<port>[-<prefix>].lock` in the project's folder; empty and never deleted.
     path: PathBuf,
     /// The error is why there is none: the folder cannot be written, or has no locks. The run goes
     /// on without.
@@ -79,13 +79,25 @@ impl Lock {
     }
 }
 
-/// The lock file of this server.
+/// The lock file of this server: its host, port and path prefix. Two prefixes are two servers.
 pub fn path(root: &Path, server: &ServerUrl) -> PathBuf {
+    let other = |also: &'static str| move |c: char| !c.is_ascii_alphanumeric() && !also.contains(c);
     let host = match server.host().to_ascii_lowercase().as_str() {
         "localhost" => "127.0.0.1".to_owned(),
-        host => host.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "_"),
+        host => host.replace(other("."), "_"),
     };
-    root.join(format!(".run-comfyui-e2e.{host}-{}.lock", server.port()))
+    let mut name = format!(".run-comfyui-e2e.{host}-{}", server.port());
+    let prefix = server.prefix();
+    if !prefix.is_empty() {
+        // With a sum of it: /a/b and /a_b are two, and a file's name ends at 255 bytes.
+        let sum = prefix.bytes().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let shown: String = prefix[1..].replace(other(".-"), "_").chars().take(60).collect();
+        let is_plain = shown == prefix[1..];
+        name += &if is_plain { format!("-{shown}") } else { format!("-{shown}-{sum:016x}") };
+    }
+    root.join(name + ".lock")
 }
 
 /// Whose lock it is, as far as the state file tells.
@@ -126,7 +138,10 @@ mod tests {
             let path = path(Path::new("/p"), &ServerUrl::parse(url).unwrap());
             path.file_name().unwrap().to_str().unwrap().to_owned()
         };
-        assert_eq!(name("http://GPU-2:8188/comfy"), ".run-comfyui-e2e.gpu_2-8188.lock");
+        assert_eq!(name("http://GPU-2:8188/comfy/"), ".run-comfyui-e2e.gpu_2-8188-comfy.lock");
+        let names = ["", "/gpu0", "/gpu1", "/a/b", "/a_b", "/a-b"].map(|p| name(&format!("p{p}")));
+        assert_eq!(names.iter().collect::<std::collections::HashSet<_>>().len(), names.len());
+        assert!(name(&format!("p/{}", "long/".repeat(99))).len() < 120);
         assert_eq!(name("http://localhost:8188"), name("127.0.0.1:8188"));
         assert_eq!(name("http://[::1]:8188"), ".run-comfyui-e2e.__1-8188.lock");
         assert_ne!(name("127.0.0.1:8188"), name("127.0.0.1:8189"));
