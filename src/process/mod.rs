@@ -13,7 +13,7 @@ mod unix;
 mod windows;
 
 pub use crate::interrupt::Interrupted;
-pub use platform::{own_group, signal_tree};
+pub use platform::{own_group, process_start, signal_tree};
 #[cfg(unix)]
 use unix as platform;
 #[cfg(not(unix))]

@@ -52,6 +52,19 @@ pub fn signal_tree(child: &mut Child, signal: Signal) {
     }
 }
 
+/// When a living process started, in the system's own ticks; none where there is no `/proc`.
+pub fn process_start(id: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
+    started(&String::from_utf8_lossy(&stat))
+}
+
+/// The start in a `/proc/<id>/stat`: the 22nd field. None of a process that nobody has waited for.
+fn started(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
 /// The signal that ended a process.
 pub fn signal_number(status: ExitStatus) -> Option<i32> {
     status.signal()
@@ -104,5 +117,8 @@ mod tests {
         assert_eq!(parent("12 (a) S 99 (b) S 34 12 12 0 -1"), Some(34));
         assert_eq!(parent("12 (sh) S 34 12 12 0 -1"), Some(34));
         assert_eq!(parent("12 (sh"), None);
+        let fields = (4..40).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        assert_eq!(started(&format!("12 (s)h) S {fields}")), Some(22));
+        assert_eq!(started(&format!("12 (sh) Z {fields}")), None);
     }
 }

@@ -55,6 +55,11 @@ fn taskkill(child: &Child, signal: Signal) -> io::Result<Child> {
         .spawn()
 }
 
+/// Safe Rust is not told.
+pub fn process_start(_: u32) -> Option<u64> {
+    None
+}
+
 /// Windows has no signals.
 pub fn signal_number(_: ExitStatus) -> Option<i32> {
     None

@@ -2,6 +2,7 @@
 //! however that ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,7 @@ impl Lock {
         patience: Duration,
         events: &mut EventLoop,
     ) -> Result<Self, RunError> {
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = match opened {
+        let file = match open(&path) {
             Ok(file) => file,
             Err(error) => return Ok(Lock::unavailable(path, &error)),
         };
@@ -46,6 +46,8 @@ impl Lock {
         let mut logged = false;
         loop {
             match file.try_lock() {
+                // Somebody may have deleted the file of a run that is at work (`git clean`).
+                Ok(()) if is_at_work(&path) => file.unlock().unwrap_or_default(),
                 Ok(()) => return Ok(Lock { path, file: Ok(file) }),
                 Err(TryLockError::Error(error)) => return Ok(Lock::unavailable(path, &error)),
                 Err(TryLockError::WouldBlock) => {}
@@ -67,7 +69,7 @@ impl Lock {
         }
     }
 
-    fn unavailable(path: PathBuf, error: &std::io::Error) -> Self {
+    fn unavailable(path: PathBuf, error: &io::Error) -> Self {
         let name = path.display();
         let problem = format!("{name}: {error}: another run on this server would not be noticed");
         Lock { file: Err(problem), path }
@@ -100,16 +102,35 @@ pub fn path(root: &Path, server: &ServerUrl) -> PathBuf {
     root.join(name + ".lock")
 }
 
+/// Opens the lock file, and makes it where there is none. A link and what is no file are refused.
+fn open(path: &Path) -> io::Result<File> {
+    if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(io::Error::other("no file of its own"));
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    // Others may read and write it: nobody deletes it while it is held.
+    #[cfg(windows)]
+    std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 3);
+    options.open(path)
+}
+
+/// Whether the run that the state file tells of is alive.
+fn is_at_work(lock: &Path) -> bool {
+    let state = RunState::read(&lock.with_extension("json"));
+    matches!(state, Ok(Some(state)) if !state.ended && state.run.is_alive())
+}
+
 /// Whose lock it is, as far as the state file tells.
 fn holder(lock: &Path) -> String {
     match RunState::read(&lock.with_extension("json")) {
-        Some(state) => format!(
+        Ok(Some(RunState { run, .. })) => format!(
             "the run of {} (process {}, {})",
-            day_and_time(state.started),
-            state.pid,
-            state.folder.display()
+            day_and_time(run.started),
+            run.pid,
+            run.folder.display()
         ),
-        None => format!("another run ({})", lock.display()),
+        _ => format!("another run ({})", lock.display()),
     }
 }
 

@@ -72,11 +72,14 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
             Err(_) => return Err(refused(wrong)),
         }
     }
-    let baselines = SavedRun::load_all(&options.gates.baselines)
+    let baselines = SavedRun::load_baselines(&options.gates.baselines)
         .map_err(|why| refused(format!("--baseline: {why}")))?;
     // Before hours are spent on what they tell.
+    let mut inputs = plan.files();
+    inputs.extend(options.server.files());
+    inputs.extend(baselines.iter().flat_map(SavedRun::files));
     for (format, path) in &options.reports {
-        check_writable(format.option(), path).map_err(refused)?;
+        check_writable(format.option(), path, &inputs).map_err(refused)?;
     }
     if options.dry_run {
         return dry_run::run(options, plan);
