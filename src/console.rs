@@ -11,7 +11,7 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
-use crate::sanitize::sanitize_line;
+use crate::sanitize::{sanitize_line, without_credentials};
 
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
@@ -49,7 +49,7 @@ pub fn print_document(text: &str, exit: Exit) -> Exit {
 
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
-    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", sanitize_line(why));
+    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", without_credentials(&sanitize_line(why)));
 }
 
 /// Where human lines go besides the file.

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::sanitize::url_without_credentials;
+
 /// Largest text that is read: 64 MiB.
 const LARGEST_TEXT: u64 = 64 << 20;
 /// How long a pipe that holds headers or a key is read.
@@ -34,7 +36,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn write_report(option: &str, path: &Path, text: &str) -> Result<(), String> {
     replaceable(path)
         .and_then(|path| write_atomic(&path, text.as_bytes()))
-        .map_err(|error| format!("{option} {}: {error}", path.display()))
+        .map_err(|error| format!("{option} {}: {error}", shown(path)))
+}
+
+/// A path as a message has it: it may have been meant as a URL.
+fn shown(path: &Path) -> String {
+    url_without_credentials(&path.display().to_string())
 }
 
 /// Checks that [`write_report`] can work, before hours are spent on what it is about, and that the
@@ -43,7 +50,7 @@ pub fn write_report(option: &str, path: &Path, text: &str) -> Result<(), String>
 /// # Errors
 /// Same as [`write_report`].
 pub fn check_writable(option: &str, path: &Path, inputs: &[PathBuf]) -> Result<(), String> {
-    let named = |why: &dyn std::fmt::Display| format!("{option} {}: {why}", path.display());
+    let named = |why: &dyn std::fmt::Display| format!("{option} {}: {why}", shown(path));
     let is_same = |input: &PathBuf| {
         path.canonicalize().is_ok_and(|path| input.canonicalize().is_ok_and(|input| input == path))
     };

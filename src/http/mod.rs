@@ -1,5 +1,6 @@
 //! A blocking HTTP client over `ureq`: timeouts, size limits, headers, and errors by kind.
 
+mod redact;
 mod url;
 pub(crate) mod websocket;
 
@@ -11,6 +12,7 @@ use ureq::config::IpFamily;
 use ureq::http::Response;
 use ureq::{Agent, Body, RequestBuilder};
 
+use redact::Secrets;
 pub use url::ServerUrl;
 
 use crate::sanitize::sanitize_line;
@@ -18,7 +20,7 @@ use crate::sanitize::sanitize_line;
 /// Largest body that is read into memory: 64 MiB.
 const MAX_BODY: u64 = 64 << 20;
 /// So much of a body is looked at for its text, in bytes.
-const SHOWN_BODY: usize = 2000;
+const SHOWN_BODY: usize = 64 << 10;
 const UNKNOWN_HOST: &str = "host not found";
 const REFUSED: &str = "connection refused";
 const TIMED_OUT: &str = "no answer in time";
@@ -128,6 +130,8 @@ pub(crate) type Answer = (u16, Vec<u8>);
 /// another's transfer.
 pub(crate) struct Http {
     target: Target,
+    /// Every text that comes from the server goes through them.
+    pub(crate) secrets: Secrets,
     agent: Agent,
 }
 
@@ -147,7 +151,9 @@ impl Http {
         if target.ipv4_only {
             config = config.ip_family(IpFamily::Ipv4Only);
         }
-        Http { agent: config.build().new_agent(), target }
+        let values = target.headers.iter().map(|(_, value)| value.as_str());
+        let secrets = Secrets::new(values, target.api_key.as_deref());
+        Http { agent: config.build().new_agent(), secrets, target }
     }
 
     /// The body of a GET that answered 200.
@@ -261,7 +267,8 @@ impl Http {
         };
         let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY)]);
         // Redacted before it is cut: a cut could leave a part of a secret.
-        let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let text = self.secrets.redact(&text);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut detail = format!("HTTP {status}{hint}");
         if !text.is_empty() && !text.starts_with('<') {
             detail.push_str(": ");
@@ -274,16 +281,7 @@ impl Http {
     /// server) with one redacted line about what came back.
     pub(crate) fn error(&self, call: &str, kind: ErrorKind, detail: &str) -> HttpError {
         let call = call.split('?').next().unwrap_or(call);
-        HttpError::new(call, &self.target.base, kind, self.redact(sanitize_line(detail)))
-    }
-
-    /// The text with `***` for every secret of the headers: a server may repeat what it was sent.
-    pub(crate) fn redact(&self, text: String) -> String {
-        // Shorter words are not tokens but `Bearer` and the like.
-        let values = self.target.headers.iter().flat_map(|(_, value)| value.split_whitespace());
-        let tokens = values.filter(|word| word.len() > 6);
-        let secrets = tokens.chain(self.target.api_key.as_deref());
-        secrets.fold(text, |text, secret| text.replace(secret, "***"))
+        HttpError::new(call, &self.target.base, kind, self.secrets.redact(&sanitize_line(detail)))
     }
 
     /// The key that is posted with a prompt.

@@ -145,8 +145,8 @@ fn a_living_run_without_its_lock_file_is_not_dead() {
 #[test]
 fn a_baseline_that_is_given_twice_counts_once() {
     let folder = Folder::new();
-    for (name, used) in [("a.log", 10_000), ("b.log", 10_300)] {
-        folder.write(name, format!("12:00:00,Used={used}MB,Total=24576MB,Interval=5s\n"));
+    for (name, used) in [("a.log", 11_000), ("b.log", 11_300)] {
+        folder.write(name, format!("12:00:00,Used=1000MB,Interval=5s\n12:00:05,Used={used}MB\n"));
     }
     // One allows 5 %, several that agree allow less.
     let twenty = ["--baseline", "a.log", "--baseline", "./a.log"].repeat(10);
