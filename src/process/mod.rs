@@ -13,7 +13,7 @@ mod unix;
 mod windows;
 
 pub use crate::interrupt::Interrupted;
-pub use platform::{own_group, process_start, signal_tree};
+pub use platform::{end_group_with_us, own_group, process_start, signal_tree};
 #[cfg(unix)]
 use unix as platform;
 #[cfg(not(unix))]
@@ -85,6 +85,7 @@ pub fn run(
         Ok(child) => child,
         Err(why) => return Ok(Ended::NotStarted(why)),
     };
+    let _watcher = end_group_with_us(&child);
     let deadline = Instant::now() + limit;
     let mut pause = FIRST_POLL;
     loop {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal as UnixSignal, kill, killpg};
@@ -35,6 +35,29 @@ pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() 
             || !matches!(child.try_wait(), Ok(None)) && killpg(group, None) == Err(Errno::ESRCH);
         if wait_until(&mut is_gone) {
             return;
+        }
+    }
+}
+
+/// Ends the group that the child leads when we end without having done so, however we end: a shell
+/// waits for the end of a pipe of ours. Nothing is watched once this is dropped, or without a shell.
+pub fn end_group_with_us(child: &Child) -> Watcher {
+    const SCRIPT: &str = "read -r _; kill -s TERM -- -$1 && sleep 2 && kill -s KILL -- -$1";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", SCRIPT, "sh", &child.id().to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    own_group(&mut command);
+    Watcher(command.spawn().ok())
+}
+
+/// The shell of [`end_group_with_us`].
+pub struct Watcher(Option<Child>);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(shell) = &mut self.0 {
+            let _ = shell.kill();
+            let _ = shell.wait();
         }
     }
 }
