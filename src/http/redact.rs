@@ -170,7 +170,10 @@ impl Secret {
         let (mut done, mut from, mut at) = (String::new(), 0, 0);
         let mut before = None;
         while let Some(c) = text[at..].chars().next() {
-            let end = self.end_at(text, at).filter(|end| self.may_stand(before, text, *end));
+            // Most of a text is told from a secret by its first character.
+            let may_begin = c == self.text[0] || matches!(c, '%' | '\\' | '&');
+            let end = may_begin.then(|| self.end_at(text, at)).flatten();
+            let end = end.filter(|end| self.may_stand(before, text, *end));
             if let Some(end) = end {
                 done += &text[from..at];
                 done += HIDDEN;
