@@ -28,7 +28,7 @@ use rawzip::time::{DosDateTime, UtcDateTime, ZipDateTimeKind};
 use rawzip::{Header, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveWriter};
 use time::UtcOffset;
 
-use crate::fs::{names_in, rename, temp_path};
+use crate::fs::{TempFile, create_temp, names_in, open_file};
 use crate::interrupt::Interrupted;
 use crate::sanitize::sanitize_line;
 
@@ -85,16 +85,14 @@ pub fn write(
     offset: UtcOffset,
     check: &mut dyn FnMut() -> Result<(), Interrupted>,
 ) -> Result<Vec<String>, ArchiveError> {
-    let part = temp_path(target);
     let is_absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let made: Vec<&Path> = target.ancestors().skip(1).take_while(is_absent).collect();
-    let written = write_part(folder, top, target, offset, check).and_then(|left_out| {
-        rename(&part, target).map_err(failed(target.display()))?;
+    let written = write_part(folder, top, target, offset, check).and_then(|(left_out, part)| {
+        part.rename_to(target).map_err(failed(target.display()))?;
         Ok(left_out)
     });
     written.inspect_err(|_| {
-        // It may never have been made, and the folders may have other things in them by now.
-        let _ = fs::remove_file(&part);
+        // They may have other things in them by now.
         for folder in made {
             let _ = fs::remove_dir(folder);
         }
@@ -108,12 +106,11 @@ fn write_part(
     target: &Path,
     offset: UtcOffset,
     check: &mut dyn FnMut() -> Result<(), Interrupted>,
-) -> Result<Vec<String>, ArchiveError> {
-    let part = temp_path(target);
+) -> Result<(Vec<String>, TempFile), ArchiveError> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(failed(target.display()))?;
     }
-    let out = File::create(&part).map_err(failed(target.display()))?;
+    let (out, part) = create_temp(target).map_err(failed(target.display()))?;
     let mut packer = Packer {
         archive: ZipArchiveWriter::new(BufWriter::new(&out)),
         out: &out,
@@ -130,10 +127,10 @@ fn write_part(
     let Packer { archive, left_out, check, .. } = packer;
     archive.finish().map_err(zip_failed("", target))?;
     if !offset.is_utc() {
-        write_local_times(target, &out, offset, check)?;
+        write_local_times(target, &part.path, &out, offset, check)?;
     }
     out.sync_all().map_err(failed(target.display()))?;
-    Ok(left_out)
+    Ok((left_out, part))
 }
 
 struct Packer<'a> {
@@ -181,7 +178,7 @@ impl Packer<'_> {
     }
 
     fn add_file(&mut self, path: &Path, name: &str) -> Result<(), ArchiveError> {
-        let Some(file) = self.found(name, File::open(path))? else { return Ok(()) };
+        let Some(file) = self.found(name, open_file(path))? else { return Ok(()) };
         let about = file.metadata().map_err(failed(name))?;
         let target = self.target;
         let mut entry = self.archive.new_file(format!("{}/{name}", self.top));
@@ -240,6 +237,7 @@ impl Packer<'_> {
 /// Python show no others. They are at 10 in an entry's own header, at 12 in the list of them.
 fn write_local_times(
     target: &Path,
+    part: &Path,
     mut out: &File,
     offset: UtcOffset,
     check: &mut dyn FnMut() -> Result<(), Interrupted>,
@@ -247,7 +245,7 @@ fn write_local_times(
     let zip_failed = || zip_failed("", target);
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
     // Opened a second time: reading here must not move where the other one writes.
-    let part = File::open(temp_path(target)).map_err(failed(target.display()))?;
+    let part = File::open(part).map_err(failed(target.display()))?;
     let archive = ZipArchive::from_file(part, &mut buffer).map_err(zip_failed())?;
     let mut entries = archive.entries(&mut buffer);
     while let Some(entry) = entries.next_entry().map_err(zip_failed())? {

@@ -64,6 +64,13 @@ pub fn run_id(at: OffsetDateTime) -> String {
     format!("{:04}{:02}{:02}-{h:02}{m:02}{s:02}", at.year(), u8::from(at.month()), at.day())
 }
 
+/// Whether a name is one that [`run_id`] gives.
+pub fn is_run_id(name: &str) -> bool {
+    let is_digit =
+        |(at, byte): (usize, u8)| if at == 8 { byte == b'-' } else { byte.is_ascii_digit() };
+    name.len() == 15 && name.bytes().enumerate().all(is_digit)
+}
+
 /// `24 Nov 23:00:04`.
 pub fn day_and_time(at: OffsetDateTime) -> String {
     let month = at.month().to_string();
@@ -100,6 +107,7 @@ mod tests {
     fn times_read_as_people_write_them() {
         let at = datetime!(2026-11-04 03:05:09 +2);
         assert_eq!(run_id(at), "20261104-030509");
+        assert!(is_run_id(&run_id(at)) && !is_run_id("20261104_030509") && !is_run_id("logs"));
         assert_eq!(day_and_time(at), "4 Nov 03:05:09");
         assert_eq!(iso(at), "2026-11-04T03:05:09+02:00");
         assert_eq!(from_iso(&iso(at)), Some(at));

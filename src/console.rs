@@ -11,7 +11,7 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
-use crate::sanitize::{sanitize_line, sanitize_lines};
+use crate::sanitize::{sanitize_line, sanitize_lines, without_credentials};
 use crate::screen::{self, Stream};
 
 const RED: &str = "\x1b[31m";
@@ -49,7 +49,8 @@ pub fn print_document(text: &str, exit: Exit) -> Exit {
 
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
-    screen::print(Stream::Stderr, format!("run-comfyui-e2e: {}\n", sanitize_line(why)));
+    let why = without_credentials(&sanitize_line(why));
+    screen::print(Stream::Stderr, format!("run-comfyui-e2e: {why}\n"));
 }
 
 /// Where human lines go besides the file.

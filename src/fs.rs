@@ -1,52 +1,71 @@
-//! Files written whole or not at all.
+//! Files written whole or not at all, and read only where they are files.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Writes a file by way of a temporary one in the same folder: sync, then rename, so that
-/// readers see the old text or the new one. A link stays one.
+use crate::sanitize::url_without_credentials;
+
+/// Largest text that is read: 64 MiB.
+const LARGEST_TEXT: u64 = 64 << 20;
+/// How long a pipe that holds headers or a key is read.
+const PIPE_LIMIT: Duration = Duration::from_secs(5);
+const NO_FILE: &str = "a pipe or a device: name a file";
+
+/// Writes a file of our own by way of a temporary one in the same folder: sync, then rename, so that
+/// readers see the old text or the new one. A link of that name is replaced, not followed.
 ///
 /// # Errors
-/// What the system said, without the path; something that is no file is there.
+/// What the system said, without the path.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let path = replaceable(path)?;
-    let part = temp_path(&path);
-    let written = File::create(&part).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| rename(&part, &path)).inspect_err(|_| drop(fs::remove_file(&part)))
+    let (mut file, temp) = create_temp(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    temp.rename_to(path)
 }
 
-/// Same as [`write_atomic`], of a report to the file that an option names.
+/// Same as [`write_atomic`], of a report to the file that an option names; a link stays one.
 ///
 /// # Errors
 /// One line with the option and the path.
 pub fn write_report(option: &str, path: &Path, text: &str) -> Result<(), String> {
-    write_atomic(path, text.as_bytes())
-        .map_err(|error| format!("{option} {}: {error}", path.display()))
+    replaceable(path)
+        .and_then(|path| write_atomic(&path, text.as_bytes()))
+        .map_err(|error| format!("{option} {}: {error}", shown(path)))
 }
 
-/// Checks that [`write_report`] can work, before hours are spent on what it is about.
+/// A path as a message has it: it may have been meant as a URL.
+fn shown(path: &Path) -> String {
+    url_without_credentials(&path.display().to_string())
+}
+
+/// Checks that [`write_report`] can work, before hours are spent on what it is about, and that the
+/// report would not take the place of one of the `inputs`.
 ///
 /// # Errors
 /// Same as [`write_report`].
-pub fn check_writable(option: &str, path: &Path) -> Result<(), String> {
-    let replaceable = replaceable(path).map(|path| temp_path(&path));
-    replaceable
-        .and_then(|part| File::create(&part).and_then(|_| fs::remove_file(&part)))
-        .map_err(|error| format!("{option} {}: {error}", path.display()))
+pub fn check_writable(option: &str, path: &Path, inputs: &[PathBuf]) -> Result<(), String> {
+    let named = |why: &dyn std::fmt::Display| format!("{option} {}: {why}", shown(path));
+    let is_same = |input: &PathBuf| {
+        path.canonicalize().is_ok_and(|path| input.canonicalize().is_ok_and(|input| input == path))
+    };
+    if inputs.iter().any(is_same) {
+        return Err(named(&"that is read here, and would be replaced: name another file"));
+    }
+    replaceable(path).and_then(|path| create_temp(&path)).map_err(|error| named(&error))?;
+    Ok(())
 }
 
 /// The file that a rename is to replace. Root could rename over `/dev/null` and `/dev/stdout` too,
 /// and the whole system would miss them.
 fn replaceable(path: &Path) -> io::Result<PathBuf> {
     match fs::metadata(path) {
-        Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(there) if there.is_dir() => Err(ErrorKind::IsADirectory.into()),
         Ok(there) if !there.is_file() => {
             Err(io::Error::other("a pipe or a device, and it would be replaced: name a file"))
         }
@@ -56,11 +75,120 @@ fn replaceable(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The name under which a file is written before it has its own.
-pub fn temp_path(path: &Path) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+/// The name of a file that has not its own yet; dropping it removes the file.
+#[derive(Debug)]
+pub struct TempFile {
+    /// `<name>.<process>-<number>.part`, beside the name that the file will have.
+    pub path: PathBuf,
+}
+
+impl TempFile {
+    /// Gives the file its name, in place of what has it.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn rename_to(self, path: &Path) -> io::Result<()> {
+        rename(&self.path, path)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // Nothing is there once it was renamed: nobody else makes this name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Makes an empty file beside `path`, under a name that nothing has: no link is followed, and
+/// nobody's own `.part` is lost.
+///
+/// # Errors
+/// What the system said, without the path.
+pub fn create_temp(path: &Path) -> io::Result<(File, TempFile)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut name: OsString = path.as_os_str().to_owned();
+        name.push(format!(".{}-{number}.part", std::process::id()));
+        let path = PathBuf::from(name);
+        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            file => return Ok((file?, TempFile { path })),
+        }
+    }
+}
+
+/// Opens a file to be read. Pipes and devices are refused, without waiting for their other end.
+///
+/// # Errors
+/// What the system said, without the path; it is no file.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let file = open_now(OpenOptions::new().read(true), path)?;
+    check_is_file(&file)?;
+    Ok(file)
+}
+
+/// Opens a file to be continued, and makes it where there is none. Refuses what
+/// [`open_file`] refuses.
+///
+/// # Errors
+/// Same as [`open_file`].
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let file = open_now(OpenOptions::new().append(true).create(true), path);
+    // Of a pipe that nobody reads.
+    let file = file.map_err(|error| match fs::metadata(path) {
+        Ok(about) if !about.is_file() && !about.is_dir() => io::Error::other(NO_FILE),
+        _ => error,
+    })?;
+    check_is_file(&file)?;
+    Ok(file)
+}
+
+fn check_is_file(file: &File) -> io::Result<()> {
+    let about = file.metadata()?;
+    match about.is_file() {
+        true => Ok(()),
+        false if about.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        false => Err(io::Error::other(NO_FILE)),
+    }
+}
+
+/// Opening a pipe waits for its other end, unless it is told not to.
+fn open_now(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, nix::libc::O_NONBLOCK);
+    options.open(path)
+}
+
+/// The bytes of a file of at most so many. Of a pipe (a shell's `<(…)`) too, for 5 s.
+///
+/// # Errors
+/// What the system said, without the path; more bytes; a device; a pipe into which nothing comes.
+pub fn read_small(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = open_now(OpenOptions::new().read(true), path)?;
+    let is_pipe = !file.metadata()?.is_dir() && check_is_file(&file).is_err();
+    #[cfg(unix)]
+    if is_pipe && !std::os::unix::fs::FileTypeExt::is_fifo(&file.metadata()?.file_type()) {
+        return Err(io::Error::other(NO_FILE));
+    }
+    let (mut bytes, until) = (Vec::new(), Instant::now() + PIPE_LIMIT);
+    loop {
+        let read =
+            Read::by_ref(&mut file).take(most + 1 - bytes.len() as u64).read_to_end(&mut bytes);
+        if bytes.len() as u64 > most {
+            return Err(io::Error::other(format!("larger than {} MiB", most >> 20)));
+        }
+        match read {
+            // Nobody has it open yet, or nothing has come.
+            Ok(_) if is_pipe && bytes.is_empty() => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            read => return read.map(|_| bytes),
+        }
+        if Instant::now() >= until {
+            return Err(io::Error::other("a pipe that does not end within 5 s: name a file"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Renames over an existing file. On Windows a reader or a virus scanner may hold it open for a
@@ -79,12 +207,15 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// The text of a file: UTF-8, or UTF-16 with a byte order mark, which is left out.
+/// The text of a file of at most 64 MiB: UTF-8, or UTF-16 with a byte order mark, which is left out.
 ///
 /// # Errors
-/// What the system said, without the path; another encoding.
+/// What the system said, without the path; another encoding; no file, or a larger one.
 pub fn read_text(path: &Path) -> io::Result<String> {
-    let bytes = fs::read(path)?;
+    let (file, mut bytes) = (open_file(path)?, Vec::new());
+    if file.take(LARGEST_TEXT + 1).read_to_end(&mut bytes)? as u64 > LARGEST_TEXT {
+        return Err(io::Error::other("larger than 64 MiB"));
+    }
     let utf16 = |unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> =
             bytes[2..].chunks_exact(2).map(|two| unit([two[0], two[1]])).collect();
@@ -113,6 +244,18 @@ pub fn names_in(folder: &Path) -> io::Result<Vec<OsString>> {
 /// Whether a file is a video, by its name.
 pub fn is_video(name: &str) -> bool {
     ["mp4", "webm", "mkv", "mov", "avi", "m4v", "mpg", "mpeg"].contains(&&*extension(name))
+}
+
+/// Whether a file is an image, by its first bytes: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.
+pub fn has_image_content(head: &[u8]) -> bool {
+    let at = |from: usize, wanted: &[u8]| head.get(from..).is_some_and(|it| it.starts_with(wanted));
+    let starts: [&[u8]; 6] =
+        [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"];
+    starts.iter().any(|start| at(0, start))
+        || (at(0, b"RIFF") && at(8, b"WEBP"))
+        // The size of a BMP's own header, which no text has.
+        || (at(0, b"BM") && head.get(14..18).is_some_and(|size| size[0] >= 12 && size[1..] == [0; 3]))
+        || (at(4, b"ftyp") && (at(8, b"avif") || at(8, b"avis") || at(8, b"mif1")))
 }
 
 /// Whether a file is an image, by its name.
@@ -180,7 +323,9 @@ mod tests {
         symlink("file", path("link")).unwrap();
         for name in ["socket", "stdout"] {
             let path = path(name);
-            for tried in [check_writable("--html", &path), write_report("--html", &path, "new")] {
+            for tried in
+                [check_writable("--html", &path, &[]), write_report("--html", &path, "new")]
+            {
                 let why = tried.unwrap_err();
                 assert!(why.starts_with(&format!("--html {}: ", path.display())), "{why}");
                 assert!(why.ends_with("name a file"), "{why}");
@@ -188,12 +333,17 @@ mod tests {
         }
         assert!(fs::symlink_metadata(path("socket")).unwrap().file_type().is_socket());
         assert!(path("stdout").is_symlink());
-        check_writable("--html", &path("link")).unwrap();
-        write_atomic(&path("link"), b"new").unwrap();
+        check_writable("--html", &path("link"), &[]).unwrap();
+        write_report("--html", &path("link"), "new").unwrap();
         assert_eq!(
             (path("link").is_symlink(), fs::read(path("file")).unwrap()),
             (true, b"new".to_vec())
         );
+        assert!(check_writable("--html", &path("link"), &[path("file")]).is_err());
+        // Of a name of our own a link is none of ours.
+        write_atomic(&path("link"), b"newer").unwrap();
+        assert_eq!(fs::read(path("file")).unwrap(), b"new");
+        assert_eq!(fs::read(path("link")).unwrap(), b"newer");
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -66,9 +66,11 @@ impl<'a> Monitor<'a> {
     /// Checks the files of the options and opens the log, before anything is started.
     fn new(options: &'a MonitorOptions) -> Result<Self, Failure> {
         let usage = |why| (Exit::Usage.code().into(), why);
-        let baselines = SavedRun::load_all(&options.gates.baselines).map_err(usage)?;
+        let baselines = SavedRun::load_baselines(&options.gates.baselines).map_err(usage)?;
         if let Some(path) = &options.html {
-            check_writable("--html", path).map_err(usage)?;
+            let inputs = baselines.iter().flat_map(SavedRun::files).chain(options.server.files());
+            let inputs: Vec<PathBuf> = inputs.chain(options.log.clone()).collect();
+            check_writable("--html", path, &inputs).map_err(usage)?;
         }
         // Last, since it makes a file.
         let log = open_log(options).map_err(usage)?;

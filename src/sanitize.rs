@@ -49,6 +49,12 @@ pub fn url_without_credentials(word: &str) -> String {
         let scheme = if scheme.contains(['@', ':']) { "" } else { &before[..scheme.len() + 3] };
         return format!("{scheme}***@{host}");
     }
+    // A path that was meant as a URL: two slashes have become one.
+    if let Some((scheme, rest)) = before.split_once(":/")
+        && rest.contains(':')
+    {
+        return format!("{scheme}:/***@{host}");
+    }
     // A colon with a separator behind it is a drive: `C:\@scope\flow.json`.
     match before.split_once(':') {
         Some((_, rest)) if !rest.starts_with(['\\', '/']) => format!("***@{host}"),
@@ -166,6 +172,7 @@ mod tests {
             ("u:p@host:8188", "***@host:8188"),
             ("C:\\@scope\\flow.json", "C:\\@scope\\flow.json"),
             ("me@home.json", "me@home.json"),
+            ("/x/http:/u:p@h/x", "/x/http:/***@h/x"),
             ("no (url=http://u:p@h/): ask  me@home", "no (url=http://***@h/): ask  me@home"),
             ("http://a:b@c http://d:e@f", "http://***@c http://***@f"),
             ("//a:b@c,http://d:e@f", "***@f"),

@@ -1,13 +1,13 @@
 //! The `summary` verb: the same blocks again, from a log, a run folder or the newest run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::cli::SummaryOptions;
 use crate::console::{Output, Terminal, print, print_error};
 use crate::exit_code::Exit;
-use crate::fs::write_report;
+use crate::fs::{check_writable, write_report};
 use crate::report::export;
 use crate::report::html::{Page, link};
 use crate::report::saved_run::{SavedRun, newest};
@@ -39,7 +39,7 @@ fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Ex
         [] => vec![newest(&options.logs_dir).ok_or_else(|| no_run(&options.logs_dir))?],
         given => given.to_vec(),
     };
-    let baselines = SavedRun::load_all(&options.gates.baselines)?;
+    let baselines = SavedRun::load_baselines(&options.gates.baselines)?;
     let mut runs = SavedRun::load_all(&targets)?;
     let verdicts: Vec<Vec<Verdict>> =
         runs.iter_mut().map(|run| judge(run, options, &baselines)).collect();
@@ -126,6 +126,11 @@ fn write_reports(
     baselines: &[SavedRun],
 ) -> Result<(), String> {
     let log = &run.log;
+    let inputs: Vec<PathBuf> = baselines.iter().chain([run]).flat_map(SavedRun::files).collect();
+    let write = |option, path: &Path, text: &str| {
+        check_writable(option, path, &inputs)?;
+        write_report(option, path, text)
+    };
     let title = format!("VRAM of {}", log.file_name().unwrap_or_default().display());
     let note = run.is_unfinished().then_some(UNFINISHED);
     let input = ReportInput { record: run.record(), title: &title, note, vram: &run.vram, gates };
@@ -133,19 +138,11 @@ fn write_reports(
         let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
         let folder = &link::to_folder(&parent(path), &parent(log));
         let page = Page { input, timeline: &run.timeline, others: &run.others, folder };
-        write("--html", path, &page.html(), log)?;
+        write("--html", path, &page.html())?;
     }
     let summary = log.with_file_name("run-summary.txt");
     let reports = export::reports(&options.reports, &input, baselines, &summary)?;
-    reports.iter().try_for_each(|report| write(report.option, report.path, &report.text, log))
-}
-
-/// Writes a report, but never over the log.
-fn write(option: &str, path: &Path, text: &str, log: &Path) -> Result<(), String> {
-    if path.canonicalize().is_ok_and(|path| log.canonicalize().is_ok_and(|log| log == path)) {
-        return Err(format!("{option} {}: that is the log itself", path.display()));
-    }
-    write_report(option, path, text)
+    reports.iter().try_for_each(|report| write(report.option, report.path, &report.text))
 }
 
 fn json(run: &SavedRun, verdicts: &[Verdict]) -> Value {

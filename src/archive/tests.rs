@@ -255,16 +255,3 @@ fn an_error_names_the_file_and_leaves_nothing() {
     assert!(error.starts_with(&format!("{}: ", place.run().display())), "{error}");
     assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0);
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_said_of_the_archive() {
-    let place = Place::new();
-    place.file("video/a.mp4", vec![1; CHUNK * 2]);
-    fs::create_dir(place.target().parent().unwrap()).unwrap();
-    std::os::unix::fs::symlink("/dev/full", temp_path(&place.target())).unwrap();
-    let error = place.write().unwrap_err();
-    let wanted = format!("{}: No space left on device (os error 28)", place.target().display());
-    assert_eq!(error, wanted);
-    assert_eq!(fs::read_dir(place.target().parent().unwrap()).unwrap().count(), 0);
-}

@@ -2,8 +2,6 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +9,7 @@ use super::args::ParsedArgs;
 use super::flags::{FlagId, Kind};
 use super::values::{FlagValue, parse_header, quoted};
 use super::{CardId, UsageError};
+use crate::fs::read_small;
 use crate::http::ServerUrl;
 use crate::vram::gates::Limits;
 
@@ -398,6 +397,11 @@ impl GateOptions {
 }
 
 impl ServerOptions {
+    /// The files that it was read from.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        [&self.header_file, &self.api_key_file].into_iter().flatten().cloned()
+    }
+
     fn from_args(args: &ParsedArgs) -> Result<ServerOptions, UsageError> {
         let url = args.value(FlagId::ComfyUIUrl).url()?;
         let header_file = args.optional_path(FlagId::HeaderFile)?;
@@ -427,13 +431,9 @@ fn read_key(path: &Path, subject: &str) -> Result<String, UsageError> {
 }
 
 fn read_secret_file(path: &Path, subject: &str) -> Result<String, UsageError> {
-    let mut text = String::new();
-    let size = File::open(path)
-        .and_then(|file| file.take(MAX_HEADER_FILE + 1).read_to_string(&mut text))
-        .map_err(|error| UsageError(format!("{subject}: {error}")))?;
-    if size as u64 > MAX_HEADER_FILE {
-        return Err(UsageError(format!("{subject}: larger than 1 MiB")));
-    }
+    let failed = |why: &dyn fmt::Display| UsageError(format!("{subject}: {why}"));
+    let bytes = read_small(path, MAX_HEADER_FILE).map_err(|error| failed(&error))?;
+    let text = String::from_utf8(bytes).map_err(|_| failed(&"no UTF-8 text"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 

@@ -64,7 +64,7 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn system_stats(&self) -> Result<SystemStats, HttpError> {
-        self.get("/system_stats", |answer| Ok(SystemStats::parse(&answer)))
+        self.get("/system_stats", |answer| Ok(self.stats(&answer)))
     }
 
     /// The same, and the whole answer as others may see it: without secrets, at most 64 KiB.
@@ -73,9 +73,24 @@ impl Client {
     /// Same as [`system_stats`](Client::system_stats).
     pub fn system_stats_and_answer(&self) -> Result<(SystemStats, Value), HttpError> {
         self.get("/system_stats", |answer| {
-            let stats = SystemStats::parse(&answer);
-            Ok((stats, system_stats::public(answer, &|text| self.http.redact(text))))
+            let stats = self.stats(&answer);
+            Ok((stats, system_stats::public(answer, &|text| self.redact(&text))))
         })
+    }
+
+    fn stats(&self, answer: &Value) -> SystemStats {
+        let mut stats = SystemStats::parse(answer);
+        let versions = [&mut stats.comfyui, &mut stats.pytorch, &mut stats.python];
+        let names = stats.devices.iter_mut().map(|device| &mut device.name);
+        for text in versions.into_iter().flatten().chain(names) {
+            *text = self.redact(text);
+        }
+        stats
+    }
+
+    /// The text with `***` for what the server was sent and must not be repeated.
+    pub fn redact(&self, text: &str) -> String {
+        self.http.secrets.redact(text)
     }
 
     /// `POST /prompt`, at most `left` long, but 5 s in any case and never more than 60 s. There is
@@ -101,10 +116,23 @@ impl Client {
             body["extra_data"] = extra_data.into();
         }
         let (status, answer) = self.post("/prompt", &body, left.clamp(self.call, SUBMIT))?;
-        // Before anything is read of it: an error may repeat what was sent.
-        let shown = self.http.redact(String::from_utf8_lossy(&answer).into_owned());
-        let submission =
-            Submission::parse(status, &json::parse(shown.as_bytes()).unwrap_or_default());
+        // Before its texts are cut: an error may repeat what was sent.
+        let mut parsed = json::parse(&answer).unwrap_or_default();
+        let id = parsed.get_mut("prompt_id").map(Value::take);
+        let mut shown = self.http.secrets.redact_values(parsed);
+        if let Some(id) = id {
+            shown["prompt_id"] = id;
+        }
+        let mut submission = Submission::parse(status, &shown);
+        // Keys have become texts.
+        let texts = match &mut submission {
+            Some(Submission::Accepted { node_errors, .. }) => node_errors.as_mut_slice(),
+            Some(Submission::Rejected(why) | Submission::NoId(why)) => std::slice::from_mut(why),
+            None => &mut [],
+        };
+        for text in texts {
+            *text = self.redact(text);
+        }
         submission.ok_or_else(|| match status {
             200 => self.bad_answer("POST /prompt", "an answer without prompt_id"),
             _ => self.http.status_error("POST /prompt", status, &answer),
@@ -123,14 +151,15 @@ impl Client {
         let Some(entry) = answer.get(id) else { return Ok(None) };
         let parsed = HistoryEntry::parse(entry);
         let mut entry = parsed.map_err(|why| self.bad_answer(&format!("GET {path}"), why))?;
-        entry.raw = self.http.redact(copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw)));
+        let raw = copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw));
+        entry.raw = self.http.secrets.redact_json(&raw);
         let texts = entry.texts.iter_mut().map(|(_, text)| text);
         let why = match &mut entry.outcome {
             PromptOutcome::Failed { why, .. } => Some(why),
             _ => None,
         };
         for text in texts.chain(why) {
-            *text = self.http.redact(std::mem::take(text));
+            *text = self.redact(text);
         }
         Ok(Some(entry))
     }
@@ -277,7 +306,7 @@ impl Client {
     pub fn class_names(&self) -> Result<Vec<String>, HttpError> {
         let answer = self.get_part("/object_info", LARGE, &<[Step]>::is_empty, io::sink())?;
         let classes = answer.as_object().into_iter().flatten();
-        Ok(classes.map(|(name, _)| sanitize_line(name)).collect())
+        Ok(classes.map(|(name, _)| self.redact(&sanitize_line(name))).collect())
     }
 
     /// What `parse` makes of the JSON object that a GET answered.

@@ -1,5 +1,6 @@
 //! A blocking HTTP client over `ureq`: timeouts, size limits, headers, and errors by kind.
 
+mod redact;
 mod transport;
 mod url;
 pub(crate) mod websocket;
@@ -17,6 +18,7 @@ use ureq::http::header::{CONNECTION, CONTENT_ENCODING};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, Body, RequestBuilder};
 
+use redact::Secrets;
 pub use transport::Addresses;
 pub(crate) use transport::OnWait;
 use transport::{Shared, SharedResolver, TcpConnector};
@@ -27,7 +29,7 @@ use crate::sanitize::sanitize_line;
 /// Largest body that is read into memory as a whole: 8 MiB.
 const MAX_BODY: u64 = 8 << 20;
 /// So much of a body is looked at for its text, in bytes.
-const SHOWN_BODY: usize = 2000;
+const SHOWN_BODY: usize = 64 << 10;
 const UNKNOWN_HOST: &str = "host not found";
 const REFUSED: &str = "connection refused";
 const TIMED_OUT: &str = "no answer in time";
@@ -141,6 +143,8 @@ pub(crate) type Answer = (u16, Vec<u8>);
 /// another's transfer.
 pub(crate) struct Http {
     target: Target,
+    /// Every text that comes from the server goes through them.
+    pub(crate) secrets: Secrets,
     agent: Agent,
     shared: Arc<Shared>,
 }
@@ -174,7 +178,10 @@ impl Http {
         #[cfg(feature = "tls")]
         let connector = connector.chain(ureq::unversioned::transport::RustlsConnector::default());
         let resolver = SharedResolver(Arc::clone(&target.addresses));
-        Http { agent: Agent::with_parts(config.build(), connector, resolver), target, shared }
+        let agent = Agent::with_parts(config.build(), connector, resolver);
+        let values = target.headers.iter().map(|(_, value)| value.as_str());
+        let secrets = Secrets::new(values, target.api_key.as_deref());
+        Http { target, secrets, agent, shared }
     }
 
     /// The body of a GET that answered 200.
@@ -325,7 +332,8 @@ impl Http {
         };
         let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY)]);
         // Redacted before it is cut: a cut could leave a part of a secret.
-        let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let text = self.secrets.redact(&text);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut detail = format!("HTTP {status}{hint}");
         if !text.is_empty() && !text.starts_with('<') {
             detail.push_str(": ");
@@ -338,16 +346,7 @@ impl Http {
     /// server) with one redacted line about what came back.
     pub(crate) fn error(&self, call: &str, kind: ErrorKind, detail: &str) -> HttpError {
         let call = call.split('?').next().unwrap_or(call);
-        HttpError::new(call, &self.target.base, kind, self.redact(sanitize_line(detail)))
-    }
-
-    /// The text with `***` for every secret of the headers: a server may repeat what it was sent.
-    pub(crate) fn redact(&self, text: String) -> String {
-        // Shorter words are not tokens but `Bearer` and the like.
-        let values = self.target.headers.iter().flat_map(|(_, value)| value.split_whitespace());
-        let tokens = values.filter(|word| word.len() > 6);
-        let secrets = tokens.chain(self.target.api_key.as_deref());
-        secrets.fold(text, |text, secret| text.replace(secret, "***"))
+        HttpError::new(call, &self.target.base, kind, self.secrets.redact(&sanitize_line(detail)))
     }
 
     /// The key that is posted with a prompt.

@@ -98,6 +98,12 @@ impl ServerUrl {
         self.port
     }
 
+    /// The path behind the host: empty, or with a slash before it and none at its end.
+    pub fn prefix(&self) -> &str {
+        let authority = self.base.find("://").map_or(0, |at| at + 3);
+        self.base[authority..].find('/').map_or("", |at| &self.base[authority + at..])
+    }
+
     /// Whether the server is on this machine by its name: `localhost`, `127.x.x.x` or `::1`.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())

@@ -13,7 +13,9 @@ mod unix;
 mod windows;
 
 pub use crate::interrupt::Interrupted;
-pub use platform::{block_signals, own_group, signal_tree, spawn_as_found};
+pub use platform::{
+    block_signals, end_group_with_us, own_group, process_start, signal_tree, spawn_as_found,
+};
 #[cfg(unix)]
 use unix as platform;
 #[cfg(not(unix))]
@@ -88,6 +90,7 @@ pub fn run(
         Ok(child) => child,
         Err(why) => return Ok(Ended::NotStarted(why)),
     };
+    let _watcher = end_group_with_us(&child);
     let deadline = Instant::now() + limit;
     let mut pause = FIRST_POLL;
     loop {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
@@ -100,6 +100,29 @@ pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() 
     }
 }
 
+/// Ends the group that the child leads when we end without having done so, however we end: a shell
+/// waits for the end of a pipe of ours. Nothing is watched once this is dropped, or without a shell.
+pub fn end_group_with_us(child: &Child) -> Watcher {
+    const SCRIPT: &str = "read -r _; kill -s TERM -- -$1 && sleep 2 && kill -s KILL -- -$1";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", SCRIPT, "sh", &child.id().to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    own_group(&mut command);
+    Watcher(command.spawn().ok())
+}
+
+/// The shell of [`end_group_with_us`].
+pub struct Watcher(Option<Child>);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(shell) = &mut self.0 {
+            let _ = shell.kill();
+            let _ = shell.wait();
+        }
+    }
+}
+
 /// Signals a child of our own group and its descendants, one by one: the group may also be that of
 /// the rest of a pipeline. Parents come first, so that a shell does not go on to its next command.
 pub fn signal_tree(child: &mut Child, signal: Signal) {
@@ -111,6 +134,19 @@ pub fn signal_tree(child: &mut Child, signal: Signal) {
         // It may have ended meanwhile.
         let _ = kill(Pid::from_raw(id), signal);
     }
+}
+
+/// When a living process started, in the system's own ticks; none where there is no `/proc`.
+pub fn process_start(id: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
+    started(&String::from_utf8_lossy(&stat))
+}
+
+/// The start in a `/proc/<id>/stat`: the 22nd field. None of a process that nobody has waited for.
+fn started(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
 }
 
 /// The signal that ended a process.
@@ -165,5 +201,8 @@ mod tests {
         assert_eq!(parent("12 (a) S 99 (b) S 34 12 12 0 -1"), Some(34));
         assert_eq!(parent("12 (sh) S 34 12 12 0 -1"), Some(34));
         assert_eq!(parent("12 (sh"), None);
+        let fields = (4..40).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        assert_eq!(started(&format!("12 (s)h) S {fields}")), Some(22));
+        assert_eq!(started(&format!("12 (sh) Z {fields}")), None);
     }
 }

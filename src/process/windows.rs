@@ -56,6 +56,16 @@ fn taskkill(child: &Child, signal: Signal) -> io::Result<Child> {
         .spawn()
 }
 
+/// Safe Rust has no job objects: the child lives on when we are killed.
+pub fn end_group_with_us(_: &Child) -> Option<Child> {
+    None
+}
+
+/// Safe Rust is not told.
+pub fn process_start(_: u32) -> Option<u64> {
+    None
+}
+
 /// Windows has no signals.
 pub fn block_signals() {}
 

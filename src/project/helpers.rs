@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::fs::read_small;
 use crate::process::find_program;
 use crate::sanitize::sanitize_line;
 
@@ -151,10 +152,7 @@ impl HelperFiles {
 
     /// The results of the test suites; null if they are no JSON document of at most 1 MiB.
     pub fn vitest_summary(&self) -> Value {
-        const LARGEST: u64 = 1 << 20;
-        let file = &self.vitest_results;
-        let small = std::fs::metadata(file).is_ok_and(|about| about.len() <= LARGEST);
-        let text = if small { std::fs::read(file).unwrap_or_default() } else { Vec::new() };
+        let text = read_small(&self.vitest_results, 1 << 20).unwrap_or_default();
         // Windows PowerShell begins a file with a mark.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
         serde_json::from_slice(text).unwrap_or_default()

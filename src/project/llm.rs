@@ -170,7 +170,9 @@ pub(super) fn get<T>(
     let ask = |ipv4_only| {
         let left = CALL.saturating_sub(begun.elapsed());
         let http = Http::new(Target { ipv4_only, ..server.clone() }, CONNECT, Arc::new(|| true));
-        http.get(path, Timeout::Whole(left))
+        let shown =
+            |body: Vec<u8>| http.secrets.redact_json(&String::from_utf8_lossy(&body)).into_bytes();
+        http.get(path, Timeout::Whole(left)).map(shown)
     };
     let answer = match ask(server.ipv4_only) {
         Err(error) if error.kind == ErrorKind::Refused && server.ipv4_only => ask(false),

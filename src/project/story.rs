@@ -1,11 +1,17 @@
 //! `story.json`: the scenes that a project's generator wrote.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::fs::read_text;
+use crate::fs::{has_image_content, open_file, read_text};
 use crate::sanitize::{sanitize_line, without_credentials};
+
+/// Only images leave this machine for a story, which may come from anywhere.
+pub const NO_IMAGE: &str = "no image (PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF)";
+/// So many bytes of a file tell whether it is one.
+const HEAD: u64 = 32;
 
 /// A story. Texts are one line each, without control characters; prompts are as they were written.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +134,18 @@ impl StoryScene {
         let keyframe = keyframe.map(|path| folder.join(path));
         if let Some(path) = keyframe.as_ref().filter(|path| !path.is_file()) {
             return Err(format!("'{name}': its keyframe {} is not there", path.display()));
+        }
+        if let Some(path) = &keyframe {
+            let mut head = Vec::new();
+            let read = open_file(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+            let why = match read {
+                Err(error) => error.to_string(),
+                Ok(_) if !has_image_content(&head) => NO_IMAGE.to_owned(),
+                Ok(_) => String::new(),
+            };
+            if !why.is_empty() {
+                return Err(format!("'{name}': its keyframe {}: {why}", path.display()));
+            }
         }
         Ok(StoryScene {
             id,

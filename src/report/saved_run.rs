@@ -1,6 +1,7 @@
 //! A log on disk, with the record of its run where metadata lie beside it, and the logs of the
 //! devices beside the run's own.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::metadata;
 use super::record::RunRecord;
+use crate::fs::read_text;
 use crate::sanitize::sanitize_line;
 use crate::vram::gates::RunVram;
 use crate::vram::log::names;
@@ -53,7 +55,7 @@ impl SavedRun {
             LogSummary::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let metadata = log.with_file_name(METADATA);
         let name = log.file_name().and_then(|name| name.to_str());
-        let (run, note) = match fs::read_to_string(&metadata).map(|text| parse(&text)) {
+        let (run, note) = match read_text(&metadata).map(|text| parse(&text)) {
             Err(_) => (None, None),
             // The metadata are of the run's own device.
             _ if name.and_then(names::device_of).is_some() => (None, None),
@@ -69,6 +71,23 @@ impl SavedRun {
         let document = run.as_ref().map(|(_, document)| document);
         let others = if is_folder { OtherDevice::all(target, document)? } else { Vec::new() };
         Ok(SavedRun { log, vram, timeline, run, others, note })
+    }
+
+    /// The files that it was read from, and that its reports are made of.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let beside = |name| self.log.with_file_name(name);
+        [self.log.clone(), beside(METADATA), beside("run-summary.txt")].into_iter()
+    }
+
+    /// Loads baselines, in order. One that is given several times counts once.
+    ///
+    /// # Errors
+    /// Those of [`SavedRun::load`], of the first that fails.
+    pub fn load_baselines(targets: &[PathBuf]) -> Result<Vec<Self>, String> {
+        let mut runs = SavedRun::load_all(targets)?;
+        let mut seen = HashSet::new();
+        runs.retain(|run| seen.insert(run.log.canonicalize().ok()));
+        Ok(runs)
     }
 
     /// Loads several, in order.

@@ -1,6 +1,6 @@
 //! One attempt at a scene: image, prompt, polls, outcome, files.
 
-use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,9 @@ use super::submit::{Posted, SubmitError};
 use crate::clock::hms;
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, Ids, PromptOutcome, QueuePosition};
 use crate::console::LiveRow;
+use crate::fs::{has_image_content, open_file};
 use crate::interrupt::Interrupted;
+use crate::project::story::NO_IMAGE;
 use crate::report::record::{Attempt, HISTORY_UNREADABLE, Outcome, Output};
 use crate::sanitize::file_name;
 use crate::vram::stats::NodeFacts;
@@ -134,7 +136,14 @@ impl AttemptState<'_, '_> {
     fn upload(&mut self, place: &str, path: &Path) -> Result<String, SubmitError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = file_name(&format!("{}-{place}{}", self.scene.id, file_name(&name)));
-        let image = fs::read(path).map_err(|error| SubmitError::Upload {
+        let image = open_file(path).and_then(|mut file| {
+            let mut image = Vec::new();
+            file.read_to_end(&mut image)?;
+            // The story may come from anywhere, and the file be another by now.
+            let is_wanted = !place.is_empty() || has_image_content(&image);
+            if is_wanted { Ok(image) } else { Err(io::Error::other(NO_IMAGE)) }
+        });
+        let image = image.map_err(|error| SubmitError::Upload {
             why: format!("{}: {error}", path.display()),
             retry: false,
         })?;

@@ -16,7 +16,7 @@ use super::events::EventLoop;
 use super::lock::Lock;
 use super::plan::Scene;
 use super::recorder::Recorder;
-use super::state_file::{RunState, StateFile};
+use super::state_file::{KnownRun, RunState, StateFile};
 use super::submit::LISTENER_TIMEOUT;
 use crate::cli::RunOptions;
 use crate::clock::{Clock, run_id};
@@ -24,6 +24,7 @@ use crate::comfyui::{Client, Listener, Target};
 use crate::console::{Console, Output};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
+use crate::process::process_start;
 use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
@@ -140,19 +141,20 @@ impl<'a> RunContext<'a> {
         events.console.log_all(&banner::lines(options, &id, &folder, clock.local));
         // Without the lock the state may be that of a run at work.
         let file = lock.file.is_ok().then(|| lock.state_path());
-        let previous_run = file.as_deref().and_then(RunState::read);
-        let mut state = StateFile::create(
-            file,
-            RunState {
-                pid: std::process::id(),
-                started,
-                url: options.server.url.base().to_owned(),
-                folder: folder.clone(),
-                ended: false,
-                prompts: previous_run.iter().flat_map(|run| run.prompts.clone()).collect(),
-            },
-        );
-        let problems = [lock.file.as_ref().err().cloned(), no_log, warning, state.problem.take()];
+        let (previous_run, unread) = match file.as_deref().map_or(Ok(None), RunState::read) {
+            Ok(state) => (state, None),
+            Err(why) => (None, file.as_deref().map(|file| set_aside(file, &id, &why))),
+        };
+        let pid = std::process::id();
+        let run = KnownRun { pid, process: process_start(pid), started, folder: folder.clone() };
+        let url = options.server.url.base().to_owned();
+        // Until they have their ends: this one may be killed too.
+        let killed = previous_run.iter().flat_map(RunState::unfinished).cloned().collect();
+        let prompts = previous_run.iter().flat_map(|run| run.prompts.clone()).collect();
+        let state = RunState { run, url, ended: false, killed, prompts };
+        let mut state = StateFile::create(file, state);
+        let problems =
+            [lock.file.as_ref().err().cloned(), no_log, warning, unread, state.problem.take()];
         for problem in problems.into_iter().flatten() {
             events.console.warn(&problem);
         }
@@ -279,6 +281,18 @@ impl<'a> RunContext<'a> {
     pub fn server_memory(&self) -> Option<Reading> {
         self.client.system_stats().ok()?.devices.get(self.options.sampling.gpu)?.memory
     }
+}
+
+/// Keeps a state file that cannot be read under another name, and says so.
+fn set_aside(file: &Path, id: &str, why: &str) -> String {
+    let mut aside = file.as_os_str().to_owned();
+    aside.push(format!(".{id}"));
+    let kept = match fs::rename(file, &aside) {
+        Ok(()) => format!("kept as {}", aside.display()),
+        Err(error) => format!("not kept: {error}"),
+    };
+    let file = file.display();
+    format!("{file}: {why}: {kept}; a prompt of an earlier run may still be on the server")
 }
 
 /// Makes a folder named after the moment; where another run has the name, after the next second.

@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::context::RunContext;
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, OutputFile};
-use crate::fs::{extension, is_image, is_video, rename, temp_path, write_atomic};
+use crate::fs::{create_temp, extension, is_image, is_video, write_atomic};
 use crate::interrupt::Interrupted;
 use crate::report::record::Output;
 use crate::sanitize::{file_name, first_of};
@@ -148,20 +147,15 @@ impl RunContext<'_> {
                 return Ok(text.len() as u64);
             }
         };
-        let part = temp_path(&target);
-        let written = self.transfer(file, &part);
-        let renamed = written.and_then(|bytes| Ok(rename(&part, &target).map(|()| bytes)?));
-        if renamed.is_err() {
-            // It may never have been made.
-            let _ = fs::remove_file(&part);
-        }
-        renamed
+        let (out, part) = create_temp(&target)?;
+        let bytes = self.transfer(file, out)?;
+        part.rename_to(&target)?;
+        Ok(bytes)
     }
 
     /// Streams a file to the disk, at least 64 kB of it within each `PostExecutionTimeout`.
-    fn transfer(&mut self, file: &OutputFile, to: &Path) -> Result<u64, FileError> {
+    fn transfer(&mut self, file: &OutputFile, mut out: File) -> Result<u64, FileError> {
         let (length, mut body) = self.client.view(file)?;
-        let mut out = File::create(to)?;
         let (mut bytes, mut head) = (0, Vec::new());
         let mut progress = (Instant::now(), 0);
         let mut chunk = vec![0; 64 << 10];

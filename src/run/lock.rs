@@ -2,6 +2,7 @@
 //! however that ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    /// `.run-comfyui-e2e.<host>-<port>.lock` in the project's folder; empty and never deleted.
+    /// `.run-comfyui-e2e.<host>-<port>[-<prefix>].lock` in the project's folder; empty and never deleted.
     path: PathBuf,
     /// The error is why there is none: the folder cannot be written, or has no locks. The run goes
     /// on without.
@@ -37,8 +38,7 @@ impl Lock {
         patience: Duration,
         events: &mut EventLoop,
     ) -> Result<Self, RunError> {
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = match opened {
+        let file = match open(&path) {
             Ok(file) => file,
             Err(error) => return Ok(Lock::unavailable(path, &error)),
         };
@@ -46,6 +46,8 @@ impl Lock {
         let mut logged = false;
         loop {
             match file.try_lock() {
+                // Somebody may have deleted the file of a run that is at work (`git clean`).
+                Ok(()) if is_at_work(&path) => file.unlock().unwrap_or_default(),
                 Ok(()) => return Ok(Lock { path, file: Ok(file) }),
                 Err(TryLockError::Error(error)) => return Ok(Lock::unavailable(path, &error)),
                 Err(TryLockError::WouldBlock) => {}
@@ -67,7 +69,7 @@ impl Lock {
         }
     }
 
-    fn unavailable(path: PathBuf, error: &std::io::Error) -> Self {
+    fn unavailable(path: PathBuf, error: &io::Error) -> Self {
         let name = path.display();
         let problem = format!("{name}: {error}: another run on this server would not be noticed");
         Lock { file: Err(problem), path }
@@ -79,25 +81,56 @@ impl Lock {
     }
 }
 
-/// The lock file of this server.
+/// The lock file of this server: its host, port and path prefix. Two prefixes are two servers.
 pub fn path(root: &Path, server: &ServerUrl) -> PathBuf {
+    let other = |also: &'static str| move |c: char| !c.is_ascii_alphanumeric() && !also.contains(c);
     let host = match server.host().to_ascii_lowercase().as_str() {
         "localhost" => "127.0.0.1".to_owned(),
-        host => host.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "_"),
+        host => host.replace(other("."), "_"),
     };
-    root.join(format!(".run-comfyui-e2e.{host}-{}.lock", server.port()))
+    let mut name = format!(".run-comfyui-e2e.{host}-{}", server.port());
+    let prefix = server.prefix();
+    if !prefix.is_empty() {
+        // With a sum of it: /a/b and /a_b are two, and a file's name ends at 255 bytes.
+        let sum = prefix.bytes().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let shown: String = prefix[1..].replace(other(".-"), "_").chars().take(60).collect();
+        let is_plain = shown == prefix[1..];
+        name += &if is_plain { format!("-{shown}") } else { format!("-{shown}-{sum:016x}") };
+    }
+    root.join(name + ".lock")
+}
+
+/// Opens the lock file, and makes it where there is none. A link and what is no file are refused.
+fn open(path: &Path) -> io::Result<File> {
+    if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(io::Error::other("no file of its own"));
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    // Others may read and write it: nobody deletes it while it is held.
+    #[cfg(windows)]
+    std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 3);
+    options.open(path)
+}
+
+/// Whether the run that the state file tells of is alive.
+fn is_at_work(lock: &Path) -> bool {
+    let state = RunState::read(&lock.with_extension("json"));
+    matches!(state, Ok(Some(state)) if !state.ended && state.run.is_alive())
 }
 
 /// Whose lock it is, as far as the state file tells.
 fn holder(lock: &Path) -> String {
     match RunState::read(&lock.with_extension("json")) {
-        Some(state) => format!(
+        Ok(Some(RunState { run, .. })) => format!(
             "the run of {} (process {}, {})",
-            day_and_time(state.started),
-            state.pid,
-            state.folder.display()
+            day_and_time(run.started),
+            run.pid,
+            run.folder.display()
         ),
-        None => format!("another run ({})", lock.display()),
+        _ => format!("another run ({})", lock.display()),
     }
 }
 
@@ -126,7 +159,10 @@ mod tests {
             let path = path(Path::new("/p"), &ServerUrl::parse(url).unwrap());
             path.file_name().unwrap().to_str().unwrap().to_owned()
         };
-        assert_eq!(name("http://GPU-2:8188/comfy"), ".run-comfyui-e2e.gpu_2-8188.lock");
+        assert_eq!(name("http://GPU-2:8188/comfy/"), ".run-comfyui-e2e.gpu_2-8188-comfy.lock");
+        let names = ["", "/gpu0", "/gpu1", "/a/b", "/a_b", "/a-b"].map(|p| name(&format!("p{p}")));
+        assert_eq!(names.iter().collect::<std::collections::HashSet<_>>().len(), names.len());
+        assert!(name(&format!("p/{}", "long/".repeat(99))).len() < 120);
         assert_eq!(name("http://localhost:8188"), name("127.0.0.1:8188"));
         assert_eq!(name("http://[::1]:8188"), ".run-comfyui-e2e.__1-8188.lock");
         assert_ne!(name("127.0.0.1:8188"), name("127.0.0.1:8189"));

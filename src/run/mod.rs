@@ -81,11 +81,14 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
             Err(_) => return Err(refused(wrong)),
         }
     }
-    let baselines = SavedRun::load_all(&options.gates.baselines)
+    let baselines = SavedRun::load_baselines(&options.gates.baselines)
         .map_err(|why| refused(format!("--baseline: {why}")))?;
     // Before hours are spent on what they tell.
+    let mut inputs = plan.files();
+    inputs.extend(options.server.files());
+    inputs.extend(baselines.iter().flat_map(SavedRun::files));
     for (format, path) in &options.reports {
-        check_writable(format.option(), path).map_err(refused)?;
+        check_writable(format.option(), path, &inputs).map_err(refused)?;
     }
     if options.dry_run {
         return dry_run::run(options, plan);
@@ -112,9 +115,10 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
 /// main thread may be in the middle of anything, so they are read from the state file; while another
 /// run has the lock, it is that run's.
 fn cancel_once(state: &Path, target: &Target) {
-    let Some(state) = RunState::read(state).filter(|state| state.pid == std::process::id()) else {
+    let Ok(Some(state)) = RunState::read(state) else { return };
+    if state.run.pid != std::process::id() {
         return;
-    };
+    }
     let client = Client::with_timeout(target.clone(), LAST_CALL);
     // Nobody is left to be told of an error.
     for prompt in &state.prompts {

@@ -70,6 +70,22 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// The files that it was read from, and those that are to be uploaded.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Plan::Generate(template) => vec![template.file.clone()],
+            Plan::Scenes(scenes, story, _) => {
+                let story = story.iter().map(|story| story.file.clone());
+                let of_scene = |scene: &Scene| {
+                    let uploads = scene.uploads.iter().map(|upload| upload.path.clone());
+                    let files: Vec<_> = uploads.chain(scene.keyframe.clone()).collect();
+                    files.into_iter().chain([scene.source.clone()])
+                };
+                story.chain(scenes.iter().flat_map(of_scene)).collect()
+            }
+        }
+    }
+
     /// What the options ask for.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::cancel::Cancelled;
 use super::context::RunContext;
-use crate::clock::{Clock, day_and_time};
+use super::state_file::KnownRun;
+use crate::clock::{Clock, day_and_time, is_run_id};
 use crate::console::{Console, Output};
 use crate::vram::log::names;
 use crate::vram::stats::LogSummary;
@@ -33,30 +34,44 @@ impl RunContext<'_> {
                 format!("{scene}: {left}")
             }
         };
-        let when = day_and_time(previous.started);
-        let folder = previous.folder.display();
         if previous.ended {
-            let line = format!("Left by the run of {when} ({folder}): {fate}");
-            return self.events.console.log(&line);
+            let KnownRun { started, folder, .. } = &previous.run;
+            let (when, folder) = (day_and_time(*started), folder.display());
+            self.events.console.log(&format!("Left by the run of {when} ({folder}): {fate}"));
         }
-        let pid = previous.pid;
-        self.events
-            .console
-            .log(&format!("The run of {when} was killed (process {pid}, {folder}): {fate}"));
-        let line = format!("the process {pid} was killed; {fate} (told by run {})", self.record.id);
-        if let Err(why) = finish(&previous.folder, self.clock, &line) {
-            self.events.console.warn(&why);
+        for KnownRun { pid, started, folder, .. } in previous.unfinished() {
+            let (when, shown) = (day_and_time(*started), folder.display());
+            self.events
+                .console
+                .log(&format!("The run of {when} was killed (process {pid}, {shown}): {fate}"));
+            let id = &self.record.id;
+            let line = format!("the process {pid} was killed; {fate} (told by run {id})");
+            // A name that is no text is not the same when it is read: where this run's folder is.
+            let here = self.options.logs_dir.join(folder.file_name().unwrap_or_default());
+            let folder = [folder, &here].into_iter().find(|folder| is_run_folder(folder));
+            let finished = folder.map(|folder| finish(folder, self.clock, &line));
+            if let Some(Err(why)) = finished {
+                self.events.console.warn(&why);
+            }
         }
+        self.state.forget_killed();
     }
 }
 
-/// Adds the end to the summary of a run, unless it has one or is gone.
+/// Whether a folder is one that a run made: the state file may say anything, and a summary is
+/// continued nowhere else. It has a run's id as its name, and a run's two first files.
+fn is_run_folder(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let is_file = |name| folder.join(name).symlink_metadata().is_ok_and(|about| about.is_file());
+    is_run_id(&name)
+        && folder.symlink_metadata().is_ok_and(|about| about.is_dir())
+        && ["run-summary.txt", names::MAIN].iter().all(is_file)
+}
+
+/// Adds the end to the summary of a run, unless it has one.
 fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
     let path = folder.join("run-summary.txt");
     let named = |error: std::io::Error| format!("{}: {error}", path.display());
-    if !path.is_file() {
-        return Ok(());
-    }
     let tail = tail(&path).map_err(named)?;
     let text = String::from_utf8_lossy(&tail);
     if ["=== RUN COMPLETE ===", "=== RUN INTERRUPTED ==="].iter().any(|end| text.contains(end)) {
@@ -97,8 +112,6 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("run-summary.txt");
         let finish = || finish(&folder, Clock::start(), "killed").unwrap();
-        finish();
-        assert!(!path.exists(), "no summary is made where there was none");
         fs::write(&path, "[12:00:00] [Scene a] Starting vid").unwrap();
         fs::write(folder.join(names::MAIN), "12:00:00,Used=5MB,Interval=5s\n").unwrap();
         finish();

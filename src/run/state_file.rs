@@ -1,7 +1,9 @@
 //! The state file: prompts of ours that may still be on the server. After a kill the next run reads
 //! it and cancels them.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -9,7 +11,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::clock::{from_iso, iso};
 use crate::comfyui::Ids;
-use crate::fs::{rename, temp_path};
+use crate::fs::{create_temp, names_in, read_text};
+use crate::process::process_start;
 use crate::sanitize::sanitize_line;
 
 /// A prompt of ours that may still be on the server.
@@ -28,34 +31,87 @@ pub struct PendingPrompt {
 /// 64 s after its answer was cut.
 const MAY_COME_FOR: Duration = Duration::minutes(3);
 
+/// A run, as the state file knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownRun {
+    pub pid: u32,
+    /// When its process started, as the system has it; none where the system does not tell.
+    pub process: Option<u64>,
+    pub started: OffsetDateTime,
+    /// The run folder.
+    pub folder: PathBuf,
+}
+
+impl KnownRun {
+    /// Whether its process is alive, where the system tells when one started: numbers are used anew.
+    pub fn is_alive(&self) -> bool {
+        self.process.is_some() && process_start(self.pid) == self.process
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let text = |key: &str| value[key].as_str();
+        Some(KnownRun {
+            pid: value["Pid"].as_u64()?.try_into().ok()?,
+            process: value["ProcessStart"].as_u64(),
+            started: from_iso(text("Started")?)?,
+            folder: text("RunDir")?.into(),
+        })
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "Pid": self.pid,
+            "ProcessStart": self.process,
+            "Started": iso(self.started),
+            "RunDir": self.folder.to_string_lossy(),
+        })
+    }
+}
+
 /// The content of the state file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
-    pub pid: u32,
-    pub started: OffsetDateTime,
+    pub run: KnownRun,
     /// Without credentials.
     pub url: String,
-    /// The run folder.
-    pub folder: PathBuf,
     /// The run was not killed: its summary has an end.
     pub ended: bool,
+    /// Runs that were killed before it, and whose summaries have no end yet.
+    pub killed: Vec<KnownRun>,
     /// Prompts of this run and of earlier ones.
     pub prompts: Vec<PendingPrompt>,
 }
 
 impl RunState {
-    /// Reads the file; none where there is none, or it is no state file.
-    pub fn read(file: &Path) -> Option<Self> {
-        let value: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-        let text = |key: &str| value[key].as_str().map(str::to_owned);
-        let prompts = value["Prompts"].as_array()?.iter();
+    /// Reads the file; none where there is none.
+    ///
+    /// # Errors
+    /// It is no state file: what is wrong, in a few words. A link is none.
+    pub fn read(file: &Path) -> Result<Option<Self>, String> {
+        match fs::symlink_metadata(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Ok(about) if !about.is_file() => return Err("no file of its own".into()),
+            _ => {}
+        }
+        let text = read_text(file).map_err(|error| error.to_string())?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))?;
+        RunState::from_json(&value).map(Some).ok_or_else(|| "no state of a run".into())
+    }
+
+    /// The runs whose summaries have no end, the oldest first: those killed before it, and itself.
+    pub fn unfinished(&self) -> impl Iterator<Item = &KnownRun> {
+        self.killed.iter().chain((!self.ended).then_some(&self.run))
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let killed = value["Killed"].as_array().into_iter().flatten();
         Some(RunState {
-            pid: value["Pid"].as_u64()?.try_into().ok()?,
-            started: from_iso(&text("Started")?)?,
-            url: sanitize_line(&text("Url")?),
-            folder: text("RunDir")?.into(),
+            run: KnownRun::read(value)?,
+            url: sanitize_line(value["Url"].as_str()?),
             ended: value["Ended"].as_bool()?,
-            prompts: prompts.filter_map(prompt).collect(),
+            killed: killed.filter_map(KnownRun::read).collect(),
+            prompts: value["Prompts"].as_array()?.iter().filter_map(prompt).collect(),
         })
     }
 
@@ -69,14 +125,12 @@ impl RunState {
                 "ServerId": prompt.server_id,
             })
         });
-        json!({
-            "Pid": self.pid,
-            "Started": iso(self.started),
-            "Url": self.url,
-            "RunDir": self.folder.to_string_lossy(),
-            "Ended": self.ended,
-            "Prompts": prompts.collect::<Vec<_>>(),
-        })
+        let mut value = self.run.json();
+        value["Url"] = self.url.as_str().into();
+        value["Ended"] = self.ended.into();
+        value["Killed"] = self.killed.iter().map(KnownRun::json).collect();
+        value["Prompts"] = prompts.collect();
+        value
     }
 }
 
@@ -102,6 +156,9 @@ pub struct StateFile {
 impl StateFile {
     /// Writes the state of a run that begins. Without a file nothing is kept on disk.
     pub fn create(file: Option<PathBuf>, state: RunState) -> Self {
+        if let Some(file) = &file {
+            remove_temporary(file);
+        }
         let mut file = StateFile { file, state, problem: None };
         file.write();
         file
@@ -123,6 +180,12 @@ impl StateFile {
         prompts.map(|prompt| prompt.ids.clone()).collect()
     }
 
+    /// The runs that were killed before it have their ends.
+    pub fn forget_killed(&mut self) {
+        self.state.killed.clear();
+        self.write();
+    }
+
     /// Adds a prompt, before it is posted.
     pub fn add(&mut self, scene: &str, ids: &Ids, sent: OffsetDateTime) {
         let (scene, ids) = (scene.to_owned(), ids.clone());
@@ -134,10 +197,7 @@ impl StateFile {
     pub fn set_server_id(&mut self, ids: &Ids, id: &str) {
         if let Some(prompt) = self.state.prompts.iter_mut().find(|prompt| prompt.ids == *ids) {
             prompt.server_id = Some(id.to_owned());
-            // A server that took our id adds nothing to the file.
-            if ids.prompt != id {
-                self.write();
-            }
+            self.write();
         }
     }
 
@@ -178,9 +238,12 @@ impl StateFile {
     /// synced: a power failure ends the server's prompts too.
     fn write(&mut self) {
         let Some(file) = &self.file else { return };
-        let part = temp_path(file);
         let text = format!("{:#}\n", self.state.json());
-        let written = fs::write(&part, text).and_then(|()| rename(&part, file));
+        let written = create_temp(file).and_then(|(mut out, part)| {
+            out.write_all(text.as_bytes())?;
+            drop(out);
+            part.rename_to(file)
+        });
         if let Err(error) = written {
             self.problem = Some(format!(
                 "{}: {error}: should this run be killed, the next one cannot clear up",
@@ -191,6 +254,19 @@ impl StateFile {
     }
 }
 
+/// Removes what a run left that was killed while it wrote.
+fn remove_temporary(file: &Path) {
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return };
+    let start = format!("{}.", name.display());
+    let is_ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with(&start) && name.ends_with(".part")
+    };
+    for name in names_in(folder).unwrap_or_default().iter().filter(|name| is_ours(name)) {
+        let _ = fs::remove_file(folder.join(name));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,20 +274,20 @@ mod tests {
     use time::macros::datetime;
 
     fn state_with(prompts: Vec<PendingPrompt>) -> RunState {
-        RunState {
+        let run = KnownRun {
             pid: 7,
+            process: Some(5),
             started: datetime!(2026-11-24 23:00:04 -5),
-            url: "http://127.0.0.1:8188".into(),
             folder: "/logs/20261124-230004".into(),
-            ended: false,
-            prompts,
-        }
+        };
+        let (url, killed) = ("http://127.0.0.1:8188".into(), vec![run.clone()]);
+        RunState { run, url, ended: false, killed, prompts }
     }
 
     #[test]
     fn the_file_follows_every_change_and_goes_when_nothing_is_left() {
         let file = std::env::temp_dir().join(format!("state_file-{}.json", std::process::id()));
-        let read = || RunState::read(&file).map(|state| (state.ended, state.prompts));
+        let read = || RunState::read(&file).unwrap().map(|state| (state.ended, state.prompts));
         let mut state = StateFile::create(Some(file.clone()), state_with(Vec::new()));
         assert_eq!(read(), Some((false, Vec::new())));
         let (one, two, now) = (Ids::random(), Ids::random(), datetime!(2026-11-24 23:00:04 UTC));
@@ -224,7 +300,8 @@ mod tests {
         assert_eq!(read().unwrap().1.len(), 1);
         state.close();
         assert_eq!(read().map(|(ended, prompts)| (ended, prompts.len())), Some((true, 1)));
-        let mut state = StateFile::create(Some(file.clone()), RunState::read(&file).unwrap());
+        let mut state =
+            StateFile::create(Some(file.clone()), RunState::read(&file).unwrap().unwrap());
         state.remove(&two);
         state.close();
         assert!(!file.exists());
@@ -240,13 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_is_none() {
+    fn what_is_no_state_is_an_error() {
         let file = std::env::temp_dir().join(format!("no-state-{}.json", std::process::id()));
         for text in ["", "{", "[]", "{\"Pid\": -1}", "{\"Pid\": 1, \"Started\": 5}"] {
             fs::write(&file, text).unwrap();
-            assert_eq!(RunState::read(&file), None, "{text}");
+            assert!(RunState::read(&file).is_err(), "{text}");
         }
         fs::remove_file(&file).unwrap();
+        assert_eq!(RunState::read(&file), Ok(None));
     }
 
     proptest! {
@@ -265,9 +343,7 @@ mod tests {
                 .collect();
             let state = state_with(prompts);
             let value: Value = serde_json::from_str(&state.json().to_string()).unwrap();
-            let prompts: Vec<_> =
-                value["Prompts"].as_array().unwrap().iter().filter_map(prompt).collect();
-            prop_assert_eq!(prompts, state.prompts);
+            prop_assert_eq!(RunState::from_json(&value), Some(state));
         }
     }
 }

@@ -126,6 +126,23 @@ fn two_servers_under_one_root_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn two_path_prefixes_of_a_host_are_two_servers() {
+    let (server, folder) = (StandIn::start(), long_and_short());
+    let gpu = |n: u8| format!("{}/gpu{n}", server.url());
+    // Its prefix is answered 404: it ends at once, whoever else is at work.
+    let first = folder.start_on(&gpu(0), &["--wait-for-comfyui", "60", "long.json"]);
+    first.until_it_says("Waiting up to 60 s");
+    folder
+        .run_on(&gpu(1), &["short.json"])
+        .exits(3)
+        .never_says("waiting up to")
+        .never_says("killed");
+    drop(first);
+    folder.run_on(&gpu(1), &["short.json"]).exits(3).never_says("was killed");
+    folder.run_on(&gpu(0), &["short.json"]).exits(3).says("was killed");
+}
+
+#[test]
 #[cfg(unix)]
 fn a_root_that_cannot_be_written_is_told_and_the_run_goes_on() {
     let (server, folder) = (StandIn::start(), long_and_short());

@@ -11,6 +11,7 @@ mod dry_run;
 mod faults;
 mod gates;
 mod growth;
+mod hostile_files;
 mod interrupts;
 mod killed;
 mod llm;

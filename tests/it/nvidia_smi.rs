@@ -235,6 +235,17 @@ fn an_interrupt_ends_nvidia_smi() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_kill_ends_a_hanging_nvidia_smi() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("hang", "", &FAST);
+    bench.wait_for_pid();
+    drop(running);
+    let is_alive = |pid: &String| crate::support::is_alive(pid);
+    crate::support::wait_until("its end", || !bench.pids().iter().any(is_alive));
+}
+
+#[test]
 fn monitor_works_with_nvidia_smi_alone() {
     for more in [&["--vram-source", "nvidia-smi"][..], &[]] {
         let bench = Bench::new(Config::cuda());

@@ -326,7 +326,7 @@ fn a_report_that_cannot_be_written_is_told_before_anything_is_run() {
             let words = ["summary", "old.log", "-MaxPeakMB", "9", option, file];
             folder.run(&words).exits(2).refuses(&start);
             if file == "old.log" {
-                folder.run(&words).refuses("old.log: that is the log itself");
+                folder.run(&words).refuses("old.log: that is read here, and would be replaced");
             } else if option == "--html" {
                 let words = ["monitor", "--log", "new.log", "--html", file, "--duration", "60"];
                 folder.run(&words).exits(2).refuses(&start);

@@ -160,3 +160,72 @@ fn credentials_are_in_no_output_file_or_error() {
     folder.holds_none_of(&SECRETS, GIVEN);
     assert!(files(folder.path()).len() > 100);
 }
+
+#[test]
+fn a_server_repeats_them_in_other_forms() {
+    // The words of the password, of a header and of a file, and what others make of them.
+    let secrets = [
+        "pass w/rd",
+        "pass%20w%2Frd",
+        "pass+w%2frd",
+        "pass w\\/rd",
+        "pass\\u0020w/rd",
+        "cGFzcyB3L3Jk",
+        "us3r:pass",
+        "q7",
+        "s3",
+        "c0rrect horse",
+        "c0rrect%20horse",
+        "YzBycmVjdCBob3JzZQ",
+    ];
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.write(GIVEN, "X-Phrase: c0rrect horse\n");
+    folder.workflow("flow.json", &graphs::images("img/x", 1, 1));
+    let url = server.url().replace("http://", "http://us3r:pass%20w%2Frd@");
+    let words = ["--header", "X-Pin: q7", "--header", "X-Other: Bearer s3", "--header-file", GIVEN];
+    let words = [&["--comfyui-url", &url], &words[..], &["flow.json"], &REPORTS].concat();
+    let said = secrets.map(|secret| format!("{secret}.")).join(" ");
+    let spaces = " ".repeat(1990);
+    let plain: &'static str = format!("{spaces} {said}").leak();
+    let error = json!({"error": {"message": "x".repeat(990) + " pass w/rd", "details": said}});
+    let error: &'static str = error.to_string().leak();
+    let errors = json!([{"message": said, "details": "pass w/rd"}]);
+    let nodes = json!({"error": "no", "node_errors": {"pass w/rd": {"class_type": said, "errors": errors}}});
+    let nodes: &'static str = nodes.to_string().leak();
+    for (route, fault) in [
+        ("GET /system_stats", Fault::Status(401, plain)),
+        (
+            "GET /system_stats",
+            Fault::Body(json!({"devices": [{"name": said, "type": "cuda"}]}).to_string()),
+        ),
+        ("POST /prompt", Fault::Status(400, error)),
+        ("POST /prompt", Fault::Status(400, nodes)),
+        ("POST /prompt", Fault::Status(500, plain)),
+        ("GET /history/", Fault::Status(403, plain)),
+        ("GET /view", Fault::Status(401, plain)),
+    ] {
+        server.fail_next(route, 4, fault);
+        folder.run(&words);
+        server.clear_faults();
+    }
+    for words in [
+        &["monitor", "--duration", "1", "--", "http://us3r:pass@h"][..],
+        &["flow.json", "--junit", "http://us3r:pass@h/x"],
+    ] {
+        assert_ne!(folder.run(words).code, 0);
+    }
+    let holds = |file: &str, secret: &str| {
+        let text = fs::read(folder.path().join(file)).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        let is_free = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
+        let mut places = text.match_indices(secret);
+        places.any(|(at, _)| {
+            let (before, after) = (&text[..at], &text[at + secret.len()..]);
+            secret.len() > 2 || (is_free(before.chars().last()) && is_free(after.chars().next()))
+        })
+    };
+    for file in files(folder.path()).iter().filter(|file| *file != GIVEN) {
+        let held: Vec<_> = secrets.iter().filter(|secret| holds(file, secret)).collect();
+        assert!(held.is_empty(), "{file} holds {held:?}");
+    }
+}

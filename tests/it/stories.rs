@@ -177,12 +177,17 @@ fn a_broken_story_is_named_with_the_place_in_it() {
     };
     let mut lost = scene("b");
     lost["keyframePath"] = "keys/lost.png".into();
+    // Nothing else leaves this machine for a story, whatever its name.
+    folder.write("story/keys/text.png", "root:x:0:0:root:/root:/bin/bash\n");
+    let mut text = scene("b");
+    text["keyframePath"] = "keys/text.png".into();
     let path = Path::new("keys/lost.png").display().to_string();
     for (scenes, part) in [
         (vec![], "story.json: no scenes"),
         (vec![scene("a"), json!({"prompt": "x"})], "story.json: scene 2: it has no id"),
         (vec![json!({"id": "a"})], "story.json: scene 1: 'a' has no prompt"),
         (vec![scene("a"), lost.clone()], "scene 2: 'b': its keyframe "),
+        (vec![scene("a"), text], "text.png: no image (PNG, JPEG, "),
         (vec![scene("a"), lost], &format!("{path} is not there")),
         (vec![scene("a b"), scene("A_b")], "two scenes have the name a_b"),
     ] {

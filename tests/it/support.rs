@@ -430,7 +430,7 @@ pub fn run(server: &StandIn, graphs: &[(&str, Value)], options: &[&str]) -> (Fol
 /// Writes a story of one scene `a` with a keyframe, and a template with places for both: the words of
 /// the run.
 pub fn keyframe_story(folder: &Folder) -> [&'static str; 3] {
-    folder.write("key.png", [0; 64]);
+    folder.write("key.png", b"\x89PNG\r\n\x1a\n");
     let scene = json!({"id": "a", "prompt": "a fox", "negativePrompt": "no cat", "keyframePath": "key.png"});
     folder.write("story.json", json!({"scenes": [scene]}).to_string());
     let mut template = stand_in::graphs::from_image("a", "of-the-template.png");

@@ -5,12 +5,12 @@
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::clock::iso;
 use crate::exit_code::Exit;
+use crate::fs::open_file;
 use crate::report::ReportInput;
 use crate::report::escape::Escaped;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
@@ -202,7 +202,7 @@ pub struct Excerpts {
 impl Excerpts {
     /// Reads a `run-summary.txt`, as far as it can be read.
     pub fn read(path: &Path) -> Self {
-        File::open(path).map(|file| Excerpts::of_lines(BufReader::new(file))).unwrap_or_default()
+        open_file(path).map(|file| Excerpts::of_lines(BufReader::new(file))).unwrap_or_default()
     }
 
     pub(crate) fn of_lines(mut summary: impl BufRead) -> Self {

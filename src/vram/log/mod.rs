@@ -15,10 +15,12 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
+
+use crate::fs::open_to_append;
 
 #[cfg(test)]
 pub(super) use line::tests::any_line;
@@ -59,7 +61,7 @@ impl Writer {
     /// # Errors
     /// The file can neither be opened nor made.
     pub fn create(path: &Path, interval: Duration) -> io::Result<Writer> {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let file = open_to_append(path)?;
         let torn = file.metadata()?.len() > 0 && last_byte(path).is_ok_and(|byte| byte != b'\n');
         Ok(Writer { file, millis: line::has_millis(interval), torn })
     }

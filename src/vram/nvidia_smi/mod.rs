@@ -141,6 +141,7 @@ impl ChildSupervisor {
                 // Starting may take its time: the lock is not held meanwhile.
                 match spawn(command()) {
                     Ok((child, output)) => {
+                        let _watcher = process::end_group_with_us(&child);
                         *lock(&shared) = Some(child);
                         if stopped.try_recv() == Err(TryRecvError::Empty) {
                             read_lines(output, &mut |text: &str| tell(Event::Line(text)));

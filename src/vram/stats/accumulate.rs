@@ -1,13 +1,13 @@
 //! One pass over the lines of a log, in constant memory: its statistics and its timeline.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use time::Time;
 
 use super::{Added, Metric, NodeStatistics, PeakGenerating, Place, SceneStatistics, VramStats};
+use crate::fs::open_file;
 use crate::vram::log::{Line, read_lines};
 use crate::vram::reading::{Reading, Source, quotient};
 use crate::vram::timeline::{self, Timeline};
@@ -36,7 +36,7 @@ impl LogSummary {
     /// # Errors
     /// The file cannot be opened or read.
     pub fn read(path: &Path) -> io::Result<LogSummary> {
-        LogSummary::of(BufReader::with_capacity(1 << 16, File::open(path)?))
+        LogSummary::of(BufReader::with_capacity(1 << 16, open_file(path)?))
     }
 
     /// Same as [`LogSummary::read`], from any input.
