@@ -173,16 +173,21 @@ struct NullForNan<R, W> {
     /// What is ready, and how much of it was taken.
     ready: Vec<u8>,
     taken: usize,
-    in_string: bool,
+    /// The string that is being read, if one is.
+    string: Option<Text>,
     /// In a string, the character before was a backslash.
     escaped: bool,
     /// A `-` waits for what follows.
     minus: bool,
     /// So many letters of the word are still to be left out.
     skip: usize,
-    /// How long the string is so far.
-    string: usize,
-    /// The rest of the string is left out.
+}
+
+/// A string so far.
+#[derive(Default)]
+struct Text {
+    length: usize,
+    /// The rest of it is left out.
     is_cut: bool,
 }
 
@@ -194,19 +199,17 @@ impl<R, W> NullForNan<R, W> {
             copy,
             ready: Vec::new(),
             taken: 0,
-            in_string: false,
+            string: None,
             escaped: false,
             minus: false,
             skip: 0,
-            string: 0,
-            is_cut: false,
         }
     }
 
     /// Most bytes lie in strings, which are taken at once up to a quote or a backslash.
     fn take_all(&mut self, mut bytes: &[u8]) {
         while let [byte, rest @ ..] = bytes {
-            if self.in_string && !self.escaped {
+            if self.string.is_some() && !self.escaped {
                 let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
                 let plain = bytes.iter().position(is_end).unwrap_or(bytes.len());
                 if plain > 0 {
@@ -223,17 +226,18 @@ impl<R, W> NullForNan<R, W> {
     /// Takes a part of a string without quotes and backslashes. A long string is cut where no escape
     /// and no character is.
     fn take_plain(&mut self, text: &[u8]) {
-        self.string += text.len();
-        if self.is_cut {
+        let string = self.string.get_or_insert_default();
+        string.length += text.len();
+        if string.is_cut {
             return;
         }
         let is_start = |byte: &u8| byte & 0xc0 != 0x80;
         let end = text.iter().skip(LONGEST_ESCAPE).position(is_start);
-        match end.filter(|_| self.string > LONGEST_STRING) {
+        match end.filter(|_| string.length > LONGEST_STRING) {
             Some(end) => {
                 self.ready.extend_from_slice(&text[..LONGEST_ESCAPE + end]);
                 self.ready.extend_from_slice(CUT.as_bytes());
-                self.is_cut = true;
+                string.is_cut = true;
             }
             None => self.ready.extend_from_slice(text),
         }
@@ -244,16 +248,14 @@ impl<R, W> NullForNan<R, W> {
             self.skip -= 1;
             return;
         }
-        if self.in_string {
-            self.in_string = self.escaped || byte != b'"';
+        if let Some(string) = &mut self.string {
+            let is_end = byte == b'"' && !self.escaped;
             self.escaped = byte == b'\\' && !self.escaped;
-            self.string += 1;
-            if !self.is_cut || !self.in_string {
+            string.length += 1;
+            if !string.is_cut || is_end {
                 self.ready.push(byte);
             }
-            if !self.in_string {
-                (self.string, self.is_cut) = (0, false);
-            }
+            self.string.take_if(|_| is_end);
             return;
         }
         let minus = std::mem::take(&mut self.minus);
@@ -268,7 +270,7 @@ impl<R, W> NullForNan<R, W> {
             }
             b'-' => self.minus = true,
             _ => {
-                self.in_string = byte == b'"';
+                self.string = (byte == b'"').then(Text::default);
                 self.ready.push(byte);
             }
         }
@@ -288,7 +290,8 @@ impl<R: Read, W: Write> Read for NullForNan<R, W> {
             self.left = self.left.checked_sub(count as u64).ok_or(TOO_LARGE)?;
             self.take_all(&chunk[..count]);
             // Escapes all along: no place to cut it.
-            if self.string > 4 * LONGEST_STRING && !self.is_cut {
+            let is_too_long = |it: &Text| it.length > 4 * LONGEST_STRING && !it.is_cut;
+            if self.string.as_ref().is_some_and(is_too_long) {
                 return Err(TOO_LARGE.into());
             }
             self.copy.write_all(&self.ready)?;
