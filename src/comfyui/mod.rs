@@ -4,6 +4,7 @@
 //! Facts about answers are those of 0.3.64 and 0.33.0 where nothing else is said.
 
 mod client;
+mod editor_format;
 mod history;
 mod json;
 mod listener;

@@ -16,6 +16,9 @@ use crate::http::{ErrorKind, HttpError};
 use crate::sanitize::sanitize_line;
 use crate::suggest::nearest;
 
+/// Why a node is not known.
+pub(super) const MISSING_CLASS: &str = "the server has no node of this class";
+
 /// What the server says of its node classes in `/object_info`, as far as it was asked.
 #[derive(Debug, Default)]
 pub struct ObjectInfo {
@@ -61,6 +64,18 @@ impl ObjectInfo {
             }
         };
         self.classes.insert(class.to_owned(), info);
+    }
+
+    /// How the server describes a class.
+    ///
+    /// # Errors
+    /// It does not: why, [`MISSING_CLASS`] where it has no such class.
+    pub(super) fn described(&self, class: &str) -> Result<&Value, &str> {
+        match self.classes.get(class) {
+            Some(ClassInfo::Described(info)) => Ok(info),
+            Some(ClassInfo::Unavailable(why)) => Err(why),
+            Some(ClassInfo::Missing) | None => Err(MISSING_CLASS),
+        }
     }
 
     /// Whether the server lacks a class that was asked for.
@@ -113,9 +128,7 @@ impl Workflow {
             ClassInfo::Missing => {
                 let near = nearest(class, object_info.names.iter().map(String::as_str));
                 let near = near.map(|near| format!(" (nearest: '{near}')")).unwrap_or_default();
-                Some(format!(
-                    ": the server has no node of this class{near}: is a custom node not installed?"
-                ))
+                Some(format!(": {MISSING_CLASS}{near}: is a custom node not installed?"))
             }
         }
     }

@@ -1,0 +1,105 @@
+//! Files and what the editor makes of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use time::macros::datetime;
+
+use super::*;
+
+const SURROUNDINGS: Surroundings =
+    Surroundings { now: datetime!(2026-03-04 05:06:07), random: &|| 0 };
+
+fn read(path: &Path) -> Value {
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The classes of a file as `GET /object_info` answers.
+fn object_info(path: &Path) -> ObjectInfo {
+    let mut object_info = ObjectInfo::default();
+    let mut all = read(path);
+    for (class, info) in all.as_object_mut().unwrap() {
+        object_info.insert(class, json!({ class: info.take() }));
+    }
+    object_info
+}
+
+fn convert(file: &Value, object_info: &ObjectInfo) -> Result<Converted, Vec<String>> {
+    EditorFile::parse(file).map_err(|error| vec![error])?.convert(object_info, SURROUNDINGS)
+}
+
+/// Numbers by value: the browser writes 1 for 1.0.
+fn is_equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_equal(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_equal(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+/// What is not equal, in a few lines; inputs in another order too.
+fn difference(found: &Value, wanted: &Value) -> Option<String> {
+    let mut lines = Vec::new();
+    let (found, wanted) = (found.as_object().unwrap(), wanted.as_object().unwrap());
+    for (id, node) in wanted {
+        let Some(made) = found.get(id) else {
+            lines.push(format!("{id} {} is missing", node["class_type"]));
+            continue;
+        };
+        let (a, b) = (made["inputs"].as_object().unwrap(), node["inputs"].as_object().unwrap());
+        for name in a.keys().chain(b.keys()).collect::<BTreeSet<_>>() {
+            let (a, b) = (a.get(name), b.get(name));
+            if a.zip(b).is_none_or(|(a, b)| !is_equal(a, b)) {
+                let show =
+                    |value: Option<&Value>| value.map_or("none".to_owned(), Value::to_string);
+                let (a, b) = (show(a), show(b));
+                lines.push(format!("{id} {} {name}: {a:.80} for {b:.80}", node["class_type"]));
+            }
+        }
+        if made["class_type"] != node["class_type"] {
+            lines.push(format!("{id}: {} for {}", made["class_type"], node["class_type"]));
+        }
+        if lines.is_empty() && !a.keys().eq(b.keys()) {
+            lines.push(format!("order of {id}: {:?} for {:?}", a.keys(), b.keys()));
+        }
+    }
+    lines.extend(
+        found.keys().filter(|id| !wanted.contains_key(*id)).map(|id| format!("{id} too many")),
+    );
+    (!lines.is_empty()).then(|| lines.join("\n    "))
+}
+
+/// A folder of pairs: `ui/NAME`, `api/NAME`, `object_info.json`, as the environment names it.
+#[test]
+#[ignore = "needs a folder of pairs: EDITOR_PAIRS"]
+fn a_folder_of_pairs() {
+    let folder = PathBuf::from(std::env::var_os("EDITOR_PAIRS").unwrap());
+    let object_info = object_info(&folder.join("object_info.json"));
+    let (mut equal, mut all) = (0, 0);
+    for entry in fs::read_dir(folder.join("ui")).unwrap() {
+        let name = entry.unwrap().file_name();
+        let (file, wanted) =
+            (read(&folder.join("ui").join(&name)), read(&folder.join("api").join(&name)));
+        all += 1;
+        let result = convert(&file, &object_info);
+        match &result {
+            Err(lines) => println!("REFUSED {name:?}: {}", lines.join("\n    ")),
+            Ok(made) => match difference(&made.workflow.to_json(), &wanted) {
+                None => equal += 1,
+                Some(lines) => {
+                    println!("MISS {name:?} ({} warnings): {lines}", made.warnings.len())
+                }
+            },
+        }
+    }
+    println!("{equal} of {all} are equal");
+}
