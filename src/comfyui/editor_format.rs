@@ -319,7 +319,6 @@ impl<'f> EditorFile<'f> {
         let first = graph.nodes[*first].inputs.iter().find(|input| input.stands_for(first_name));
         match first.and_then(|input| graph.links.get(input.link.as_ref()?)) {
             Some((origin, slot)) if origin == OUTSIDE => return Some(*slot),
-            Some(_) if graph.nodes[place].class != "PrimitiveNode" => return None,
             _ => {}
         }
         let slot = graph.inputs.len();
@@ -350,30 +349,26 @@ impl<'f> EditorFile<'f> {
         if node.class == "PrimitiveNode" {
             return Some((place, name.to_owned()));
         }
-        // Old files have the node within the name: `3: seed`.
-        let plain = name.split_once(": ").map_or(name, |(_, name)| name);
+        // Old files have the nodes on the way in the name: `6: 3: seed`.
+        let (way, plain) = name.rsplit_once(": ").unwrap_or(("", name));
         let Some(definition) = node.definition else {
-            let names = [name, plain];
-            return names
-                .iter()
-                .find(|name| node.value(name).is_some())
-                .map(|name| (place, (*name).to_owned()));
+            let known = [name, plain].into_iter().find(|name| node.value(name).is_some())?;
+            return Some((place, known.to_owned()));
         };
         let definition = &self.graphs[definition];
-        let inner =
-            if inner.is_empty() { name.split_once(": ").map_or("", |(id, _)| id) } else { inner };
+        let inner = if inner.is_empty() { way.rsplit(": ").next()? } else { inner };
+        let inner = definition.places.get(inner).map(|place| &definition.nodes[*place]);
         let leads = |port: &&Port| {
-            let node = definition.places.get(inner).map(|place| &definition.nodes[*place]);
-            let is_end =
-                |input: &&Input| input.link.as_ref().is_some_and(|link| port.links.contains(link));
-            node.and_then(|node| node.inputs.iter().find(is_end))
-                .is_some_and(|input| input.stands_for(plain))
+            let is_end = |input: &&Input| {
+                input.stands_for(plain)
+                    && input.link.as_ref().is_some_and(|link| port.links.contains(link))
+            };
+            inner.is_some_and(|node| node.inputs.iter().any(|input| is_end(&input)))
         };
-        let port = definition.inputs.iter().find(leads);
-        let port = port.or_else(|| {
-            definition.inputs.iter().find(|port| port.name == name || port.name == plain)
-        });
-        port.map(|port| (place, port.name.clone()))
+        let mut ports = definition.inputs.iter();
+        let named = |port: &&Port| port.name == name || port.name == plain;
+        let port = ports.clone().find(leads).or_else(|| ports.find(named))?;
+        Some((place, port.name.clone()))
     }
 
     /// Writes the value of each `PrimitiveNode` into the widgets that it is linked to.

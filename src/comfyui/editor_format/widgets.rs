@@ -70,8 +70,13 @@ impl<'v> Reader<'v> {
         for (name, config) in inputs {
             reader.input(name, config, listed);
         }
-        if class["name"] == "CustomCombo" {
-            reader.options();
+        match text(&class["name"]) {
+            "CustomCombo" => reader.options(),
+            "Preview3D" | "SaveGLB" => {
+                let value = reader.next().cloned().unwrap_or_else(|| "".into());
+                reader.push("image", value, false);
+            }
+            _ => {}
         }
         if let Some(named) = values.as_object() {
             reader.missing.clear();
@@ -218,20 +223,22 @@ impl<'v> Reader<'v> {
 
     /// One input without a widget. One that grows has those that the file lists.
     fn socket(&mut self, name: &str, kind: &str, options: &Value, listed: &[Input]) {
-        let template = &options["template"];
+        // Those of a dynamic combo come after the class's own, among its widgets.
+        let part = name.contains('.');
+        let sockets = if part { &mut self.widget_sockets } else { &mut self.sockets };
         match kind {
             "COMFY_AUTOGROW_V3" => {
                 let is_part = |part: &&Input| {
                     part.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
                 };
                 let parts = listed.iter().filter(is_part);
-                self.sockets.extend(parts.map(|part| (part.name.clone(), part.kind.clone())));
+                sockets.extend(parts.map(|part| (part.name.clone(), part.kind.clone())));
             }
             "COMFY_MATCHTYPE_V3" => {
-                let kind = text(&template["allowed_types"]).to_owned();
-                self.sockets.push((name.to_owned(), kind));
+                let kind = text(&options["template"]["allowed_types"]).to_owned();
+                sockets.push((name.to_owned(), kind));
             }
-            _ => self.sockets.push((name.to_owned(), kind.to_owned())),
+            _ => sockets.push((name.to_owned(), kind.to_owned())),
         }
     }
 
