@@ -8,6 +8,7 @@ mod editor_format;
 mod history;
 mod json;
 mod listener;
+mod output_file;
 mod prompt;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracles/comfyui.rs"]
