@@ -30,17 +30,49 @@ const MAX_DEPTH: usize = 32;
 const OUTSIDE: &str = "-10";
 const MUTED: u64 = 2;
 const BYPASSED: u64 = 4;
-/// Nodes that only the editor knows. Those that pass a link on are followed by `Converter::follow`.
-const VIRTUAL: [&str; 6] =
-    ["GetNode", "MarkdownNote", "Note", "PrimitiveNode", "Reroute", "SetNode"];
-/// Their values come from the browser: a rendered scene, a camera, a microphone.
-const BROWSER_ONLY: [&str; 5] =
-    ["Load3D", "Load3DAdvanced", "Load3DAnimation", "RecordAudio", "WebcamCapture"];
+/// Nodes that only the editor knows, those of common node packs among them. The first ones pass a
+/// link on, the rest is notes and buttons.
+const VIRTUAL: [&str; 19] = [
+    "Reroute",
+    "Reroute (rgthree)",
+    "GetNode",
+    "easy getNode",
+    "SetNode",
+    "easy setNode",
+    "PrimitiveNode",
+    "MarkdownNote",
+    "Note",
+    "Bookmark (rgthree)",
+    "Fast Actions Button (rgthree)",
+    "Fast Bypasser (rgthree)",
+    "Fast Groups Bypasser (rgthree)",
+    "Fast Groups Muter (rgthree)",
+    "Fast Muter (rgthree)",
+    "Label (rgthree)",
+    "Mute / Bypass Relay (rgthree)",
+    "Mute / Bypass Repeater (rgthree)",
+    "Node Collector (rgthree)",
+];
+/// What they do is made in the browser: a rendered scene, a camera, a microphone, links to every
+/// node of a kind.
+const BROWSER_ONLY: [&str; 10] = [
+    "Anything Everywhere",
+    "Anything Everywhere3",
+    "Anything Everywhere?",
+    "Load3D",
+    "Load3DAdvanced",
+    "Load3DAnimation",
+    "Prompts Everywhere",
+    "RecordAudio",
+    "Seed Everywhere",
+    "WebcamCapture",
+];
 /// The nodes whose `filename_prefix` may name dates and values of other nodes.
-const SAVES: [&str; 17] = [
+const SAVES: [&str; 20] = [
     "CLIPSave",
     "LoraSave",
     "ModelSave",
+    "Save3DAdvanced",
     "SaveAnimatedPNG",
     "SaveAnimatedWEBP",
     "SaveAudio",
@@ -48,9 +80,11 @@ const SAVES: [&str; 17] = [
     "SaveAudioMP3",
     "SaveAudioOpus",
     "SaveGLB",
+    "SaveGaussianSplat",
     "SaveImage",
     "SaveImageAdvanced",
     "SaveLatent",
+    "SavePointCloud",
     "SaveSVGNode",
     "SaveVideo",
     "SaveWEBM",
@@ -211,7 +245,7 @@ impl<'f> EditorFile<'f> {
         surroundings: Surroundings,
     ) -> Result<Converted, Vec<String>> {
         self.configure(0, object_info, 0);
-        self.apply_primitives();
+        self.apply_primitives(surroundings);
         let scopes = self.scopes().map_err(|error| vec![error])?;
         let (mut nodes, mut warnings, mut errors) = (Map::new(), Vec::new(), Vec::new());
         for (at, scope) in scopes.list.iter().enumerate().filter(|(_, scope)| scope.is_emitted) {
@@ -262,7 +296,8 @@ impl<'f> EditorFile<'f> {
         }
     }
 
-    /// Gives an instance the values of its inputs: those of the widgets inside, then its own.
+    /// Gives an instance the values of its inputs: those of the widgets inside, then its own, in the
+    /// order of these inputs, then in that of its `proxyWidgets`.
     fn promote(&mut self, graph: usize, place: usize, definition: usize) {
         let count = self.graphs[definition].inputs.len();
         let mut promoted: Vec<Option<Value>> =
@@ -270,14 +305,18 @@ impl<'f> EditorFile<'f> {
         let node = &mut self.graphs[graph].nodes[place];
         let values = array(&node.file["widgets_values"]);
         let proxies = std::mem::take(&mut node.proxies);
-        if proxies.is_empty() {
-            let slots = promoted.iter_mut().filter(|value| value.is_some());
-            slots.zip(values).for_each(|(slot, value)| *slot = Some(value.clone()));
-        }
+        let slots = promoted.iter_mut().filter(|value| value.is_some());
+        slots.zip(values).for_each(|(slot, value)| *slot = Some(value.clone()));
         for (at, proxy) in proxies.iter().enumerate() {
+            let primitive = self.graphs[definition].primitive(&proxy[0]);
+            let is_other = |other: &[String; 3]| other[0] == proxy[0] && other[1] != proxy[1];
+            if primitive.is_some() && proxies.iter().any(is_other) {
+                continue;
+            }
             let Some(slot) = self.proxied_slot(definition, proxy) else { continue };
             while promoted.len() <= slot {
-                promoted.push(self.inner_value(definition, promoted.len()).cloned());
+                let inner = self.inner_value(definition, promoted.len());
+                promoted.push(primitive.or(inner).cloned());
             }
             if let Some(value) = values.get(at).filter(|value| !value.is_null()) {
                 promoted[slot] = Some(value.clone());
@@ -290,47 +329,48 @@ impl<'f> EditorFile<'f> {
     fn inner_value(&self, graph: usize, slot: usize) -> Option<&Value> {
         let graph = &self.graphs[graph];
         graph.inputs.get(slot)?.links.iter().find_map(|link| {
-            let ends = |input: &&Input| input.link.as_ref() == Some(link);
-            let (node, input) =
-                graph.nodes.iter().find_map(|node| Some((node, node.inputs.iter().find(ends)?)))?;
+            let (node, input) = graph.end_of(link)?;
             match node.definition {
                 Some(definition) => {
                     let slot = self.graphs[definition].input_slot(&input.name)?;
                     node.promoted.get(slot)?.as_ref()
                 }
-                None => node.value(input.widget.as_ref().unwrap_or(&input.name)),
+                None => node.value(input.widget_name()),
             }
         })
     }
 
-    /// The input of a subgraph that stands for a widget inside: the one that leads there, else a
-    /// new one.
+    /// The input of a subgraph that stands for a widget inside, and the value that it has where the
+    /// instance gives none: the input that leads there, else a new one.
     fn proxied_slot(&mut self, graph: usize, [id, name, inner]: &[String; 3]) -> Option<usize> {
         if id == "-1" {
             return self.graphs[graph].input_slot(name);
         }
         let (place, name) = self.proxied_widget(graph, id, name, inner)?;
         let graph = &mut self.graphs[graph];
-        let mut targets = vec![(place, name.clone())];
-        if graph.nodes[place].class == "PrimitiveNode" {
-            targets = graph.ends_of(id);
-        }
-        let (first, first_name) = targets.first()?;
-        let first = graph.nodes[*first].inputs.iter().find(|input| input.stands_for(first_name));
-        match first.and_then(|input| graph.links.get(input.link.as_ref()?)) {
+        let node = &graph.nodes[place];
+        let is_primitive = node.class == "PrimitiveNode";
+        let title = node.file["title"].as_str().filter(|_| is_primitive).unwrap_or(&name).to_owned();
+        let targets = if is_primitive { graph.ends_of(id) } else { vec![(place, name)] };
+        let (place, name) = targets.first()?;
+        let first = graph.nodes[*place].inputs.iter().find(|input| input.widget_name() == name)?;
+        match first.link.as_ref().and_then(|link| graph.links.get(link)) {
             Some((origin, slot)) if origin == OUTSIDE => return Some(*slot),
             _ => {}
         }
+        // A link that was there before is lost, as in the editor.
         let slot = graph.inputs.len();
         let link = format!("proxy {slot}");
-        for (place, name) in targets {
-            graph.nodes[place].link_widget(&name, &link);
+        for (place, name) in &targets {
+            let mut inputs = graph.nodes[*place].inputs.iter_mut();
+            if let Some(input) = inputs.find(|input| input.widget_name() == name) {
+                input.link = Some(link.clone());
+            }
         }
         graph.links.insert(link.clone(), (OUTSIDE.to_owned(), slot));
-        let numbered = (1..).map(|number| format!("{name}_{number}"));
-        let name = std::iter::once(name.clone())
-            .chain(numbered)
-            .find(|name| graph.input_slot(name).is_none())?;
+        let numbered = (1..).map(|number| format!("{title}_{number}"));
+        let mut names = std::iter::once(title.clone()).chain(numbered);
+        let name = names.find(|name| graph.input_slot(name).is_none())?;
         graph.inputs.push(Port { name, links: vec![link] });
         Some(slot)
     }
@@ -350,40 +390,43 @@ impl<'f> EditorFile<'f> {
             return Some((place, name.to_owned()));
         }
         // Old files have the nodes on the way in the name: `6: 3: seed`.
-        let (way, plain) = name.rsplit_once(": ").unwrap_or(("", name));
+        let (way, plain) = name.rsplit_once(": ").unwrap_or((inner, name));
         let Some(definition) = node.definition else {
             let known = [name, plain].into_iter().find(|name| node.value(name).is_some())?;
             return Some((place, known.to_owned()));
         };
         let definition = &self.graphs[definition];
-        let inner = if inner.is_empty() { way.rsplit(": ").next()? } else { inner };
-        let inner = definition.places.get(inner).map(|place| &definition.nodes[*place]);
+        let inner = way.rsplit(": ").next().unwrap_or_default();
         let leads = |port: &&Port| {
-            let is_end = |input: &&Input| {
-                input.stands_for(plain)
-                    && input.link.as_ref().is_some_and(|link| port.links.contains(link))
-            };
-            inner.is_some_and(|node| node.inputs.iter().any(|input| is_end(&input)))
+            let end = port.links.iter().find_map(|link| definition.end_of(link));
+            end.is_some_and(|(node, input)| {
+                input.widget_name() == plain && (inner.is_empty() || node.id == inner)
+            })
         };
-        let mut ports = definition.inputs.iter();
         let named = |port: &&Port| port.name == name || port.name == plain;
-        let port = ports.clone().find(leads).or_else(|| ports.find(named))?;
+        let mut ports = definition.inputs.iter();
+        let port = if inner.is_empty() { None } else { ports.clone().find(leads) };
+        let port = port.or_else(|| ports.clone().find(named)).or_else(|| ports.find(leads))?;
         Some((place, port.name.clone()))
     }
 
     /// Writes the value of each `PrimitiveNode` into the widgets that it is linked to.
-    fn apply_primitives(&mut self) {
+    fn apply_primitives(&mut self, surroundings: Surroundings) {
         for graph in 0..self.graphs.len() {
             let nodes = &self.graphs[graph].nodes;
-            let is_primitive = |node: &&Node| node.class == "PrimitiveNode";
-            let value =
-                |node: &Node<'f>| Some((node.id.clone(), node.file["widgets_values"].get(0)?));
-            let primitives: Vec<_> = nodes.iter().filter(is_primitive).filter_map(value).collect();
+            let value = |node: &Node<'f>| {
+                let value = self.graphs[graph].primitive(&node.id)?;
+                let text = value.as_str().filter(|_| {
+                    node.file["properties"]["Run widget replace on values"] == true
+                });
+                let replaced = text.map(|text| self.replaced(text, surroundings).into());
+                Some((node.id.clone(), replaced.unwrap_or_else(|| value.clone())))
+            };
+            let primitives: Vec<(String, Value)> = nodes.iter().filter_map(value).collect();
             for (id, value) in primitives {
                 for (place, name) in self.graphs[graph].ends_of(&id) {
                     let definition = self.graphs[graph].nodes[place].definition;
-                    let slot =
-                        definition.and_then(|definition| self.graphs[definition].input_slot(&name));
+                    let slot = definition.and_then(|graph| self.graphs[graph].input_slot(&name));
                     let node = &mut self.graphs[graph].nodes[place];
                     if let Some(promoted) = slot.and_then(|slot| node.promoted.get_mut(slot)) {
                         *promoted = Some(value.clone());
@@ -466,8 +509,7 @@ impl<'f> EditorFile<'f> {
         if widget.has_dynamic_prompts {
             texts::dynamic_prompt(text, surroundings.random, 0).into()
         } else if widget.name == "filename_prefix" && SAVES.contains(&node.class) {
-            let value = |name: &str, widget: &str| self.value_by_name(name, widget);
-            texts::filename_prefix(text, surroundings.now, value).into()
+            self.replaced(text, surroundings).into()
         } else if widget.name == "sampler_name"
             && ["KSampler", "KSamplerAdvanced"].contains(&node.class)
         {
@@ -475,6 +517,29 @@ impl<'f> EditorFile<'f> {
         } else {
             widget.value.clone()
         }
+    }
+
+    /// The scope and the link of the `SetNode` that a `GetNode` names: in its own graph, else in one
+    /// around it.
+    fn set_node(&self, scopes: &Scopes, scope: usize, get: &Node) -> Result<(usize, Option<&String>), String> {
+        let name = &get.file["widgets_values"][0];
+        let mut at = Some(scope);
+        while let Some(scope) = at {
+            let is_set = |node: &&Node| {
+                ["SetNode", "easy setNode"].contains(&node.class) && node.file["widgets_values"][0] == *name
+            };
+            if let Some(set) = self.graphs[scopes.list[scope].graph].nodes.iter().find(is_set) {
+                return Ok((scope, set.first_link()));
+            }
+            at = scopes.list[scope].parent.map(|(outer, _)| outer);
+        }
+        Err(format!("no SetNode has the name {name}"))
+    }
+
+    /// A text with dates and values of other nodes in it.
+    fn replaced(&self, text: &str, surroundings: Surroundings) -> String {
+        let value = |node: &str, widget: &str| self.value_by_name(node, widget);
+        texts::replaced(text, surroundings.now, value)
     }
 
     /// The value of a widget of the first node with this name.
@@ -524,16 +589,8 @@ impl<'f> EditorFile<'f> {
                     let Some(input) = node.bypass(*slot, kind) else { return Ok(Origin::Nothing) };
                     (link, kind) = (input.link.as_ref(), &input.kind);
                 }
-                "Reroute" => link = node.inputs.first().and_then(|input| input.link.as_ref()),
-                "GetNode" => {
-                    let name = &node.file["widgets_values"][0];
-                    let is_set = |node: &&Node| {
-                        node.class == "SetNode" && node.file["widgets_values"][0] == *name
-                    };
-                    let set = graph.nodes.iter().find(is_set);
-                    let set = set.ok_or_else(|| format!("no SetNode has the name {name}"))?;
-                    link = set.inputs.first().and_then(|input| input.link.as_ref());
-                }
+                "Reroute" | "Reroute (rgthree)" => link = node.first_link(),
+                "GetNode" | "easy getNode" => (at, link) = self.set_node(scopes, at, node)?,
                 class if VIRTUAL.contains(&class) => return Ok(Origin::Nothing),
                 _ => match node.definition {
                     Some(definition) => {
@@ -599,12 +656,24 @@ impl<'f> Graph<'f> {
             let link = input.link.as_ref().and_then(|link| self.links.get(link));
             link.is_some_and(|(origin, _)| origin == id)
         };
-        let ends = self.nodes.iter().enumerate().flat_map(|(place, node)| {
-            node.inputs.iter().filter(is_end).map(move |input| {
-                (place, input.widget.clone().unwrap_or_else(|| input.name.clone()))
-            })
+        let nodes = self.nodes.iter().enumerate();
+        let ends = nodes.flat_map(|(place, node)| {
+            let ends = node.inputs.iter().filter(is_end);
+            ends.map(move |input| (place, input.widget_name().to_owned()))
         });
         ends.collect()
+    }
+
+    /// The node and the input that a link leads to.
+    fn end_of(&self, link: &str) -> Option<(&Node<'f>, &Input)> {
+        let is_end = |input: &&Input| input.link.as_deref() == Some(link);
+        self.nodes.iter().find_map(|node| Some((node, node.inputs.iter().find(is_end)?)))
+    }
+
+    /// The value of a `PrimitiveNode`; none if the node is none.
+    fn primitive(&self, id: &str) -> Option<&'f Value> {
+        let node = &self.nodes[*self.places.get(id)?];
+        if node.class == "PrimitiveNode" { node.file["widgets_values"].get(0) } else { None }
     }
 }
 
@@ -665,7 +734,7 @@ impl<'f> Node<'f> {
         }
         if BROWSER_ONLY.contains(&self.class) {
             return Some(
-                ": its input is made in the browser, which only the editor can do".to_owned(),
+                ": only the editor can carry it out, in a browser".to_owned(),
             );
         }
         let why = object_info.described(self.class).err()?;
@@ -699,16 +768,8 @@ impl<'f> Node<'f> {
         self.widgets.iter().find(|known| known.name == widget).map(|widget| &widget.value)
     }
 
-    /// Links a widget, whose input may not be listed.
-    fn link_widget(&mut self, name: &str, link: &str) {
-        let link = Some(link.to_owned());
-        match self.inputs.iter_mut().find(|input| input.stands_for(name)) {
-            Some(input) => input.link = link,
-            None => {
-                let (name, kind, widget) = (name.to_owned(), String::new(), Some(name.to_owned()));
-                self.inputs.push(Input { name, kind, link, widget });
-            }
-        }
+    fn first_link(&self) -> Option<&String> {
+        self.inputs.first()?.link.as_ref()
     }
 
     /// The input that a bypassed node hands on at an output, where a type is wanted.
@@ -727,8 +788,8 @@ impl<'f> Node<'f> {
 }
 
 impl Input {
-    fn stands_for(&self, widget: &str) -> bool {
-        self.widget.as_deref().unwrap_or(&self.name) == widget
+    fn widget_name(&self) -> &str {
+        self.widget.as_ref().unwrap_or(&self.name)
     }
 }
 

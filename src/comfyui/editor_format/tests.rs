@@ -91,6 +91,9 @@ fn a_folder_of_pairs() {
             (read(&folder.join("ui").join(&name)), read(&folder.join("api").join(&name)));
         all += 1;
         let result = convert(&file, &object_info);
+        for line in result.iter().flat_map(|made| &made.warnings) {
+            println!("WARN {name:?}: {line}");
+        }
         match &result {
             Err(lines) => println!("REFUSED {name:?}: {}", lines.join("\n    ")),
             Ok(made) => match difference(&made.workflow.to_json(), &wanted) {

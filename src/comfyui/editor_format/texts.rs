@@ -76,9 +76,9 @@ fn without_comments(text: &str) -> String {
     out + rest
 }
 
-/// A file's prefix with `%date:…%` and `%Node.widget%` replaced; `value` returns that of a node's
+/// A text with `%date:…%` and `%Node.widget%` replaced; `value` returns that of a node's
 /// widget. What is not known stays.
-pub(super) fn filename_prefix<'v>(
+pub(super) fn replaced<'v>(
     text: &str,
     now: PrimitiveDateTime,
     value: impl Fn(&str, &str) -> Option<&'v Value>,

@@ -121,8 +121,10 @@ impl<'v> Reader<'v> {
         let count = |count: usize| {
             if count == 1 { "1 value".to_owned() } else { format!("{count} values") }
         };
-        let left = self.values.len().saturating_sub(self.at);
-        if left > self.buttons {
+        // Null is the place of a button. Without widgets it is what the node has shown.
+        let rest = self.values.iter().skip(self.at).filter(|value| !value.is_null());
+        let left = rest.count();
+        if left > self.buttons && !self.widgets.is_empty() {
             return Some(format!(
                 "{} too many: was the file saved with another version of the node?",
                 count(left)
@@ -192,6 +194,9 @@ impl<'v> Reader<'v> {
             None => default(),
             Some(Value::Null) if widget == "COMBO" => choices.first().cloned().unwrap_or_default(),
             Some(Value::Null) if widget == "STRING" && options["multiline"] == true => "".into(),
+            Some(value) if widget == "CURVE" && value.is_array() => {
+                json!({"__type__": "CURVE", "__value__": value})
+            }
             Some(value) => value.clone(),
         };
         if given.is_none() {
