@@ -75,6 +75,8 @@ mod suggest;
 mod summary;
 pub mod vram;
 
+pub use comfyui::{ObjectInfo, editor_format, output_file};
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

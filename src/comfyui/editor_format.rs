@@ -132,6 +132,7 @@ struct Graph<'f> {
 #[derive(Debug)]
 struct Port {
     name: String,
+    kind: String,
     links: Vec<String>,
 }
 
@@ -302,7 +303,15 @@ impl<'f> EditorFile<'f> {
         let count = self.graphs[definition].inputs.len();
         let mut promoted: Vec<Option<Value>> =
             (0..count).map(|slot| self.inner_value(definition, slot).cloned()).collect();
+        let node = &self.graphs[graph].nodes[place];
+        let inputs = self.graphs[definition].inputs.iter().map(|port| {
+            let listed = node.inputs.iter().find(|input| input.name == port.name);
+            let link = listed.and_then(|input| input.link.clone());
+            Input { name: port.name.clone(), kind: port.kind.clone(), link, widget: None }
+        });
+        let inputs = inputs.collect();
         let node = &mut self.graphs[graph].nodes[place];
+        node.inputs = inputs;
         let values = array(&node.file["widgets_values"]);
         let proxies = std::mem::take(&mut node.proxies);
         let slots = promoted.iter_mut().filter(|value| value.is_some());
@@ -350,10 +359,12 @@ impl<'f> EditorFile<'f> {
         let graph = &mut self.graphs[graph];
         let node = &graph.nodes[place];
         let is_primitive = node.class == "PrimitiveNode";
-        let title = node.file["title"].as_str().filter(|_| is_primitive).unwrap_or(&name).to_owned();
+        let title =
+            node.file["title"].as_str().filter(|_| is_primitive).unwrap_or(&name).to_owned();
         let targets = if is_primitive { graph.ends_of(id) } else { vec![(place, name)] };
         let (place, name) = targets.first()?;
         let first = graph.nodes[*place].inputs.iter().find(|input| input.widget_name() == name)?;
+        let kind = first.kind.clone();
         match first.link.as_ref().and_then(|link| graph.links.get(link)) {
             Some((origin, slot)) if origin == OUTSIDE => return Some(*slot),
             _ => {}
@@ -371,7 +382,7 @@ impl<'f> EditorFile<'f> {
         let numbered = (1..).map(|number| format!("{title}_{number}"));
         let mut names = std::iter::once(title.clone()).chain(numbered);
         let name = names.find(|name| graph.input_slot(name).is_none())?;
-        graph.inputs.push(Port { name, links: vec![link] });
+        graph.inputs.push(Port { name, kind, links: vec![link] });
         Some(slot)
     }
 
@@ -416,9 +427,9 @@ impl<'f> EditorFile<'f> {
             let nodes = &self.graphs[graph].nodes;
             let value = |node: &Node<'f>| {
                 let value = self.graphs[graph].primitive(&node.id)?;
-                let text = value.as_str().filter(|_| {
-                    node.file["properties"]["Run widget replace on values"] == true
-                });
+                let text = value
+                    .as_str()
+                    .filter(|_| node.file["properties"]["Run widget replace on values"] == true);
                 let replaced = text.map(|text| self.replaced(text, surroundings).into());
                 Some((node.id.clone(), replaced.unwrap_or_else(|| value.clone())))
             };
@@ -521,12 +532,18 @@ impl<'f> EditorFile<'f> {
 
     /// The scope and the link of the `SetNode` that a `GetNode` names: in its own graph, else in one
     /// around it.
-    fn set_node(&self, scopes: &Scopes, scope: usize, get: &Node) -> Result<(usize, Option<&String>), String> {
+    fn set_node(
+        &self,
+        scopes: &Scopes,
+        scope: usize,
+        get: &Node,
+    ) -> Result<(usize, Option<&String>), String> {
         let name = &get.file["widgets_values"][0];
         let mut at = Some(scope);
         while let Some(scope) = at {
             let is_set = |node: &&Node| {
-                ["SetNode", "easy setNode"].contains(&node.class) && node.file["widgets_values"][0] == *name
+                ["SetNode", "easy setNode"].contains(&node.class)
+                    && node.file["widgets_values"][0] == *name
             };
             if let Some(set) = self.graphs[scopes.list[scope].graph].nodes.iter().find(is_set) {
                 return Ok((scope, set.first_link()));
@@ -633,6 +650,7 @@ impl<'f> Graph<'f> {
         }
         let port = |port: &Value| Port {
             name: text(&port["name"]).to_owned(),
+            kind: text(&port["type"]).to_owned(),
             links: array(&port["linkIds"]).iter().filter_map(id).collect(),
         };
         let nodes = array(&graph["nodes"]).iter().map(|node| Node::parse(node, definitions));
@@ -733,9 +751,7 @@ impl<'f> Node<'f> {
             return Some(format!(": a group node of an old version: {how}"));
         }
         if BROWSER_ONLY.contains(&self.class) {
-            return Some(
-                ": only the editor can carry it out, in a browser".to_owned(),
-            );
+            return Some(": only the editor can carry it out, in a browser".to_owned());
         }
         let why = object_info.described(self.class).err()?;
         let properties = &self.file["properties"];

@@ -4,11 +4,11 @@
 //! Facts about answers are those of 0.3.64 and 0.33.0 where nothing else is said.
 
 mod client;
-mod editor_format;
+pub mod editor_format;
 mod history;
 mod json;
 mod listener;
-mod output_file;
+pub mod output_file;
 mod prompt;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracles/comfyui.rs"]

@@ -55,7 +55,7 @@ impl ObjectInfo {
     }
 
     /// Adds what the server answered to a request for a class.
-    pub(super) fn insert(&mut self, class: &str, mut answer: Value) {
+    pub fn insert(&mut self, class: &str, mut answer: Value) {
         let info = match answer.get_mut(class).map(Value::take) {
             None => ClassInfo::Missing,
             Some(info) if info["input"].is_object() => ClassInfo::Described(info),

@@ -78,6 +78,84 @@ fn difference(found: &Value, wanted: &Value) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n    "))
 }
 
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/editor")
+}
+
+/// Each file says what it is about, holds a file of the editor, and the graph with its warnings, or
+/// the errors.
+#[test]
+fn the_fixtures_become_what_they_say() {
+    let object_info = object_info(&fixtures().join("object_info.json"));
+    let mut count = 0;
+    for entry in fs::read_dir(fixtures()).unwrap() {
+        let path = entry.unwrap().path();
+        let fixture = read(&path);
+        if fixture.get("about").is_none() {
+            continue;
+        }
+        count += 1;
+        let wanted = |key: &str| {
+            let lines = array(&fixture[key]).iter().map(text);
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        match convert(&fixture["file"], &object_info) {
+            Ok(made) => {
+                let difference = difference(&made.workflow.to_json(), &fixture["graph"]);
+                assert_eq!(difference, None, "{}", path.display());
+                assert_eq!(made.warnings, wanted("warnings"), "{}", path.display());
+            }
+            Err(lines) => assert_eq!(lines, wanted("errors"), "{}", path.display()),
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+#[test]
+fn the_classes_are_those_that_the_server_has_to_know() {
+    let file = read(&fixtures().join("passed-on.json"));
+    let classes = EditorFile::parse(&file["file"]).unwrap().classes();
+    let wanted =
+        ["CheckpointLoaderSimple", "EmptyLatentImage", "KSampler", "PreviewAny", "VAEDecode"];
+    assert!(classes.into_iter().eq(wanted));
+}
+
+#[test]
+fn titles_are_kept_and_a_node_without_one_has_that_of_its_class() {
+    let file = read(&fixtures().join("plain.json"));
+    let object_info = object_info(&fixtures().join("object_info.json"));
+    let graph = convert(&file["file"], &object_info).unwrap().workflow.to_json();
+    assert_eq!(graph["3"]["_meta"]["title"], "The sampler");
+    assert_eq!(graph["4"]["_meta"]["title"], "Load Checkpoint");
+}
+
+#[test]
+fn a_class_that_the_server_did_not_describe_is_no_missing_one() {
+    let mut object_info = ObjectInfo::default();
+    object_info.insert("SaveImage", json!({"SaveImage": 5}));
+    let file = json!({"nodes": [{"id": 1, "type": "SaveImage"}], "links": []});
+    let errors = convert(&file, &object_info).unwrap_err();
+    assert_eq!(errors, ["node 1 SaveImage: the server's answer does not tell its inputs"]);
+}
+
+#[test]
+fn what_other_programs_call_a_workflow_is_named() {
+    for (file, wanted) in [
+        (json!({"nodes": [], "connections": {}, "name": "x"}), Some("n8n")),
+        (json!([{"id": "1", "type": "tab"}, {"wires": []}]), Some("Node-RED")),
+        (json!({"nodes": [], "edges": [], "meta": {"version": "3.0.0"}}), Some("InvokeAI")),
+        (json!({"nodes": [], "edges": []}), Some("another node editor")),
+        (json!({"sui_image_params": {}}), Some("SwarmUI")),
+        (json!({"asset": {}, "meshes": [], "nodes": []}), Some("a 3D program (glTF)")),
+        (json!({"nodes": [], "links": []}), None),
+        (json!({"3": {"class_type": "X"}}), None),
+        (json!(5), None),
+    ] {
+        assert_eq!(other_program(&file), wanted, "{file}");
+        assert_eq!(is_editor_format(&file), file["links"].is_array());
+    }
+}
+
 /// A folder of pairs: `ui/NAME`, `api/NAME`, `object_info.json`, as the environment names it.
 #[test]
 #[ignore = "needs a folder of pairs: EDITOR_PAIRS"]

@@ -149,3 +149,61 @@ fn date(format: &str, now: PrimitiveDateTime) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_choice_is_one_of_its_parts() {
+        for (text, first, second) in [
+            ("a {b|c} d", "a b d", "a c d"),
+            ("{a|{b|c}}", "a", "c"),
+            ("{a", "a", "a"),
+            ("a|b}", "a|b}", "a|b}"),
+            ("{|x}", "", "x"),
+            ("\\{a\\|b\\} {c\\}|d}", "{a|b} c}", "{a|b} d"),
+            ("\\", "\\", "\\"),
+            ("a /* b\n */c // d\r\ne /*/", "a c \r\ne /*/", "a c \r\ne /*/"),
+            ("https://x {a|b}", "https:", "https:"),
+        ] {
+            assert_eq!(dynamic_prompt(text, &|| 0, 0), first, "{text}");
+            assert_eq!(dynamic_prompt(text, &|| 1, 0), second, "{text}");
+        }
+        let deep = "{".repeat(100_000);
+        assert!(dynamic_prompt(&deep, &|| 0, 0).len() < deep.len());
+    }
+
+    #[test]
+    fn dates_have_the_editor_s_letters() {
+        let now = datetime!(2026-03-04 15:06:07);
+        for (format, wanted) in [
+            ("yyyy-MM-dd", "2026-03-04"),
+            ("yy.M.d hh:m:s", "26.3.4 15:6:7"),
+            ("y yyy yyyyyy MMM ss", "y yyy 202626 033 07"),
+            ("Grüße", "Grüße"),
+        ] {
+            assert_eq!(date(format, now), wanted);
+        }
+    }
+
+    #[test]
+    fn values_of_other_nodes_are_safe_in_a_name() {
+        let values = Value::from(vec![
+            Value::from("a/b:c\u{1}"),
+            8.0.into(),
+            0.25.into(),
+            true.into(),
+            Value::Null,
+            u64::MAX.into(),
+        ]);
+        let value = |node: &str, at: &str| {
+            if node == "N" { values.get(at.parse::<usize>().ok()?) } else { None }
+        };
+        let text = "%%N.0%_%N.1%_%N.2%_%N.3%_%N.4%_%N.5%_%N.9%_%O.0%_%N.0.0%_%date:yy%_50%";
+        let wanted = "%a_b_c__8_0.25_true__18446744073709551615_%N.9%_%O.0%_%N.0.0%_26_50%";
+        assert_eq!(replaced(text, datetime!(2026-03-04 15:06:07), value), wanted);
+    }
+}
