@@ -99,19 +99,21 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
     let mut found = Embedded::default();
     let read = read_up_to(file, &mut begin).map_err(|error| format!("cannot be read: {error}"))?;
     let (kind, parts): (&str, Parts<R>) = match &begin[..read] {
-        [0x89, b'P', b'N', b'G', ..] => ("PNG picture", png),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("WebP picture", webp),
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => ("MP4 file", mp4),
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => ("Matroska or WebM video", matroska),
-        [b'f', b'L', b'a', b'C', ..] => ("FLAC file", flac),
-        [b'O', b'g', b'g', b'S', ..] => ("Ogg file", ogg),
-        [b'I', b'D', b'3', ..] => ("MP3 file", id3),
-        [0x76, 0x2f, 0x31, 0x01, ..] => ("EXR picture", exr),
-        [_, _, _, _, _, 0, 0, 0, b'{', b'"', ..] => ("latent or safetensors file", safetensors),
-        [0xff, 0xd8, 0xff, ..] => ("JPEG picture", nothing),
-        [b'G', b'I', b'F', b'8', ..] => ("GIF picture", nothing),
-        [0xff, 0xfa | 0xfb | 0xf2 | 0xf3, ..] => ("MP3 file", nothing),
-        [b'R', b'I', b'F', b'F', ..] => ("RIFF file", nothing),
+        [0x89, b'P', b'N', b'G', ..] => ("a PNG picture", png),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
+            ("a WebP picture", webp)
+        }
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => ("an MP4 file", mp4),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => ("a Matroska or WebM video", matroska),
+        [b'f', b'L', b'a', b'C', ..] => ("a FLAC file", flac),
+        [b'O', b'g', b'g', b'S', ..] => ("an Ogg file", ogg),
+        [b'I', b'D', b'3', ..] => ("an MP3 file", id3),
+        [0x76, 0x2f, 0x31, 0x01, ..] => ("an EXR picture", exr),
+        [_, _, _, _, _, 0, 0, 0, b'{', b'"', ..] => ("a latent or safetensors file", safetensors),
+        [0xff, 0xd8, 0xff, ..] => ("a JPEG picture", nothing),
+        [b'G', b'I', b'F', b'8', ..] => ("a GIF picture", nothing),
+        [0xff, 0xfa | 0xfb | 0xf2 | 0xf3, ..] => ("an MP3 file", nothing),
+        [b'R', b'I', b'F', b'F', ..] => ("a RIFF file", nothing),
         _ => return Ok(None),
     };
     match parts(file, &mut found) {
@@ -120,10 +122,10 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
         }
         _ if found.prompt.is_some() || found.workflow.is_some() => Ok(Some(found)),
         _ => Err(match (found.other, found.is_compressed) {
-            (Some(program), _) => format!("a {kind} of {program}: it has no workflow of ComfyUI"),
-            (None, true) => format!("a {kind} with compressed texts, which are not read"),
+            (Some(program), _) => format!("{kind} of {program}: it has no workflow of ComfyUI"),
+            (None, true) => format!("{kind} with compressed texts, which are not read"),
             (None, false) => {
-                format!("a {kind} without a workflow: was it edited or sent by a messenger?")
+                format!("{kind} without a workflow: was it edited or sent by a messenger?")
             }
         }),
     }

@@ -124,7 +124,7 @@ impl<'v> Reader<'v> {
         // Null is the place of a button. Without widgets it is what the node has shown.
         let rest = self.values.iter().skip(self.at).filter(|value| !value.is_null());
         let left = rest.count();
-        if left > self.buttons && !self.widgets.is_empty() {
+        if left > self.buttons && self.at > 0 {
             return Some(format!(
                 "{} too many: was the file saved with another version of the node?",
                 count(left)
