@@ -1,9 +1,9 @@
 //! Files in the editor's format.
 
 use serde_json::{Value, json};
-use time::macros::datetime;
+use time::PrimitiveDateTime;
 
-use super::are_lines;
+use super::{are_lines, record};
 use crate::comfyui::editor_format::{EditorFile, Surroundings, is_editor_format, other_program};
 use crate::comfyui::{ObjectInfo, Workflow};
 
@@ -22,7 +22,8 @@ pub fn editor_format(data: &[u8]) {
     }
     let file = &value["file"];
     assert!(!is_editor_format(file) || other_program(file) != Some("n8n"));
-    let surroundings = Surroundings { now: datetime!(2026-03-04 05:06:07), random: &|| 3 };
+    let now = PrimitiveDateTime::new(record::BEGUN.date(), record::BEGUN.time());
+    let surroundings = Surroundings { now, random: &|| 3 };
     let read = || EditorFile::parse(file).map_err(|error| vec![error]);
     let convert = || read().and_then(|file| file.convert(&object_info, surroundings));
     let made = match convert() {

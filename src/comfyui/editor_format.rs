@@ -1,4 +1,4 @@
-//! The editor's format, which ComfyUI's own menu saves, made into the graph that the server takes.
+//! The editor's format, which `ComfyUI`'s own menu saves, made into the graph that the server takes.
 //!
 //! The file says what was drawn: nodes with their values in a row, links, subgraphs, notes. What is
 //! posted is made of it by the rules of the editor 1.49.6, with the server's description of each
@@ -6,7 +6,7 @@
 //! a recording), a group node (the format before subgraphs), a link that leads nowhere and a class
 //! that the server lacks are errors that name their node. What node packs change in the browser by
 //! their own JavaScript is not known here, but for Get and Set nodes and values by name
-//! (VideoHelperSuite).
+//! (`VideoHelperSuite`).
 
 mod texts;
 mod widgets;
@@ -32,64 +32,22 @@ const MUTED: u64 = 2;
 const BYPASSED: u64 = 4;
 /// Nodes that only the editor knows, those of common node packs among them. The first ones pass a
 /// link on, the rest is notes and buttons.
-const VIRTUAL: [&str; 19] = [
-    "Reroute",
-    "Reroute (rgthree)",
-    "GetNode",
-    "easy getNode",
-    "SetNode",
-    "easy setNode",
-    "PrimitiveNode",
-    "MarkdownNote",
-    "Note",
-    "Bookmark (rgthree)",
-    "Fast Actions Button (rgthree)",
-    "Fast Bypasser (rgthree)",
-    "Fast Groups Bypasser (rgthree)",
-    "Fast Groups Muter (rgthree)",
-    "Fast Muter (rgthree)",
-    "Label (rgthree)",
-    "Mute / Bypass Relay (rgthree)",
-    "Mute / Bypass Repeater (rgthree)",
-    "Node Collector (rgthree)",
-];
+const VIRTUAL: &str = "\
+    Reroute|Reroute (rgthree)|GetNode|easy getNode|SetNode|easy setNode|PrimitiveNode|\
+    MarkdownNote|Note|Bookmark (rgthree)|Fast Actions Button (rgthree)|Fast Bypasser (rgthree)|\
+    Fast Groups Bypasser (rgthree)|Fast Groups Muter (rgthree)|Fast Muter (rgthree)|\
+    Label (rgthree)|Mute / Bypass Relay (rgthree)|Mute / Bypass Repeater (rgthree)|\
+    Node Collector (rgthree)";
 /// What they do is made in the browser: a rendered scene, a camera, a microphone, links to every
 /// node of a kind.
-const BROWSER_ONLY: [&str; 10] = [
-    "Anything Everywhere",
-    "Anything Everywhere3",
-    "Anything Everywhere?",
-    "Load3D",
-    "Load3DAdvanced",
-    "Load3DAnimation",
-    "Prompts Everywhere",
-    "RecordAudio",
-    "Seed Everywhere",
-    "WebcamCapture",
-];
+const BROWSER_ONLY: &str = "\
+    Anything Everywhere|Anything Everywhere3|Anything Everywhere?|Load3D|Load3DAdvanced|\
+    Load3DAnimation|Prompts Everywhere|RecordAudio|Seed Everywhere|WebcamCapture";
 /// The nodes whose `filename_prefix` may name dates and values of other nodes.
-const SAVES: [&str; 20] = [
-    "CLIPSave",
-    "LoraSave",
-    "ModelSave",
-    "Save3DAdvanced",
-    "SaveAnimatedPNG",
-    "SaveAnimatedWEBP",
-    "SaveAudio",
-    "SaveAudioAdvanced",
-    "SaveAudioMP3",
-    "SaveAudioOpus",
-    "SaveGLB",
-    "SaveGaussianSplat",
-    "SaveImage",
-    "SaveImageAdvanced",
-    "SaveLatent",
-    "SavePointCloud",
-    "SaveSVGNode",
-    "SaveVideo",
-    "SaveWEBM",
-    "VAESave",
-];
+const SAVES: &str = "\
+    CLIPSave|LoraSave|ModelSave|Save3DAdvanced|SaveAnimatedPNG|SaveAnimatedWEBP|SaveAudio|\
+    SaveAudioAdvanced|SaveAudioMP3|SaveAudioOpus|SaveGLB|SaveGaussianSplat|SaveImage|\
+    SaveImageAdvanced|SaveLatent|SavePointCloud|SaveSVGNode|SaveVideo|SaveWEBM|VAESave";
 
 /// A file in the editor's format.
 #[derive(Debug)]
@@ -519,7 +477,7 @@ impl<'f> EditorFile<'f> {
         let Value::String(text) = &widget.value else { return widget.value.clone() };
         if widget.has_dynamic_prompts {
             texts::dynamic_prompt(text, surroundings.random, 0).into()
-        } else if widget.name == "filename_prefix" && SAVES.contains(&node.class) {
+        } else if widget.name == "filename_prefix" && is_one_of(SAVES, node.class) {
             self.replaced(text, surroundings).into()
         } else if widget.name == "sampler_name"
             && ["KSampler", "KSamplerAdvanced"].contains(&node.class)
@@ -608,7 +566,7 @@ impl<'f> EditorFile<'f> {
                 }
                 "Reroute" | "Reroute (rgthree)" => link = node.first_link(),
                 "GetNode" | "easy getNode" => (at, link) = self.set_node(scopes, at, node)?,
-                class if VIRTUAL.contains(&class) => return Ok(Origin::Nothing),
+                class if is_one_of(VIRTUAL, class) => return Ok(Origin::Nothing),
                 _ => match node.definition {
                     Some(definition) => {
                         link = self.graphs[definition]
@@ -728,7 +686,7 @@ impl<'f> Node<'f> {
 
     /// Whether the server has to know its class.
     fn is_real(&self) -> bool {
-        self.definition.is_none() && !VIRTUAL.contains(&self.class)
+        self.definition.is_none() && !is_one_of(VIRTUAL, self.class)
     }
 
     fn is_off(&self) -> bool {
@@ -750,7 +708,7 @@ impl<'f> Node<'f> {
             let how = "open the file in ComfyUI, which makes it a subgraph, and save it again";
             return Some(format!(": a group node of an old version: {how}"));
         }
-        if BROWSER_ONLY.contains(&self.class) {
+        if is_one_of(BROWSER_ONLY, self.class) {
             return Some(": only the editor can carry it out, in a browser".to_owned());
         }
         let why = object_info.described(self.class).err()?;
@@ -871,6 +829,11 @@ fn are_compatible(a: &str, b: &str) -> bool {
 /// A value as it is posted: a list would be taken for a link.
 fn wrapped(value: Value) -> Value {
     if value.is_array() { json!({"__value__": value}) } else { value }
+}
+
+/// Whether a name is in a list with `|` between its parts.
+fn is_one_of(list: &str, name: &str) -> bool {
+    list.split('|').any(|part| part == name)
 }
 
 fn array(value: &Value) -> &[Value] {

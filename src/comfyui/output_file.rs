@@ -1,4 +1,4 @@
-//! The workflow inside a picture, a video or a sound: ComfyUI writes the graph that it was posted
+//! The workflow inside a picture, a video or a sound: `ComfyUI` writes the graph that it was posted
 //! (`prompt`) and the editor's file (`workflow`) into what it saves.
 //!
 //! Both are found by the structure of the file, not by a search in it: what a format allows between
@@ -9,7 +9,7 @@
 //! | PNG, also animated | chunks `tEXt`, `iTXt`, `comf`; not compressed (`zTXt`) |
 //! | WebP | chunk `EXIF`: a text that begins with `prompt:` or `workflow:` |
 //! | MP4, MOV | `moov/udta/meta` or `moov/meta`, the items of `ilst` by their `keys`; `©cmt` |
-//! | MKV, WebM | `Segment/Tags/Tag/SimpleTag` |
+//! | MKV, `WebM` | `Segment/Tags/Tag/SimpleTag` |
 //! | FLAC, Ogg (Opus, Vorbis) | the comments, in Ogg over any number of pages |
 //! | MP3 | `TXXX` frames of ID3 2.3 and 2.4 at the beginning |
 //! | latent, safetensors | `__metadata__` in the header |
@@ -110,15 +110,15 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
         [b'I', b'D', b'3', ..] => ("an MP3 file", id3),
         [0x76, 0x2f, 0x31, 0x01, ..] => ("an EXR picture", exr),
         [_, _, _, _, _, 0, 0, 0, b'{', b'"', ..] => ("a latent or safetensors file", safetensors),
-        [0xff, 0xd8, 0xff, ..] => ("a JPEG picture", nothing),
-        [b'G', b'I', b'F', b'8', ..] => ("a GIF picture", nothing),
-        [0xff, 0xfa | 0xfb | 0xf2 | 0xf3, ..] => ("an MP3 file", nothing),
-        [b'R', b'I', b'F', b'F', ..] => ("a RIFF file", nothing),
+        [0xff, 0xd8, 0xff, ..] => ("a JPEG picture", |_, _| Ok(())),
+        [b'G', b'I', b'F', b'8', ..] => ("a GIF picture", |_, _| Ok(())),
+        [0xff, 0xfa | 0xfb | 0xf2 | 0xf3, ..] => ("an MP3 file", |_, _| Ok(())),
+        [b'R', b'I', b'F', b'F', ..] => ("a RIFF file", |_, _| Ok(())),
         _ => return Ok(None),
     };
     match parts(file, &mut found) {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            return Err(format!("cannot be read: {error}"));
+            Err(format!("cannot be read: {error}"))
         }
         _ if found.prompt.is_some() || found.workflow.is_some() => Ok(Some(found)),
         _ => Err(match (found.other, found.is_compressed) {
@@ -129,10 +129,6 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
             }
         }),
     }
-}
-
-fn nothing<R: Read + Seek>(_: &mut R, _: &mut Embedded) -> io::Result<()> {
-    Ok(())
 }
 
 /// Fills as much of the buffer as there is.
@@ -424,25 +420,20 @@ fn ogg<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
 
 fn id3<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
     file.seek(SeekFrom::Start(3))?;
-    let [version, _, flags, length @ ..]: [u8; 7] = array(file)?;
+    let [version, _, _, length @ ..]: [u8; 7] = array(file)?;
     let tag = part(file, synchsafe(length).into())?;
     let mut rest = tag.as_slice();
-    // An extended header; of 2.4 its length counts itself.
-    if let (true, Some(length)) = (flags & 0x40 != 0, rest.first_chunk()) {
-        let length = if version == 4 {
-            synchsafe(*length)
-        } else {
-            u32::from_be_bytes(*length).saturating_add(4)
-        };
-        rest = rest.get(usize::try_from(length).unwrap_or(usize::MAX)..).unwrap_or_default();
-    }
-    while let Some(([a, b, c, d, size @ .., _, _], after)) = rest.split_first_chunk::<10>() {
-        let length = if version == 4 { synchsafe(*size) } else { u32::from_be_bytes(*size) };
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(after.len());
-        if [*a, *b, *c, *d] == *b"TXXX" {
-            user_text(&after[..length], found);
+    while let Some((&[.., a, b, c, d, _, _], after)) = rest.split_first_chunk::<10>() {
+        let length = [a, b, c, d];
+        let length = if version == 4 { synchsafe(length) } else { u32::from_be_bytes(length) };
+        let (frame, next) = after.split_at((length as usize).min(after.len()));
+        // One byte for the encoding; FFmpeg writes UTF-8.
+        if rest.starts_with(b"TXXX")
+            && let Some((key, text)) = frame.get(1..).and_then(split)
+        {
+            found.take(key, text);
         }
-        rest = &after[length..];
+        rest = next;
     }
     Ok(())
 }
@@ -450,30 +441,6 @@ fn id3<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
 /// Four times seven bits.
 fn synchsafe(bytes: [u8; 4]) -> u32 {
     bytes.iter().fold(0, |value, byte| value << 7 | u32::from(byte & 0x7f))
-}
-
-/// A key and a text, in UTF-16 for the encodings 1 and 2.
-fn user_text(frame: &[u8], found: &mut Embedded) {
-    match frame {
-        [1, 0xff, 0xfe, text @ ..] => user_text_16(text, u16::from_le_bytes, found),
-        [1, 0xfe, 0xff, text @ ..] | [2, text @ ..] => {
-            user_text_16(text, u16::from_be_bytes, found)
-        }
-        [_, text @ ..] => {
-            if let Some((key, text)) = split(text) {
-                found.take(key, text);
-            }
-        }
-        [] => {}
-    }
-}
-
-fn user_text_16(text: &[u8], unit: fn([u8; 2]) -> u16, found: &mut Embedded) {
-    let units: Vec<u16> = text.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-    let text = String::from_utf16_lossy(&units);
-    if let Some((key, text)) = text.split_once('\0') {
-        found.take(key.as_bytes(), text.trim_start_matches('\u{feff}').as_bytes());
-    }
 }
 
 fn safetensors<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {

@@ -177,7 +177,7 @@ fn a_folder_of_pairs() {
             Ok(made) => match difference(&made.workflow.to_json(), &wanted) {
                 None => equal += 1,
                 Some(lines) => {
-                    println!("MISS {name:?} ({} warnings): {lines}", made.warnings.len())
+                    println!("MISS {name:?} ({} warnings): {lines}", made.warnings.len());
                 }
             },
         }

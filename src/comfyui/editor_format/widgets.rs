@@ -3,39 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Input, array, text};
+use super::{Input, array, is_one_of, text};
 
 /// The types of input for which the editor has a widget. Any other is a socket alone.
-const WIDGETS: &[&str] = &[
-    "AUDIOUPLOAD",
-    "AUDIO_RECORD",
-    "AUDIO_UI",
-    "BOOLEAN",
-    "BOUNDING_BOX",
-    "BOUNDING_BOXES",
-    "CHART",
-    "COLOR",
-    "COLORS",
-    "COMBO",
-    "COMFY_DYNAMICCOMBO_V3",
-    "COMPOSITOR",
-    "CURVE",
-    "FLOAT",
-    "GALLERIA",
-    "IMAGECOMPARE",
-    "IMAGEUPLOAD",
-    "INT",
-    "LOAD_3D",
-    "LOAD_3D_ADVANCED",
-    "MARKDOWN",
-    "PAINTER",
-    "PREVIEW_3D",
-    "RANGE",
-    "STRING",
-    "TEXTAREA",
-    "VIDEO_EDIT",
-    "WEBCAM",
-];
+const WIDGETS: &str = "\
+    AUDIOUPLOAD|AUDIO_RECORD|AUDIO_UI|BOOLEAN|BOUNDING_BOX|BOUNDING_BOXES|CHART|COLOR|COLORS|\
+    COMBO|COMFY_DYNAMICCOMBO_V3|COMPOSITOR|CURVE|FLOAT|GALLERIA|IMAGECOMPARE|IMAGEUPLOAD|INT|\
+    LOAD_3D|LOAD_3D_ADVANCED|MARKDOWN|PAINTER|PREVIEW_3D|RANGE|STRING|TEXTAREA|VIDEO_EDIT|WEBCAM";
 
 /// The value of an input that is not linked.
 #[derive(Debug)]
@@ -162,7 +136,7 @@ impl<'v> Reader<'v> {
     fn input(&mut self, name: &str, config: &Value, listed: &[Input]) {
         let options = &config[1];
         let (kind, widget) = (kind(config), widget(config));
-        if options["forceInput"] == true || !WIDGETS.contains(&widget) {
+        if options["forceInput"] == true || !is_one_of(WIDGETS, widget) {
             self.socket(name, kind, options, listed);
             return;
         }
@@ -313,7 +287,7 @@ fn without_forced<'v>(values: &'v [Value], inputs: &[(&str, &Value)]) -> Vec<&'v
     for (_, config) in inputs {
         let options = &config[1];
         let forced = options["forceInput"] == true;
-        if forced || WIDGETS.contains(&widget(config)) {
+        if forced || is_one_of(WIDGETS, widget(config)) {
             is_forced.push(forced);
             let control = &options["control_after_generate"];
             if *control == true || control.is_string() {

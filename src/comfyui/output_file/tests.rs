@@ -14,7 +14,9 @@ fn file(name: &str) -> Vec<u8> {
     fs::read(folder.join(name)).unwrap()
 }
 
-fn found(bytes: &[u8]) -> Result<Option<(Option<String>, Option<String>)>, String> {
+type Texts = (Option<String>, Option<String>);
+
+fn found(bytes: &[u8]) -> Result<Option<Texts>, String> {
     let found = embedded(&mut Cursor::new(bytes))?;
     Ok(found.map(|found| (found.prompt, found.workflow)))
 }
@@ -39,7 +41,7 @@ fn each_format_gives_its_texts() {
         assert_eq!(found(&file(name)), Ok(Some(both.clone())), "{name}");
     }
     let prompt = (both.0.clone(), None);
-    for name in ["mp3-utf-16", "png-itxt"] {
+    for name in ["mp3-2-3", "png-itxt"] {
         assert_eq!(found(&file(name)), Ok(Some(prompt.clone())), "{name}");
     }
     assert_eq!(found(&file("png-workflow-only")), Ok(Some((None, both.1.clone()))));
