@@ -274,6 +274,14 @@ impl<'f> EditorFile<'f> {
         let proxies = std::mem::take(&mut node.proxies);
         let slots = promoted.iter_mut().filter(|value| value.is_some());
         slots.zip(values).for_each(|(slot, value)| *slot = Some(value.clone()));
+        // What the editor could not place when it changed an old file.
+        for entry in array(&node.file["properties"]["proxyWidgetErrorQuarantine"]).iter().rev() {
+            let (name, value) = (text(&entry["originalEntry"][1]), &entry["hostValue"]);
+            let slot = self.graphs[definition].input_slot(name).filter(|_| !value.is_null());
+            if let Some(slot) = slot.filter(|_| entry["originalEntry"][0] == "-1") {
+                promoted[slot] = promoted[slot].is_some().then(|| value.clone());
+            }
+        }
         for (at, proxy) in proxies.iter().enumerate() {
             let primitive = self.graphs[definition].primitive(&proxy[0]);
             let is_other = |other: &[String; 3]| other[0] == proxy[0] && other[1] != proxy[1];
