@@ -22,6 +22,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::json;
+use crate::sanitize::{sanitize_line, shortened};
 
 /// Most bytes of a part that is read.
 const MAX_PART: u64 = 64 << 20;
@@ -35,14 +36,12 @@ pub struct Embedded {
     pub prompt: Option<String>,
     /// The editor's file, as JSON.
     pub workflow: Option<String>,
-    other: Option<&'static str>,
+    other: Option<String>,
     is_compressed: bool,
 }
 
 /// Keys under which other programs keep their settings.
-const OTHERS: [(&str, &str); 8] = [
-    ("Dream", "InvokeAI"),
-    ("Software", "another program"),
+const OTHERS: [(&str, &str); 6] = [
     ("dream", "InvokeAI"),
     ("fooocus_scheme", "Fooocus"),
     ("invokeai_graph", "InvokeAI"),
@@ -54,22 +53,28 @@ const OTHERS: [(&str, &str); 8] = [
 impl Embedded {
     fn take(&mut self, key: &[u8], text: &[u8]) {
         let key = String::from_utf8_lossy(key);
+        let text = String::from_utf8_lossy(text);
+        let text = text.trim_matches('\0');
         let is = |name: &str| key.eq_ignore_ascii_case(name);
-        let new = || Some(String::from_utf8_lossy(text).trim_matches('\0').to_owned());
-        if is("prompt") {
+        // What other programs call a prompt is no JSON.
+        let is_json = text.trim_start().starts_with('{');
+        let new = || Some(text.to_owned());
+        if is("prompt") && is_json {
             self.prompt = self.prompt.take().or_else(new);
-        } else if is("workflow") {
+        } else if is("workflow") && is_json {
             self.workflow = self.workflow.take().or_else(new);
-        } else if is("comment") || key == "\u{a9}cmt" {
+        } else if is("comment") && is_json {
             self.comment(text);
-        } else if let Some((_, program)) = OTHERS.iter().find(|(name, _)| *name == key) {
-            self.other = Some(program);
+        } else if is("software") {
+            self.other = Some(shortened(&sanitize_line(text), 60)).filter(|name| !name.is_empty());
+        } else if let Some((_, program)) = OTHERS.iter().find(|(name, _)| is(name)) {
+            self.other = Some((*program).to_owned());
         }
     }
 
     /// One JSON text with both.
-    fn comment(&mut self, text: &[u8]) {
-        let Some(both) = json::parse(text) else { return };
+    fn comment(&mut self, text: &str) {
+        let Some(both) = json::parse(text.as_bytes()) else { return };
         for key in ["prompt", "workflow"] {
             let value = &both[key];
             if let Some(text) = value.as_str() {
@@ -95,10 +100,10 @@ type Parts<R> = fn(&mut R, &mut Embedded) -> io::Result<()>;
 /// It cannot be read, or it is a picture, video or sound without a workflow; one line without the
 /// file's name.
 pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String> {
-    let mut begin = [0; 16];
-    let mut found = Embedded::default();
-    let read = read_up_to(file, &mut begin).map_err(|error| format!("cannot be read: {error}"))?;
-    let (kind, parts): (&str, Parts<R>) = match &begin[..read] {
+    let (mut begin, mut found) = (Vec::new(), Embedded::default());
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    file.by_ref().take(16).read_to_end(&mut begin).map_err(unreadable)?;
+    let (kind, parts): (&str, Parts<R>) = match begin.as_slice() {
         [0x89, b'P', b'N', b'G', ..] => ("a PNG picture", png),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
             ("a WebP picture", webp)
@@ -117,9 +122,7 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
         _ => return Ok(None),
     };
     match parts(file, &mut found) {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(format!("cannot be read: {error}"))
-        }
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(unreadable(error)),
         _ if found.prompt.is_some() || found.workflow.is_some() => Ok(Some(found)),
         _ => Err(match (found.other, found.is_compressed) {
             (Some(program), _) => format!("{kind} of {program}: it has no workflow of ComfyUI"),
@@ -129,18 +132,6 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
             }
         }),
     }
-}
-
-/// Fills as much of the buffer as there is.
-fn read_up_to<R: Read>(file: &mut R, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut count = 0;
-    while count < buffer.len() {
-        match file.read(&mut buffer[count..])? {
-            0 => break,
-            more => count += more,
-        }
-    }
-    Ok(count)
 }
 
 /// The bytes of a part; fewer where the file ends, none of one that is too large, which is passed
@@ -175,6 +166,7 @@ fn png<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
         match &kind {
             b"tEXt" | b"comf" | b"iTXt" => {
                 let chunk = part(file, length)?;
+                skip(file, 4)?;
                 let Some((key, text)) = split(&chunk) else { continue };
                 match (&kind, text) {
                     // Whether it is compressed and how, then two texts about the language.
@@ -185,7 +177,6 @@ fn png<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
                     (b"iTXt", _) => found.is_compressed = true,
                     _ => found.take(key, text),
                 }
-                skip(file, 4)?;
             }
             b"IEND" => break,
             _ => {

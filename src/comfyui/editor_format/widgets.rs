@@ -54,9 +54,8 @@ impl<'v> Reader<'v> {
         }
         if let Some(named) = values.as_object() {
             reader.missing.clear();
-            let is_linked = |name: &str| listed.iter().any(|i| i.name == name && i.link.is_some());
             for (name, value) in named {
-                if name != "videopreview" && !is_linked(name) {
+                if name != "videopreview" && !is_linked(name, listed) {
                     reader.set(name, value.clone());
                 }
             }
@@ -173,7 +172,7 @@ impl<'v> Reader<'v> {
             }
             Some(value) => value.clone(),
         };
-        if given.is_none() {
+        if given.is_none() && !is_linked(name, listed) {
             self.missing.push(name.to_owned());
         }
         let chosen = choices
@@ -235,6 +234,10 @@ impl<'v> Reader<'v> {
             }
         }
     }
+}
+
+fn is_linked(name: &str, listed: &[Input]) -> bool {
+    listed.iter().any(|input| input.name == name && input.link.is_some())
 }
 
 /// The place of its choice among the options of a `CustomCombo`, -1 without one.

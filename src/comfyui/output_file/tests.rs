@@ -63,6 +63,10 @@ fn what_has_no_workflow_says_so() {
         ("mp4-none", format!("an MP4 file {none}")),
         ("png-claims-4-gb", format!("a PNG picture {none}")),
         ("png-compressed", "a PNG picture with compressed texts, which are not read".to_owned()),
+        (
+            "png-software",
+            "a PNG picture of Some[31mProgram: it has no workflow of ComfyUI".to_owned(),
+        ),
         ("png-none", format!("a PNG picture {none}")),
         (
             "png-other",
