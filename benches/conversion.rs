@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use run_comfyui_e2e::ObjectInfo;
-use run_comfyui_e2e::editor_format::{EditorFile, Surroundings};
+use run_comfyui_e2e::editor_format::{EditorFile, Environment};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -18,11 +18,11 @@ fn main() {
         object_info.insert(class, json!({ class: info.take() }));
     }
     let text = copies(&fixture("plain")["file"]).to_string();
-    let surroundings = Surroundings { now: datetime!(2026-03-04 05:06:07), random: &|| 0 };
+    let environment = Environment { now: datetime!(2026-03-04 05:06:07), random: &|| 0 };
     let once = || {
         let begun = Instant::now();
         let file: Value = serde_json::from_str(&text).unwrap();
-        let made = EditorFile::parse(&file).unwrap().convert(&object_info, surroundings).unwrap();
+        let made = EditorFile::parse(&file).unwrap().convert(&object_info, environment).unwrap();
         (begun.elapsed(), made.workflow.node_count())
     };
     let nodes = once().1;

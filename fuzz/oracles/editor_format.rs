@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::PrimitiveDateTime;
 
 use super::{are_lines, record};
-use crate::comfyui::editor_format::{EditorFile, Surroundings, is_editor_format, other_program};
+use crate::comfyui::editor_format::{EditorFile, Environment, is_editor_format, other_program};
 use crate::comfyui::{ObjectInfo, Workflow};
 
 /// Whatever a file and the descriptions of classes hold, it becomes a graph that can be posted, or it
@@ -23,9 +23,9 @@ pub fn editor_format(data: &[u8]) {
     let file = &value["file"];
     assert!(!is_editor_format(file) || other_program(file) != Some("n8n"));
     let now = PrimitiveDateTime::new(record::BEGUN.date(), record::BEGUN.time());
-    let surroundings = Surroundings { now, random: &|| 3 };
+    let environment = Environment { now, random: &|| 3 };
     let read = || EditorFile::parse(file).map_err(|error| vec![error]);
-    let convert = || read().and_then(|file| file.convert(&object_info, surroundings));
+    let convert = || read().and_then(|file| file.convert(&object_info, environment));
     let made = match convert() {
         Ok(made) => made,
         Err(lines) => {

@@ -27,7 +27,7 @@ const MAX_NODES: usize = 50_000;
 /// Subgraphs within subgraphs.
 const MAX_DEPTH: usize = 32;
 /// The origin of the links that come from outside a subgraph.
-const OUTSIDE: &str = "-10";
+const SUBGRAPH_INPUTS: &str = "-10";
 const MUTED: u64 = 2;
 const BYPASSED: u64 = 4;
 /// Nodes that only the editor knows, those of common node packs among them. The first ones pass a
@@ -65,9 +65,9 @@ pub struct Converted {
     pub warnings: Vec<String>,
 }
 
-/// What the editor takes from elsewhere.
+/// What the result depends on beside the file and the server.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'s> {
+pub struct Environment<'s> {
     /// The local time, for `%date:…%` in a file's prefix.
     pub now: PrimitiveDateTime,
     /// Any number, for the choices of dynamic prompts.
@@ -166,7 +166,7 @@ impl<'f> EditorFile<'f> {
     /// Reads the file.
     ///
     /// # Errors
-    /// A node or link without id, or two nodes with the same one; one line.
+    /// A node without an id, or two with the same one; one line.
     pub fn parse(file: &'f Value) -> Result<Self, String> {
         let definitions = array(&file["definitions"]["subgraphs"]);
         let place =
@@ -201,10 +201,10 @@ impl<'f> EditorFile<'f> {
     pub fn convert(
         mut self,
         object_info: &ObjectInfo,
-        surroundings: Surroundings,
+        environment: Environment,
     ) -> Result<Converted, Vec<String>> {
         self.configure(0, object_info, 0);
-        self.apply_primitives(surroundings);
+        self.apply_primitives(environment);
         let scopes = self.scopes().map_err(|error| vec![error])?;
         let (mut nodes, mut warnings, mut errors) = (Map::new(), Vec::new(), Vec::new());
         for (at, scope) in scopes.list.iter().enumerate().filter(|(_, scope)| scope.is_emitted) {
@@ -215,7 +215,7 @@ impl<'f> EditorFile<'f> {
                     errors.push(line(&why));
                     continue;
                 }
-                match self.inputs(&scopes, at, node, surroundings) {
+                match self.inputs(&scopes, at, node, environment) {
                     Ok(inputs) => {
                         let title = node.title(object_info);
                         let node = json!({"inputs": inputs, "class_type": node.class, "_meta": {"title": title}});
@@ -304,7 +304,7 @@ impl<'f> EditorFile<'f> {
     fn inner_value(&self, graph: usize, slot: usize) -> Option<&Value> {
         let graph = &self.graphs[graph];
         graph.inputs.get(slot)?.links.iter().find_map(|link| {
-            let (node, input) = graph.end_of(link)?;
+            let (node, input) = graph.target_of(link)?;
             match node.definition {
                 Some(definition) => {
                     let slot = self.graphs[definition].input_slot(&input.name)?;
@@ -315,8 +315,8 @@ impl<'f> EditorFile<'f> {
         })
     }
 
-    /// The input of a subgraph that stands for a widget inside, and the value that it has where the
-    /// instance gives none: the input that leads there, else a new one.
+    /// The input of a subgraph that stands for a widget inside: the one that leads there, else a new
+    /// one.
     fn proxied_slot(&mut self, graph: usize, [id, name, inner]: &[String; 3]) -> Option<usize> {
         if id == "-1" {
             return self.graphs[graph].input_slot(name);
@@ -327,12 +327,12 @@ impl<'f> EditorFile<'f> {
         let is_primitive = node.class == "PrimitiveNode";
         let title =
             node.file["title"].as_str().filter(|_| is_primitive).unwrap_or(&name).to_owned();
-        let targets = if is_primitive { graph.ends_of(id) } else { vec![(place, name)] };
+        let targets = if is_primitive { graph.targets_of(id) } else { vec![(place, name)] };
         let (place, name) = targets.first()?;
         let first = graph.nodes[*place].inputs.iter().find(|input| input.widget_name() == name)?;
         let kind = first.kind.clone();
         match first.link.as_ref().and_then(|link| graph.links.get(link)) {
-            Some((origin, slot)) if origin == OUTSIDE => return Some(*slot),
+            Some((origin, slot)) if origin == SUBGRAPH_INPUTS => return Some(*slot),
             _ => {}
         }
         // A link that was there before is lost, as in the editor.
@@ -344,7 +344,7 @@ impl<'f> EditorFile<'f> {
                 input.link = Some(link.clone());
             }
         }
-        graph.links.insert(link.clone(), (OUTSIDE.to_owned(), slot));
+        graph.links.insert(link.clone(), (SUBGRAPH_INPUTS.to_owned(), slot));
         let numbered = (1..).map(|number| format!("{title}_{number}"));
         let mut names = std::iter::once(title.clone()).chain(numbered);
         let name = names.find(|name| graph.input_slot(name).is_none())?;
@@ -375,7 +375,7 @@ impl<'f> EditorFile<'f> {
         let definition = &self.graphs[definition];
         let inner = way.rsplit(": ").next().unwrap_or_default();
         let leads = |port: &&Port| {
-            let end = port.links.iter().find_map(|link| definition.end_of(link));
+            let end = port.links.iter().find_map(|link| definition.target_of(link));
             end.is_some_and(|(node, input)| {
                 input.widget_name() == plain && (inner.is_empty() || node.id == inner)
             })
@@ -388,7 +388,7 @@ impl<'f> EditorFile<'f> {
     }
 
     /// Writes the value of each `PrimitiveNode` into the widgets that it is linked to.
-    fn apply_primitives(&mut self, surroundings: Surroundings) {
+    fn apply_primitives(&mut self, environment: Environment) {
         for graph in 0..self.graphs.len() {
             let nodes = &self.graphs[graph].nodes;
             let value = |node: &Node<'f>| {
@@ -396,12 +396,12 @@ impl<'f> EditorFile<'f> {
                 let text = value
                     .as_str()
                     .filter(|_| node.file["properties"]["Run widget replace on values"] == true);
-                let replaced = text.map(|text| self.replaced(text, surroundings).into());
+                let replaced = text.map(|text| self.replaced(text, environment).into());
                 Some((node.id.clone(), replaced.unwrap_or_else(|| value.clone())))
             };
             let primitives: Vec<(String, Value)> = nodes.iter().filter_map(value).collect();
             for (id, value) in primitives {
-                for (place, name) in self.graphs[graph].ends_of(&id) {
+                for (place, name) in self.graphs[graph].targets_of(&id) {
                     let definition = self.graphs[graph].nodes[place].definition;
                     let slot = definition.and_then(|graph| self.graphs[graph].input_slot(&name));
                     let node = &mut self.graphs[graph].nodes[place];
@@ -451,11 +451,12 @@ impl<'f> EditorFile<'f> {
         scopes: &Scopes,
         scope: usize,
         node: &Node,
-        surroundings: Surroundings,
+        environment: Environment,
     ) -> Result<Map<String, Value>, String> {
         let mut inputs = Map::new();
         for widget in &node.widgets {
-            inputs.insert(widget.name.clone(), wrapped(self.sent(node, widget, surroundings)));
+            inputs
+                .insert(widget.name.clone(), wrapped(self.posted_value(node, widget, environment)));
         }
         let mut choice = node.value("choice");
         for input in &node.inputs {
@@ -481,12 +482,12 @@ impl<'f> EditorFile<'f> {
     }
 
     /// The value of a widget as it is posted.
-    fn sent(&self, node: &Node, widget: &Widget, surroundings: Surroundings) -> Value {
+    fn posted_value(&self, node: &Node, widget: &Widget, environment: Environment) -> Value {
         let Value::String(text) = &widget.value else { return widget.value.clone() };
         if widget.has_dynamic_prompts {
-            texts::dynamic_prompt(text, surroundings.random, 0).into()
+            texts::dynamic_prompt(text, environment.random, 0).into()
         } else if widget.name == "filename_prefix" && is_one_of(SAVES, node.class) {
-            self.replaced(text, surroundings).into()
+            self.replaced(text, environment).into()
         } else if widget.name == "sampler_name"
             && ["KSampler", "KSamplerAdvanced"].contains(&node.class)
         {
@@ -520,9 +521,9 @@ impl<'f> EditorFile<'f> {
     }
 
     /// A text with dates and values of other nodes in it.
-    fn replaced(&self, text: &str, surroundings: Surroundings) -> String {
+    fn replaced(&self, text: &str, environment: Environment) -> String {
         let value = |node: &str, widget: &str| self.value_by_name(node, widget);
-        texts::replaced(text, surroundings.now, value)
+        texts::replaced(text, environment.now, value)
     }
 
     /// The value of a widget of the first node with this name.
@@ -550,7 +551,7 @@ impl<'f> EditorFile<'f> {
             let graph = &self.graphs[scope.graph];
             let (origin, slot) =
                 graph.links.get(id).ok_or_else(|| format!("its link {id} is not in the file"))?;
-            if let Some((outer, place)) = scope.parent.filter(|_| origin == OUTSIDE) {
+            if let Some((outer, place)) = scope.parent.filter(|_| origin == SUBGRAPH_INPUTS) {
                 let node = &self.graphs[scopes.list[outer].graph].nodes[place];
                 let port = graph.inputs.get(*slot).ok_or("the subgraph lacks an input")?;
                 let Some(input) =
@@ -635,23 +636,23 @@ impl<'f> Graph<'f> {
     }
 
     /// The nodes and the widgets that links from a node lead to.
-    fn ends_of(&self, id: &str) -> Vec<(usize, String)> {
-        let is_end = |input: &&Input| {
+    fn targets_of(&self, id: &str) -> Vec<(usize, String)> {
+        let is_target = |input: &&Input| {
             let link = input.link.as_ref().and_then(|link| self.links.get(link));
             link.is_some_and(|(origin, _)| origin == id)
         };
         let nodes = self.nodes.iter().enumerate();
         let ends = nodes.flat_map(|(place, node)| {
-            let ends = node.inputs.iter().filter(is_end);
+            let ends = node.inputs.iter().filter(is_target);
             ends.map(move |input| (place, input.widget_name().to_owned()))
         });
         ends.collect()
     }
 
     /// The node and the input that a link leads to.
-    fn end_of(&self, link: &str) -> Option<(&Node<'f>, &Input)> {
-        let is_end = |input: &&Input| input.link.as_deref() == Some(link);
-        self.nodes.iter().find_map(|node| Some((node, node.inputs.iter().find(is_end)?)))
+    fn target_of(&self, link: &str) -> Option<(&Node<'f>, &Input)> {
+        let is_target = |input: &&Input| input.link.as_deref() == Some(link);
+        self.nodes.iter().find_map(|node| Some((node, node.inputs.iter().find(is_target)?)))
     }
 
     /// The value of a `PrimitiveNode`; none if the node is none.

@@ -8,8 +8,7 @@ use time::macros::datetime;
 
 use super::*;
 
-const SURROUNDINGS: Surroundings =
-    Surroundings { now: datetime!(2026-03-04 05:06:07), random: &|| 0 };
+const ENVIRONMENT: Environment = Environment { now: datetime!(2026-03-04 05:06:07), random: &|| 0 };
 
 fn read(path: &Path) -> Value {
     let text =
@@ -28,7 +27,7 @@ fn object_info(path: &Path) -> ObjectInfo {
 }
 
 fn convert(file: &Value, object_info: &ObjectInfo) -> Result<Converted, Vec<String>> {
-    EditorFile::parse(file).map_err(|error| vec![error])?.convert(object_info, SURROUNDINGS)
+    EditorFile::parse(file).map_err(|error| vec![error])?.convert(object_info, ENVIRONMENT)
 }
 
 /// Numbers by value: the browser writes 1 for 1.0.
