@@ -21,7 +21,7 @@ pub fn output_file(data: &[u8]) {
         }
         Err(line) => {
             is_line(&line);
-            assert!(line.len() < 200, "{line}");
+            assert!(line.chars().count() < 200, "{line}");
         }
     }
 }
