@@ -24,6 +24,8 @@ use crate::sanitize::sanitize_line;
 
 /// Most nodes of a graph, those of each instance of a subgraph counted.
 const MAX_NODES: usize = 50_000;
+/// Most nodes that a link may be passed on by; beyond it is a circle.
+const LONGEST_CHAIN: usize = 10_000;
 /// Subgraphs within subgraphs.
 const MAX_DEPTH: usize = 32;
 /// The origin of the links that come from outside a subgraph.
@@ -125,6 +127,8 @@ struct Scope {
     graph: usize,
     /// The scope and the node of the instance.
     parent: Option<(usize, usize)>,
+    /// The instances in it: node and scope.
+    children: Vec<(usize, usize)>,
     /// Before the ids of its nodes: the ids of the instances with colons.
     prefix: String,
     depth: usize,
@@ -169,9 +173,8 @@ impl<'f> EditorFile<'f> {
     /// A node without an id, or two with the same one; one line.
     pub fn parse(file: &'f Value) -> Result<Self, String> {
         let definitions = array(&file["definitions"]["subgraphs"]);
-        let place =
-            |(at, definition): (usize, &'f Value)| Some((definition["id"].as_str()?, at + 1));
-        let places: BTreeMap<&str, usize> =
+        let place = |(at, definition): (usize, &Value)| Some((id(&definition["id"])?, at + 1));
+        let places: BTreeMap<String, usize> =
             definitions.iter().enumerate().filter_map(place).collect();
         let mut graphs = Vec::with_capacity(definitions.len() + 1);
         for graph in std::iter::once(file).chain(definitions) {
@@ -207,7 +210,7 @@ impl<'f> EditorFile<'f> {
         self.apply_primitives(environment);
         let scopes = self.scopes().map_err(|error| vec![error])?;
         let (mut nodes, mut warnings, mut errors) = (Map::new(), Vec::new(), Vec::new());
-        for (at, scope) in scopes.list.iter().enumerate().filter(|(_, scope)| scope.is_emitted) {
+        for (at, scope) in scopes.iter().enumerate().filter(|(_, scope)| scope.is_emitted) {
             for node in self.graphs[scope.graph].nodes.iter().filter(|node| node.is_emitted()) {
                 let id = format!("{}{}", scope.prefix, node.id);
                 let line = |text: &str| sanitize_line(&format!("node {id} {}{text}", node.class));
@@ -415,40 +418,43 @@ impl<'f> EditorFile<'f> {
         }
     }
 
-    /// Every use of a graph.
-    fn scopes(&self) -> Result<Scopes, String> {
-        let root =
-            Scope { graph: 0, parent: None, prefix: String::new(), depth: 0, is_emitted: true };
-        let mut scopes = Scopes { list: vec![root], instances: BTreeMap::new(), longest_chain: 0 };
+    /// Every use of a graph, the root first.
+    fn scopes(&self) -> Result<Vec<Scope>, String> {
+        let scope = |graph, parent, prefix, depth, is_emitted| Scope {
+            graph,
+            parent,
+            children: Vec::new(),
+            prefix,
+            depth,
+            is_emitted,
+        };
+        let mut scopes = vec![scope(0, None, String::new(), 0, true)];
         let (mut at, mut count) = (0, 0);
-        while let Some(scope) = scopes.list.get(at) {
-            let (graph, depth, emitted) = (scope.graph, scope.depth, scope.is_emitted);
-            let prefix = scope.prefix.clone();
+        while at < scopes.len() {
+            let Scope { graph, depth, is_emitted, .. } = scopes[at];
             count += self.graphs[graph].nodes.len();
             if count > MAX_NODES || depth > MAX_DEPTH {
-                return Err(
-                    "its subgraphs have too many nodes: does one contain itself?".to_owned()
-                );
+                let why = "its subgraphs have too many nodes: does one contain itself?";
+                return Err(why.to_owned());
             }
             for (place, node) in self.graphs[graph].nodes.iter().enumerate() {
-                let Some(graph) = node.definition else { continue };
+                let Some(definition) = node.definition else { continue };
                 // Of an instance within another one the inner nodes' own modes decide.
-                let is_emitted = emitted && (depth > 0 || !node.is_off());
-                scopes.instances.insert((at, place), scopes.list.len());
-                let prefix = format!("{prefix}{}:", node.id);
-                let parent = Some((at, place));
-                scopes.list.push(Scope { graph, parent, prefix, depth: depth + 1, is_emitted });
+                let is_emitted = is_emitted && (depth > 0 || !node.is_off());
+                let prefix = format!("{}{}:", scopes[at].prefix, node.id);
+                let child = (place, scopes.len());
+                scopes[at].children.push(child);
+                scopes.push(scope(definition, Some((at, place)), prefix, depth + 1, is_emitted));
             }
             at += 1;
         }
-        scopes.longest_chain = 4 * count + 100;
         Ok(scopes)
     }
 
     /// The inputs of a node as they are posted: its values, then the links over them.
     fn inputs(
         &self,
-        scopes: &Scopes,
+        scopes: &[Scope],
         scope: usize,
         node: &Node,
         environment: Environment,
@@ -501,7 +507,7 @@ impl<'f> EditorFile<'f> {
     /// around it.
     fn set_node(
         &self,
-        scopes: &Scopes,
+        scopes: &[Scope],
         scope: usize,
         get: &Node,
     ) -> Result<(usize, Option<&String>), String> {
@@ -512,10 +518,10 @@ impl<'f> EditorFile<'f> {
                 ["SetNode", "easy setNode"].contains(&node.class)
                     && node.file["widgets_values"][0] == *name
             };
-            if let Some(set) = self.graphs[scopes.list[scope].graph].nodes.iter().find(is_set) {
+            if let Some(set) = self.graphs[scopes[scope].graph].nodes.iter().find(is_set) {
                 return Ok((scope, set.first_link()));
             }
-            at = scopes.list[scope].parent.map(|(outer, _)| outer);
+            at = scopes[scope].parent.map(|(outer, _)| outer);
         }
         Err(format!("no SetNode has the name {name}"))
     }
@@ -540,19 +546,19 @@ impl<'f> EditorFile<'f> {
     /// Where the link of an input comes from, through all that only passes it on.
     fn follow<'v>(
         &'v self,
-        scopes: &Scopes,
+        scopes: &[Scope],
         scope: usize,
         input: &'v Input,
     ) -> Result<Origin<'v>, String> {
         let (mut at, mut link, mut kind) = (scope, input.link.as_ref(), input.kind.as_str());
-        for _ in 0..scopes.longest_chain {
+        for _ in 0..LONGEST_CHAIN {
             let Some(id) = link else { return Ok(Origin::Nothing) };
-            let scope = &scopes.list[at];
+            let scope = &scopes[at];
             let graph = &self.graphs[scope.graph];
             let (origin, slot) =
                 graph.links.get(id).ok_or_else(|| format!("its link {id} is not in the file"))?;
             if let Some((outer, place)) = scope.parent.filter(|_| origin == SUBGRAPH_INPUTS) {
-                let node = &self.graphs[scopes.list[outer].graph].nodes[place];
+                let node = &self.graphs[scopes[outer].graph].nodes[place];
                 let port = graph.inputs.get(*slot).ok_or("the subgraph lacks an input")?;
                 let Some(input) =
                     node.inputs.iter().find(|i| i.name == port.name && i.link.is_some())
@@ -582,7 +588,8 @@ impl<'f> EditorFile<'f> {
                             .outputs
                             .get(*slot)
                             .and_then(|port| port.links.first());
-                        at = scopes.instances[&(at, place)];
+                        let child = scope.children.iter().find(|(node, _)| *node == place);
+                        at = child.map_or(at, |(_, child)| *child);
                     }
                     None => return Ok(Origin::Output(format!("{}{origin}", scope.prefix), *slot)),
                 },
@@ -592,17 +599,8 @@ impl<'f> EditorFile<'f> {
     }
 }
 
-/// The uses of graphs, and which one is that of a node in another.
-struct Scopes {
-    list: Vec<Scope>,
-    instances: BTreeMap<(usize, usize), usize>,
-    /// More parts than a chain of links has that is no circle: only an instance of a subgraph is
-    /// passed more than once.
-    longest_chain: usize,
-}
-
 impl<'f> Graph<'f> {
-    fn parse(graph: &'f Value, definitions: &BTreeMap<&str, usize>) -> Result<Self, String> {
+    fn parse(graph: &'f Value, definitions: &BTreeMap<String, usize>) -> Result<Self, String> {
         let mut links = BTreeMap::new();
         for link in array(&graph["links"]) {
             let part =
@@ -663,7 +661,7 @@ impl<'f> Graph<'f> {
 }
 
 impl<'f> Node<'f> {
-    fn parse(node: &'f Value, definitions: &BTreeMap<&str, usize>) -> Result<Self, String> {
+    fn parse(node: &'f Value, definitions: &BTreeMap<String, usize>) -> Result<Self, String> {
         let class = text(&node["type"]);
         let id =
             id(&node["id"]).ok_or_else(|| format!("a node {} has no id", sanitize_line(class)))?;
@@ -782,7 +780,7 @@ fn make_unique(graphs: &mut [Graph], last: i64) {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut last = last;
     for graph in 0..graphs.len() {
-        let mut renamed = BTreeMap::new();
+        let mut renamed: Vec<(String, String)> = Vec::new();
         for node in &mut graphs[graph].nodes {
             let Some(id) = number(&node.id) else { continue };
             last = last.max(id);
@@ -790,24 +788,21 @@ fn make_unique(graphs: &mut [Graph], last: i64) {
                 last = last.saturating_add(1);
                 let new = last.to_string();
                 taken.insert(new.clone());
-                renamed.insert(std::mem::replace(&mut node.id, new.clone()), new);
+                renamed.push((std::mem::replace(&mut node.id, new.clone()), new));
             }
         }
         if renamed.is_empty() {
             continue;
         }
-        for (origin, _) in graphs[graph].links.values_mut() {
-            if let Some(new) = renamed.get(origin) {
-                new.clone_into(origin);
-            }
-        }
-        let instances = graphs.iter_mut().flat_map(|graph| &mut graph.nodes);
-        let instances = instances.filter(|node| node.definition == Some(graph));
-        for [id, ..] in instances.flat_map(|node| &mut node.proxies) {
-            if let Some(new) = renamed.get(id) {
+        let rename = |id: &mut String| {
+            if let Some((_, new)) = renamed.iter().find(|(old, _)| old == id) {
                 new.clone_into(id);
             }
-        }
+        };
+        graphs[graph].links.values_mut().for_each(|(origin, _)| rename(origin));
+        let instances = graphs.iter_mut().flat_map(|graph| &mut graph.nodes);
+        let instances = instances.filter(|node| node.definition == Some(graph));
+        instances.flat_map(|node| &mut node.proxies).for_each(|[id, ..]| rename(id));
     }
 }
 
