@@ -8,6 +8,8 @@
 //! their own JavaScript is not known here, but for Get and Set nodes and values by name
 //! (`VideoHelperSuite`).
 
+mod links;
+mod subgraphs;
 mod texts;
 mod widgets;
 
@@ -16,22 +18,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use time::PrimitiveDateTime;
 
+use self::links::{BYPASSED, MUTED, Origin, Scope};
 use self::widgets::{Reader, Widget, index_of_choice};
 use super::json::in_node_order;
 use super::validate::{MISSING_CLASS, ObjectInfo};
 use super::workflow::{Workflow, link_source};
 use crate::sanitize::sanitize_line;
 
-/// Most nodes of a graph, those of each instance of a subgraph counted.
-const MAX_NODES: usize = 50_000;
-/// Most nodes that a link may be passed on by; beyond it is a circle.
-const LONGEST_CHAIN: usize = 10_000;
 /// Subgraphs within subgraphs.
 const MAX_DEPTH: usize = 32;
 /// The origin of the links that come from outside a subgraph.
 const SUBGRAPH_INPUTS: &str = "-10";
-const MUTED: u64 = 2;
-const BYPASSED: u64 = 4;
 /// Nodes that only the editor knows, those of common node packs among them. The first ones pass a
 /// link on, the rest is notes and buttons.
 const VIRTUAL: &str = "\
@@ -120,26 +117,6 @@ struct Input {
     link: Option<String>,
     /// The widget that the link stands for.
     widget: Option<String>,
-}
-
-/// One use of a graph: the root, or an instance of a subgraph.
-struct Scope {
-    graph: usize,
-    /// The scope and the node of the instance.
-    parent: Option<(usize, usize)>,
-    /// The instances in it: node and scope.
-    children: Vec<(usize, usize)>,
-    /// Before the ids of its nodes: the ids of the instances with colons.
-    prefix: String,
-    depth: usize,
-    is_emitted: bool,
-}
-
-/// Where a link comes from.
-enum Origin<'v> {
-    Output(String, usize),
-    Value(&'v Value),
-    Nothing,
 }
 
 /// Whether a JSON value is a workflow in the editor's format.
@@ -238,219 +215,6 @@ impl<'f> EditorFile<'f> {
         Ok(Converted { workflow: Workflow { nodes: cleaned(nodes) }, warnings })
     }
 
-    /// Gives the nodes of a graph their values: those of the subgraphs in it first.
-    fn configure(&mut self, graph: usize, object_info: &ObjectInfo, depth: usize) {
-        // Where it is too deep, the uses of the graphs are refused.
-        if depth > MAX_DEPTH || std::mem::replace(&mut self.graphs[graph].is_configured, true) {
-            return;
-        }
-        for place in 0..self.graphs[graph].nodes.len() {
-            let node = &mut self.graphs[graph].nodes[place];
-            match node.definition {
-                Some(definition) => self.configure(definition, object_info, depth + 1),
-                None => node.configure(object_info),
-            }
-        }
-        for place in 0..self.graphs[graph].nodes.len() {
-            if let Some(definition) = self.graphs[graph].nodes[place].definition {
-                self.promote(graph, place, definition);
-            }
-        }
-    }
-
-    /// Gives an instance the values of its inputs: those of the widgets inside, then its own, in the
-    /// order of these inputs, then in that of its `proxyWidgets`.
-    fn promote(&mut self, graph: usize, place: usize, definition: usize) {
-        let count = self.graphs[definition].inputs.len();
-        let mut promoted: Vec<Option<Value>> =
-            (0..count).map(|slot| self.inner_value(definition, slot).cloned()).collect();
-        let node = &self.graphs[graph].nodes[place];
-        let inputs = self.graphs[definition].inputs.iter().map(|port| {
-            let listed = node.inputs.iter().find(|input| input.name == port.name);
-            let link = listed.and_then(|input| input.link.clone());
-            Input { name: port.name.clone(), kind: port.kind.clone(), link, widget: None }
-        });
-        let inputs = inputs.collect();
-        let node = &mut self.graphs[graph].nodes[place];
-        node.inputs = inputs;
-        let values = array(&node.file["widgets_values"]);
-        let proxies = std::mem::take(&mut node.proxies);
-        let slots = promoted.iter_mut().filter(|value| value.is_some());
-        slots.zip(values).for_each(|(slot, value)| *slot = Some(value.clone()));
-        // What the editor could not place when it changed an old file.
-        for entry in array(&node.file["properties"]["proxyWidgetErrorQuarantine"]).iter().rev() {
-            let (name, value) = (text(&entry["originalEntry"][1]), &entry["hostValue"]);
-            let slot = self.graphs[definition].input_slot(name).filter(|_| !value.is_null());
-            if let Some(slot) = slot.filter(|_| entry["originalEntry"][0] == "-1") {
-                promoted[slot] = promoted[slot].is_some().then(|| value.clone());
-            }
-        }
-        for (at, proxy) in proxies.iter().enumerate() {
-            let primitive = self.graphs[definition].primitive(&proxy[0]);
-            let is_other = |other: &[String; 3]| other[0] == proxy[0] && other[1] != proxy[1];
-            if primitive.is_some() && proxies.iter().any(is_other) {
-                continue;
-            }
-            let Some(slot) = self.proxied_slot(definition, proxy) else { continue };
-            while promoted.len() <= slot {
-                let inner = self.inner_value(definition, promoted.len());
-                promoted.push(primitive.or(inner).cloned());
-            }
-            if let Some(value) = values.get(at).filter(|value| !value.is_null()) {
-                promoted[slot] = Some(value.clone());
-            }
-        }
-        self.graphs[graph].nodes[place].promoted = promoted;
-    }
-
-    /// The value of the first widget that an input of a subgraph leads to.
-    fn inner_value(&self, graph: usize, slot: usize) -> Option<&Value> {
-        let graph = &self.graphs[graph];
-        graph.inputs.get(slot)?.links.iter().find_map(|link| {
-            let (node, input) = graph.target_of(link)?;
-            match node.definition {
-                Some(definition) => {
-                    let slot = self.graphs[definition].input_slot(&input.name)?;
-                    node.promoted.get(slot)?.as_ref()
-                }
-                None => node.value(input.widget_name()),
-            }
-        })
-    }
-
-    /// The input of a subgraph that stands for a widget inside: the one that leads there, else a new
-    /// one.
-    fn proxied_slot(&mut self, graph: usize, [id, name, inner]: &[String; 3]) -> Option<usize> {
-        if id == "-1" {
-            return self.graphs[graph].input_slot(name);
-        }
-        let (place, name) = self.proxied_widget(graph, id, name, inner)?;
-        let graph = &mut self.graphs[graph];
-        let node = &graph.nodes[place];
-        let is_primitive = node.class == "PrimitiveNode";
-        let title =
-            node.file["title"].as_str().filter(|_| is_primitive).unwrap_or(&name).to_owned();
-        let targets = if is_primitive { graph.targets_of(id) } else { vec![(place, name)] };
-        let (place, name) = targets.first()?;
-        let first = graph.nodes[*place].inputs.iter().find(|input| input.widget_name() == name)?;
-        let kind = first.kind.clone();
-        match first.link.as_ref().and_then(|link| graph.links.get(link)) {
-            Some((origin, slot)) if origin == SUBGRAPH_INPUTS => return Some(*slot),
-            _ => {}
-        }
-        // A link that was there before is lost, as in the editor.
-        let slot = graph.inputs.len();
-        let link = format!("proxy {slot}");
-        for (place, name) in &targets {
-            let mut inputs = graph.nodes[*place].inputs.iter_mut();
-            if let Some(input) = inputs.find(|input| input.widget_name() == name) {
-                input.link = Some(link.clone());
-            }
-        }
-        graph.links.insert(link.clone(), (SUBGRAPH_INPUTS.to_owned(), slot));
-        let numbered = (1..).map(|number| format!("{title}_{number}"));
-        let mut names = std::iter::once(title.clone()).chain(numbered);
-        let name = names.find(|name| graph.input_slot(name).is_none())?;
-        graph.inputs.push(Port { name, kind, links: vec![link] });
-        Some(slot)
-    }
-
-    /// The node and the widget, or the input of an instance, that an entry of `proxyWidgets` names.
-    fn proxied_widget(
-        &self,
-        graph: usize,
-        id: &str,
-        name: &str,
-        inner: &str,
-    ) -> Option<(usize, String)> {
-        let graph = &self.graphs[graph];
-        let place = *graph.places.get(id)?;
-        let node = &graph.nodes[place];
-        if node.class == "PrimitiveNode" {
-            return Some((place, name.to_owned()));
-        }
-        // Old files have the nodes on the way in the name: `6: 3: seed`.
-        let (way, plain) = name.rsplit_once(": ").unwrap_or((inner, name));
-        let Some(definition) = node.definition else {
-            let known = [name, plain].into_iter().find(|name| node.value(name).is_some())?;
-            return Some((place, known.to_owned()));
-        };
-        let definition = &self.graphs[definition];
-        let inner = way.rsplit(": ").next().unwrap_or_default();
-        let leads = |port: &&Port| {
-            let end = port.links.iter().find_map(|link| definition.target_of(link));
-            end.is_some_and(|(node, input)| {
-                input.widget_name() == plain && (inner.is_empty() || node.id == inner)
-            })
-        };
-        let named = |port: &&Port| port.name == name || port.name == plain;
-        let mut ports = definition.inputs.iter();
-        let port = if inner.is_empty() { None } else { ports.clone().find(leads) };
-        let port = port.or_else(|| ports.clone().find(named)).or_else(|| ports.find(leads))?;
-        Some((place, port.name.clone()))
-    }
-
-    /// Writes the value of each `PrimitiveNode` into the widgets that it is linked to.
-    fn apply_primitives(&mut self, environment: Environment) {
-        for graph in 0..self.graphs.len() {
-            let nodes = &self.graphs[graph].nodes;
-            let value = |node: &Node<'f>| {
-                let value = self.graphs[graph].primitive(&node.id)?;
-                let text = value
-                    .as_str()
-                    .filter(|_| node.file["properties"]["Run widget replace on values"] == true);
-                let replaced = text.map(|text| self.replaced(text, environment).into());
-                Some((node.id.clone(), replaced.unwrap_or_else(|| value.clone())))
-            };
-            let primitives: Vec<(String, Value)> = nodes.iter().filter_map(value).collect();
-            for (id, value) in primitives {
-                for (place, name) in self.graphs[graph].targets_of(&id) {
-                    let definition = self.graphs[graph].nodes[place].definition;
-                    let slot = definition.and_then(|graph| self.graphs[graph].input_slot(&name));
-                    let node = &mut self.graphs[graph].nodes[place];
-                    if let Some(promoted) = slot.and_then(|slot| node.promoted.get_mut(slot)) {
-                        *promoted = Some(value.clone());
-                    } else if let Some(widget) = node.widgets.iter_mut().find(|w| w.name == name) {
-                        widget.value = value.clone();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Every use of a graph, the root first.
-    fn scopes(&self) -> Result<Vec<Scope>, String> {
-        let scope = |graph, parent, prefix, depth, is_emitted| Scope {
-            graph,
-            parent,
-            children: Vec::new(),
-            prefix,
-            depth,
-            is_emitted,
-        };
-        let mut scopes = vec![scope(0, None, String::new(), 0, true)];
-        let (mut at, mut count) = (0, 0);
-        while at < scopes.len() {
-            let Scope { graph, depth, is_emitted, .. } = scopes[at];
-            count += self.graphs[graph].nodes.len();
-            if count > MAX_NODES || depth > MAX_DEPTH {
-                let why = "its subgraphs have too many nodes: does one contain itself?";
-                return Err(why.to_owned());
-            }
-            for (place, node) in self.graphs[graph].nodes.iter().enumerate() {
-                let Some(definition) = node.definition else { continue };
-                // Of an instance within another one the inner nodes' own modes decide.
-                let is_emitted = is_emitted && (depth > 0 || !node.is_off());
-                let prefix = format!("{}{}:", scopes[at].prefix, node.id);
-                let child = (place, scopes.len());
-                scopes[at].children.push(child);
-                scopes.push(scope(definition, Some((at, place)), prefix, depth + 1, is_emitted));
-            }
-            at += 1;
-        }
-        Ok(scopes)
-    }
-
     /// The inputs of a node as they are posted: its values, then the links over them.
     fn inputs(
         &self,
@@ -503,29 +267,6 @@ impl<'f> EditorFile<'f> {
         }
     }
 
-    /// The scope and the link of the `SetNode` that a `GetNode` names: in its own graph, else in one
-    /// around it.
-    fn set_node(
-        &self,
-        scopes: &[Scope],
-        scope: usize,
-        get: &Node,
-    ) -> Result<(usize, Option<&String>), String> {
-        let name = &get.file["widgets_values"][0];
-        let mut at = Some(scope);
-        while let Some(scope) = at {
-            let is_set = |node: &&Node| {
-                ["SetNode", "easy setNode"].contains(&node.class)
-                    && node.file["widgets_values"][0] == *name
-            };
-            if let Some(set) = self.graphs[scopes[scope].graph].nodes.iter().find(is_set) {
-                return Ok((scope, set.first_link()));
-            }
-            at = scopes[scope].parent.map(|(outer, _)| outer);
-        }
-        Err(format!("no SetNode has the name {name}"))
-    }
-
     /// A text with dates and values of other nodes in it.
     fn replaced(&self, text: &str, environment: Environment) -> String {
         let value = |node: &str, widget: &str| self.value_by_name(node, widget);
@@ -541,61 +282,6 @@ impl<'f> EditorFile<'f> {
         };
         let node = nodes().find(named).or_else(|| nodes().find(|node| node.file["title"] == *name));
         node?.value(widget)
-    }
-
-    /// Where the link of an input comes from, through all that only passes it on.
-    fn follow<'v>(
-        &'v self,
-        scopes: &[Scope],
-        scope: usize,
-        input: &'v Input,
-    ) -> Result<Origin<'v>, String> {
-        let (mut at, mut link, mut kind) = (scope, input.link.as_ref(), input.kind.as_str());
-        for _ in 0..LONGEST_CHAIN {
-            let Some(id) = link else { return Ok(Origin::Nothing) };
-            let scope = &scopes[at];
-            let graph = &self.graphs[scope.graph];
-            let (origin, slot) =
-                graph.links.get(id).ok_or_else(|| format!("its link {id} is not in the file"))?;
-            if let Some((outer, place)) = scope.parent.filter(|_| origin == SUBGRAPH_INPUTS) {
-                let node = &self.graphs[scopes[outer].graph].nodes[place];
-                let port = graph.inputs.get(*slot).ok_or("the subgraph lacks an input")?;
-                let Some(input) =
-                    node.inputs.iter().find(|i| i.name == port.name && i.link.is_some())
-                else {
-                    let value = node.promoted.get(*slot).and_then(Option::as_ref);
-                    return Ok(value.map_or(Origin::Nothing, Origin::Value));
-                };
-                (at, link, kind) = (outer, input.link.as_ref(), &input.kind);
-                continue;
-            }
-            let place = *graph.places.get(origin).ok_or_else(|| {
-                format!("its link {id} comes from node {origin}, which is not in the file")
-            })?;
-            let node = &graph.nodes[place];
-            match node.class {
-                _ if node.mode == MUTED => return Ok(Origin::Nothing),
-                _ if node.mode == BYPASSED => {
-                    let Some(input) = node.bypass(*slot, kind) else { return Ok(Origin::Nothing) };
-                    (link, kind) = (input.link.as_ref(), &input.kind);
-                }
-                "Reroute" | "Reroute (rgthree)" => link = node.first_link(),
-                "GetNode" | "easy getNode" => (at, link) = self.set_node(scopes, at, node)?,
-                class if is_one_of(VIRTUAL, class) => return Ok(Origin::Nothing),
-                _ => match node.definition {
-                    Some(definition) => {
-                        link = self.graphs[definition]
-                            .outputs
-                            .get(*slot)
-                            .and_then(|port| port.links.first());
-                        let child = scope.children.iter().find(|(node, _)| *node == place);
-                        at = child.map_or(at, |(_, child)| *child);
-                    }
-                    None => return Ok(Origin::Output(format!("{}{origin}", scope.prefix), *slot)),
-                },
-            }
-        }
-        Err("its links run in a circle".to_owned())
     }
 }
 
@@ -631,32 +317,6 @@ impl<'f> Graph<'f> {
 
     fn input_slot(&self, name: &str) -> Option<usize> {
         self.inputs.iter().position(|port| port.name == name)
-    }
-
-    /// The nodes and the widgets that links from a node lead to.
-    fn targets_of(&self, id: &str) -> Vec<(usize, String)> {
-        let is_target = |input: &&Input| {
-            let link = input.link.as_ref().and_then(|link| self.links.get(link));
-            link.is_some_and(|(origin, _)| origin == id)
-        };
-        let nodes = self.nodes.iter().enumerate();
-        let ends = nodes.flat_map(|(place, node)| {
-            let ends = node.inputs.iter().filter(is_target);
-            ends.map(move |input| (place, input.widget_name().to_owned()))
-        });
-        ends.collect()
-    }
-
-    /// The node and the input that a link leads to.
-    fn target_of(&self, link: &str) -> Option<(&Node<'f>, &Input)> {
-        let is_target = |input: &&Input| input.link.as_deref() == Some(link);
-        self.nodes.iter().find_map(|node| Some((node, node.inputs.iter().find(is_target)?)))
-    }
-
-    /// The value of a `PrimitiveNode`; none if the node is none.
-    fn primitive(&self, id: &str) -> Option<&'f Value> {
-        let node = &self.nodes[*self.places.get(id)?];
-        if node.class == "PrimitiveNode" { node.file["widgets_values"].get(0) } else { None }
     }
 }
 
@@ -752,20 +412,6 @@ impl<'f> Node<'f> {
     fn first_link(&self) -> Option<&String> {
         self.inputs.first()?.link.as_ref()
     }
-
-    /// The input that a bypassed node hands on at an output, where a type is wanted.
-    fn bypass(&self, slot: usize, wanted: &str) -> Option<&Input> {
-        let output = text(&self.file["outputs"][slot]["type"]);
-        let same = self.inputs.get(slot);
-        if wanted == "*" || wanted.is_empty() {
-            return same.or(self.inputs.first());
-        }
-        let fits = |input: &&Input| {
-            are_compatible(&input.kind, output) && are_compatible(&input.kind, wanted)
-        };
-        let exact = || self.inputs.iter().find(|input| input.kind == wanted);
-        same.filter(fits).or_else(exact).or_else(|| self.inputs.iter().find(fits))
-    }
 }
 
 impl Input {
@@ -821,13 +467,6 @@ fn cleaned(mut nodes: Map<String, Value>) -> Map<String, Value> {
         ordered.insert(id.clone(), node);
     }
     ordered
-}
-
-/// Whether two types may be linked.
-fn are_compatible(a: &str, b: &str) -> bool {
-    let is_any = |kind: &str| kind.is_empty() || kind == "*";
-    let has = |kind: &str| b.split(',').any(|other| other.eq_ignore_ascii_case(kind));
-    is_any(a) || is_any(b) || a.split(',').any(has)
 }
 
 /// A value as it is posted: a list would be taken for a link.
