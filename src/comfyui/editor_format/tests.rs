@@ -128,6 +128,17 @@ fn titles_are_kept_and_a_node_without_one_has_that_of_its_class() {
     assert_eq!(graph["4"]["_meta"]["title"], "Load Checkpoint");
 }
 
+/// The same as an export by the editor's own menu, which the server accepts.
+#[test]
+fn a_custom_combo_is_ready_to_run() {
+    let object_info = object_info(&fixtures().join("object_info.json"));
+    let file = json!({"links": [[1, 1, 0, 2, 0, "STRING"]], "nodes": [
+        {"id": 1, "type": "CustomCombo", "widgets_values": ["b", 1, "a", "b", ""]},
+        {"id": 2, "type": "PreviewAny", "inputs": [{"name": "source", "type": "*", "link": 1}]}]});
+    let made = convert(&file, &object_info).unwrap();
+    assert_eq!(made.workflow.validate(&object_info), Vec::<String>::new());
+}
+
 #[test]
 fn a_class_that_the_server_did_not_describe_is_no_missing_one() {
     let mut object_info = ObjectInfo::default();
