@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use time::PrimitiveDateTime;
 
 use self::links::{BYPASSED, MUTED, Origin, Scope};
-use self::widgets::{Reader, Widget, index_of_choice};
+use self::widgets::{Reader, Widget, index_of_choice, is_made_in_browser};
 use super::json::in_node_order;
 use super::validate::{MISSING_CLASS, ObjectInfo};
 use super::workflow::{Workflow, link_source};
@@ -37,11 +37,10 @@ const VIRTUAL: &str = "\
     Fast Groups Bypasser (rgthree)|Fast Groups Muter (rgthree)|Fast Muter (rgthree)|\
     Label (rgthree)|Mute / Bypass Relay (rgthree)|Mute / Bypass Repeater (rgthree)|\
     Node Collector (rgthree)";
-/// What they do is made in the browser: a rendered scene, a camera, a microphone, links to every
-/// node of a kind.
-const BROWSER_ONLY: &str = "\
-    Anything Everywhere|Anything Everywhere3|Anything Everywhere?|Load3D|Load3DAdvanced|\
-    Load3DAnimation|Prompts Everywhere|RecordAudio|Seed Everywhere|WebcamCapture";
+/// Nodes that link others in the browser when a prompt is queued.
+const BROADCASTS: &str = "\
+    Anything Everywhere|Anything Everywhere3|Anything Everywhere?|Prompts Everywhere|\
+    Seed Everywhere";
 /// The nodes whose `filename_prefix` may name dates and values of other nodes.
 const SAVES: &str = "\
     CLIPSave|LoraSave|ModelSave|Save3DAdvanced|SaveAnimatedPNG|SaveAnimatedWEBP|SaveAudio|\
@@ -375,10 +374,13 @@ impl<'f> Node<'f> {
             let how = "open the file in ComfyUI, which makes it a subgraph, and save it again";
             return Some(format!(": a group node of an old version: {how}"));
         }
-        if is_one_of(BROWSER_ONLY, self.class) {
-            return Some(": only the editor can carry it out, in a browser".to_owned());
-        }
-        let why = object_info.described(self.class).err()?;
+        let why = match object_info.described(self.class) {
+            Ok(class) if is_made_in_browser(class) || is_one_of(BROADCASTS, self.class) => {
+                return Some(": only the editor can carry it out, in a browser".to_owned());
+            }
+            Ok(_) => return None,
+            Err(why) => why,
+        };
         let properties = &self.file["properties"];
         let pack =
             [&properties["cnr_id"], &properties["aux_id"]].into_iter().find_map(Value::as_str);

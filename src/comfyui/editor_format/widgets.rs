@@ -7,9 +7,11 @@ use super::{Input, array, is_one_of, text};
 
 /// The types of input for which the editor has a widget. Any other is a socket alone.
 const WIDGETS: &str = "\
-    AUDIOUPLOAD|AUDIO_RECORD|AUDIO_UI|BOOLEAN|BOUNDING_BOX|BOUNDING_BOXES|CHART|COLOR|COLORS|\
-    COMBO|COMFY_DYNAMICCOMBO_V3|COMPOSITOR|CURVE|FLOAT|GALLERIA|IMAGECOMPARE|IMAGEUPLOAD|INT|\
-    LOAD_3D|LOAD_3D_ADVANCED|MARKDOWN|PAINTER|PREVIEW_3D|RANGE|STRING|TEXTAREA|VIDEO_EDIT|WEBCAM";
+    AUDIOUPLOAD|AUDIO_UI|BOOLEAN|BOUNDING_BOX|BOUNDING_BOXES|CHART|COLOR|COLORS|COMBO|\
+    COMFY_DYNAMICCOMBO_V3|COMPOSITOR|CURVE|FLOAT|GALLERIA|IMAGECOMPARE|IMAGEUPLOAD|INT|MARKDOWN|\
+    PAINTER|RANGE|STRING|TEXTAREA|VIDEO_EDIT";
+/// Those whose value is made in the browser: a rendered scene, a camera, a microphone.
+const BROWSER_WIDGETS: &str = "AUDIO_RECORD|LOAD_3D|LOAD_3D_ADVANCED|PREVIEW_3D|WEBCAM";
 
 /// The value of an input that is not linked.
 #[derive(Debug)]
@@ -161,6 +163,9 @@ impl<'v> Reader<'v> {
             (None, "COMBO") => choices.first().cloned().unwrap_or_default(),
             (None, "INT" | "FLOAT") => 0.into(),
             (None, "BOOLEAN") => false.into(),
+            (None, "COLOR") => "#000000".into(),
+            (None, "RANGE") => json!({"min": 0.0, "max": 1.0}),
+            (None, "BOUNDING_BOX") => json!({"x": 0, "y": 0, "width": 512, "height": 512}),
             (None, _) => "".into(),
         };
         let value = match given {
@@ -267,6 +272,11 @@ fn in_order(class: &Value) -> Vec<(&str, &Value)> {
 fn groups(input: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let group = |name: &str| input[name].as_object().into_iter().flatten();
     group("required").chain(group("optional")).map(|(name, config)| (name.as_str(), config))
+}
+
+/// Whether an input of a class has its value from the browser.
+pub(super) fn is_made_in_browser(class: &Value) -> bool {
+    groups(&class["input"]).any(|(_, config)| is_one_of(BROWSER_WIDGETS, widget(config)))
 }
 
 /// The type of an input; a list of choices is a `COMBO`.
