@@ -131,6 +131,7 @@ pub fn other_program(value: &Value) -> Option<&'static str> {
     }
     let has = |key: &str| value.get(key).is_some();
     match () {
+        () if is_editor_format(value) => None,
         () if value["nodes"].is_array() && value["connections"].is_object() => Some("n8n"),
         () if has("exposedFields") || has("nodes") && has("edges") && has("meta") => {
             Some("InvokeAI")
