@@ -61,7 +61,9 @@ fn copies(file: &Value) -> Value {
         }
         for link in file["links"].as_array().unwrap() {
             let mut link = link.clone();
-            [0, 1, 3].into_iter().for_each(|at| moved(&mut link[at]));
+            for at in [0, 1, 3] {
+                moved(&mut link[at]);
+            }
             links.push(link);
         }
     }
