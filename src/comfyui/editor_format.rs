@@ -171,7 +171,9 @@ impl<'f> EditorFile<'f> {
     /// The classes that the server has to describe, each once.
     pub fn classes(&self) -> BTreeSet<&'f str> {
         let nodes = self.graphs.iter().flat_map(|graph| &graph.nodes);
-        nodes.filter(|node| node.is_real() && !node.is_group()).map(|node| node.class).collect()
+        let nodes = nodes.filter(|node| node.is_real() && !node.is_group());
+        // One without a type is refused; the server would answer with all classes.
+        nodes.map(|node| node.class).filter(|class| !class.is_empty()).collect()
     }
 
     /// The graph that the editor would post.
