@@ -46,13 +46,11 @@ fn main() {
     }
     match script.as_str() {
         "generate-story-scenes.ts" => story(&words),
-        "run-vitests.ps1" => {
-            let summary = PathBuf::from(value(&words, "-RunDir")).join("run-summary.txt");
-            let mut file = OpenOptions::new().append(true).open(summary).expect("the summary");
-            for suite in ["comfyUI", "e2e", "scripts"] {
-                writeln!(file, "[12:00:00] Vitest {suite} exitCode=0").expect("a line");
-            }
+        "preflight-mappings.ts" => {
+            fs::create_dir_all(value(&words, "--summary-dir")).expect("its folder");
+            fs::write(value(&words, "--log-path"), "").expect("its log");
         }
+        "run-vitests.ps1" => vitests(&words),
         "update-scene-video-metadata.ps1" => {
             let file = PathBuf::from(value(&words, "-RunDir")).join("artifact-metadata.json");
             let text = fs::read_to_string(&file).expect("the metadata");
@@ -61,6 +59,26 @@ fn main() {
         }
         _ => {}
     }
+}
+
+fn vitests(words: &[String]) {
+    let run = PathBuf::from(value(words, "-RunDir"));
+    let mut summary =
+        OpenOptions::new().append(true).open(run.join("run-summary.txt")).expect("the summary");
+    for suite in ["comfyUI", "e2e", "scripts"] {
+        writeln!(summary, "[12:00:00] Vitest {suite} exitCode=0").expect("a line");
+    }
+    let all = ["vitest-comfyui.log", "vitest-e2e.log", "vitest-scripts.log"];
+    let quick = words.iter().any(|word| word == "-Quick");
+    let logs = if quick { ["", "", "vitest-telemetry-shape.log"] } else { all };
+    let logs = logs.map(|name| (!name.is_empty()).then(|| run.join(name)));
+    for log in logs.iter().flatten() {
+        fs::write(log, "").expect("a log");
+    }
+    let [comfy, e2e, scripts] = logs;
+    let results =
+        serde_json::json!({"comfyLog": comfy, "e2eLog": e2e, "scriptsLog": scripts}).to_string();
+    fs::write(run.join("vitest-results.json"), results).expect("the results");
 }
 
 fn hold() {

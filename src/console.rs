@@ -41,6 +41,12 @@ pub fn print(text: &str, exit: Exit) -> Exit {
     }
 }
 
+/// Same as [`print()`], of a document whose reader has the code too: one of a failure stays.
+pub fn print_document(text: &str, exit: Exit) -> Exit {
+    let printed = print(text, exit);
+    if exit == Exit::Success { printed } else { exit }
+}
+
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
     let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", sanitize_line(why));

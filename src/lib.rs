@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | `cli` | the one table of options, both spellings, typed options | what is done with them |
 //! | `http` | timeouts, limits, errors by kind, a reader of websockets | `ComfyUI`, VRAM |
-//! | `comfyui` | the server's routes and JSON, workflow graphs | runs; nothing outside sees its JSON |
+//! | `comfyui` | the server's routes and JSON, workflow graphs | runs; nothing outside reads its JSON |
 //! | [`vram`] | readings, sampler, sources, log, statistics, timeline, gates | scenes, but for their ids |
 //! | `process` | starting a child, its time limit, the end of its tree | what it is for |
 //! | `project` | the script's side: story, generator, helpers, language models | the run |

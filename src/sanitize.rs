@@ -26,6 +26,15 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
+/// The first lines of many in one, and what `rest` says of how many more there are.
+pub fn first_of(mut lines: Vec<String>, most: usize, rest: impl Fn(usize) -> String) -> String {
+    if let Some(more) = lines.len().checked_sub(most).filter(|more| *more > 0) {
+        lines.truncate(most);
+        lines.push(rest(more));
+    }
+    lines.join("; ")
+}
+
 /// A word that may be a URL, or an address with credentials before it, with `***` in their place. In
 /// doubt more is hidden than had to be.
 pub fn url_without_credentials(word: &str) -> String {
@@ -45,6 +54,19 @@ pub fn url_without_credentials(word: &str) -> String {
 /// The same for every word of a text.
 pub fn without_credentials(text: &str) -> String {
     text.split_inclusive(char::is_whitespace).map(url_without_credentials).collect()
+}
+
+/// The value with every text in it changed, keys too.
+pub fn map_texts(value: Value, change: &dyn Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => change(&text).into(),
+        Value::Array(items) => items.into_iter().map(|item| map_texts(item, change)).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            fields.map(|(key, value)| (change(&key), map_texts(value, change))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
 }
 
 /// A document as it is written and printed: indented, with a last line break, and [`escape_json`]'s
@@ -77,13 +99,13 @@ fn is_unsafe(c: char) -> bool {
         | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A scene's id: everything but `[A-Za-z0-9._-]` becomes `_`. Never empty, never a name that
-/// means something else to a file system, and without `..`: `ComfyUI` refuses to hand out a file
+/// A scene's id: everything but letters and digits of any script and `._-` becomes `_`; at most 100
+/// bytes. Never empty, never a name that means something else to a file system, and without `..`: `ComfyUI` refuses to hand out a file
 /// whose name has that, and files are named after their scenes.
 pub fn scene_id(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
     let mut id = text.replace(|c| !is_plain(c), "_");
-    id.truncate(100);
+    id.truncate((0..=100).rev().find(|end| id.is_char_boundary(*end)).unwrap_or(0));
     avoid_reserved_name(&id).replace("..", "__")
 }
 
@@ -175,7 +197,8 @@ mod tests {
 
     #[test]
     fn ids_are_plain() {
-        assert_eq!(scene_id("flow r1/é"), "flow_r1__");
+        assert_eq!(scene_id("flow r1/é 映画"), "flow_r1_é_映画");
+        assert_eq!(scene_id(&"é".repeat(60)), "é".repeat(50));
         assert_eq!(scene_id(".."), "_");
         assert_eq!(scene_id("../a...b"), "___a__.b");
         assert_eq!(scene_id("con"), "_con");

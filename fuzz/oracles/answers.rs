@@ -51,7 +51,7 @@ pub fn answers(data: &[u8]) {
             outcome,
             why,
             attempts: vec![attempt; 2],
-            outputs: places(&id, &entry.files).into_iter().map(output).collect(),
+            outputs: places(&id, entry).into_iter().map(output).collect(),
             warnings: answers.refused.clone(),
             ..SceneRecord::skipped(&id, "")
         });

@@ -8,8 +8,8 @@ use super::client::{CONNECT, uploaded_name};
 use super::queue::Queue;
 use super::workflow::is_link;
 use super::{
-    HistoryEntry, Ids, ObjectInfo, Progress, PromptOutcome, QueuePosition, Submission, SystemStats,
-    Target, Workflow, history, json, listener,
+    HistoryEntry, ObjectInfo, Progress, PromptOutcome, QueuePosition, Submission, SystemStats,
+    Target, Workflow, history, json, listener, system_stats,
 };
 use crate::http::Http;
 use crate::properties::{are_lines, is_line};
@@ -24,7 +24,8 @@ pub(crate) fn told(text: &[u8]) -> Option<(String, Progress)> {
 static HTTP: LazyLock<Http> = LazyLock::new(|| {
     let (base, headers) = ("http://127.0.0.1:8188".to_owned(), Vec::new());
     let credentials_hint = "-Header";
-    let target = Target { base, headers, loopback: true, ipv4_only: false, credentials_hint };
+    let (api_key, loopback, ipv4_only) = (None, true, false);
+    let target = Target { base, headers, api_key, loopback, ipv4_only, credentials_hint };
     Http::new(target, CONNECT)
 });
 
@@ -51,7 +52,7 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
     }
     assert_eq!(json::parse(value.to_string().as_bytes()).unwrap(), value);
     queue(&value);
-    if let Some(id) = history::find(&value, &Ids { prompt: "p".into(), client: "c".into() }) {
+    if let Some(id) = history::find(&value, |id, client| id == "p" || client == Some("c")) {
         is_line(&id);
         assert!(value.get(&id).is_some());
     }
@@ -69,6 +70,8 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
 }
 
 fn stats(value: &Value) -> SystemStats {
+    let public = system_stats::public(value.clone(), &|text| text);
+    assert!(format!("{public:#}").len() <= 64 << 10);
     let stats = SystemStats::parse(value);
     are_lines([&stats.comfyui, &stats.pytorch, &stats.python].into_iter().flatten());
     for device in &stats.devices {
@@ -102,6 +105,10 @@ fn submissions(value: &Value) -> Vec<String> {
                 assert!(status == 200 && !id.is_empty());
                 is_line(&id);
                 lines.extend(node_errors);
+            }
+            Some(Submission::NoId(why)) => {
+                assert_eq!(status, 200);
+                lines.push(why);
             }
             Some(Submission::Rejected(why)) => {
                 assert_eq!(status, 400);

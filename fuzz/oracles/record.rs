@@ -42,6 +42,7 @@ pub(super) fn attempt() -> Attempt {
         server_seconds: None,
         polls: 97,
         cached_nodes: Vec::new(),
+        timed_out: false,
         freed: false,
     }
 }

@@ -6,15 +6,15 @@ use super::download::destinations;
 use super::plan;
 pub(crate) use super::plan::Scene;
 use crate::cli::RunOptions;
-use crate::comfyui::OutputFile;
+use crate::comfyui::HistoryEntry;
 use crate::project::story::Story;
 use crate::project::workflow_source::WorkflowSource;
 use crate::properties::is_inside;
 
-/// The places of a scene's files, each of its own, and inside the run folder on every system.
-pub(crate) fn places(scene: &str, files: &[OutputFile]) -> Vec<String> {
-    let paths: Vec<String> = destinations(scene, files).into_iter().map(|(_, path)| path).collect();
-    assert_eq!(paths.len(), files.len());
+/// The places of a scene's files and texts, each of its own, and inside the run folder on every system.
+pub(crate) fn places(scene: &str, entry: &HistoryEntry) -> Vec<String> {
+    let paths: Vec<String> = destinations(scene, entry).into_iter().map(|(_, path)| path).collect();
+    assert_eq!(paths.len(), entry.files.len() + entry.texts.len());
     let mut taken = HashSet::new();
     for path in &paths {
         is_inside(path);

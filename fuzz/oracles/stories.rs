@@ -63,7 +63,7 @@ fn names(text: &str) {
 }
 
 fn named(id: &str) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
     assert!(id.chars().all(plain) && !id.contains("..") && id.len() <= 110, "{id}");
     is_inside(&format!("video/{id}/{id}.mp4"));
     is_inside(&format!("history/{id}.json"));

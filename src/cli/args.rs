@@ -7,6 +7,7 @@ use super::flags::{FlagId, INERT, Verb};
 use super::parser::{Style, suggestion};
 use super::values::{FlagValue, quoted};
 use super::{Env, UsageError};
+use crate::fs::names_in;
 use crate::sanitize::url_without_credentials;
 use crate::suggest::nearest;
 
@@ -170,11 +171,17 @@ impl ParsedArgs<'_> {
         for arg in &self.args {
             match arg {
                 Arg::Flag(given) if given.flag.id == FlagId::Workflow => {
-                    workflows.push(self.existing_path(given)?);
+                    match matching_files(&self.path(given)?) {
+                        files if files.is_empty() => workflows.push(self.existing_path(given)?),
+                        files => workflows.extend(files),
+                    }
                 }
                 Arg::Word(word) => {
                     let path = self.absolute(word);
-                    if path.is_file() && has_json_name(&path) {
+                    let files = matching_files(&path);
+                    if !files.is_empty() {
+                        workflows.extend(files);
+                    } else if path.is_file() && has_json_name(&path) {
                         workflows.push(path);
                     } else if path.is_dir() && root.is_none() && !word.is_empty() {
                         root = Some(word.as_os_str());
@@ -254,6 +261,39 @@ impl ParsedArgs<'_> {
         let verb = nearest(&word, Verb::WORDS).map(|verb| format!("the verb {verb}"));
         verb.or_else(|| suggestion(&word, self.verb, Style::Gnu))
             .map_or_else(String::new, |meant| format!(": did you mean {meant}?"))
+    }
+}
+
+/// The files of a folder whose names match a pattern with `*` and `?`, which Windows' shells hand on
+/// as it is; none where a file is called so.
+fn matching_files(pattern: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) = (pattern.parent(), pattern.file_name()) else {
+        return Vec::new();
+    };
+    let name = name.to_string_lossy().to_lowercase();
+    if !name.contains(['*', '?']) || pattern.exists() {
+        return Vec::new();
+    }
+    let names = names_in(folder).unwrap_or_default().into_iter();
+    let is_match = |found: &OsString| matches(&name, &found.to_string_lossy().to_lowercase());
+    let files = names.filter(is_match).map(|found| folder.join(found));
+    files.filter(|path| path.is_file()).collect()
+}
+
+/// Whether a name matches a pattern: `*` stands for any characters, `?` for one.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+            ends.into_iter().any(|at| matches(rest.as_str(), &name[at..]))
+        }
+        Some(wanted) => {
+            let mut name = name.chars();
+            name.next().is_some_and(|c| wanted == '?' || c == wanted)
+                && matches(rest.as_str(), name.as_str())
+        }
     }
 }
 

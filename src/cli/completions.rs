@@ -149,3 +149,66 @@ mod tests {
         assert_eq!((open, in_quotes), (Vec::new(), false));
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod in_bash {
+    use std::path::Path;
+    use std::process::Command;
+
+    /// What bash offers for the last of these words, sorted.
+    fn offers(folder: &Path, words: &[&str]) -> Vec<String> {
+        std::fs::write(folder.join("completions.sh"), super::bash()).unwrap();
+        let ask = "source ./completions.sh && complete -p run-comfyui-e2e >/dev/null || exit 9
+            COMP_WORDS=(run-comfyui-e2e \"$@\"); COMP_CWORD=$#
+            _run_comfyui_e2e; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "-c", ask, "bash"]).args(words).current_dir(folder);
+        let ran = bash.output().unwrap();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
+        let offered = String::from_utf8(ran.stdout).unwrap();
+        let mut offers: Vec<String> =
+            offered.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        offers.sort();
+        offers
+    }
+
+    #[test]
+    fn options_values_verbs_and_folders() {
+        let folder = std::env::temp_dir().join(format!("completions-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("my flows")).unwrap();
+        std::fs::write(folder.join("summaries.json"), "{}").unwrap();
+        for (words, wanted) in [
+            (&["--max-w"][..], &["--max-wait-seconds"][..]),
+            (&["--vram-source", ""], &["auto", "comfyui", "nvidia-smi"]),
+            (&["--vram-source", "n"], &["nvidia-smi"]),
+            (&["--vram-source", "="], &["auto", "comfyui", "nvidia-smi"]),
+            (&["--vram-source", "=", "c"], &["comfyui"]),
+            (&["--quiet", "--seed", ""], &["keep", "random"]),
+            (&["--completions", "p"], &["powershell"]),
+            (&["sum"], &["summaries.json", "summary"]),
+            // A verb is the first word, and has options of its own.
+            (&["--quiet", "sum"], &[]),
+            (&["monitor", "--app"], &["--append"]),
+            (&["--app"], &[]),
+            (&["summary", "--fr"], &[]),
+            (&["--logs-dir", "my"], &["my flows"]),
+            // A file's name is left to bash, which knows how to quote it; a number is none.
+            (&["--workflow", "my"], &[]),
+            (&["--max-wait-seconds", "1"], &[]),
+            // Behind -- is a command, then what that takes.
+            (&["monitor", "--", "run-comfyui-e2"], &[]),
+            (&["monitor", "--", "echo", "--"], &[]),
+            (&["--", "--max"], &[]),
+        ] {
+            assert_eq!(offers(&folder, words), wanted, "{words:?}");
+        }
+        let commands = offers(&folder, &["monitor", "--", "ech"]);
+        assert!(commands.contains(&"echo".to_owned()), "{commands:?}");
+        let all = offers(&folder, &["--"]);
+        assert!(all.len() > 30 && all.contains(&"--dry-run".to_owned()), "{all:?}");
+        for one in &all {
+            assert!(!one.starts_with("--stop-comfyui") && !one.contains("duration"), "{one}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

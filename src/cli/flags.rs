@@ -255,6 +255,9 @@ flags! {
     /// A file of HTTP headers, one Name: value a line. Empty lines and # comments are skipped. It
     /// keeps a token out of process lists.
     HeaderFile { kind: FILE, verbs: &[Run, Monitor] }
+    /// A file with the key of ComfyUI's partner nodes, which is posted with each prompt and stands in
+    /// no line and no file of a run.
+    ApiKeyFile { kind: FILE }
     /// An HTTP header of every request.
     Header {
         kind: Text("'NAME: VALUE'", "'Name: value'"), verbs: &[Run, Monitor], repeatable: true,

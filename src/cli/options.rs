@@ -202,6 +202,10 @@ pub struct ServerOptions {
     pub headers: Vec<(String, String)>,
     /// The file that some of them came from.
     pub header_file: Option<PathBuf>,
+    /// The key of partner nodes. A secret.
+    pub api_key: Option<String>,
+    /// The file that it came from.
+    pub api_key_file: Option<PathBuf>,
 }
 
 /// The format of a report for other programs.
@@ -404,20 +408,38 @@ impl ServerOptions {
         for given in args.all(FlagId::Header) {
             headers.push(given.header()?);
         }
-        Ok(ServerOptions { url, headers, header_file })
+        let api_key_file = args.optional_path(FlagId::ApiKeyFile)?;
+        let api_key = match (args.given(FlagId::ApiKeyFile), &api_key_file) {
+            (Some(given), Some(path)) => Some(read_key(path, &given.as_written())?),
+            _ => None,
+        };
+        Ok(ServerOptions { url, headers, header_file, api_key, api_key_file })
     }
 }
 
-/// `subject` begins the error messages.
-fn read_header_file(path: &Path, subject: &str) -> Result<Vec<(String, String)>, UsageError> {
+/// The first line of a file. `subject` begins the error messages.
+fn read_key(path: &Path, subject: &str) -> Result<String, UsageError> {
+    let text = read_secret_file(path, subject)?;
+    match text.lines().next().map(str::trim).filter(|key| !key.is_empty()) {
+        Some(key) => Ok(key.to_owned()),
+        None => Err(UsageError(format!("{subject}: its first line is empty: it takes a key"))),
+    }
+}
+
+fn read_secret_file(path: &Path, subject: &str) -> Result<String, UsageError> {
     let mut text = String::new();
     let size = File::open(path)
         .and_then(|file| file.take(MAX_HEADER_FILE + 1).read_to_string(&mut text))
         .map_err(|error| UsageError(format!("{subject}: {error}")))?;
     if size as u64 > MAX_HEADER_FILE {
-        return Err(UsageError(format!("{subject}: larger than 1 MiB, so no file of headers")));
+        return Err(UsageError(format!("{subject}: larger than 1 MiB")));
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// `subject` begins the error messages.
+fn read_header_file(path: &Path, subject: &str) -> Result<Vec<(String, String)>, UsageError> {
+    let text = read_secret_file(path, subject)?;
     let lines = text.lines().map(str::trim).zip(1..);
     lines
         .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use lexopt::Parser;
 
 use super::args::{Arg, ParsedArgs};
-use super::flags::{ABOUT, FLAGS, Flag, Verb};
+use super::flags::{ABOUT, FLAGS, Flag, FlagId, Verb};
 use super::values::{FlagValue, quoted, shown};
 use super::{Env, UsageError};
 use crate::suggest::nearest;
@@ -159,13 +159,16 @@ fn powershell_arg(
     powershell_flag(&text, word.to_str().is_some(), verb, parser).map(Some)
 }
 
-/// `text` is what follows the dash: `Name`, `Name:` or `Name:value`.
+/// `text` is what follows the dash: `Name`, `Name:` or `Name:value`; `Name=value` is an error.
 fn powershell_flag(
     text: &str,
     is_unicode: bool,
     verb: Verb,
     parser: &mut Parser,
 ) -> Result<FlagValue, UsageError> {
+    if let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.contains(':')) {
+        return Err(with_equals(find_powershell(name, verb)?, value, parser));
+    }
     let (name, inline) = match text.split_once(':') {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
@@ -195,6 +198,30 @@ fn powershell_flag(
             Err(UsageError(format!("{label} takes $true or $false after its colon, not {value}")))
         }
     }
+}
+
+/// The error of `-Name=value`, which is neither style: how it is written. At PowerShell's prompt such
+/// a word is split at its first dot. A value that may be a secret is not repeated.
+fn with_equals(name: FlagName, value: &str, parser: &mut Parser) -> UsageError {
+    let (label, gnu) = (name.label(), Style::Gnu.write(name.text));
+    if name.flag.kind.is_switch() {
+        return UsageError(format!("{label} is a switch: it is written {label} or {label}:$false"));
+    }
+    let is_rest = |word: &OsStr| {
+        let word = word.to_string_lossy();
+        word.starts_with('.') && !["./", ".\\", ".."].iter().any(|path| word.starts_with(path))
+    };
+    let rest = if value.contains('.') { None } else { next_if(parser, is_rest) };
+    let value = value.to_owned() + &rest.unwrap_or_default().to_string_lossy();
+    let is_secret = [FlagId::Set, FlagId::Header].contains(&name.flag.id)
+        || value.contains("://")
+        || value.contains('@');
+    let value = match value.as_str() {
+        value if is_secret || value.is_empty() => name.flag.kind.placeholder().to_owned(),
+        value if value.contains(char::is_whitespace) => quoted(value),
+        value => shown(value),
+    };
+    UsageError(format!("the value of {label} is written {label} {value} or {gnu}={value}"))
 }
 
 fn all_names(style: Style) -> impl Iterator<Item = FlagName> {

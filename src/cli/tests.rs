@@ -1,6 +1,7 @@
 //! Whole command lines.
 
 mod accepted;
+mod pages;
 mod refused;
 mod styles;
 

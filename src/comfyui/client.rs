@@ -1,15 +1,15 @@
 //! The routes of a `ComfyUI` server as calls.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json as json_value};
 
-use super::history::{self, HistoryEntry, OutputFile};
-use super::json;
+use super::history::{self, HistoryEntry, OutputFile, PromptOutcome};
+use super::json::{self, Step};
 use super::prompt::{Ids, Submission, uuid};
-use super::queue::{Queue, QueuePosition};
-use super::system_stats::SystemStats;
+use super::queue::{self, Queue, QueuePosition};
+use super::system_stats::{self, SystemStats};
 use super::workflow::Workflow;
 use crate::http::{Answer, ErrorKind, Http, HttpError, Target, Timeout};
 use crate::sanitize::{percent_encoded, sanitize_line};
@@ -18,13 +18,18 @@ use crate::sanitize::{percent_encoded, sanitize_line};
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// Time limit of reads and of control calls, end to end.
 const CALL: Duration = Duration::from_secs(5);
+/// Time limit of a queue or a history, which can be large, as long as bytes come.
+const LARGE: Duration = Duration::from_secs(15);
 /// Time limit of `POST /prompt`: validating a large graph takes the server a while.
 const SUBMIT: Duration = Duration::from_secs(60);
 /// The folder of uploads under the server's input folder.
 const UPLOADS: &str = "run-comfyui-e2e";
 
-/// A `ComfyUI` server. Calls block: reads and control 5 s at most (2 s of it to connect),
-/// [`submit`](Client::submit) and [`upload`](Client::upload) 60 s, [`view`](Client::view) as long
+/// Where partner nodes look for their key in what is posted beside a graph.
+const API_KEY: &str = "api_key_comfy_org";
+
+/// A `ComfyUI` server. Calls block: reads and control 5 s at most (2 s of it to connect), a queue or
+/// a history up to 15 s while bytes come, [`submit`](Client::submit) and [`upload`](Client::upload) 60 s, [`view`](Client::view) as long
 /// as bytes come.
 pub struct Client {
     http: Http,
@@ -52,22 +57,44 @@ impl Client {
         self.get("/system_stats", |answer| Ok(SystemStats::parse(&answer)))
     }
 
+    /// The same, and the whole answer as others may see it: without secrets, at most 64 KiB.
+    ///
+    /// # Errors
+    /// Same as [`system_stats`](Client::system_stats).
+    pub fn system_stats_and_answer(&self) -> Result<(SystemStats, Value), HttpError> {
+        self.get("/system_stats", |answer| {
+            let stats = SystemStats::parse(&answer);
+            Ok((stats, system_stats::public(answer, &|text| self.http.redact(text))))
+        })
+    }
+
     /// `POST /prompt`, at most `left` long, but 5 s in any case and never more than 60 s. There is
     /// no duplicate check: posting twice generates twice.
     ///
     /// # Errors
-    /// No answer, or a status that says nothing about the prompt: 401, 403, 404, 429, 5xx.
+    /// No answer, or one that says nothing about the prompt: any status but 200 and 400, and those
+    /// without a `prompt_id` or an error.
     pub fn submit(
         &self,
         workflow: &Workflow,
         ids: &Ids,
         left: Duration,
     ) -> Result<Submission, HttpError> {
-        let body = json_value!({
+        let mut body = json_value!({
             "prompt": workflow.nodes, "client_id": ids.client, "prompt_id": ids.prompt,
         });
+        let mut extra_data = workflow.extra_data.clone();
+        if let Some(key) = self.http.api_key() {
+            extra_data.insert(API_KEY.to_owned(), key.into());
+        }
+        if !extra_data.is_empty() {
+            body["extra_data"] = extra_data.into();
+        }
         let (status, answer) = self.post("/prompt", &body, left.clamp(self.call, SUBMIT))?;
-        let submission = Submission::parse(status, &json::parse(&answer).unwrap_or_default());
+        // Before anything is read of it: an error may repeat what was sent.
+        let shown = self.http.redact(String::from_utf8_lossy(&answer).into_owned());
+        let submission =
+            Submission::parse(status, &json::parse(shown.as_bytes()).unwrap_or_default());
         submission.ok_or_else(|| match status {
             200 => self.bad_answer("POST /prompt", "an answer without prompt_id"),
             _ => self.http.status_error("POST /prompt", status, &answer),
@@ -81,7 +108,21 @@ impl Client {
     /// No answer, another status than 200, or an entry that is not one.
     pub fn history(&self, id: &str) -> Result<Option<HistoryEntry>, HttpError> {
         let path = format!("/history/{}", percent_encoded(id));
-        self.get(&path, |answer| answer.get(id).map(HistoryEntry::parse).transpose())
+        let mut copy = history::Copy::default();
+        let answer = self.get_part(&path, LARGE, &history::is_wanted, &mut copy)?;
+        let Some(entry) = answer.get(id) else { return Ok(None) };
+        let parsed = HistoryEntry::parse(entry);
+        let mut entry = parsed.map_err(|why| self.bad_answer(&format!("GET {path}"), why))?;
+        entry.raw = self.http.redact(copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw)));
+        let texts = entry.texts.iter_mut().map(|(_, text)| text);
+        let why = match &mut entry.outcome {
+            PromptOutcome::Failed { why, .. } => Some(why),
+            _ => None,
+        };
+        for text in texts.chain(why) {
+            *text = self.http.redact(std::mem::take(text));
+        }
+        Ok(Some(entry))
     }
 
     /// Whether the history holds no entry at all, as after a restart.
@@ -97,7 +138,8 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or an answer without the two arrays.
     pub fn queue(&self) -> Result<Queue, HttpError> {
-        self.get("/queue", |answer| Queue::parse(&answer))
+        let answer = self.get_part("/queue", LARGE, &queue::is_wanted, io::sink())?;
+        Queue::parse(&answer).map_err(|why| self.bad_answer("GET /queue", why))
     }
 
     /// The id of the prompt that a POST with these ids made, if the server knows one: looked for by
@@ -106,10 +148,36 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn find_prompt(&self, ids: &Ids) -> Result<Option<String>, HttpError> {
-        match self.queue()?.find(ids) {
-            Some(id) => Ok(Some(id)),
-            None => self.get("/history?max_items=64", |answer| Ok(history::find(&answer, ids))),
-        }
+        let is_ours =
+            |id: &str, client: Option<&str>| id == ids.prompt || client == Some(&ids.client);
+        let queued = self.queue()?.find(is_ours);
+        if queued.is_some() { Ok(queued) } else { self.find_ended(is_ours) }
+    }
+
+    /// The id of a prompt of that client that is none of the `known` ones: the first of those among
+    /// the last 64 of the history, if it is looked for there, else one in the queue.
+    ///
+    /// # Errors
+    /// Same as [`Client::find_prompt`].
+    pub fn find_other(
+        &self,
+        client: &str,
+        known: &[String],
+        in_history: bool,
+    ) -> Result<Option<String>, HttpError> {
+        let is_known = |id: &str| known.iter().any(|known| known == id);
+        let is_other = |id: &str, of: Option<&str>| of == Some(client) && !is_known(id);
+        let ended = if in_history { self.find_ended(is_other)? } else { None };
+        if ended.is_some() { Ok(ended) } else { Ok(self.queue()?.find(is_other)) }
+    }
+
+    fn find_ended(
+        &self,
+        is_wanted: impl Fn(&str, Option<&str>) -> bool,
+    ) -> Result<Option<String>, HttpError> {
+        let path = "/history?max_items=64";
+        let answer = self.get_part(path, LARGE, &history::is_client, io::sink())?;
+        Ok(history::find(&answer, is_wanted))
     }
 
     /// Asks the server to end one prompt, and no other: new servers have a route for it
@@ -164,10 +232,15 @@ impl Client {
     /// # Errors
     /// No answer, or another status than 200; 404 if the file is gone.
     pub fn view(&self, file: &OutputFile) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
-        let [name, folder, kind] =
-            [&file.filename, &file.subfolder, &file.kind].map(percent_encoded);
-        let path = format!("/view?filename={name}&subfolder={folder}&type={kind}");
-        self.http.get_stream(&path, Timeout::Idle(self.transfer))
+        self.http.get_stream(&view_path(file), Timeout::Idle(self.transfer))
+    }
+
+    /// `HEAD /view`: whether the server has an output file.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn has_file(&self, file: &OutputFile) -> Result<bool, HttpError> {
+        Ok(self.http.head(&view_path(file), Timeout::Whole(self.call))? == 200)
     }
 
     /// The error of a failed read from the stream of [`view`](Client::view).
@@ -198,13 +271,33 @@ impl Client {
         path: &str,
         parse: impl FnOnce(Value) -> Result<T, &'static str>,
     ) -> Result<T, HttpError> {
-        let body = self.http.get(path, Timeout::Whole(self.call))?;
-        match json::parse(&body) {
-            Some(answer) if answer.is_object() => parse(answer),
-            Some(_) => Err("an answer that is no JSON object"),
-            None => Err("an answer that is not JSON"),
+        let answer = self.get_part(path, self.call, &|_| true, io::sink())?;
+        parse(answer).map_err(|why| self.bad_answer(&format!("GET {path}"), why))
+    }
+
+    /// The part of the JSON object that a GET answered that is kept. `copy` gets all of it, with
+    /// null for `NaN`.
+    fn get_part(
+        &self,
+        path: &str,
+        limit: Duration,
+        keep: &dyn Fn(&[Step]) -> bool,
+        copy: impl Write,
+    ) -> Result<Value, HttpError> {
+        let timeout = Timeout::WholeAndIdle(limit, self.call);
+        let (_, body) = self.http.get_stream(path, timeout)?;
+        let call = format!("GET {path}");
+        match json::parse_part(body, keep, copy) {
+            Ok(answer) if answer.is_object() => Ok(answer),
+            Ok(_) => Err(self.bad_answer(&call, "an answer that is no JSON object")),
+            Err(error) if error.io_error_kind() == Some(json::TOO_LARGE) => {
+                Err(self.bad_answer(&call, "too large, more than 256 MiB"))
+            }
+            Err(error) if error.is_io() => {
+                Err(self.http.transport_error(&call, io::Error::from(error)))
+            }
+            Err(_) => Err(self.bad_answer(&call, "an answer that is not JSON")),
         }
-        .map_err(|why| self.bad_answer(&format!("GET {path}"), why))
     }
 
     fn post(&self, path: &str, body: &Value, timeout: Duration) -> Result<Answer, HttpError> {
@@ -219,8 +312,18 @@ impl Client {
     }
 
     fn bad_answer(&self, call: &str, why: &str) -> HttpError {
-        self.http.error(call, ErrorKind::BadJson, why)
+        self.error(call, ErrorKind::BadJson, why)
     }
+
+    /// The error of a call with one redacted line about what came back.
+    pub fn error(&self, call: &str, kind: ErrorKind, why: &str) -> HttpError {
+        self.http.error(call, kind, why)
+    }
+}
+
+fn view_path(file: &OutputFile) -> String {
+    let [name, folder, kind] = [&file.filename, &file.subfolder, &file.kind].map(percent_encoded);
+    format!("/view?filename={name}&subfolder={folder}&type={kind}")
 }
 
 /// The form of an upload: the image, our folder, and leave to replace what an earlier run sent.

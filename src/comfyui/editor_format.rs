@@ -214,7 +214,8 @@ impl<'f> EditorFile<'f> {
         if nodes.is_empty() {
             return Err(vec!["no workflow: nothing in it runs".to_owned()]);
         }
-        Ok(Converted { workflow: Workflow { nodes: cleaned(nodes) }, warnings })
+        let workflow = Workflow { nodes: cleaned(nodes), extra_data: Map::new() };
+        Ok(Converted { workflow, warnings })
     }
 
     /// The inputs of a node as they are posted: its values, then the links over them.

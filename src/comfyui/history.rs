@@ -1,11 +1,14 @@
 //! `GET /history`: how a prompt ended, and the files that it made.
 
 use std::collections::HashSet;
+use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::json::{in_node_order, nodes_in_order};
-use super::prompt::{Ids, error_line, is_valid_id};
+use super::json::{self, Step, in_node_order, nodes_in_order};
+use super::memory_errors::is_out_of_memory;
+use super::prompt::{error_line, is_valid_id};
+use crate::fs::extension;
 use crate::sanitize::sanitize_line;
 
 /// How a prompt ended.
@@ -35,6 +38,17 @@ pub struct OutputFile {
     pub kind: String,
 }
 
+impl OutputFile {
+    /// The n-th file of a sequence that is listed by its pattern alone, as `VideoHelperSuite` does
+    /// with formats of pictures: `a_00001.%03d.png`. None for a name.
+    pub fn of_sequence(&self, n: usize) -> Option<OutputFile> {
+        let (before, rest) = self.filename.split_once('%')?;
+        let (width, after) = rest.split_once('d')?;
+        let width: usize = width.parse().ok().filter(|width| (1..=9).contains(width))?;
+        Some(OutputFile { filename: format!("{before}{n:0width$}{after}"), ..self.clone() })
+    }
+}
+
 /// An entry of `/history`: a prompt that has ended.
 #[derive(Clone, Debug)]
 pub struct HistoryEntry {
@@ -50,7 +64,12 @@ pub struct HistoryEntry {
     pub success_ms: Option<u64>,
     /// The files it lists, in node order; those of `temp` only where there is no `output`.
     pub files: Vec<OutputFile>,
-    /// The entry as the server sent it; indented up to 1 MiB.
+    /// The texts that nodes show, by node id, in node order.
+    pub texts: Vec<(String, String)>,
+    /// A node has queued the rest of its work as another prompt (`unfinished_batch` of
+    /// `VideoHelperSuite`'s meta batch).
+    pub is_unfinished: bool,
+    /// The entry as the server sent it, indented up to 1 MiB; above 32 MiB without its graph.
     pub raw: String,
 }
 
@@ -92,46 +111,119 @@ impl HistoryEntry {
             server_ms,
             success_ms: time("execution_success"),
             files: output_files(&entry["outputs"]),
-            raw: indented(entry),
+            texts: output_texts(&entry["outputs"]),
+            is_unfinished: nodes_in_order(&entry["outputs"])
+                .iter()
+                .any(|(_, node)| node["unfinished_batch"][0] == true),
+            raw: entry.to_string(),
             cached,
         })
     }
+
+    /// Adds an earlier part of the same work.
+    pub fn prepend(&mut self, earlier: HistoryEntry) {
+        let HistoryEntry { mut files, mut texts, server_ms, all_cached, is_unfinished, .. } =
+            earlier;
+        files.retain(|file| !self.files.contains(file));
+        files.append(&mut self.files);
+        texts.append(&mut self.texts);
+        (self.files, self.texts) = (files, texts);
+        self.server_ms = self.server_ms.zip(server_ms).map(|(later, earlier)| earlier + later);
+        self.all_cached &= all_cached;
+        // The last part may have been read before one that was missed at first.
+        self.is_unfinished &= is_unfinished;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        HistoryEntry::parse(&serde_json::json!({"status": {"status_str": "success"}})).unwrap()
+    }
 }
 
-/// The id of the entry, of several of `/history`, that a POST with these ids made.
-pub(super) fn find(history: &Value, ids: &Ids) -> Option<String> {
-    let is_ours = |(id, entry): &(&String, &Value)| {
-        **id == ids.prompt
-            || (entry["prompt"][3]["client_id"] == ids.client.as_str() && is_valid_id(id))
+/// Of an entry all but its graph and what was posted beside it.
+pub(super) fn is_wanted(steps: &[Step]) -> bool {
+    !matches!(steps, [_, Step::Field(prompt), Step::Place(2 | 3), ..] if prompt == "prompt")
+}
+
+/// Of several entries their ids, and the clients that posted them.
+pub(super) fn is_client(steps: &[Step]) -> bool {
+    match steps {
+        [] | [_] => true,
+        [_, Step::Field(prompt), item @ ..] if prompt == "prompt" => match item {
+            [] | [Step::Place(3)] => true,
+            [_, Step::Field(name)] => name == "client_id",
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The id of an entry, of several of `/history`, by its id and its client.
+pub(super) fn find(
+    history: &Value,
+    is_wanted: impl Fn(&str, Option<&str>) -> bool,
+) -> Option<String> {
+    let client = |entry: &'_ Value| entry["prompt"][3]["client_id"].as_str().map(str::to_owned);
+    let is_wanted = |(id, entry): &(&String, &Value)| {
+        is_valid_id(id) && is_wanted(id, client(entry).as_deref())
     };
-    history.as_object()?.iter().find(is_ours).map(|(id, _)| id.clone())
+    history.as_object()?.iter().find(is_wanted).map(|(id, _)| id.clone())
 }
 
-/// The entry, indented up to 1 MiB: indentation can make deep values a hundred times as long.
-fn indented(entry: &Value) -> String {
-    const LONGEST: usize = 1 << 20;
-    let text = entry.to_string();
-    if text.len() > LONGEST { text } else { format!("{entry:#}") }
+/// The answer to `GET /history/{id}` as it came, up to 32 MiB.
+#[derive(Default)]
+pub(super) struct Copy {
+    text: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Write for Copy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const MOST: usize = 32 << 20;
+        self.is_cut |= self.text.len() + bytes.len() > MOST;
+        if !self.is_cut {
+            self.text.extend(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Copy {
+    /// The entry of that id, indented up to 1 MiB: indentation can make deep values a hundred times
+    /// as long. None where it was cut.
+    pub(super) fn entry(self, id: &str) -> Option<String> {
+        const LONGEST: usize = 1 << 20;
+        let text = String::from_utf8(self.text).ok().filter(|_| !self.is_cut)?;
+        if text.len() <= LONGEST {
+            return Some(format!("{:#}", json::parse(text.as_bytes())?[id]));
+        }
+        // `{"<id>": {…}}`
+        let (_, entry) = text.split_once(':')?;
+        Some(entry.trim().strip_suffix('}')?.to_owned())
+    }
 }
 
 fn failure(error: &Value) -> PromptOutcome {
     let field = |key: &str| sanitize_line(error[key].as_str().unwrap_or_default().trim());
     let (kind, message) = (field("exception_type"), field("exception_message"));
-    let lower = message.to_lowercase();
-    let out_of_memory = kind.ends_with("OutOfMemoryError")
-        || lower.contains("out of memory")
-        || lower.contains("can't allocate memory");
+    let out_of_memory = is_out_of_memory(&kind, &message);
     let raised = if message.is_empty() { kind } else { format!("{kind}: {message}") };
     let why = format!("node {} {}: {raised}", field("node_id"), field("node_type"));
     PromptOutcome::Failed { why: error_line(&why), out_of_memory }
 }
 
-/// Every object with a string `filename`, whatever list it stands in: core `SaveVideo` lists its
-/// mp4 under `images`.
+/// Every object with a `filename`, whatever list it stands in (core `SaveVideo` lists its mp4 under
+/// `images`), and the 3D files that nodes name only as a string: `{"result": ["3d/a.glb", null]}`
+/// (core `Preview3D`).
 fn output_files(outputs: &Value) -> Vec<OutputFile> {
     let mut found = Vec::new();
     for (_, node) in nodes_in_order(outputs) {
         collect_files(node, &mut found);
+        found.extend(node["result"][0].as_str().and_then(model_file));
     }
     let wanted = if found.iter().any(|file| file.kind == "output") { "output" } else { "temp" };
     let mut seen = HashSet::new();
@@ -143,16 +235,59 @@ fn collect_files(value: &Value, found: &mut Vec<OutputFile>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect_files(item, found)),
         Value::Object(fields) => {
-            if value["filename"].is_string() {
-                let [filename, subfolder, kind] = ["filename", "subfolder", "type"]
-                    .map(|key| value[key].as_str().unwrap_or_default().to_owned());
-                found.push(OutputFile { filename, subfolder, kind });
+            if let Some(filename) = value["filename"].as_str() {
+                let field = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+                let kind = match field("type") {
+                    // What a node means that does not say.
+                    none if none.is_empty() => "output".to_owned(),
+                    kind => kind,
+                };
+                // An empty name stands for no file.
+                if !filename.is_empty() {
+                    let (filename, subfolder) = (filename.to_owned(), field("subfolder"));
+                    found.push(OutputFile { filename, subfolder, kind });
+                }
             } else {
                 fields.values().for_each(|field| collect_files(field, found));
             }
         }
         _ => {}
     }
+}
+
+/// A 3D file named by its path in the output folder.
+fn model_file(path: &str) -> Option<OutputFile> {
+    const MODELS: [&str; 11] =
+        ["glb", "gltf", "obj", "fbx", "stl", "ply", "usdz", "splat", "ksplat", "spz", "3mf"];
+    let path = path.replace('\\', "/");
+    // Of a whole path what lies below the output folder.
+    let path = path.rsplit_once("/output/").map_or(&*path, |(_, below)| below);
+    let (subfolder, filename) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_whole = path.starts_with('/') || path.contains(':');
+    let is_model = !is_whole && MODELS.contains(&&*extension(filename));
+    let [filename, subfolder] = [filename, subfolder].map(str::to_owned);
+    is_model.then(|| OutputFile { filename, subfolder, kind: "output".to_owned() })
+}
+
+/// The texts that nodes show: `{"text": ["…"]}` of a node that lists no file (core `PreviewAny`,
+/// `ShowText` of pythongosssss, and many others). A list may hold numbers and objects, and a node
+/// that gave one string where a list belongs has a list of its characters there (Easy-Use).
+fn output_texts(outputs: &Value) -> Vec<(String, String)> {
+    let texts = |(id, node): (&str, &Value)| {
+        let mut files = Vec::new();
+        collect_files(node, &mut files);
+        let items = node["text"].as_array().filter(|_| files.is_empty())?;
+        let line = |item: &Value| match item.get("text").unwrap_or(item) {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        let is_character = |item: &Value| item.as_str().is_some_and(|it| it.chars().count() == 1);
+        let between = if items.iter().all(is_character) { "" } else { "\n" };
+        let text = items.iter().map(line).collect::<Vec<_>>().join(between);
+        (!text.trim().is_empty()).then(|| (id.to_owned(), text))
+    };
+    nodes_in_order(outputs).into_iter().filter_map(texts).collect()
 }
 
 #[cfg(test)]
@@ -231,12 +366,86 @@ mod tests {
 
     #[test]
     fn an_entry_does_not_grow_in_the_telling() {
+        let copy = |text: &str| {
+            let mut copy = Copy::default();
+            copy.write_all(text.as_bytes()).unwrap();
+            copy.entry("x")
+        };
         let deep = format!("{}{}1{}", "[".repeat(100), "1,".repeat(1 << 20), "]".repeat(100));
-        let deep: Value = serde_json::from_str(&deep).unwrap();
-        let entry = HistoryEntry::parse(&json!({"status": {}, "outputs": {"1": deep}})).unwrap();
-        assert!(entry.raw.len() < 3 << 20, "{}", entry.raw.len());
-        let small = HistoryEntry::parse(&json!({"status": {}})).unwrap();
-        assert_eq!(small.raw, "{\n  \"status\": {}\n}");
+        assert_eq!(
+            copy(&format!("{{\"x\": {{\"a\":{deep}}}}}")).unwrap(),
+            format!("{{\"a\":{deep}}}")
+        );
+        assert_eq!(copy(r#"{"x": {"status": {}}}"#).unwrap(), "{\n  \"status\": {}\n}");
+        assert_eq!(copy(&format!("{{\"x\": \"{}\"}}", "a".repeat(32 << 20))), None);
+    }
+
+    #[test]
+    fn of_a_large_answer_what_is_needed_is_kept() {
+        let entry = json!({"prompt": [0, "a", {"1": {}}, {"client_id": "c", "x": [1]}, ["1"]],
+            "status": {"status_str": "success"}, "outputs": {"1": {"images": [1]}}});
+        let answer = json!({ "a": entry }).to_string();
+        let part = |keep| json::parse_part(answer.as_bytes(), keep, io::sink()).unwrap();
+        assert_eq!(
+            part(&is_wanted),
+            json!({"a": {"prompt": [0, "a", null, null, ["1"]],
+                "status": {"status_str": "success"}, "outputs": {"1": {"images": [1]}}}})
+        );
+        assert_eq!(
+            part(&is_client),
+            json!({"a": {"prompt": [null, null, null, {"client_id": "c", "x": null}, null],
+                "status": null, "outputs": null}})
+        );
+        assert_eq!(find(&part(&is_client), |_, client| client == Some("c")).unwrap(), "a");
+    }
+
+    #[test]
+    fn a_pattern_is_a_sequence() {
+        let named = |filename: &str| OutputFile {
+            filename: filename.into(),
+            subfolder: String::new(),
+            kind: "output".into(),
+        };
+        let of = |name: &str| named(name).of_sequence(12).map(|file| file.filename);
+        assert_eq!(of("a_00001.%03d.png").unwrap(), "a_00001.012.png");
+        for name in ["a.png", "100%.png", "a%d.png", "%date:dd%.png", "a%0012d"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_nodes_list_is_found_whatever_its_shape() {
+        for (outputs, files, texts) in [
+            // Without a type, of an input, without a name.
+            (
+                json!({"1": {"x": [{"filename": "a.png"}, {"filename": "b.png", "type": "input"},
+                    {"filename": "", "type": "output"}]}}),
+                vec![("", "a.png")],
+                vec![],
+            ),
+            // core Preview3D, Hunyuan3DWrapper on Windows, a whole path, a picture behind it.
+            (
+                json!({"1": {"result": ["3d/H_1_.glb", null, null]}, "2": {"result": ["3D\\x\\m.obj"]},
+                    "3": {"result": ["/srv/ComfyUI/output/a/b.ply", null, "temp/bg_0.png"]},
+                    "4": {"result": ["/etc/x.stl", null]}, "5": {"result": ["v1.0"]}}),
+                vec![("3d", "H_1_.glb"), ("3D/x", "m.obj"), ("a", "b.ply")],
+                vec![],
+            ),
+            // PreviewAny, Easy-Use's characters, numbers and objects, the caption of a preview.
+            (
+                json!({"1": {"text": ["one", "two"]}, "2": {"text": ["5", "1", "2"]},
+                    "3": {"text": [7, null, {"text": "in"}]}, "4": {"value": ["x"], "text": []},
+                    "5": {"text": ["16x512"], "images": [{"filename": "p.png", "type": "temp"}]}}),
+                vec![("", "p.png")],
+                vec![("1", "one\ntwo"), ("2", "512"), ("3", "7\n\nin")],
+            ),
+        ] {
+            let found = entry("success", &json!([]), &outputs, &json!(["1"]));
+            let names: Vec<_> =
+                found.files.iter().map(|file| (&*file.subfolder, &*file.filename)).collect();
+            let shown: Vec<_> = found.texts.iter().map(|(id, text)| (&**id, &**text)).collect();
+            assert_eq!((names, shown), (files, texts));
+        }
     }
 
     #[test]
@@ -248,9 +457,8 @@ mod tests {
         };
         for (kind, message, wanted) in [
             ("torch.OutOfMemoryError", "Allocation on device", true),
-            ("torch.cuda.OutOfMemoryError", "", true),
+            ("MemoryError", "", true),
             ("RuntimeError", "CUDA error: Out of memory", true),
-            ("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you tried", true),
             ("RuntimeError", "deliberate failure\n", false),
         ] {
             let PromptOutcome::Failed { why, out_of_memory } = end(kind, message) else {

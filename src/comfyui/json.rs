@@ -1,46 +1,238 @@
-//! Reading `ComfyUI`'s JSON, in which Python writes bare `NaN` and `Infinity`.
+//! Reading `ComfyUI`'s JSON, in which Python writes bare `NaN` and `Infinity`, and of which mostly a
+//! part is wanted.
 
-use serde_json::Value;
+use std::fmt;
+use std::io::{self, Read, Write};
 
-/// Most objects and arrays in a body, more than any answer has: a small object takes a hundred times
-/// the memory of its text.
+use serde_core::de::{
+    DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::{Map, Value};
+
+/// Most objects and arrays that are kept of a body, more than any answer has: a small object takes a
+/// hundred times the memory of its text.
 const MAX_CONTAINERS: usize = 1 << 20;
+/// Largest body: 256 MiB.
+const MAX_BODY: u64 = 256 << 20;
+/// The error of a larger one.
+pub(super) const TOO_LARGE: io::ErrorKind = io::ErrorKind::FileTooLarge;
+
+/// A step into a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Field(String),
+    Place(usize),
+}
 
 /// The value of a body; none if it is not JSON or has more than [`MAX_CONTAINERS`]. `NaN`,
 /// `Infinity` and `-Infinity` outside strings are read as null.
 pub(super) fn parse(body: &[u8]) -> Option<Value> {
-    // Brackets in strings are counted too: real answers stay far below.
-    if body.iter().filter(|byte| b"[{".contains(byte)).count() > MAX_CONTAINERS {
-        return None;
-    }
-    serde_json::from_slice(body).ok().or_else(|| {
-        let strict = null_for_nan(body);
-        if strict.len() == body.len() { None } else { serde_json::from_slice(&strict).ok() }
+    parse_part(body, &|_| true, io::sink()).ok()
+}
+
+/// The part of a body that is kept, by the steps that lead to a value; null is in place of the rest,
+/// which is read and not held. `copy` gets all of it, with null for `NaN`.
+///
+/// # Errors
+/// Not JSON, more than [`MAX_CONTAINERS`] to be kept, those of the input, or [`TOO_LARGE`].
+pub(super) fn parse_part(
+    body: impl Read,
+    keep: &dyn Fn(&[Step]) -> bool,
+    copy: impl Write,
+) -> serde_json::Result<Value> {
+    let mut input = serde_json::Deserializer::from_reader(NullForNan::new(body, copy));
+    let mut part = Part { keep, steps: Vec::new(), containers: 0 };
+    let value = part.deserialize(&mut input)?;
+    input.end()?;
+    Ok(value)
+}
+
+/// Same as [`parse`] for a file of the user's, of any size.
+///
+/// # Errors
+/// Not JSON, with line and column.
+pub(super) fn parse_file(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).or_else(|error| {
+        let mut strict = Vec::new();
+        let _ = NullForNan::new(text.as_bytes(), io::sink()).read_to_end(&mut strict);
+        serde_json::from_slice(&strict).map_err(|_| error)
     })
 }
 
-fn null_for_nan(body: &[u8]) -> Vec<u8> {
-    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
-    let mut out = Vec::with_capacity(body.len() + 16);
-    let mut in_string = false;
-    let mut at = 0;
-    while at < body.len() {
-        let byte = body[at];
-        if in_string {
-            let width = if byte == b'\\' { 2 } else { 1 };
-            in_string = byte != b'"';
-            out.extend(body.iter().skip(at).take(width));
-            at += width;
-        } else if let Some(word) = WORDS.into_iter().find(|word| body[at..].starts_with(word)) {
-            out.extend(b"null");
-            at += word.len();
+/// What is kept of a value, while it is read.
+struct Part<'k> {
+    keep: &'k dyn Fn(&[Step]) -> bool,
+    steps: Vec<Step>,
+    containers: usize,
+}
+
+impl Part<'_> {
+    fn open<E: Error>(&mut self) -> Result<(), E> {
+        self.containers += 1;
+        let room = self.containers <= MAX_CONTAINERS;
+        if room { Ok(()) } else { Err(E::custom("too many objects")) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Part<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Value, D::Error> {
+        if (self.keep)(&self.steps) {
+            input.deserialize_any(self)
         } else {
-            in_string = byte == b'"';
-            out.push(byte);
-            at += 1;
+            input.deserialize_ignored_any(IgnoredAny).map(|_| Value::Null)
         }
     }
-    out
+}
+
+impl<'de> Visitor<'de> for &mut Part<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        self.open()?;
+        let mut list = Vec::new();
+        loop {
+            self.steps.push(Step::Place(list.len()));
+            let item = items.next_element_seed(&mut *self)?;
+            self.steps.pop();
+            match item {
+                Some(item) => list.push(item),
+                None => return Ok(list.into()),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        self.open()?;
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            self.steps.push(Step::Field(name.clone()));
+            let value = fields.next_value_seed(&mut *self)?;
+            self.steps.pop();
+            object.insert(name, value);
+        }
+        Ok(object.into())
+    }
+}
+
+/// A stream of JSON with `null` for Python's `NaN`, `Infinity` and `-Infinity` outside strings.
+struct NullForNan<R, W> {
+    input: R,
+    /// How much of it may still come.
+    left: u64,
+    copy: W,
+    /// What is ready, and how much of it was taken.
+    ready: Vec<u8>,
+    taken: usize,
+    in_string: bool,
+    /// In a string, the character before was a backslash.
+    escaped: bool,
+    /// A `-` waits for what follows.
+    minus: bool,
+    /// So many letters of the word are still to be left out.
+    skip: usize,
+}
+
+impl<R, W> NullForNan<R, W> {
+    fn new(input: R, copy: W) -> Self {
+        let (left, ready, taken, skip) = (MAX_BODY, Vec::new(), 0, 0);
+        let (in_string, escaped, minus) = (false, false, false);
+        NullForNan { input, left, copy, ready, taken, in_string, escaped, minus, skip }
+    }
+
+    /// Most bytes lie in strings, which are taken at once up to a quote or a backslash.
+    fn take_all(&mut self, mut bytes: &[u8]) {
+        while let [byte, rest @ ..] = bytes {
+            if self.in_string && !self.escaped {
+                let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
+                let plain = bytes.iter().position(is_end).unwrap_or(bytes.len());
+                self.ready.extend_from_slice(&bytes[..plain]);
+                if plain > 0 {
+                    bytes = &bytes[plain..];
+                    continue;
+                }
+            }
+            self.take(*byte);
+            bytes = rest;
+        }
+    }
+
+    fn take(&mut self, byte: u8) {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return;
+        }
+        if self.in_string {
+            self.in_string = self.escaped || byte != b'"';
+            self.escaped = byte == b'\\' && !self.escaped;
+            return self.ready.push(byte);
+        }
+        let minus = std::mem::take(&mut self.minus);
+        if minus && byte != b'I' {
+            self.ready.push(b'-');
+        }
+        match byte {
+            // No other word of JSON begins so.
+            b'N' | b'I' => {
+                self.skip = if byte == b'N' { 2 } else { 7 };
+                self.ready.extend(b"null");
+            }
+            b'-' => self.minus = true,
+            _ => {
+                self.in_string = byte == b'"';
+                self.ready.push(byte);
+            }
+        }
+    }
+}
+
+impl<R: Read, W: Write> Read for NullForNan<R, W> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.ready.len() {
+            self.ready.clear();
+            self.taken = 0;
+            let mut chunk = [0; 8 << 10];
+            let count = self.input.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(0);
+            }
+            self.left = self.left.checked_sub(count as u64).ok_or(TOO_LARGE)?;
+            self.take_all(&chunk[..count]);
+            self.copy.write_all(&self.ready)?;
+        }
+        let count = (&self.ready[self.taken..]).read(out)?;
+        self.taken += count;
+        Ok(count)
+    }
 }
 
 /// Node ids in the order of the numbers that they mostly are; those of subgraphs (`12:3`) are ordered
@@ -79,6 +271,27 @@ mod tests {
         for body in [&b"{"[..], b"", b"<html>NaN</html>", b"{\"a\": \"x\\"] {
             assert!(parse(body).is_none(), "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn a_part_is_kept_and_the_rest_is_read_past() {
+        let body = br#"{"a": [1, {"x": NaN, "y": [2, "\"-"]}], "b": {"x": -3.5, "z": -Infinity}}"#;
+        let keep = |steps: &[Step]| steps.last() != Some(&Step::Field("x".into()));
+        let mut copy = Vec::new();
+        let value = parse_part(&body[..], &keep, &mut copy).unwrap();
+        assert!(copy.starts_with(br#"{"a": [1, {"x": null, "y""#));
+        let wanted = serde_json::json!({"a": [1, {"x": null, "y": [2, "\"-"]}],
+            "b": {"x": null, "z": null}});
+        assert_eq!(value, wanted);
+        let many = format!("{{\"x\": [{}0]}}", "[],".repeat(2 * MAX_CONTAINERS));
+        assert!(parse_part(many.as_bytes(), &keep, io::sink()).is_ok());
+        assert!(parse_part(&b"{} x"[..], &keep, io::sink()).is_err());
+    }
+
+    #[test]
+    fn a_body_has_an_end() {
+        let mut input = NullForNan { left: 10, ..NullForNan::new(io::repeat(b' '), io::sink()) };
+        assert_eq!(input.read(&mut [0; 64]).unwrap_err().kind(), TOO_LARGE);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The `ComfyUI` server: its routes as calls, its answers as typed values, workflow graphs and
-//! their patching. Nothing outside this module sees `ComfyUI`'s JSON.
+//! their patching. Nothing outside this module reads `ComfyUI`'s JSON: the one
+//! answer that the metadata hold is handed on unread, without secrets.
 //!
 //! Facts about answers are those of 0.3.64 and 0.33.0 where nothing else is said.
 
@@ -8,6 +9,7 @@ pub mod editor_format;
 mod history;
 mod json;
 mod listener;
+mod memory_errors;
 pub mod output_file;
 mod prompt;
 #[cfg(any(test, fuzzing))]
@@ -28,4 +30,4 @@ pub use queue::QueuePosition;
 pub use system_stats::{Device, SystemStats};
 pub use template::{KEYFRAME_PLACEHOLDER, ScenePrompts};
 pub use validate::ObjectInfo;
-pub use workflow::Workflow;
+pub use workflow::{SetError, Workflow};

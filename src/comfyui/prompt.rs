@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use serde_json::Value;
 
 use super::json::nodes_in_order;
-use crate::sanitize::{sanitize_line, shortened};
+use crate::sanitize::{first_of, sanitize_line, shortened};
 use crate::suggest::nearest;
 
 /// The two ids of one `POST /prompt`.
@@ -66,6 +66,8 @@ pub enum Submission {
     },
     /// Refused, with the reasons.
     Rejected(String),
+    /// 200 without a `prompt_id`: what it says instead. Posting again would be answered so again.
+    NoId(String),
 }
 
 impl Submission {
@@ -73,10 +75,13 @@ impl Submission {
     pub(super) fn parse(status: u16, answer: &Value) -> Option<Self> {
         let node_errors = node_errors(&answer["node_errors"]);
         match status {
-            200 => {
-                let id = answer["prompt_id"].as_str().filter(|id| is_valid_id(id))?;
-                Some(Submission::Accepted { id: id.to_owned(), node_errors })
-            }
+            200 => Some(match answer["prompt_id"].as_str().filter(|id| is_valid_id(id)) {
+                Some(id) => Submission::Accepted { id: id.to_owned(), node_errors },
+                None if answer.is_object() => Submission::NoId(
+                    error_message(answer).unwrap_or_else(|| error_line(&answer.to_string())),
+                ),
+                None => return None,
+            }),
             400 if node_errors.is_empty() => error_message(answer).map(Submission::Rejected),
             400 => Some(Submission::Rejected(joined(node_errors))),
             _ => None,
@@ -85,13 +90,9 @@ impl Submission {
 }
 
 /// The first 20 nodes in one line.
-fn joined(mut node_errors: Vec<String>) -> String {
-    const SHOWN: usize = 20;
-    if let Some(more) = node_errors.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        node_errors.truncate(SHOWN);
-        node_errors.push(format!("and {more} more node{}", if more == 1 { "" } else { "s" }));
-    }
-    node_errors.join("; ")
+fn joined(node_errors: Vec<String>) -> String {
+    let nodes = |n: usize| if n == 1 { "node" } else { "nodes" };
+    first_of(node_errors, 20, |more| format!("and {more} more {}", nodes(more)))
 }
 
 /// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.

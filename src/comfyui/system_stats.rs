@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::sanitize::sanitize_line;
+use crate::sanitize::{map_texts, sanitize_line, without_credentials};
 use crate::vram::reading::{DynamicVram, HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
 
 /// What the server says of itself.
@@ -62,6 +62,57 @@ impl Device {
             dynamic_vram: dynamic_vram(system, &kind),
             kind,
         }
+    }
+}
+
+/// Largest answer that is kept, as text.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// The answer as others may see it. Secrets are `***`: what `redact` knows, credentials in URLs, and
+/// the values of options such as `--api-key`. Above [`MAX_ANSWER`] its last devices are left out, and
+/// an answer that is larger without any is null.
+pub(super) fn public(answer: Value, redact: &dyn Fn(String) -> String) -> Value {
+    let mut answer = map_texts(answer, &|text| redact(without_credentials(text)));
+    if let Some(argv) = answer.pointer_mut("/system/argv").and_then(Value::as_array_mut) {
+        hide_secret_options(argv);
+    }
+    // As it is written: indented, and a device by four more.
+    let size = |value: &Value| {
+        let text = format!("{value:#}");
+        text.len() + 4 * text.lines().count() + 2
+    };
+    let devices = answer.get_mut("devices").map(Value::take);
+    let Some(mut left) = MAX_ANSWER.checked_sub(size(&answer)) else { return Value::Null };
+    let mut fits = |value: &Value| {
+        let rest = left.checked_sub(size(value));
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    match devices {
+        Some(Value::Array(devices)) => {
+            answer["devices"] = devices.into_iter().take_while(fits).collect();
+        }
+        Some(other) if fits(&other) => answer["devices"] = other,
+        _ => {}
+    }
+    answer
+}
+
+/// Replaces `VALUE` of `--api-key VALUE` and `--api-key=VALUE` by `***`, and the like.
+fn hide_secret_options(argv: &mut [Value]) {
+    const SECRET: [&str; 5] = ["api-key", "apikey", "token", "secret", "password"];
+    let mut hide_next = false;
+    for word in argv {
+        let text = word.as_str().unwrap_or_default().to_owned();
+        let (name, value) = text.split_once('=').map_or((&*text, None), |(n, v)| (n, Some(v)));
+        let plain = name.to_lowercase().replace('_', "-");
+        let is_secret = name.starts_with('-') && SECRET.iter().any(|part| plain.contains(part));
+        if hide_next {
+            *word = "***".into();
+        } else if is_secret && value.is_some() {
+            *word = format!("{name}=***").into();
+        }
+        hide_next = !hide_next && is_secret && value.is_none();
     }
 }
 
@@ -260,6 +311,48 @@ mod tests {
         assert_eq!(driver(json!({"torch_vram_free": 30_000 * MB})), Some(24576));
         let used = json!({"vram_free": null, "vram_used": 7 * MB});
         assert_eq!(driver(used), None);
+    }
+
+    #[test]
+    fn what_others_see_of_an_answer_has_no_secret_and_a_limit() {
+        let redact = |text: String| text.replace("t0k3n", "***");
+        let argv = json!([
+            "main.py",
+            "--listen",
+            "--comfy-api-base=http://u:pw@host/x",
+            "--API-key",
+            "-k3y",
+            "--hub_token=k3y",
+            "t0k3n",
+            5
+        ]);
+        let mut answer = json!({"devices": [{"t0k3n": "a t0k3n", "vram_total": 1.5}],
+            "system": {"argv": argv, "os": "linux"}, "more": [null, true]});
+        let hidden = json!([
+            "main.py",
+            "--listen",
+            "--comfy-api-base=http://***@host/x",
+            "--API-key",
+            "***",
+            "--hub_token=***",
+            "***",
+            5
+        ]);
+        let wanted = json!({"devices": [{"***": "a ***", "vram_total": 1.5}],
+            "system": {"argv": hidden, "os": "linux"}, "more": [null, true]});
+        assert_eq!(public(answer.clone(), &redact), wanted);
+        answer["devices"] = (0..10_000).map(|n| json!({"index": n, "name": "x"})).collect();
+        let bounded = public(answer.clone(), &redact);
+        let count = bounded["devices"].as_array().unwrap().len();
+        let size = format!("{bounded:#}").len();
+        assert!((60 << 10..=64 << 10).contains(&size), "{size}");
+        assert_eq!(bounded["devices"][count - 1]["index"], count - 1);
+        assert_eq!(bounded["system"], wanted["system"]);
+        answer["more"] = "x".repeat(64 << 10).into();
+        assert_eq!(public(answer, &redact), Value::Null);
+        for odd in [json!({}), json!({"devices": "none", "system": 7})] {
+            assert_eq!(public(odd.clone(), &redact), odd);
+        }
     }
 
     #[test]

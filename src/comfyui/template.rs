@@ -99,6 +99,14 @@ impl Workflow {
         self.replace(&[(SEED, &seed.to_string())]);
     }
 
+    /// Whether a name of files holds `%date:…%`.
+    pub fn has_date_in_name(&self) -> bool {
+        let mut inputs = self.nodes.keys().flat_map(|id| self.inputs(id));
+        inputs.any(|(name, value)| {
+            name == "filename_prefix" && value.as_str().is_some_and(|text| text.contains("%date:"))
+        })
+    }
+
     /// Whether the workflow cannot run without a keyframe: `__KEYFRAME_IMAGE__` stands in an input.
     pub fn needs_keyframe(&self) -> bool {
         self.contains(KEYFRAME_PLACEHOLDER)

@@ -54,6 +54,19 @@ impl ObjectInfo {
         Ok(())
     }
 
+    /// Asks the server for these classes.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn of<'c>(
+        client: &Client,
+        classes: impl IntoIterator<Item = &'c str>,
+    ) -> Result<Self, HttpError> {
+        let mut info = ObjectInfo::default();
+        classes.into_iter().try_for_each(|class| info.fetch(client, class))?;
+        Ok(info)
+    }
+
     /// Adds what the server answered to a request for a class.
     pub fn insert(&mut self, class: &str, mut answer: Value) {
         let info = match answer.get_mut(class).map(Value::take) {
@@ -76,6 +89,14 @@ impl ObjectInfo {
             Some(ClassInfo::Unavailable(why)) => Err(why),
             Some(ClassInfo::Missing) | None => Err(MISSING_CLASS),
         }
+    }
+
+    /// The inputs that a class declares, and their types; none where the server did not describe it.
+    pub(super) fn inputs(&self, class: &str) -> Option<Vec<(&str, &Value)>> {
+        let info = self.described(class).ok()?;
+        let group = |name: &str| info["input"][name].as_object().into_iter().flatten();
+        let all = group("required").chain(group("optional"));
+        Some(all.map(|(name, config)| (name.as_str(), config)).collect())
     }
 
     /// Whether the server lacks a class that was asked for.

@@ -2,27 +2,49 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 
-use super::json::in_node_order;
+use super::json::{self, in_node_order};
+use super::validate::ObjectInfo;
 use crate::sanitize::{escape_json, sanitize_line};
 use crate::suggest::nearest;
 
-/// A graph as `POST /prompt` takes it: node id → `class_type`, `inputs`.
+/// A graph as `POST /prompt` takes it: node id → `class_type`, `inputs`, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workflow {
     pub(super) nodes: Map<String, Value>,
+    /// What is posted beside it: `extra_pnginfo` for nodes that read it and for the metadata of the
+    /// outputs, keys of partner nodes. Secrets may be among it.
+    pub(super) extra_data: Map<String, Value>,
 }
 
+/// Wrappers within each other, at most.
+const MAX_WRAPPERS: usize = 4;
+
 impl Workflow {
-    /// Reads the graph from a file's text. A `{"prompt": {…}}` wrapper is unwrapped.
+    /// Reads the graph from a file's text. Wrappers are unwrapped: `{"prompt": {…}}`, whose
+    /// `extra_data` is kept, `{"input": {"workflow": {…}}}`, `{"output": {…}}`, a graph as a JSON
+    /// string. Bare `NaN` is read as null, and what the server remembers of an execution
+    /// (`is_changed`) is dropped.
     ///
     /// # Errors
     /// Not JSON (with line and column), the editor's format, or no graph; one line without the
     /// file's name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        let not_json = |error| format!("not JSON: {error}");
+        let mut value = json::parse_file(text).map_err(not_json)?;
+        let mut extra_data = Map::new();
+        for _ in 0..MAX_WRAPPERS {
+            value = match unwrap(value, &mut extra_data) {
+                Unwrapped::Outer(inner) => inner,
+                Unwrapped::Text(text) => json::parse_file(&text).map_err(not_json)?,
+                Unwrapped::Bare(inner) => {
+                    value = inner;
+                    break;
+                }
+            };
+        }
         let Value::Object(mut nodes) = value else {
             return Err("no workflow: its top level is not an object".into());
         };
@@ -32,15 +54,10 @@ impl Workflow {
         if nodes.get("scenes").is_some_and(Value::is_array) {
             return Err("a story: --story FILE --workflow TEMPLATE".into());
         }
-        if let Some(Value::Object(inner)) = nodes.get_mut("prompt")
-            && !inner.contains_key("class_type")
-        {
-            nodes = std::mem::take(inner);
-        }
         if nodes.is_empty() {
             return Err("no workflow: it has no nodes".into());
         }
-        for (id, node) in &nodes {
+        for (id, node) in &mut nodes {
             let id = sanitize_line(id);
             if !node["class_type"].is_string() {
                 return Err(format!("no workflow: node {id} has no class_type"));
@@ -48,8 +65,9 @@ impl Workflow {
             if !node.get("inputs").is_none_or(Value::is_object) {
                 return Err(format!("no workflow: the inputs of node {id} are no object"));
             }
+            node.as_object_mut().map(|node| node.shift_remove("is_changed"));
         }
-        Ok(Workflow { nodes })
+        Ok(Workflow { nodes, extra_data })
     }
 
     /// The graph as JSON.
@@ -68,28 +86,53 @@ impl Workflow {
         escape_json(&format!("{{\n{}\n}}", nodes.join(",\n")))
     }
 
-    /// Sets an input to a value of the type that it has. `node` is an id, or a title or a
-    /// `class_type` that only one node has.
+    /// Sets an input. `node` is an id, or a title or a `class_type` that only one node has. The value
+    /// is of the type that the class declares in `object_info`, else of the type that the file has
+    /// there; a number stays a number. An input that the file leaves out is added where the class has
+    /// it.
     ///
     /// # Errors
-    /// No such node or input (with near names), more than one, a link, or a value of another
-    /// type; one line.
-    pub fn set_input(&mut self, node: &str, input: &str, value: &str) -> Result<(), String> {
-        let id = self.find(node)?;
+    /// No such node or input (with near names), more than one, a link, or a value of another type;
+    /// one line. Without `object_info` the server may know better: [`SetError::Open`].
+    pub fn set_input(
+        &mut self,
+        node: &str,
+        input: &str,
+        value: &str,
+        object_info: Option<&ObjectInfo>,
+    ) -> Result<(), SetError> {
+        let id = self.find(node).map_err(SetError::Refused)?;
         let place = format!("node {id} {}", self.class(&id));
-        let Some(old) = self.input(&id, input) else {
-            let names: Vec<&str> = self.inputs(&id).map(|(name, _)| name.as_str()).collect();
-            let near = nearest(input, names.iter().copied())
-                .map_or_else(|| format!("it has {}", names.join(", ")), did_you_mean);
-            return Err(format!("{place} has no input '{input}': {near}"));
-        };
-        if is_link(old) {
-            return Err(format!("input {input} of {place} is a link from another node"));
+        let old = self.input(&id, input);
+        if old.is_some_and(is_link) {
+            let why = format!("input {input} of {place} is a link from another node");
+            return Err(SetError::Refused(why));
         }
-        let new = parse_like(old, value)
-            .map_err(|kind| format!("input {input} of {place} takes {kind}, not '{value}'"))?;
+        let declared = object_info.and_then(|info| info.inputs(self.class(&id)));
+        let kind = declared.iter().flatten().find(|(name, _)| *name == input);
+        let parsed = match (kind, old) {
+            (Some((_, config)), _) => parse_declared(config, value),
+            (None, Some(old)) => parse_like(old, value),
+            (None, None) => {
+                let mut names: Vec<&str> = self.inputs(&id).map(|(name, _)| &**name).collect();
+                names.extend(declared.iter().flatten().map(|(name, _)| *name));
+                let near = nearest(input, names.iter().copied())
+                    .map_or_else(|| format!("it has {}", names.join(", ")), did_you_mean);
+                let why = format!("{place} has no input '{input}': {near}");
+                return Err(SetError::undecided(object_info, why));
+            }
+        };
+        let new = parsed.map_err(|kind| {
+            let why = format!("input {input} of {place} takes {kind}, not '{value}'");
+            SetError::undecided(object_info, why)
+        })?;
         self.set_value(&id, input, new);
         Ok(())
+    }
+
+    /// The class of the node of that id, title or class; none where it is not one.
+    pub fn class_of(&self, node: &str) -> Option<&str> {
+        self.find(node).ok().map(|id| self.class(&id))
     }
 
     /// Sets every `seed` and `noise_seed` that is not a link, and returns how many there are.
@@ -131,7 +174,7 @@ impl Workflow {
         self.nodes.get(id)?.get("inputs")?.get(name)
     }
 
-    /// Sets an input that the node has.
+    /// Sets an input of a node that there is; the input need not be there.
     pub(super) fn set_value(&mut self, id: &str, input: &str, value: Value) {
         self.nodes[id]["inputs"][input] = value;
     }
@@ -190,6 +233,42 @@ impl Workflow {
     }
 }
 
+/// One layer of a file.
+enum Unwrapped {
+    /// What the wrapper holds.
+    Outer(Value),
+    /// The same, as JSON in a string.
+    Text(String),
+    /// No wrapper.
+    Bare(Value),
+}
+
+/// Takes one wrapper off; what is posted beside the graph goes into `extra_data`.
+fn unwrap(mut value: Value, extra_data: &mut Map<String, Value>) -> Unwrapped {
+    if let Value::String(text) = value {
+        return Unwrapped::Text(text);
+    }
+    let is_node = |value: &Value| value.get("class_type").is_some();
+    let holds_graph = |value: &Value| value.is_string() || value.is_object() && !is_node(value);
+    if value["input"].get("workflow").is_some_and(holds_graph) {
+        return Unwrapped::Outer(value["input"]["workflow"].take());
+    }
+    let Some(key) =
+        ["prompt", "output"].into_iter().find(|key| value.get(key).is_some_and(holds_graph))
+    else {
+        return Unwrapped::Bare(value);
+    };
+    if let Some(Value::Object(more)) = value.get_mut("extra_data") {
+        extra_data.append(more);
+    }
+    // What the editor hands over beside the graph, to be kept in the outputs.
+    if value["workflow"]["nodes"].is_array() {
+        let workflow = value["workflow"].take();
+        extra_data.entry("extra_pnginfo").or_insert(json!({ "workflow": workflow }));
+    }
+    Unwrapped::Outer(value[key].take())
+}
+
 /// These nodes and all that are reached from them, step by step, through `next`. Not recursive: a
 /// chain may be longer than a stack is deep.
 pub(super) fn reachable<'a>(
@@ -219,22 +298,60 @@ pub(super) fn link_source(value: &Value) -> Option<&str> {
     if is_link(value) { value[0].as_str() } else { None }
 }
 
+/// Why an input was not set; one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetError {
+    /// It is wrong.
+    Refused(String),
+    /// It looks wrong in the file alone; the server's description of the class decides.
+    Open(String),
+}
+
+impl SetError {
+    fn undecided(object_info: Option<&ObjectInfo>, why: String) -> Self {
+        if object_info.is_some() { SetError::Refused(why) } else { SetError::Open(why) }
+    }
+}
+
 /// The text as a value of the type that `old` has. The error names the type.
 fn parse_like(old: &Value, text: &str) -> Result<Value, &'static str> {
     match old {
         Value::String(_) => Ok(text.into()),
-        Value::Bool(_) => match text.to_ascii_lowercase().as_str() {
-            "true" | "$true" => Ok(true.into()),
-            "false" | "$false" => Ok(false.into()),
-            _ => Err("true or false"),
-        },
-        Value::Number(number) if number.is_f64() => {
-            let number = text.trim().parse().ok().and_then(Number::from_f64);
-            number.map(Value::Number).ok_or("a number")
-        }
-        Value::Number(_) => parse_integer(text).ok_or("a whole number"),
+        Value::Bool(_) => parse_bool(text),
+        Value::Number(_) => parse_number(text),
         _ => serde_json::from_str(text).map_err(|_| "JSON"),
     }
+}
+
+/// The text as a value of the type that a class declares for an input: `["INT", {…}]`, or a list of
+/// options.
+fn parse_declared(config: &Value, text: &str) -> Result<Value, &'static str> {
+    let options = config[0].as_array().or(config[1]["options"].as_array());
+    match (config[0].as_str().unwrap_or_default(), options) {
+        ("INT", _) => parse_integer(text).ok_or("a whole number"),
+        ("FLOAT", _) => parse_number(text),
+        ("BOOLEAN", _) => parse_bool(text),
+        (_, Some(options)) => {
+            let number = parse_number(text).ok().filter(|number| options.contains(number));
+            Ok(number.unwrap_or(text.into()))
+        }
+        ("STRING", _) => Ok(text.into()),
+        _ => Ok(serde_json::from_str(text).unwrap_or(text.into())),
+    }
+}
+
+fn parse_bool(text: &str) -> Result<Value, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "$true" => Ok(true.into()),
+        "false" | "$false" => Ok(false.into()),
+        _ => Err("true or false"),
+    }
+}
+
+fn parse_number(text: &str) -> Result<Value, &'static str> {
+    let exact = serde_json::from_str::<Number>(text.trim()).ok();
+    let other = || text.trim().parse().ok().and_then(Number::from_f64);
+    exact.or_else(other).map(Value::Number).ok_or("a number")
 }
 
 /// An integer from `i64::MIN` to `u64::MAX`.
@@ -277,8 +394,28 @@ mod tests {
         ] {
             assert_eq!(Workflow::parse(text).unwrap_err(), wanted);
         }
-        let wrapped = Workflow::parse("\u{feff}{\"prompt\": {\"3\": {\"class_type\": \"X\"}}}");
-        assert_eq!(wrapped.unwrap().class("3"), "X");
+        let graph =
+            r#"{"3": {"class_type": "X", "is_changed": [NaN], "inputs": {"f2": 1, "f10": NaN}}}"#;
+        let bare = Workflow::parse(graph).unwrap();
+        assert_eq!(
+            bare.to_json().to_string(),
+            r#"{"3":{"class_type":"X","inputs":{"f2":1,"f10":null}}}"#
+        );
+        for wrapped in [
+            format!("\u{feff}{{\"prompt\": {graph}}}"),
+            format!(r#"{{"input": {{"workflow": {graph}}}}}"#),
+            format!(r#"{{"output": {graph}, "workflow": 5}}"#),
+            json!({ "prompt": graph }).to_string(),
+            json!(graph).to_string(),
+        ] {
+            assert_eq!(Workflow::parse(&wrapped).unwrap(), bare, "{wrapped}");
+        }
+        let more = format!(
+            r#"{{"prompt": {graph}, "extra_data": {{"key": "k"}}, "workflow": {{"nodes": []}}}}"#
+        );
+        let extra_data = Workflow::parse(&more).unwrap().extra_data;
+        let wanted = json!({"key": "k", "extra_pnginfo": {"workflow": {"nodes": []}}});
+        assert_eq!(Value::from(extra_data), wanted);
     }
 
     #[test]
@@ -286,18 +423,19 @@ mod tests {
         let mut graph = graph();
         for (node, input, text, wanted) in [
             ("3", "seed", "18446744073709551615", Value::from(u64::MAX)),
-            ("The sampler", "cfg", "8", Value::from(8.0)),
+            ("The sampler", "cfg", "8", Value::from(8)),
+            ("3", "seed", "7.5", Value::from(7.5)),
             ("KSampler", "seed", "-1", Value::from(-1)),
             ("6", "text", "12", Value::from("12")),
             ("6", "on", "$false", Value::from(false)),
         ] {
-            graph.set_input(node, input, text).unwrap();
+            graph.set_input(node, input, text, None).unwrap();
             let id = graph.find(node).unwrap();
             assert_eq!(graph.input(&id, input), Some(&wanted));
         }
         for (node, input, text, wanted) in [
             ("3", "sed", "1", "node 3 KSampler has no input 'sed': did you mean 'seed'?"),
-            ("3", "seed", "x", "input seed of node 3 KSampler takes a whole number, not 'x'"),
+            ("3", "seed", "x", "input seed of node 3 KSampler takes a number, not 'x'"),
             ("3", "model", "x", "input model of node 3 KSampler is a link from another node"),
             ("KSamplr", "seed", "1", "no node 'KSamplr': did you mean 'KSampler'?"),
             (
@@ -313,7 +451,9 @@ mod tests {
                 "2 nodes are called 'CLIPTextEncode': name one by its id (6, 10)",
             ),
         ] {
-            assert_eq!(graph.set_input(node, input, text).unwrap_err(), wanted);
+            let (SetError::Refused(why) | SetError::Open(why)) =
+                graph.set_input(node, input, text, None).unwrap_err();
+            assert_eq!(why, wanted);
         }
     }
 
@@ -321,7 +461,7 @@ mod tests {
     fn pretty_json_is_the_same_graph_in_order_with_escapes() {
         let mut graph = graph();
         graph
-            .set_input("6", "text", "line\nbreak \u{1b}[31m \u{202e}\u{9b}\u{e0061} Grüße")
+            .set_input("6", "text", "line\nbreak \u{1b}[31m \u{202e}\u{9b}\u{e0061} Grüße", None)
             .unwrap();
         let text = graph.to_pretty_json();
         assert_eq!(Workflow::parse(&text).unwrap(), graph);
@@ -336,5 +476,49 @@ mod tests {
         assert_eq!(graph.set_seeds(42), 1);
         assert_eq!(graph.input("3", "seed"), Some(&Value::from(42)));
         assert!(is_link(graph.input("3", "noise_seed").unwrap()));
+    }
+
+    mod proptests {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn value() -> impl Strategy<Value = Value> {
+            let leaf = prop_oneof![
+                Just(Value::Null),
+                any::<bool>().prop_map(Value::from),
+                any::<u64>().prop_map(Value::from),
+                any::<i64>().prop_map(Value::from),
+                any::<f64>().prop_map(Value::from),
+                "\\PC{0,6}".prop_map(Value::from),
+            ];
+            leaf.prop_recursive(3, 24, 4, |inner| {
+                let name = "[a-z]{1,3}[0-9]{0,2}";
+                prop_oneof![
+                    prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                    prop::collection::vec((name, inner), 0..4)
+                        .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+                ]
+            })
+        }
+
+        proptest! {
+            /// In every order, with every digit.
+            #[test]
+            fn a_graph_is_posted_as_its_file_has_it(
+                nodes in prop::collection::vec(
+                    ("[0-9:]{1,4}", prop::collection::vec(("[a-z]{1,3}[0-9]{0,2}", value()), 0..6)),
+                    1..6,
+                ),
+            ) {
+                let node = |(id, inputs): (String, Vec<(String, Value)>)| {
+                    let inputs: Map<String, Value> = inputs.into_iter().collect();
+                    (id, json!({"class_type": "X", "inputs": inputs}))
+                };
+                let text = Value::Object(nodes.into_iter().map(node).collect()).to_string();
+                let graph = Workflow::parse(&text).unwrap();
+                prop_assert_eq!(graph.to_json().to_string(), text);
+            }
+        }
     }
 }

@@ -17,6 +17,8 @@ use crate::sanitize::sanitize_line;
 
 /// Largest body that is read into memory: 64 MiB.
 const MAX_BODY: u64 = 64 << 20;
+/// So much of a body is looked at for its text, in bytes.
+const SHOWN_BODY: usize = 2000;
 const UNKNOWN_HOST: &str = "host not found";
 const REFUSED: &str = "connection refused";
 const TIMED_OUT: &str = "no answer in time";
@@ -32,6 +34,8 @@ pub struct Target {
     pub base: String,
     /// Headers of every request, `Authorization` among them. Never printed.
     pub headers: Vec<(String, String)>,
+    /// The key that is posted with a prompt. Never printed.
+    pub api_key: Option<String>,
     /// Whether the host is this machine: then no proxy is used.
     pub loopback: bool,
     /// Only IPv4 addresses of the host are tried. For `localhost`, whose IPv6 address costs
@@ -48,6 +52,7 @@ impl Target {
         Target {
             base: url.base().to_owned(),
             headers: authorization.into_iter().collect(),
+            api_key: None,
             loopback: url.is_loopback(),
             ipv4_only: url.host().eq_ignore_ascii_case("localhost"),
             credentials_hint,
@@ -161,10 +166,24 @@ impl Http {
         let call = format!("GET {path}");
         let response = self.send_get(path, timeout);
         let response = response.map_err(|error| self.transport_error(&call, error))?;
-        match response.status().as_u16() {
-            200 => Ok((response.body().content_length(), response.into_body().into_reader())),
-            status => Err(self.status_error(&call, status, b"")),
+        let status = response.status().as_u16();
+        let (length, mut body) =
+            (response.body().content_length(), response.into_body().into_reader());
+        if status == 200 {
+            return Ok((length, body));
         }
+        let mut text = Vec::new();
+        // What broke off says enough.
+        let _ = body.by_ref().take(SHOWN_BODY as u64).read_to_end(&mut text);
+        Err(self.status_error(&call, status, &text))
+    }
+
+    /// The status of a HEAD.
+    pub(crate) fn head(&self, path: &str, timeout: Timeout) -> Result<u16, HttpError> {
+        let request = self.agent.head(format!("{}{path}", self.target.base));
+        let response = self.prepare(request, timeout).call();
+        let status = response.map(|response| response.status().as_u16());
+        status.map_err(|error| self.transport_error(&format!("HEAD {path}"), error))
     }
 
     /// The status, whatever it is, and the body of the answer to a POST.
@@ -225,11 +244,22 @@ impl Http {
     /// The error of an answer whose status the caller cannot use.
     pub(crate) fn status_error(&self, call: &str, status: u16, body: &[u8]) -> HttpError {
         let hint = match status {
-            401 | 403 => format!(" (it wants other credentials: {})", self.target.credentials_hint),
-            300..=399 => " (a redirect, not followed: give the final URL)".to_owned(),
+            401 => format!(" (it wants other credentials: {})", self.target.credentials_hint),
+            403 if body.is_empty() => {
+                " (ComfyUI says no more than that where Host and Origin differ, or a file lies \
+                  outside its folders)"
+                    .to_owned()
+            }
+            413 => {
+                " (too large for it: ComfyUI's --max-upload-size, a proxy's own limit)".to_owned()
+            }
+            300..=399 => format!(
+                " (a redirect, not followed: give the final URL, or what a login wants: {})",
+                self.target.credentials_hint
+            ),
             _ => String::new(),
         };
-        let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
+        let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY)]);
         // Redacted before it is cut: a cut could leave a part of a secret.
         let text = self.redact(text.split_whitespace().collect::<Vec<_>>().join(" "));
         let mut detail = format!("HTTP {status}{hint}");
@@ -248,11 +278,17 @@ impl Http {
     }
 
     /// The text with `***` for every secret of the headers: a server may repeat what it was sent.
-    fn redact(&self, text: String) -> String {
+    pub(crate) fn redact(&self, text: String) -> String {
         // Shorter words are not tokens but `Bearer` and the like.
         let values = self.target.headers.iter().flat_map(|(_, value)| value.split_whitespace());
         let tokens = values.filter(|word| word.len() > 6);
-        tokens.fold(text, |text, token| text.replace(token, "***"))
+        let secrets = tokens.chain(self.target.api_key.as_deref());
+        secrets.fold(text, |text, secret| text.replace(secret, "***"))
+    }
+
+    /// The key that is posted with a prompt.
+    pub(crate) fn api_key(&self) -> Option<&str> {
+        self.target.api_key.as_deref()
     }
 
     /// The error of a request that was not answered, or of a body that broke off.
@@ -299,7 +335,14 @@ mod tests {
             vec![("Authorization".to_owned(), "Bearer t0k3n-of-mine-which-is-long".to_owned())];
         let base = "http://127.0.0.1:8188".to_owned();
         let credentials_hint = "-Header";
-        let target = Target { base, headers, loopback: true, ipv4_only: false, credentials_hint };
+        let target = Target {
+            base,
+            headers,
+            api_key: None,
+            loopback: true,
+            ipv4_only: false,
+            credentials_hint,
+        };
         Http::new(target, Duration::from_secs(1))
     }
 

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use percent_encoding::percent_decode_str;
 
-const NO_TLS: &str = "https:// needs another build: cargo install run-comfyui-e2e --features tls";
+const NO_TLS: &str = "https:// needs a build that speaks TLS: a released program, or in the sources \
+    cargo install --locked --path . --features tls";
 const STRAY_AT: &str =
     "an @ stands behind its host (in a password a / is %2F, in a path an @ is %40)";
 
@@ -47,7 +48,9 @@ impl ServerUrl {
             return Err("it has a space or a character that a URL writes with %");
         }
         if rest.contains(['?', '#']) {
-            return Err("a base URL has no ? and no #");
+            return Err(
+                "a base URL has no ? and no # (a token goes into a file: --header-file FILE)",
+            );
         }
         let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         // A password with a slash in it, or a scheme written twice: it would be shown.
@@ -202,7 +205,10 @@ mod tests {
             ("ftp://host", "its scheme is not http"),
             ("http://ho st", "it has a space or a character that a URL writes with %"),
             ("http://höst", "it has a space or a character that a URL writes with %"),
-            ("http://host/?x", "a base URL has no ? and no #"),
+            (
+                "http://host/?x",
+                "a base URL has no ? and no # (a token goes into a file: --header-file FILE)",
+            ),
             ("http://http://user:password@host", BEHIND),
             ("http://user:80/word@host", BEHIND),
             ("http://user:pass/word@host", BEHIND),
@@ -228,7 +234,7 @@ mod tests {
         if cfg!(feature = "tls") {
             assert_eq!(url.map(|url| url.base().to_owned()), Ok("https://host/x".to_owned()));
         } else {
-            let why = "https:// needs another build: cargo install run-comfyui-e2e --features tls";
+            let why = NO_TLS;
             assert_eq!(url, Err(why));
         }
     }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::process::find_program;
+use crate::sanitize::sanitize_line;
 
 /// When a helper is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +136,31 @@ pub struct HelperFiles {
 }
 
 impl HelperFiles {
-    /// Those of this run folder.
+    /// Those of this run folder, once its helpers were run: the test suites' logs are those that their
+    /// results name.
+    pub fn found(run: &Path) -> Self {
+        let mut files = HelperFiles::of(run);
+        let results = files.vitest_summary();
+        for (log, key) in files.vitest.iter_mut().zip(["comfyLog", "e2eLog", "scriptsLog"]) {
+            if let Some(path) = results[key].as_str() {
+                *log = run.join(sanitize_line(path));
+            }
+        }
+        files
+    }
+
+    /// The results of the test suites; null if they are no JSON document of at most 1 MiB.
+    pub fn vitest_summary(&self) -> Value {
+        const LARGEST: u64 = 1 << 20;
+        let file = &self.vitest_results;
+        let small = std::fs::metadata(file).is_ok_and(|about| about.len() <= LARGEST);
+        let text = if small { std::fs::read(file).unwrap_or_default() } else { Vec::new() };
+        // Windows PowerShell begins a file with a mark.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        serde_json::from_slice(text).unwrap_or_default()
+    }
+
+    /// Those that a run of the helpers writes into this run folder.
     pub fn of(run: &Path) -> Self {
         let file = |name| run.join(name);
         let status = |name| status_folder(run).join(name);
@@ -146,6 +173,11 @@ impl HelperFiles {
     }
 }
 
+/// A helper's file as it is told: its path, or `none` where it is not there.
+pub fn told(file: &Path) -> String {
+    if file.is_file() { file.display().to_string() } else { "none".to_owned() }
+}
+
 fn status_folder(run: &Path) -> PathBuf {
     run.join("test-results").join("comfyui-status")
 }
@@ -153,6 +185,29 @@ fn status_folder(run: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_suites_logs_are_those_that_their_results_name() {
+        let run = std::env::temp_dir().join(format!("helper-files-{}", std::process::id()));
+        std::fs::create_dir_all(&run).unwrap();
+        let logs = || HelperFiles::found(&run).vitest.map(|log| told(&log));
+        let [comfyui, shape] =
+            ["vitest-comfyui.log", "vitest-telemetry-shape.log"].map(|name| run.join(name));
+        assert_eq!(logs(), ["none"; 3]);
+        std::fs::write(&comfyui, "").unwrap();
+        std::fs::write(&shape, "").unwrap();
+        let results = |text: &str| std::fs::write(run.join("vitest-results.json"), text).unwrap();
+        for text in ["", "[1]", "{\"comfyLog\": null, \"e2eLog\": \"gone.log\"}"] {
+            results(text);
+            assert_eq!(logs(), [&told(&comfyui), "none", "none"], "{text}");
+        }
+        // As Windows PowerShell writes it; an absolute path, as the helper does.
+        let whole = serde_json::json!({"comfyLog": "gone.log", "scriptsLog": shape});
+        results(&format!("\u{feff}{whole}"));
+        assert_eq!(logs(), ["none", "none", &told(&shape)]);
+        assert_eq!(HelperFiles::found(&run).vitest_summary(), whole);
+        std::fs::remove_dir_all(&run).unwrap();
+    }
 
     #[test]
     fn arguments_are_words_of_their_own() {

@@ -1,10 +1,10 @@
 //! `story.json`: the scenes that a project's generator wrote.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::fs::read_text;
 use crate::sanitize::{sanitize_line, without_credentials};
 
 /// A story. Texts are one line each, without control characters; prompts are as they were written.
@@ -60,7 +60,7 @@ impl Story {
     pub fn load(path: &Path) -> Result<Self, String> {
         let file = if path.is_dir() { path.join("story.json") } else { path.to_owned() };
         let name = file.display();
-        let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
+        let text = read_text(&file).map_err(|error| format!("{name}: {error}"))?;
         Story::parse(file, &text)
     }
 

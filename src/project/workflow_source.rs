@@ -1,9 +1,10 @@
 //! The workflow that is the template of a story's scenes, where the project keeps it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+use crate::fs::read_text;
 
 const SETTINGS: &str = "localGenSettings.json";
 const WORKFLOW: &str = "workflows/video_wan2_2_5B_ti2v.json";
@@ -26,7 +27,7 @@ impl WorkflowSource {
     /// One line: the file, and what the system said.
     pub fn of_file(file: &Path) -> Result<Self, String> {
         let name = file.display().to_string();
-        let text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+        let text = read_text(file).map_err(|error| format!("{name}: {error}"))?;
         Ok(WorkflowSource { name, file: file.to_owned(), text })
     }
 
@@ -74,6 +75,8 @@ fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

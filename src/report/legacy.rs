@@ -11,9 +11,9 @@ use super::record::{
 use super::text::{and_more, with_size};
 use crate::clock::iso;
 use crate::fs::{is_image, is_video};
-use crate::project::helpers::HelperFiles;
+use crate::project::helpers::{HelperFiles, told};
 use crate::project::llm::HealthCheck;
-use crate::sanitize;
+use crate::sanitize::{map_texts, without_credentials};
 use crate::vram::reading::{MB, Reading};
 
 /// `## Artifact Index` and what stands below it.
@@ -26,7 +26,7 @@ pub fn index(run: &RunRecord, files: &HelperFiles) -> Vec<String> {
     let names = ["comfyUI log", "e2e log", "scripts log", "results json"];
     let paths = files.vitest.iter().chain([&files.vitest_results]);
     let vitest = names.iter().zip(paths);
-    lines.extend(vitest.map(|(name, path)| format!("Vitest {name}: {}", path.display())));
+    lines.extend(vitest.map(|(name, path)| format!("Vitest {name}: {}", told(path))));
     lines.extend(run.legacy.archive.iter().map(|path| format!("Archive: {}", path.display())));
     lines
 }
@@ -49,8 +49,10 @@ fn story_folder(run: &LegacyRun) -> Option<String> {
 /// The script's fields of the metadata document.
 pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
     let story = run.story.as_ref();
-    let [comfyui, e2e, scripts] = files.vitest.each_ref().map(|path| slashes(path));
-    let helper = |(summary, log): &(PathBuf, PathBuf)| json!({"Summary": slashes(summary), "Log": slashes(log)});
+    let file = |path: &PathBuf| slashes(Path::new(&told(path)));
+    let [comfyui, e2e, scripts] = files.vitest.each_ref().map(file);
+    let helper =
+        |(summary, log): &(PathBuf, PathBuf)| json!({"Summary": file(summary), "Log": file(log)});
     json!({
         "Story": {
             "Id": story.map(|story| &story.id),
@@ -59,7 +61,8 @@ pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
             "Generator": story.map(|story| &story.generator),
             "File": story.map(|story| slashes(&story.file)),
             "StoryDir": story_folder(run),
-            "LLM": story.map(|story| without_credentials(story.llm.clone())),
+            // Metadata are shown to others.
+            "LLM": story.map(|story| map_texts(story.llm.clone(), &without_credentials)),
             "HealthCheck": HealthCheck::json(run.health_check.as_ref()),
             "Warnings": story.map(|story| story.warnings.as_slice()).unwrap_or_default(),
         },
@@ -67,35 +70,15 @@ pub fn run_fields(run: &LegacyRun, files: &HelperFiles) -> Value {
             "ComfyUI": comfyui,
             "E2E": e2e,
             "Scripts": scripts,
-            "ResultsJson": slashes(&files.vitest_results),
+            "ResultsJson": file(&files.vitest_results),
         },
-        "VitestSummary": vitest_summary(&files.vitest_results),
+        "VitestSummary": files.vitest_summary(),
         "Archive": run.archive.as_deref().map(slashes),
         "HelperSummaries": {
             "MappingPreflight": helper(&files.preflight),
             "ComfyUIStatus": helper(&files.status),
         },
     })
-}
-
-/// The same without the credentials of the URLs in its texts, since metadata are shown to others.
-fn without_credentials(mut value: Value) -> Value {
-    let clean = |value: &mut Value| *value = without_credentials(value.take());
-    match &mut value {
-        Value::String(text) => *text = sanitize::without_credentials(text),
-        Value::Array(items) => items.iter_mut().for_each(clean),
-        Value::Object(fields) => fields.values_mut().for_each(clean),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-    value
-}
-
-/// The results of the test suites; null if they are no JSON document of at most 1 MiB.
-fn vitest_summary(file: &Path) -> Value {
-    const LARGEST: u64 = 1 << 20;
-    let small = std::fs::metadata(file).is_ok_and(|about| about.len() <= LARGEST);
-    let text = if small { std::fs::read(file).unwrap_or_default() } else { Vec::new() };
-    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// `=== STEP 3: Validate Results ===`: the files of each scene, and whether every scene has one.
@@ -258,7 +241,11 @@ fn telemetry(scene: &SceneRecord, run: &RunRecord) -> Value {
             "VramAfterMB": mb[1],
             "VramDeltaMB": mb[2],
         },
-        "System": {"FallbackNotes": legacy.notes},
+        "System": {
+            "Before": legacy.stats_before,
+            "After": legacy.stats_after,
+            "FallbackNotes": legacy.notes,
+        },
     })
 }
 

@@ -243,6 +243,7 @@ fn read_attempt(attempt: &Fields) -> Result<Attempt, String> {
         server_seconds: attempt.value["ServerSeconds"].as_f64(),
         polls: attempt.get("Polls", small)?,
         cached_nodes: attempt.get("CachedNodes", lines)?,
+        timed_out: false,
         // Older versions did not write it.
         freed: attempt.value["FreedBefore"].as_bool().unwrap_or_default(),
     })

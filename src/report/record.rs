@@ -3,6 +3,7 @@
 use std::ops::Add;
 use std::path::PathBuf;
 
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::exit_code::Exit;
@@ -114,6 +115,8 @@ pub struct Attempt {
     pub polls: u32,
     /// Nodes that came from the cache.
     pub cached_nodes: Vec<String>,
+    /// The time between two bytes of a download ran out.
+    pub timed_out: bool,
     /// Whether a `/free` emptied memory and cache since the attempt before it, of whatever scene.
     pub freed: bool,
 }
@@ -180,6 +183,10 @@ pub struct LegacyScene {
     pub history_kept: bool,
     /// The `FallbackNotes`; each is a line of the scene too.
     pub notes: Vec<String>,
+    /// The server's answer with which `before` was read, as the metadata have it; null without one.
+    pub stats_before: Value,
+    /// The same of `after`.
+    pub stats_after: Value,
 }
 
 impl LegacyScene {

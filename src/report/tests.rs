@@ -23,6 +23,7 @@ pub(super) fn attempt(outcome: Outcome, why: &str) -> Attempt {
         server_seconds: Some(89.5),
         polls: 97,
         cached_nodes: vec!["1".into()],
+        timed_out: false,
         freed: true,
     }
 }

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::cancel::Cancelled;
+use super::cancel::{Cancelled, LOOK_AGAIN};
 use super::context::RunContext;
-use super::download::DownloadError;
+use super::download::Downloaded;
 use super::plan::Scene;
 use super::poll::{Decision, Observation, Poller};
-use super::submit::SubmitError;
+use super::submit::{Posted, SubmitError};
 use crate::clock::hms;
-use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, PromptOutcome, QueuePosition};
+use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, Ids, PromptOutcome, QueuePosition};
 use crate::console::LiveRow;
 use crate::interrupt::Interrupted;
 use crate::report::record::{Attempt, HISTORY_UNREADABLE, Outcome, Output};
@@ -45,8 +45,14 @@ struct AttemptState<'r, 'a> {
     submitted: Instant,
     deadline: Instant,
     prompt_id: Option<String>,
+    /// The ids of its POST.
+    ids: Option<Ids>,
     /// The outputs that the server dropped, one line a node.
     broken: Vec<String>,
+    /// The entries of its parts so far: it goes on under another id.
+    parts: Vec<HistoryEntry>,
+    /// Their ids.
+    known: Vec<String>,
     poller: Poller,
 }
 
@@ -67,7 +73,10 @@ pub fn attempt(
         submitted: now,
         deadline: now + options.max_wait,
         prompt_id: None,
+        ids: None,
         broken: Vec::new(),
+        parts: Vec::new(),
+        known: Vec::new(),
         poller: Poller::new(options.poll_interval, options.history_max_attempts),
     };
     let result = match attempt.submit() {
@@ -100,30 +109,37 @@ impl AttemptState<'_, '_> {
     fn submit(&mut self) -> Result<(), SubmitError> {
         let scene = self.scene;
         let mut workflow = scene.workflow.clone();
+        for upload in &scene.uploads {
+            let name = self.upload(&format!("{}.{}-", upload.node, upload.input), &upload.path)?;
+            // It took the place of the name before.
+            let _ = workflow.set_input(&upload.node, &upload.input, &name, None);
+        }
         if let Some(path) = &scene.keyframe {
-            workflow.set_keyframe(&self.upload_keyframe(path)?);
-            self.run.events.check()?;
+            workflow.set_keyframe(&self.upload("", path)?);
         }
         self.submitted = Instant::now();
         self.deadline = self.submitted + self.run.options.max_wait;
         self.show("posting");
-        let (id, broken) = self.run.submit(&scene.id, &workflow, self.deadline)?;
+        let Posted { ids, id, broken } = self.run.submit(&scene.id, &workflow, self.deadline)?;
         let took = self.submitted.elapsed().as_secs_f64();
         let line = format!("Wan2 prompt queued: prompt_id={id} duration={took:.1}s");
         self.run.log(&scene.id, &line);
-        self.prompt_id = Some(id);
+        (self.prompt_id, self.ids) = (Some(id), Some(ids));
         self.broken = broken;
         Ok(())
     }
 
-    fn upload_keyframe(&mut self, path: &Path) -> Result<String, SubmitError> {
+    /// Uploads a local file. Returns its name on the server.
+    fn upload(&mut self, place: &str, path: &Path) -> Result<String, SubmitError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("{}-{}", self.scene.id, file_name(&name));
+        let name = file_name(&format!("{}-{place}{}", self.scene.id, file_name(&name)));
         let image = fs::read(path).map_err(|error| SubmitError::Upload {
-            why: format!("keyframe {}: {error}", path.display()),
+            why: format!("{}: {error}", path.display()),
             retry: false,
         })?;
-        self.run.upload(&self.scene.id, &name, &image, self.deadline)
+        let uploaded = self.run.upload(&self.scene.id, &name, &image, self.deadline)?;
+        self.run.events.check()?;
+        Ok(uploaded)
     }
 
     fn show(&mut self, doing: &str) {
@@ -136,7 +152,7 @@ impl AttemptState<'_, '_> {
     }
 
     fn poll_to_end(&mut self) -> Result<AttemptResult, Interrupted> {
-        let id = self.prompt_id.clone().unwrap_or_default();
+        let mut id = self.prompt_id.clone().unwrap_or_default();
         let mut logged: Option<ErrorKind> = None;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
@@ -162,21 +178,32 @@ impl AttemptState<'_, '_> {
                 self.run.log(&self.scene.id, &line);
                 logged = Some(error.kind);
             }
-            let refused = match &observation {
+            let (mut refused, mut unread) = (None, None);
+            match &observation {
                 Observation::Failed(error) if error.kind == ErrorKind::Refused => {
-                    Some(format!("at the deadline: {error}"))
+                    refused = Some(format!("at the deadline: {error}"));
                 }
-                _ => None,
+                Observation::Unread(error) => unread = Some(error.clone()),
+                _ => {}
+            }
+            let decision = match (self.poller.observe(Instant::now(), observation), unread) {
+                (Decision::Continue, Some(error)) if at_deadline => Decision::Unreadable(error),
+                (decision, _) => decision,
             };
-            let (outcome, why) = match self.poller.observe(Instant::now(), observation) {
+            let (outcome, why) = match decision {
                 Decision::Continue if !at_deadline => continue,
                 Decision::Continue => match refused {
                     Some(why) => (Outcome::Unreachable, why),
                     None => return self.end_at_deadline(&id),
                 },
                 Decision::Ended(entry) => {
-                    self.run.state.remove_server_id(&id);
                     self.run.history_seen = true;
+                    if let Some(next) = self.next_part(&id, &entry)? {
+                        self.parts.push(*entry);
+                        id = next;
+                        continue;
+                    }
+                    self.run.state.remove_server_id(&id);
                     return self.complete(entry);
                 }
                 Decision::Lost => return Ok(self.end_lost(&id)),
@@ -190,6 +217,34 @@ impl AttemptState<'_, '_> {
                 }
             };
             return Ok(self.end(outcome, why));
+        }
+    }
+
+    /// The id under which the prompt goes on: nodes such as `VideoHelperSuite`'s meta batch queue the
+    /// rest of their work themselves, with the client id of our POST.
+    fn next_part(&mut self, id: &str, entry: &HistoryEntry) -> Result<Option<String>, Interrupted> {
+        let Some(ids) = self.ids.clone().filter(|_| entry.outcome == PromptOutcome::Success) else {
+            return Ok(None);
+        };
+        self.known.push(id.to_owned());
+        // The rest may already be over; a part that was over at once may have been passed by.
+        let in_history = entry.is_unfinished || !self.parts.is_empty();
+        let is_open = entry.is_unfinished && self.parts.iter().all(|part| part.is_unfinished);
+        let mut looks = if is_open { 10 } else { 1 };
+        loop {
+            self.run.events.check()?;
+            let found = self.run.client.find_other(&ids.client, &self.known, in_history);
+            if let Ok(Some(next)) = found {
+                self.run.set_server_id(&ids, &next);
+                let line = format!("goes on as another prompt: prompt_id={next}");
+                self.run.log(&self.scene.id, &line);
+                return Ok(Some(next));
+            }
+            looks -= 1;
+            if looks == 0 || Instant::now() >= self.deadline {
+                return Ok(None);
+            }
+            self.run.events.wait(LOOK_AGAIN)?;
         }
     }
 
@@ -286,7 +341,13 @@ impl AttemptState<'_, '_> {
     }
 
     /// The attempt of a prompt with a history entry: its outcome, its files downloaded.
-    fn complete(&mut self, entry: Box<HistoryEntry>) -> Result<AttemptResult, Interrupted> {
+    fn complete(&mut self, mut entry: Box<HistoryEntry>) -> Result<AttemptResult, Interrupted> {
+        for part in std::mem::take(&mut self.parts).into_iter().rev() {
+            entry.prepend(part);
+        }
+        if entry.outcome == PromptOutcome::Success {
+            self.run.expand_sequences(&mut entry.files)?;
+        }
         // What the server says the execution took; unknown where that is more than the whole
         // attempt did, as after its clock was set.
         let most = self.submitted.elapsed() + Duration::from_secs(1);
@@ -312,16 +373,17 @@ impl AttemptState<'_, '_> {
     }
 
     fn download(&mut self, entry: &HistoryEntry) -> Result<AttemptResult, Interrupted> {
-        let outputs = match self.run.download_within_budget(&self.scene.id, entry) {
-            Ok(outputs) => outputs,
-            Err(DownloadError::Interrupted) => return Err(Interrupted),
-            Err(DownloadError::Failed { gone, why }) => {
-                let files_gone = gone && entry.all_cached;
-                return Ok(AttemptResult { files_gone, ..self.end(Outcome::DownloadFailed, why) });
-            }
-        };
+        let Downloaded { outputs, why, gone, timed_out } =
+            self.run.download(&self.scene.id, entry)?;
+        if !why.is_empty() {
+            let mut result = self.end(Outcome::DownloadFailed, why);
+            result.record.timed_out = timed_out;
+            return Ok(AttemptResult { outputs, files_gone: gone && entry.all_cached, ..result });
+        }
         let (outcome, why) = if !self.broken.is_empty() {
             (Outcome::Partial, self.broken.join("; "))
+        } else if entry.is_unfinished {
+            (Outcome::NoOutput, "the rest of its batch was never queued".into())
         } else if outputs.is_empty() {
             (
                 Outcome::NoOutput,

@@ -57,6 +57,7 @@ pub fn target(server: &ServerOptions) -> Target {
     const CREDENTIALS: &str = "--header-file FILE or user:password@ in the URL";
     let mut target = Target::new(&server.url, CREDENTIALS);
     target.headers.splice(..0, server.headers.iter().cloned());
+    target.api_key.clone_from(&server.api_key);
     target
 }
 
@@ -72,9 +73,10 @@ fn no_server(base: &str, error: &HttpError) -> RunError {
         _ if server_may_come => format!(
             "no ComfyUI at {base} ({detail}): start it, or --comfyui-url URL, or --wait-for-comfyui 120"
         ),
-        ErrorKind::Status(401 | 403) => {
+        ErrorKind::Status(401) => {
             format!("ComfyUI at {base} rejected our credentials: {detail}")
         }
+        ErrorKind::Status(403) => format!("ComfyUI at {base} refused us: {detail}"),
         _ => format!("no ComfyUI at {base} ({detail}): is it the right --comfyui-url?"),
     };
     let (exit, skipped) = (Exit::Unreachable, "no ComfyUI");

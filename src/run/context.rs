@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::banner;
@@ -27,7 +28,7 @@ use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 use crate::vram::log::names;
-use crate::vram::reading::{MissReason, Reading};
+use crate::vram::reading::{Answer, MissReason, Reading};
 use crate::vram::sampler::Sampler;
 use crate::vram::source::ReadingSource;
 
@@ -251,13 +252,22 @@ impl<'a> RunContext<'a> {
         Ok(())
     }
 
-    /// The memory of the run's device at this moment, by the source of its samples.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn reading(&self) -> Result<Reading, MissReason> {
-        let source = &self.sampling.as_ref().ok_or(MissReason::NoDevice)?.source;
-        source.read(std::slice::from_ref(&self.client)).result.map(|(reading, _)| reading)
+    /// The memory of the run's device at this moment, by the source of its samples, or why there is
+    /// none; and the server's whole answer for the metadata, null where it gave none or nvidia-smi is
+    /// the only source.
+    pub fn reading(&self) -> (Result<Reading, MissReason>, Value) {
+        let Some(Sampling { source, .. }) = &self.sampling else {
+            return (Err(MissReason::NoDevice), Value::Null);
+        };
+        let reading = |answer: Answer| answer.result.map(|(reading, _)| reading);
+        if !source.asks_server() {
+            return (reading(source.read(&[])), Value::Null);
+        }
+        let now = Instant::now();
+        match self.client.system_stats_and_answer() {
+            Ok((stats, answer)) => (reading(source.reading_of(now, Ok(&stats))), answer),
+            Err(error) => (reading(source.reading_of(now, Err(&error.kind))), Value::Null),
+        }
     }
 
     /// The memory of the run's device at this moment, as the server says.

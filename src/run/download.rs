@@ -8,89 +8,146 @@ use std::time::Duration;
 
 use super::context::RunContext;
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, OutputFile};
-use crate::fs::{extension, is_video, rename, temp_path};
+use crate::fs::{extension, is_image, is_video, rename, temp_path, write_atomic};
 use crate::interrupt::Interrupted;
 use crate::report::record::Output;
-use crate::sanitize::file_name;
+use crate::sanitize::{file_name, first_of};
 
-/// Why a file could not be downloaded.
-#[derive(Debug)]
-pub enum DownloadError {
-    /// An interrupt arrived.
+/// What became of an entry's files.
+#[derive(Debug, Default)]
+pub struct Downloaded {
+    /// Those that came, in the order of the entry.
+    pub outputs: Vec<Output>,
+    /// Why the others did not, one line; empty where all came.
+    pub why: String,
+    /// One is gone from the server (404): asking again is of no use.
+    pub gone: bool,
+    /// The time between two bytes ran out for one.
+    pub timed_out: bool,
+}
+
+/// Something to be brought into the run folder.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content<'e> {
+    File(&'e OutputFile),
+    /// What a node shows.
+    Text(&'e str),
+}
+
+enum FileError {
     Interrupted,
     /// The server or the disk failed.
-    Failed {
-        /// 404: the server's output folder has it no longer. Asking again is of no use.
-        gone: bool,
-        /// One line that names the file.
-        why: String,
-    },
+    Failed(Option<ErrorKind>, String),
 }
 
-impl From<Interrupted> for DownloadError {
+impl From<Interrupted> for FileError {
     fn from(_: Interrupted) -> Self {
-        DownloadError::Interrupted
+        FileError::Interrupted
     }
 }
 
-impl From<HttpError> for DownloadError {
+impl From<HttpError> for FileError {
     fn from(error: HttpError) -> Self {
-        let gone = error.kind == ErrorKind::Status(404);
-        DownloadError::Failed { gone, why: error.to_string() }
+        FileError::Failed(Some(error.kind.clone()), error.to_string())
     }
 }
 
-impl From<io::Error> for DownloadError {
+impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
-        DownloadError::Failed { gone: false, why: error.to_string() }
+        FileError::Failed(None, error.to_string())
     }
 }
 
 impl RunContext<'_> {
-    /// Downloads every file of the entry, again within the scene's budget of retries.
+    /// Puts the files of sequences in place of their patterns: from 1 to the first that the server
+    /// does not have.
     ///
     /// # Errors
-    /// The first file that could not be had.
-    pub fn download_within_budget(
+    /// [`Interrupted`].
+    pub fn expand_sequences(&mut self, files: &mut Vec<OutputFile>) -> Result<(), Interrupted> {
+        for file in std::mem::take(files) {
+            let before = files.len();
+            for next in (1..).map_while(|n| file.of_sequence(n)) {
+                self.events.check()?;
+                if !self.client.has_file(&next).unwrap_or(false) {
+                    break;
+                }
+                files.push(next);
+            }
+            // A name, or a pattern of which there is no file: asking for it says so.
+            if files.len() == before {
+                files.push(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the files and texts of an entry home; what does not come is asked for again within the
+    /// scene's budget of retries, and does not keep the others from coming.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn download(
         &mut self,
         scene: &str,
         entry: &HistoryEntry,
-    ) -> Result<Vec<Output>, DownloadError> {
+    ) -> Result<Downloaded, Interrupted> {
+        let contents = destinations(scene, entry);
+        let mut sizes: Vec<Option<u64>> = vec![None; contents.len()];
         let mut left = self.options.scene_retry_budget;
         loop {
-            match self.download(scene, entry) {
-                Err(DownloadError::Failed { gone: false, why }) if left > 0 => {
-                    left -= 1;
-                    self.warn(scene, &format!("{why}: downloading again"));
-                    self.events.wait(Duration::from_secs(1))?;
+            let mut result = Downloaded::default();
+            let mut problems: Vec<String> = Vec::new();
+            let mut again = false;
+            for ((content, path), size) in contents.iter().zip(&mut sizes) {
+                if size.is_none() {
+                    match self.bring(*content, path) {
+                        Ok(bytes) => *size = Some(bytes),
+                        Err(FileError::Interrupted) => return Err(Interrupted),
+                        Err(FileError::Failed(kind, mut why)) => {
+                            let gone = kind == Some(ErrorKind::Status(404));
+                            let refused = kind == Some(ErrorKind::Status(400));
+                            if refused
+                                && matches!(content, Content::File(file) if file.filename.contains(".."))
+                            {
+                                why.push_str(
+                                    " (ComfyUI hands out no file with .. in its name: give it \
+                                     another filename_prefix)",
+                                );
+                            }
+                            again |= !gone && !refused;
+                            result.gone |= gone;
+                            result.timed_out |= kind == Some(ErrorKind::Timeout);
+                            problems.push(format!("{path}: {why}"));
+                        }
+                    }
                 }
-                result => return result,
+                result.outputs.extend(size.map(|bytes| Output { path: path.clone(), bytes }));
             }
+            result.why = first_of(problems, 5, |more| format!("and {more} more"));
+            if !again || left == 0 {
+                return Ok(result);
+            }
+            left -= 1;
+            self.warn(scene, &format!("{}: downloading again", result.why));
+            self.events.wait(Duration::from_secs(1))?;
         }
     }
 
-    fn download(
-        &mut self,
-        scene: &str,
-        entry: &HistoryEntry,
-    ) -> Result<Vec<Output>, DownloadError> {
-        let files = destinations(scene, &entry.files).into_iter();
-        files
-            .map(|(file, path)| {
-                let bytes = self.download_file(&file, &path).map_err(|error| match error {
-                    DownloadError::Failed { gone, why } => {
-                        DownloadError::Failed { gone, why: format!("{path}: {why}") }
-                    }
-                    DownloadError::Interrupted => DownloadError::Interrupted,
-                })?;
-                Ok(Output { path, bytes })
-            })
-            .collect()
-    }
-
-    fn download_file(&mut self, file: &OutputFile, path: &str) -> Result<u64, DownloadError> {
+    /// Writes one file or text, whole or not at all. Returns how many bytes it has.
+    fn bring(&mut self, content: Content, path: &str) -> Result<u64, FileError> {
         self.events.check()?;
         let target = self.folder.join(path);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let file = match content {
+            Content::File(file) => file,
+            Content::Text(text) => {
+                write_atomic(&target, text.as_bytes())?;
+                return Ok(text.len() as u64);
+            }
+        };
         let part = temp_path(&target);
         let written = self.transfer(file, &part);
         let renamed = written.and_then(|bytes| Ok(rename(&part, &target).map(|()| bytes)?));
@@ -102,13 +159,10 @@ impl RunContext<'_> {
     }
 
     /// Streams a file to the disk. Readings and an interrupt are taken between its chunks.
-    fn transfer(&mut self, file: &OutputFile, to: &Path) -> Result<u64, DownloadError> {
+    fn transfer(&mut self, file: &OutputFile, to: &Path) -> Result<u64, FileError> {
         let (length, mut body) = self.client.view(file)?;
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder)?;
-        }
         let mut out = File::create(to)?;
-        let mut bytes = 0;
+        let (mut bytes, mut head) = (0, Vec::new());
         let mut chunk = vec![0; 64 << 10];
         loop {
             self.events.check()?;
@@ -117,31 +171,58 @@ impl RunContext<'_> {
                 break;
             }
             out.write_all(&chunk[..count])?;
+            head.extend(chunk[..count].iter().take(HEAD - head.len()));
             bytes += count as u64;
         }
-        match length {
+        let why = match length {
             Some(length) if length != bytes => {
-                let why = format!("{bytes} bytes came, {length} were announced");
-                Err(DownloadError::Failed { gone: false, why })
+                Some(format!("{bytes} bytes came, {length} were announced"))
             }
-            _ => Ok(bytes),
-        }
+            _ => other_content(&file.filename, &head).map(str::to_owned),
+        };
+        why.map_or(Ok(bytes), |why| Err(FileError::Failed(None, why)))
     }
 }
 
-/// Where each file goes in the run folder, with forward slashes: the first mp4 becomes
-/// `video/<scene>/<scene>.mp4`, other videos lie beside it, the rest in `outputs/<scene>/`.
-pub(super) fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile, String)> {
-    let first = files.iter().position(|file| extension(&file.filename) == "mp4");
+/// So many bytes of a file tell what it is.
+const HEAD: usize = 64;
+
+/// What stands in a file's place, by its first bytes: a proxy or a login answers 200 too.
+fn other_content(name: &str, head: &[u8]) -> Option<&'static str> {
+    let extension = &*extension(name);
+    let is_media = is_image(name)
+        || is_video(name)
+        || ["glb", "mp3", "wav", "flac", "opus", "ogg", "m4a"].contains(&extension);
+    let text = String::from_utf8_lossy(head).trim_start().to_ascii_lowercase();
+    let is_page = text.starts_with("<!doctype html") || text.starts_with("<html");
+    if is_page && !["html", "htm", "svg", "xml", "txt", "md"].contains(&extension) {
+        Some("a web page came in its place: is there a login or a proxy before ComfyUI?")
+    } else if is_media && head.is_empty() {
+        Some("it is empty")
+    } else if is_media && text.starts_with(['{', '[']) {
+        Some("JSON came in its place")
+    } else {
+        None
+    }
+}
+
+/// Where each file and text goes in the run folder, with forward slashes: the first mp4 becomes
+/// `video/<scene>/<scene>.mp4`, other videos lie beside it, the rest in `outputs/<scene>/`, a text
+/// there as `<node>.txt`.
+pub(super) fn destinations<'e>(scene: &str, entry: &'e HistoryEntry) -> Vec<(Content<'e>, String)> {
+    let is_mp4 = |file: &OutputFile| extension(&file.filename) == "mp4";
+    let first = entry.files.iter().position(is_mp4);
     let (mut taken, mut copies) = (HashSet::new(), HashMap::new());
     if first.is_some() {
         taken.insert(format!("video/{scene}/{scene}.mp4").to_lowercase());
     }
-    let place = |(index, file): (usize, &OutputFile)| {
+    let files = entry.files.iter().map(|file| (Content::File(file), file_name(&file.filename)));
+    let texts = entry.texts.iter();
+    let texts = texts.map(|(id, text)| (Content::Text(text), file_name(&format!("{id}.txt"))));
+    let place = |(index, (content, mut name)): (usize, (Content<'e>, String))| {
         if Some(index) == first {
-            return (file.clone(), format!("video/{scene}/{scene}.mp4"));
+            return (content, format!("video/{scene}/{scene}.mp4"));
         }
-        let mut name = file_name(&file.filename);
         if extension(&name) == "part" {
             // Another file is called so while it is written.
             name.push('_');
@@ -157,9 +238,9 @@ pub(super) fn destinations(scene: &str, files: &[OutputFile]) -> Vec<(OutputFile
                 .map_or((&*name, String::new()), |(stem, end)| (stem, format!(".{end}")));
             path = format!("{folder}/{scene}/{stem}-{copy}{dot}");
         }
-        (file.clone(), path)
+        (content, path)
     };
-    files.iter().enumerate().map(place).collect()
+    files.chain(texts).enumerate().map(place).collect()
 }
 
 #[cfg(test)]
@@ -183,8 +264,10 @@ mod tests {
             file("second.MP4", ""),
             file("second.MP4.Part", ""),
         ];
+        let texts = vec![("7".to_owned(), "a".to_owned())];
+        let entry = HistoryEntry { files: files.into(), texts, ..HistoryEntry::example() };
         let places: Vec<_> =
-            destinations("flow", &files).into_iter().map(|(_, path)| path).collect();
+            destinations("flow", &entry).into_iter().map(|(_, path)| path).collect();
         assert_eq!(
             places,
             [
@@ -196,6 +279,7 @@ mod tests {
                 "outputs/flow/a-3.png",
                 "video/flow/second.MP4",
                 "outputs/flow/second.MP4.Part_",
+                "outputs/flow/7.txt",
             ]
         );
     }
@@ -207,8 +291,28 @@ mod tests {
             subfolder: n.to_string(),
             kind: "output".into(),
         };
-        let files: Vec<_> = (0..100_000).map(file).collect();
-        let places = destinations("flow", &files);
+        let files = (0..100_000).map(file).collect();
+        let entry = HistoryEntry { files, ..HistoryEntry::example() };
+        let places = destinations("flow", &entry);
         assert_eq!(places[99_999].1, "outputs/flow/A-100000.png");
+    }
+
+    #[test]
+    fn what_stands_in_a_file_s_place_is_named() {
+        for (name, head, wanted) in [
+            ("a.png", "\n <!DOCTYPE html><html>", Some("a web page")),
+            ("a.latent", "<html lang=en>", Some("a web page")),
+            ("a.html", "<html>", None),
+            ("a.svg", "<html>", None),
+            ("a.mp4", "{\"detail\": \"Not authenticated\"}", Some("JSON")),
+            ("a.json", "{}", None),
+            ("a.wav", "", Some("it is empty")),
+            ("a.txt", "", None),
+            ("a.png", "\u{89}PNG", None),
+        ] {
+            let found = other_content(name, head.as_bytes());
+            assert_eq!(found.is_some(), wanted.is_some(), "{name} {head}");
+            assert!(found.unwrap_or_default().starts_with(wanted.unwrap_or_default()));
+        }
     }
 }

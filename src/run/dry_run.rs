@@ -14,7 +14,7 @@ use super::recorder::Recorder;
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
 use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
-use crate::console::{Console, Output, Terminal, print};
+use crate::console::{Console, Output, Terminal, print_document};
 use crate::exit_code::Exit;
 use crate::report::legacy::slashes;
 use crate::sanitize::{json_text, sanitize_line};
@@ -23,14 +23,16 @@ use crate::sanitize::{json_text, sanitize_line};
 /// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
 pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
     let count = plan.count(options);
-    let (scenes, template_only) = match plan {
-        Plan::Scenes(scenes, _) => (scenes, false),
+    let (scenes, left_out, template_only) = match plan {
+        Plan::Scenes(scenes, _, left_out) => (scenes, left_out, false),
         Plan::Generate(template) => {
             let named = |why| RunError::refused(Exit::Usage, format!("{}: {why}", template.name));
-            (vec![plan::template_scene(options, &template).map_err(named)?], true)
+            let scene = plan::template_scene(options, &template).map_err(named)?;
+            (vec![scene], Vec::new(), true)
         }
     };
-    let mut dry = Dry { options, scenes, template_only, server: None, is_incomplete: false };
+    let (server, is_incomplete) = (None, false);
+    let mut dry = Dry { options, scenes, left_out, template_only, server, is_incomplete };
     dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
         scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
     });
@@ -41,13 +43,14 @@ pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
         Err(RunError::Interrupted) => (None, Exit::Interrupted, None),
         Err(RunError::Failed { exit, why, .. }) => (None, exit, Some(why)),
     };
-    dry.close(&CheckResult { lacking, exit, why });
-    Ok(exit)
+    Ok(dry.close(&CheckResult { lacking, exit, why }))
 }
 
 struct Dry<'a> {
     options: &'a RunOptions,
     scenes: Vec<Scene>,
+    /// Why files of a folder are left out.
+    left_out: Vec<String>,
     /// The story is not written yet: its template stands for its scenes.
     template_only: bool,
     /// The server's first answer.
@@ -72,6 +75,7 @@ impl Dry<'_> {
             vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
         lines.push(banner::bounds(self.options, count));
         lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
+        lines.extend(self.left_out.iter().map(|why| format!("WARNING: left out: {why}")));
         lines.extend(self.options.reports.iter().map(|(format, _)| {
             let option = format.option();
             format!("WARNING: {option}: a dry run has nothing to report, it is not written")
@@ -130,22 +134,24 @@ impl Dry<'_> {
             object_info.names = client.class_names().unwrap_or_default();
         }
         events.check()?;
+        plan::set_open_inputs(&mut self.scenes, &object_info)
+            .map_err(|why| RunError::refused(Exit::Usage, why))?;
         self.is_incomplete = object_info.has_unavailable();
         Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&object_info)).collect())
     }
 
     /// The verdict, and the document where one was asked for.
-    fn close(&self, verdict: &CheckResult) {
+    fn close(&self, verdict: &CheckResult) -> Exit {
         let lines = self.verdict(verdict);
         if !self.options.quiet {
             self.say(&lines);
         } else if verdict.exit != Exit::Success {
             self.print(Output::Stderr, &lines);
         }
-        if self.options.json {
-            // The code is the verdict's.
-            let _ = print(&json_text(&self.document(verdict)), verdict.exit);
+        if !self.options.json {
+            return verdict.exit;
         }
+        print_document(&json_text(&self.document(verdict)), verdict.exit)
     }
 
     fn verdict(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Vec<String> {

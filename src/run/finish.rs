@@ -6,7 +6,7 @@ use std::fs;
 use super::context::RunContext;
 use super::rerun;
 use crate::archive::{self, ArchiveError};
-use crate::console::{Output, Terminal, print, print_error};
+use crate::console::{Output, Terminal, print_document, print_error};
 use crate::exit_code::Exit;
 use crate::fs::{write_atomic, write_report};
 use crate::interrupt::Interrupted;
@@ -60,11 +60,10 @@ impl RunContext<'_> {
         self.events.console.log_all(&block);
         let record = Some(&self.record);
         self.events.console.show(|room| sparkline::lines(&timeline, &vram, record, room));
+        let mut exit = self.record.exit();
         if self.options.json {
-            // It lies in the folder too, and the code is that of the run.
-            let _ = print(&document, self.record.exit());
+            exit = print_document(&document, exit);
         }
-        let exit = self.record.exit();
         if self.options.quiet && exit != Exit::Success {
             let terminal = Terminal::new(Output::Stderr, self.options.no_color);
             terminal.print(&(block.join("\n") + "\n"));
@@ -105,7 +104,7 @@ impl RunContext<'_> {
         let mut document = self.write_metadata(vram, others);
         if is_project || self.record.legacy.story.is_some() {
             self.events.console.header("STEP 7: Artifact Metadata + UI Snapshot");
-            let files = HelperFiles::of(&self.folder);
+            let files = HelperFiles::found(&self.folder);
             self.events.console.log_all(&legacy::index(&self.record, &files));
         }
         if helped && !self.record.interrupted {
@@ -138,7 +137,7 @@ impl RunContext<'_> {
     }
 
     fn write_metadata(&mut self, vram: &VramStats, others: &[OtherDevice]) -> String {
-        let files = HelperFiles::of(&self.folder);
+        let files = HelperFiles::found(&self.folder);
         let document = json_text(&metadata::document(&self.record, vram, others, &files));
         self.write("artifact-metadata.json", &document);
         document

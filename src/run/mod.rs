@@ -30,6 +30,7 @@ mod submit;
 
 use crate::cli::RunOptions;
 use crate::clock::Clock;
+use crate::comfyui::{Client, ObjectInfo};
 use crate::console::{Console, Output, print_error};
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
@@ -57,7 +58,20 @@ pub fn run(options: &RunOptions) -> Exit {
 /// The run in the order in which it happens. An error here has left no run folder.
 fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let refused = |why| RunError::refused(Exit::Usage, why);
-    let plan = Plan::make(options).map_err(refused)?;
+    let mut plan = Plan::make(options).map_err(refused)?;
+    if let Plan::Scenes(scenes, ..) = &mut plan
+        && let Some(wrong) = plan::wrong_by_the_file(scenes)
+    {
+        // A mistake is told before anything is made, if the server is there.
+        let target = connect::target(&options.server);
+        let client = Client::new(target, options.post_execution_timeout);
+        match ObjectInfo::of(&client, plan::open_classes(scenes)) {
+            Ok(classes) => plan::set_open_inputs(scenes, &classes).map_err(refused)?,
+            // It may come later.
+            Err(_) if !options.wait_for_comfyui.is_zero() => {}
+            Err(_) => return Err(refused(wrong)),
+        }
+    }
     let baselines = SavedRun::load_all(&options.gates.baselines)
         .map_err(|why| refused(format!("--baseline: {why}")))?;
     // Before hours are spent on what they tell.
@@ -89,9 +103,12 @@ impl RunContext<'_> {
         let scenes = plan.count(self.options);
         // Kept as far as they are known: should the run go no further, they are logged as skipped.
         let template = match plan {
-            Plan::Scenes(scenes, story) => {
+            Plan::Scenes(scenes, story, left_out) => {
                 self.scenes = scenes;
-                self.record.legacy.story = story;
+                for why in left_out {
+                    self.events.console.warn(&format!("left out: {why}"));
+                }
+                self.record.legacy.story = story.map(|story| *story);
                 None
             }
             Plan::Generate(template) => Some(template),
@@ -103,8 +120,18 @@ impl RunContext<'_> {
         sampling?;
         self.preflight()?;
         self.story(template)?;
+        self.set_open_inputs()?;
         self.unload_lm_studio()?;
         self.generate();
         Ok(())
+    }
+
+    /// Sets the inputs that wait for the server: of a story that was written just now, or of a server
+    /// that was not there before.
+    fn set_open_inputs(&mut self) -> Result<(), RunError> {
+        let failed = |why| RunError::failed(Exit::Failed, why, "an input is wrong");
+        let classes = ObjectInfo::of(&self.client, plan::open_classes(&self.scenes))
+            .map_err(|error| failed(error.to_string()))?;
+        plan::set_open_inputs(&mut self.scenes, &classes).map_err(failed)
     }
 }

@@ -1,10 +1,12 @@
 //! From what was asked for to the scenes of the run, every graph patched. Nothing is sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Assignment, RunOptions, Seed};
-use crate::comfyui::{ScenePrompts, Workflow, random_seed};
+use crate::comfyui::{
+    KEYFRAME_PLACEHOLDER, ObjectInfo, ScenePrompts, SetError, Workflow, random_seed,
+};
 use crate::fs::names_in;
 use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
@@ -15,7 +17,7 @@ use crate::suggest::nearest;
 /// One scene, ready to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
-    /// `[A-Za-z0-9._-]`; no other scene of the run has it, in whatever case.
+    /// Letters, digits and `._-`; no other scene of the run has it, in whatever case.
     pub id: String,
     /// The id without the number of its repetition.
     pub base: String,
@@ -23,6 +25,10 @@ pub struct Scene {
     pub workflow: Workflow,
     /// The image to be uploaded.
     pub keyframe: Option<PathBuf>,
+    /// Files to be uploaded, and the inputs that take their names.
+    pub uploads: Vec<Upload>,
+    /// Inputs that wait for the server's description of their class.
+    pub open: Vec<OpenInput>,
     /// The seed that was put in.
     pub seed: Option<u64>,
     /// The workflow file, or the template.
@@ -39,11 +45,26 @@ impl Scene {
     }
 }
 
+/// A local file that an input is set to.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub path: PathBuf,
+    pub node: String,
+    pub input: String,
+}
+
+/// An assignment that the file alone does not decide about, and what is wrong by the file.
+#[derive(Clone, Debug)]
+pub struct OpenInput {
+    set: Assignment,
+    why: String,
+}
+
 /// What a run is made of.
 #[derive(Debug)]
 pub enum Plan {
-    /// The scenes are known, and the story that they are of.
-    Scenes(Vec<Scene>, Option<Story>),
+    /// The scenes are known, the story that they are of, and why files of a folder are left out.
+    Scenes(Vec<Scene>, Option<Box<Story>>, Vec<String>),
     /// They are those of a story that the project's generator has to write first.
     Generate(WorkflowSource),
 }
@@ -62,7 +83,7 @@ impl Plan {
                 let template = match files {
                     [] => WorkflowSource::of_project(&options.project_root)
                         .map_err(|why| format!("--story needs a template: {why}"))?,
-                    [file] => WorkflowSource::of_file(file)?,
+                    [(file, _)] => WorkflowSource::of_file(file)?,
                     many => {
                         return Err(format!(
                             "--story takes one workflow as the template of all its scenes, not {}",
@@ -70,26 +91,38 @@ impl Plan {
                         ));
                     }
                 };
-                Ok(Plan::Scenes(story_scenes(options, &story, &template)?, Some(story)))
+                let scenes = story_scenes(options, &story, &template)?;
+                Ok(Plan::Scenes(scenes, Some(Box::new(story)), Vec::new()))
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
                 let template = WorkflowSource::of_project(&options.project_root)?;
-                let mut workflow = parse(&template)?;
+                let workflow = parse(&template)?;
+                let mut scene = Scene::new("scene-001".into(), "", workflow, &template.file);
                 // What no story could make up for is refused before half an hour is spent on one.
-                let prompts = ScenePrompts { scene: "scene-001", prompt: "", negative: "" };
+                let prompts = ScenePrompts { scene: &scene.id, prompt: "", negative: "" };
                 let named = |why| format!("{}: {why}", template.name);
-                workflow.insert_prompts(prompts).map_err(named)?;
-                set_inputs(&mut workflow, options)?;
+                scene.workflow.insert_prompts(prompts).map_err(named)?;
+                set_inputs(&mut scene, options)?;
                 Ok(Plan::Generate(template))
             }
             (None, []) => Err(nothing_to_run(options)),
             (None, files) => {
-                let mut scenes = Vec::new();
-                for file in files {
-                    let source = WorkflowSource::of_file(file)?;
-                    scenes.extend(from_workflow(&source, options.repeat)?);
+                let (mut scenes, mut wrong, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+                for (file, is_named) in files {
+                    let source = WorkflowSource::of_file(file);
+                    match source.and_then(|source| from_workflow(&source, options.repeat)) {
+                        Ok(found) => scenes.extend(found),
+                        Err(why) if *is_named => wrong.push(why),
+                        Err(why) => left_out.push(why),
+                    }
                 }
-                Ok(Plan::Scenes(finish(scenes, options)?, None))
+                if scenes.is_empty() {
+                    wrong.append(&mut left_out);
+                }
+                if !wrong.is_empty() {
+                    return Err(wrong.join("; "));
+                }
+                Ok(Plan::Scenes(finish(scenes, options)?, None, left_out))
             }
         }
     }
@@ -97,7 +130,7 @@ impl Plan {
     /// How many scenes there will be, as far as it is known.
     pub fn count(&self, options: &RunOptions) -> usize {
         match self {
-            Plan::Scenes(scenes, _) => scenes.len(),
+            Plan::Scenes(scenes, ..) => scenes.len(),
             Plan::Generate(_) => options.scenes as usize * options.repeat as usize,
         }
     }
@@ -111,7 +144,7 @@ impl Plan {
 pub fn template_scene(options: &RunOptions, template: &WorkflowSource) -> Result<Scene, String> {
     let mut scene = Scene::new("template".into(), "template", parse(template)?, &template.file);
     set_seed(&mut scene, options.seed);
-    set_inputs(&mut scene.workflow, options)?;
+    set_inputs(&mut scene, options)?;
     Ok(scene)
 }
 
@@ -159,21 +192,26 @@ fn nothing_to_run(options: &RunOptions) -> String {
     )
 }
 
-/// The files that were given, and the `.json` files of the folders.
-fn workflow_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+/// The files that were given, and the `.json` files of the folders; whether a file was named itself.
+fn workflow_files(given: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, String> {
     let mut files = Vec::new();
     for path in given {
         if !path.is_dir() {
-            files.push(path.clone());
+            files.push((path.clone(), true));
             continue;
         }
         let names = names_in(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let before = files.len();
         // Not what begins with a dot: a run's own state may lie there.
         let shown = names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
-        files.extend(shown.map(|name| path.join(name)).filter(|path| {
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-        }));
+        files.extend(
+            shown
+                .map(|name| path.join(name))
+                .filter(|path| {
+                    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+                })
+                .map(|path| (path, false)),
+        );
         if files.len() == before {
             return Err(format!("{}: no .json file in this folder", path.display()));
         }
@@ -254,24 +292,85 @@ fn finish(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, St
     keep_filtered(&mut scenes, &options.scene_filter)?;
     for scene in &mut scenes {
         set_seed(scene, options.seed);
-        set_inputs(&mut scene.workflow, options)
-            .map_err(|why| format!("scene {}: {why}", scene.id))?;
+        set_inputs(scene, options).map_err(|why| format!("scene {}: {why}", scene.id))?;
+        warn_of_literal_names(scene);
     }
     Ok(scenes)
 }
 
-fn set_inputs(workflow: &mut Workflow, options: &RunOptions) -> Result<(), String> {
-    options.set.iter().try_for_each(|set| {
+fn set_inputs(scene: &mut Scene, options: &RunOptions) -> Result<(), String> {
+    for set in &options.set {
         let Assignment { node, input, value } = set;
-        workflow.set_input(node, input, value).map_err(|why| format!("--set {node}.{input}: {why}"))
-    })
+        let (value, file) = match value.strip_prefix('@') {
+            Some(text) if text.starts_with('@') => (text, None),
+            Some(path) => (KEYFRAME_PLACEHOLDER, Some(PathBuf::from(path))),
+            None => (value.as_str(), None),
+        };
+        let named = |why: String| format!("--set {node}.{input}: {why}");
+        match scene.workflow.set_input(node, input, value, None) {
+            Ok(()) => {}
+            Err(SetError::Refused(why)) => return Err(named(why)),
+            Err(SetError::Open(why)) => {
+                let set = Assignment { value: value.to_owned(), ..set.clone() };
+                scene.open.push(OpenInput { set, why: named(why) });
+            }
+        }
+        if let Some(path) = file {
+            if !path.is_file() {
+                let path = path.display();
+                return Err(named(format!("no file {path} (a text that begins with @: @@)")));
+            }
+            let (node, input) = (node.clone(), input.clone());
+            scene.uploads.push(Upload { path, node, input });
+        }
+    }
+    Ok(())
+}
+
+/// The classes that have to be known for the inputs that are still open.
+pub fn open_classes(scenes: &[Scene]) -> BTreeSet<&str> {
+    let open = scenes.iter().flat_map(|scene| scene.open.iter().map(move |open| (scene, open)));
+    open.filter_map(|(scene, open)| scene.workflow.class_of(&open.set.node)).collect()
+}
+
+/// What is wrong with an input by the file alone; none where nothing is open.
+pub fn wrong_by_the_file(scenes: &[Scene]) -> Option<String> {
+    let open = |scene: &Scene| Some(format!("scene {}: {}", scene.id, scene.open.first()?.why));
+    scenes.iter().find_map(open)
+}
+
+/// Sets the inputs that only the server's description of their class decides about.
+///
+/// # Errors
+/// One line: an input that the class does not have, or that takes no such value.
+pub fn set_open_inputs(scenes: &mut [Scene], classes: &ObjectInfo) -> Result<(), String> {
+    for scene in scenes {
+        for OpenInput { set, .. } in std::mem::take(&mut scene.open) {
+            let Assignment { node, input, value } = &set;
+            if let Err(SetError::Refused(why) | SetError::Open(why)) =
+                scene.workflow.set_input(node, input, value, Some(classes))
+            {
+                return Err(format!("scene {}: --set {node}.{input}: {why}", scene.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the editor replaces in a file's name before it queues a prompt, and the server does not.
+fn warn_of_literal_names(scene: &mut Scene) {
+    if scene.workflow.has_date_in_name() {
+        let warning = "its filename_prefix holds %date:…%, which only the editor replaces: the files \
+                       are called so (on Windows saving fails); --set NODE.filename_prefix=NAME";
+        scene.warnings.push(warning.into());
+    }
 }
 
 /// Folders are named after scenes, and Windows folds case.
 fn refuse_same_names(scenes: &[Scene]) -> Result<(), String> {
     let mut seen = HashMap::new();
     for scene in scenes {
-        if let Some(Scene { id, source, .. }) = seen.insert(scene.id.to_ascii_lowercase(), scene) {
+        if let Some(Scene { id, source, .. }) = seen.insert(scene.id.to_lowercase(), scene) {
             let mut files = String::new();
             if *source != scene.source {
                 files = format!(" ({}, {})", source.display(), scene.source.display());

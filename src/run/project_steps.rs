@@ -12,7 +12,7 @@ use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::process::{self, Ended};
-use crate::project::helpers::{HELPERS, Helper, HelperFiles, Phase, scripts};
+use crate::project::helpers::{HELPERS, Helper, HelperFiles, Phase, scripts, told};
 use crate::project::story::Story;
 use crate::project::workflow_source::WorkflowSource;
 use crate::project::{generator, llm, lm_studio};
@@ -34,8 +34,8 @@ impl RunContext<'_> {
             let helpers = HELPERS.iter().filter(|helper| helper.phase == Phase::Preflight);
             for (helper, (name, (summary, log))) in helpers.zip(outputs) {
                 if self.helper(helper)?.is_some() {
-                    self.events.console.log(&format!("{name} summary: {}", summary.display()));
-                    self.events.console.log(&format!("{name} log: {}", log.display()));
+                    self.events.console.log(&format!("{name} summary: {}", told(&summary)));
+                    self.events.console.log(&format!("{name} log: {}", told(&log)));
                 }
             }
         }

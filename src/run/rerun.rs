@@ -39,13 +39,15 @@ pub fn command(
     if !failed.iter().any(|record| record.why.starts_with(HISTORY_UNREADABLE)) {
         words.unless_default("-HistoryMaxAttempts", &options.history_max_attempts);
     }
-    let transfer = more(options.post_execution_timeout, any(Outcome::DownloadFailed));
+    let is_slow = |record: &&SceneRecord| record.attempts.last().is_some_and(|last| last.timed_out);
+    let transfer = more(options.post_execution_timeout, failed.iter().any(is_slow));
     words.unless_default("-PostExecutionTimeoutSeconds", &transfer);
     let absent = any(Outcome::Unreachable) || server_may_come;
     let wait = options.wait_for_comfyui.as_secs();
     words.unless_default("-WaitForComfyUI", &if absent { wait.max(120) } else { wait });
     words.unless_default("-ComfyUIUrl", &options.server.url.base());
     words.given("-HeaderFile", options.server.header_file.as_deref().map(Path::display));
+    words.given("-ApiKeyFile", options.server.api_key_file.as_deref().map(Path::display));
     // These decide how much of the card is free.
     words.unless_default("-LMStudioEndpoint", &options.llm.lm_studio.base());
     words.switch("-SkipLMStudioUnload", options.llm.skip_unload);

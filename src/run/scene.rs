@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::attempt::{AttemptResult, attempt, seconds};
 use super::context::{RunContext, RunError};
 use super::plan::Scene;
@@ -133,9 +135,9 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         for warning in &scene.warnings {
             this.warn(warning);
         }
-        this.record.legacy.before = this.reading("before");
+        (this.record.legacy.before, this.record.legacy.stats_before) = this.reading("before");
         if this.attempts().is_ok() {
-            this.record.legacy.after = this.reading("after");
+            (this.record.legacy.after, this.record.legacy.stats_after) = this.reading("after");
         } else {
             this.end_interrupted(begun);
         }
@@ -231,18 +233,19 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         self.end(Outcome::Interrupted, &why);
     }
 
-    /// The device's memory at this moment; where its free memory is not known, that is a warning.
-    fn reading(&mut self, when: &str) -> Option<Reading> {
-        let reading = self.run.reading();
+    /// The device's memory at this moment, and the server's answer; where its free memory is not
+    /// known, that is a warning.
+    fn reading(&mut self, when: &str) -> (Option<Reading>, Value) {
+        let (reading, answer) = self.run.reading();
         let why = match &reading {
-            Ok(Reading { free: Some(_), .. }) => return reading.ok(),
+            Ok(Reading { free: Some(_), .. }) => return (reading.ok(), answer),
             Ok(_) => "no figure of it",
             Err(reason) => reason.name(),
         };
         let note = format!("the free memory {when} the scene is not known ({why})");
         self.run.warn(&self.scene.id, &note);
         self.record.legacy.notes.push(note);
-        reading.ok()
+        (reading.ok(), answer)
     }
 
     fn end(&mut self, outcome: Outcome, why: &str) {

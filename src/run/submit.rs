@@ -12,6 +12,38 @@ use crate::interrupt::Interrupted;
 /// How long a POST waits for the listener's connection.
 pub const LISTENER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A prompt that the server has.
+pub struct Posted {
+    /// The ids of its POST.
+    pub ids: Ids,
+    /// The server's id for it.
+    pub id: String,
+    /// The outputs that the server dropped, one line a node.
+    pub broken: Vec<String>,
+}
+
+/// Whether a POST that was answered so may be answered otherwise the next time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// To the deadline: no answer, or a gateway's word about a server behind it.
+    ToTheDeadline,
+    /// So often: it may have been a moment's.
+    Few,
+    No,
+}
+
+/// POSTs that are answered by a status which may be a moment's.
+const FEW: u32 = 3;
+
+fn again_after(kind: &ErrorKind) -> Again {
+    match kind {
+        ErrorKind::Status(300..=403 | 405..=407 | 410..=424 | 501) => Again::No,
+        ErrorKind::Status(408 | 429 | 502..=504 | 520..=530) => Again::ToTheDeadline,
+        ErrorKind::Status(_) => Again::Few,
+        _ => Again::ToTheDeadline,
+    }
+}
+
 /// Why a scene is not on the server.
 pub enum SubmitError {
     /// An interrupt arrived; what was posted stays in the state file.
@@ -63,8 +95,7 @@ impl RunContext<'_> {
     }
 
     /// Posts a prompt until the server has it, by the deadline. A POST whose answer was lost is
-    /// looked for before it is posted again. Returns the server's id for it, and the outputs that
-    /// the server dropped, one line a node.
+    /// looked for before it is posted again.
     ///
     /// # Errors
     /// Why it is not there.
@@ -73,9 +104,10 @@ impl RunContext<'_> {
         scene: &str,
         workflow: &Workflow,
         deadline: Instant,
-    ) -> Result<(String, Vec<String>), SubmitError> {
+    ) -> Result<Posted, SubmitError> {
         let mut patience = Patience::default();
         let mut unsent = None;
+        let mut posts = 0;
         loop {
             self.events.check()?;
             let ids = match unsent.take() {
@@ -87,52 +119,46 @@ impl RunContext<'_> {
                 !self.is_listening() && self.client.queue().is_ok_and(|q| q.count() == 0);
             let posted = Instant::now();
             self.state.add(scene, &ids);
-            let error = match self.client.submit(workflow, &ids, time_left(deadline)) {
+            let (error, again) = match self.client.submit(workflow, &ids, time_left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
-                    self.state.set_server_id(&ids, &id);
-                    if let Some(following) = &mut self.events.following {
-                        following.add_id(&id);
-                    }
+                    self.set_server_id(&ids, &id);
                     if is_alone {
                         self.events.recorder.set_running(posted, Some(scene), None);
                     }
-                    return Ok((id, node_errors));
+                    return Ok(Posted { ids, id, broken: node_errors });
                 }
                 Ok(Submission::Rejected(why)) => {
                     self.state.remove(&ids);
                     return Err(SubmitError::Rejected(why));
                 }
-                Err(error) => error,
+                Ok(Submission::NoId(why)) => {
+                    let why = format!("an answer without prompt_id: {why}");
+                    let error = self.client.error("POST /prompt", ErrorKind::BadJson, &why);
+                    (error, Again::No)
+                }
+                Err(error) => {
+                    let again = again_after(&error.kind);
+                    (error, again)
+                }
             };
-            match error.kind {
-                // Never sent.
-                ErrorKind::Refused => {
-                    self.state.remove(&ids);
-                    if patience.wait(self, scene, &error, deadline)? {
-                        unsent = Some(ids);
-                        continue;
-                    }
-                    return Err(SubmitError::Unreachable(error));
+            // Never sent.
+            if error.kind == ErrorKind::Refused {
+                self.state.remove(&ids);
+                if patience.wait(self, scene, &error, deadline)? {
+                    unsent = Some(ids);
+                    continue;
                 }
-                // A gateway's word about a server behind it is as good as no answer.
-                ErrorKind::Timeout
-                | ErrorKind::Reset
-                | ErrorKind::BadJson
-                | ErrorKind::Status(408 | 502..=599) => {
-                    self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
-                    if let Some(id) = self.find_posted(&ids, deadline, &error)? {
-                        self.state.set_server_id(&ids, &id);
-                        if let Some(following) = &mut self.events.following {
-                            following.add_id(&id);
-                        }
-                        return Ok((id, Vec::new()));
-                    }
-                    self.state.remove(&ids);
-                }
-                ErrorKind::Status(_) => {
-                    self.state.remove(&ids);
-                    return Err(SubmitError::Rejected(error.to_string()));
-                }
+                return Err(SubmitError::Unreachable(error));
+            }
+            self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
+            if let Some(id) = self.find_posted(&ids, deadline, &error)? {
+                self.set_server_id(&ids, &id);
+                return Ok(Posted { ids, id, broken: Vec::new() });
+            }
+            self.state.remove(&ids);
+            posts += 1;
+            if again == Again::No || again == Again::Few && posts == FEW {
+                return Err(SubmitError::Rejected(error.to_string()));
             }
             let left = time_left(deadline);
             if left.is_zero() {
@@ -154,6 +180,14 @@ impl RunContext<'_> {
             self.listener_timeout = Duration::ZERO;
         }
         Ok(ids)
+    }
+
+    /// The server's id for the prompt of a POST: kept in the state file, and listened for.
+    pub fn set_server_id(&mut self, ids: &Ids, id: &str) {
+        self.state.set_server_id(ids, id);
+        if let Some(following) = &mut self.events.following {
+            following.add_id(id);
+        }
     }
 
     fn is_listening(&self) -> bool {

@@ -98,10 +98,23 @@ impl ReadingSource {
         self.card.is_some() && !self.card_failed.load(Ordering::Relaxed)
     }
 
+    /// Whether the server is asked: not where nvidia-smi is the only source.
+    pub fn asks_server(&self) -> bool {
+        !self.nvidia_smi_only
+    }
+
     /// A reading of this moment, without the fallback. The clients are asked in turn until one is
     /// not refused.
     pub fn read(&self, clients: &[Client]) -> Answer {
         let now = Instant::now();
+        let clients = if self.asks_server() { clients } else { &[] };
+        let mut answers = clients.iter().map(|client| client.system_stats().map_err(|e| e.kind));
+        let answer = answers.find(|answer| !matches!(answer, Err(ErrorKind::Refused)));
+        self.reading_of(now, answer.as_ref().unwrap_or(&Err(ErrorKind::Refused)).as_ref())
+    }
+
+    /// The reading of a moment at which the server was asked and gave this answer.
+    pub fn reading_of(&self, now: Instant, answer: Result<&SystemStats, &ErrorKind>) -> Answer {
         if let Some(card) = self.card.as_ref().filter(|_| self.nvidia_smi_only) {
             let miss = |why| match why {
                 NoReading::NotYet | NoReading::Silent => MissReason::Timeout,
@@ -109,14 +122,9 @@ impl ReadingSource {
             };
             return self.of_card(card, now).map_err(miss).into();
         }
-        let answers = clients
-            .iter()
-            .map(|client| client.system_stats().map_err(|error| miss_reason(&error.kind)));
-        let refused = |answer: &Result<_, _>| matches!(answer, Err(MissReason::Refused));
-        let answer = answers.into_iter().find(|answer| !refused(answer));
-        let devices: Vec<_> = match answer.unwrap_or(Err(MissReason::Refused)) {
+        let devices: Vec<_> = match answer {
             Ok(stats) => stats.devices.iter().map(|device| device.memory).collect(),
-            Err(miss) => return Err(miss).into(),
+            Err(kind) => return Err(miss_reason(kind)).into(),
         };
         let reading = devices.get(self.gpu).copied().flatten().ok_or(MissReason::NoDevice);
         if let (Some(card), Ok(Reading { driver: Some(driver), .. })) = (&self.card, reading) {
@@ -165,7 +173,10 @@ fn wanted_card(
 ) -> Option<Wanted> {
     let device = stats.and_then(|stats| stats.devices.get(sampling.gpu));
     let cuda = device.filter(|device| device.kind == "cuda");
-    let no_cuda = stats.is_some() && cuda.is_none();
+    // A card of AMD's is a cuda device too.
+    let is_rocm =
+        stats.and_then(|stats| stats.pytorch.as_ref()).is_some_and(|it| it.contains("rocm"));
+    let no_cuda = stats.is_some() && cuda.is_none() || is_rocm;
     let is_asked = match sampling.source {
         VramSource::ComfyUi => false,
         VramSource::Auto => local && !no_cuda,

@@ -54,7 +54,7 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
         ),
         (
             "flow.json --set 2.mb=much",
-            "--set 2.mb: input mb of node 2 HoldMemory takes a whole number, not 'much'",
+            "--set 2.mb: input mb of node 2 HoldMemory takes a number, not 'much'",
         ),
         ("flow.json --set 2.image=x", "input image of node 2 HoldMemory is a link"),
         ("titled.json --set The␣pictrue.width=8", "did you mean 'The picture'?"),
@@ -64,7 +64,7 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
         ),
         (
             "titled.json --set 2.quality=8",
-            "node 2 SaveImage has no input 'quality': it has filename_prefix, images",
+            "node 2 SaveImage has no input 'quality': it has images, filename_prefix",
         ),
         ("", nothing),
         ("flows", nothing),
@@ -112,79 +112,4 @@ fn a_long_scene_passes_although_one_history_attempt_is_allowed() {
     running.wait().exits(0).says("OK: 1 of 1 scenes, exit 0");
     let polls = folder.metadata()["Scenes"][0]["Attempts"][0]["Polls"].as_u64().unwrap();
     assert!(polls > 5, "{polls} polls");
-}
-
-#[test]
-fn completion_scripts_are_for_two_shells() {
-    let folder = Folder::new();
-    let refusal = "--completions takes bash or powershell, not 'zsh'";
-    folder.run(&["--completions", "zsh"]).exits(2).refuses(refusal);
-    // A prefix that was the server's option before there were completions still is.
-    let ran = folder.run(&["-Com", "http://127.0.0.1:9", "-Com", "http://127.0.0.1:9"]);
-    ran.exits(2).refuses("-ComfyUIUrl is given twice");
-    folder
-        .run(&["-Completions:PowerShell"])
-        .exits(0)
-        .says("Register-ArgumentCompleter -Native -CommandName 'run-comfyui-e2e' -ScriptBlock {");
-}
-
-#[cfg(target_os = "linux")]
-mod completions_of_bash {
-    use crate::support::Folder;
-
-    /// What bash offers for the last of these words, sorted.
-    fn offers(folder: &Folder, words: &[&str]) -> Vec<String> {
-        let script = folder.run(&["--completions", "bash"]).exits(0).stdout;
-        folder.write("completions.sh", script);
-        let ask = "source ./completions.sh && complete -p run-comfyui-e2e >/dev/null || exit 9
-            COMP_WORDS=(run-comfyui-e2e \"$@\"); COMP_CWORD=$#
-            _run_comfyui_e2e; printf '%s\\n' \"${COMPREPLY[@]}\"";
-        let mut arguments = vec!["--norc", "-c", ask, "bash"];
-        arguments.extend(words);
-        let ran = folder.run_program("bash", &arguments).exits(0);
-        assert_eq!(ran.stderr, "", "{ran}");
-        let mut offers: Vec<String> =
-            ran.stdout.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
-        offers.sort();
-        offers
-    }
-
-    #[test]
-    fn options_values_verbs_and_folders() {
-        let folder = Folder::new();
-        folder.write("my flows/flow.json", "{}");
-        folder.write("summaries.json", "{}");
-        for (words, wanted) in [
-            (&["--max-w"][..], &["--max-wait-seconds"][..]),
-            (&["--vram-source", ""], &["auto", "comfyui", "nvidia-smi"]),
-            (&["--vram-source", "n"], &["nvidia-smi"]),
-            (&["--vram-source", "="], &["auto", "comfyui", "nvidia-smi"]),
-            (&["--vram-source", "=", "c"], &["comfyui"]),
-            (&["--quiet", "--seed", ""], &["keep", "random"]),
-            (&["--completions", "p"], &["powershell"]),
-            (&["sum"], &["summaries.json", "summary"]),
-            // A verb is the first word, and has options of its own.
-            (&["--quiet", "sum"], &[]),
-            (&["monitor", "--app"], &["--append"]),
-            (&["--app"], &[]),
-            (&["summary", "--fr"], &[]),
-            (&["--logs-dir", "my"], &["my flows"]),
-            // A file's name is left to bash, which knows how to quote it; a number is none.
-            (&["--workflow", "my"], &[]),
-            (&["--max-wait-seconds", "1"], &[]),
-            // Behind -- is a command, then what that takes.
-            (&["monitor", "--", "run-comfyui-e2"], &[]),
-            (&["monitor", "--", "echo", "--"], &[]),
-            (&["--", "--max"], &[]),
-        ] {
-            assert_eq!(offers(&folder, words), wanted, "{words:?}");
-        }
-        let commands = offers(&folder, &["monitor", "--", "ech"]);
-        assert!(commands.contains(&"echo".to_owned()), "{commands:?}");
-        let all = offers(&folder, &["--"]);
-        assert!(all.len() > 30 && all.contains(&"--dry-run".to_owned()), "{all:?}");
-        for one in &all {
-            assert!(!one.starts_with("--stop-comfyui") && !one.contains("duration"), "{one}");
-        }
-    }
 }

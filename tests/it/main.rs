@@ -6,7 +6,7 @@
 mod cancelling;
 mod command_line;
 mod devices;
-mod documents;
+mod drop_in;
 mod dry_run;
 mod faults;
 mod gates;
@@ -35,3 +35,4 @@ mod support;
 mod terminal;
 mod voices;
 mod vram;
+mod workflow_files;

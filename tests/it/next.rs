@@ -42,7 +42,11 @@ fn next_line_has_the_options_that_would_help() {
     assert_eq!(rejected, "-FastIteration -WaitForComfyUI 7");
     server.fail_next("GET /view", usize::MAX, Fault::Status(500, "busy"));
     let download = next(&server, graphs::images("img/a", 1, 1), &["-MemoryCleanupInterval", "0"]);
-    assert_eq!(download, "-PostExecutionTimeoutSeconds 60 -MemoryCleanupInterval 0");
+    assert_eq!(download, "-MemoryCleanupInterval 0");
+    server.clear_faults();
+    server.fail_next("GET /view", usize::MAX, Fault::Hang);
+    let slow = next(&server, graphs::images("img/s", 1, 9), &["-PostExecutionTimeoutSeconds", "1"]);
+    assert_eq!(slow, "-PostExecutionTimeoutSeconds 2");
     server.clear_faults();
     server.fail_next("GET /history/", usize::MAX, Fault::Status(500, "busy"));
     let unreadable = next(&server, graphs::images("img/b", 1, 2), &["-HistoryMaxAttempts", "2"]);

@@ -185,7 +185,10 @@ fn a_missing_nvidia_smi_is_reported_only_if_it_was_needed() {
 #[test]
 fn nvidia_smi_is_not_started_for_a_cpu_or_another_source() {
     let cpu = || Config { devices: vec![Device::cpu()], ..Config::default() };
-    for (config, source) in [(cpu(), "auto"), (Config::cuda(), "comfyui")] {
+    // A card of AMD's is a device of this type too.
+    let system = serde_json::json!({"pytorch_version": "2.8.0+rocm7.1"});
+    let amd = Config { system, ..Config::cuda() };
+    for (config, source) in [(cpu(), "auto"), (amd, "auto"), (Config::cuda(), "comfyui")] {
         let bench = Bench::new(config);
         let running = bench.start("", &line(0, CARD, "9000"), &words(&["-VramSource", source]));
         bench.fail(2, Fault::Status(500, "busy"));

@@ -34,7 +34,9 @@ impl Project {
     fn new() -> Self {
         let authorization = Some(BASIC.to_owned());
         let prefix = "/comfy".to_owned();
-        let server = StandIn::with(Config { prefix, authorization, ..Config::cuda() });
+        // Its answers go into the metadata.
+        let system = json!({"argv": ["main.py", "--api-key", "s3cret-llm", "s3cret-file", BASIC]});
+        let server = StandIn::with(Config { system, prefix, authorization, ..Config::cuda() });
         let (llm, folder) = (StandIn::start(), Folder::new());
         fs::create_dir_all(folder.path().join("scripts")).unwrap();
         folder.write(GIVEN, "X-Token: s3cret-file\n");
@@ -91,6 +93,9 @@ fn credentials_are_in_no_output_file_or_error() {
     };
     assert!(sent("x-token", "s3cret-file") && sent("x-api-key", "s3cret-header"));
     assert!(server.requests().iter().all(|request| request.path.starts_with("/comfy/")));
+    let argv = json!(["main.py", "--api-key", "***", "***", "Basic ***"]);
+    let told = &folder.metadata()["Scenes"][0]["Telemetry"]["System"]["After"]["system"]["argv"];
+    assert_eq!(*told, argv);
     ran.says(&format!("Using ComfyUI URL: {}", server.url()));
     let archives = fs::read_dir(folder.path().join("artifacts")).unwrap().count();
     assert_eq!(archives, 2, "they are looked through too");

@@ -93,7 +93,9 @@ fn frame(mut stream: &TcpStream) -> Option<(u8, Vec<u8>)> {
 
 /// A frame's JSON, without what differs between two prompts.
 fn told(frame: &[u8]) -> String {
-    let frame = serde_json::from_slice::<Value>(frame).unwrap().to_string();
+    let mut frame = serde_json::from_slice::<Value>(frame).unwrap();
+    frame.sort_all_objects();
+    let frame = frame.to_string();
     let shapes = ["xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "0000000000000", "somebody", "_00000_"];
     shapes.iter().fold(frame, |frame, shape| replaced(&frame, shape, "…"))
 }

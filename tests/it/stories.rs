@@ -110,7 +110,7 @@ fn an_id_that_is_no_name_of_a_folder_is_changed() {
     // file.
     let scenes = ["../Szene 1/ü", "CON", "nul.1", "com1", "aux"].map(scene);
     write_story(&folder, &scenes, &by_placeholders());
-    let ids = ["___Szene_1__", "_CON", "_nul.1", "_com1", "_aux"];
+    let ids = ["___Szene_1_ü", "_CON", "_nul.1", "_com1", "_aux"];
     let line = format!("Scenes to process: {}\n", ids.join(", "));
     tell(&folder, &server, &[]).exits(0).says(&line);
     let run = folder.newest();

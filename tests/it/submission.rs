@@ -75,7 +75,7 @@ fn a_poll_answered_without_end_is_a_gap() {
     let server = StandIn::start();
     server.fail_next("GET /history/", 1, Fault::Endless);
     let (folder, ran) = run(&server, &video(), &[]);
-    ran.exits(0).says("an answer of more than 64 MiB: polling on");
+    ran.exits(0).says("an answer that is not JSON: polling on");
     folder.ended(&[("succeeded", "")]);
 }
 
@@ -104,7 +104,7 @@ fn a_redirect_is_not_followed() {
     let elsewhere = Fault::Redirect(format!("{}/prompt", other.url()));
     server.fail_next("POST /prompt", 1, elsewhere.clone());
     let (folder, ran) = run(&server, &video(), &[]);
-    let why = "HTTP 302 (a redirect, not followed: give the final URL)";
+    let why = "HTTP 302 (a redirect, not followed: give the final URL, or what a login wants: ";
     ran.exits(1);
     folder.ended(&[("rejected", why)]);
     server.fail_next("GET /system_stats", 1, elsewhere);

@@ -125,7 +125,7 @@ impl Folder {
         self.launch(command, change)
     }
 
-    fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Running {
+    pub fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Running {
         command.current_dir(&self.path);
         let read = "COMFYUI_URL LOCAL_COMFY_URL SCENE_MAX_WAIT_SECONDS SCENE_HISTORY_MAX_ATTEMPTS \
             SCENE_HISTORY_POLL_INTERVAL_SECONDS SCENE_POST_EXECUTION_TIMEOUT_SECONDS \

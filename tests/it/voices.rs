@@ -101,9 +101,8 @@ fn what_does_not_arrive_on_standard_output_is_told() {
         (&["summary", "old.log"][..], 1),
         (&["summary", "--json", "old.log"], 1),
         (&["--help"], 1),
-        // What they found out is told by their code.
-        (&run, 0),
-        (&dry, 0),
+        (&run, 1),
+        (&dry, 1),
     ] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let running = folder.start_with(words, |command| {

@@ -147,6 +147,37 @@ fn the_scripts_command_lines() {
     }
 }
 
+/// What was typed at PowerShell's prompt as a native program gets it, then where it differs as the
+/// wrapper hands it on from a prompt and from `-File`; and the same in GNU's spelling.
+#[test]
+fn the_words_that_powershell_hands_on() {
+    let fixture = Fixture::new();
+    for (words, gnu) in [
+        (&["-MaxWaitSeconds:600"][..], &["--max-wait-seconds", "600"][..]),
+        (&["-MaxWaitSeconds", "600"], &["--max-wait-seconds", "600"]),
+        (&["-FastIteration:False"], &[]),
+        (&["-FastIteration:True"], &["--fast-iteration"]),
+        (&["-SceneFilter", "a,b"], &["--scene-filter", "a,b"]),
+        (&["-SceneFilter", "001,002"], &["--scene-filter", "001,002"]),
+        (&["-SceneFilter", "1,2"], &["--scene-filter", "1,2"]),
+        (&["-Seed", "042"], &["--seed", "42"]),
+        (&["-MaxWaitSeconds", "0x258"], &["--max-wait-seconds", "600"]),
+        (&["-LocalLLMSeed", "-5"], &["--local-llm-seed", "-5"]),
+        (&["-LocalLLMTemperature", "0.35"], &["--local-llm-temperature", "0.35"]),
+        (&["-LocalLLMModel", ""], &["--local-llm-model="]),
+        (&["-Set", "6.text=say \"hi\""], &["--set=6.text=say \"hi\""]),
+        (&["monitor", "--", "-a"], &["monitor", "--", "-a"]),
+        (&["--workflow=flow.json"], &["--workflow", "flow.json"]),
+        (&["--set", "6.cfg=7.5"], &["--set=6.cfg=7.5"]),
+        (&["-Set", "1.image=@cat.png"], &["--set", "1.image=@cat.png"]),
+    ] {
+        let read = fixture.words(words);
+        assert!(read.is_ok() && read == fixture.words(gnu), "{words:?}: {read:?}");
+    }
+    let hint = "the value of -Workflow is written -Workflow flow.json or --workflow=flow.json";
+    assert_eq!(fixture.refusal("-Workflow=flow .json"), hint);
+}
+
 #[test]
 fn what_does_nothing_says_so_once() {
     let fixture = Fixture::new();
@@ -356,6 +387,9 @@ fn help_and_version() {
     for line in ["-Help", "-help", "summary --help", "--version --help"] {
         assert_eq!(text(line), text("--help"), "{line}");
     }
+    let register =
+        "Register-ArgumentCompleter -Native -CommandName 'run-comfyui-e2e' -ScriptBlock {";
+    assert!(text("-Completions:PowerShell").contains(register));
     let version = concat!("run-comfyui-e2e ", env!("CARGO_PKG_VERSION"));
     assert_eq!([text("-V"), text("--version"), text("summary -Version")], [version; 3]);
 }

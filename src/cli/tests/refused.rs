@@ -16,6 +16,40 @@ const OPTIONS: &[Case] = &[
     ("--=x", "unknown option --: --help lists the options there are"),
     ("-:x", "unknown option -: -Help lists the options there are"),
     ("--zzz=v", "unknown option --zzz: --help lists the options there are"),
+    (
+        "-Workflow=flow.json",
+        "the value of -Workflow is written -Workflow flow.json or --workflow=flow.json",
+    ),
+    // As PowerShell's prompt hands it on.
+    (
+        "-work=flow .json",
+        "the value of -Workflow is written -Workflow flow.json or --workflow=flow.json",
+    ),
+    (
+        "-LogsDir=my␣logs ./flow.json",
+        "the value of -LogsDir is written -LogsDir 'my logs' or --logs-dir='my logs'",
+    ),
+    (
+        "-Sample=0 .5",
+        "the value of -SampleIntervalSeconds is written -SampleIntervalSeconds 0.5 or --sample-interval-seconds=0.5",
+    ),
+    (
+        "-Set=6 .cfg=7.5",
+        "the value of -Set is written -Set NODE.INPUT=VALUE or --set=NODE.INPUT=VALUE",
+    ),
+    (
+        "-ComfyUIUrl=http://127 .0.0.1:8188",
+        "the value of -ComfyUIUrl is written -ComfyUIUrl URL or --comfyui-url=URL",
+    ),
+    ("-Gpu=", "the value of -Gpu is written -Gpu N or --gpu=N"),
+    ("-Fresh=true", "-Fresh is a switch: it is written -Fresh or -Fresh:$false"),
+    ("-Workflwo=flow .json", "unknown option -Workflwo: did you mean -Workflow?"),
+    ("--completions zsh", "--completions takes bash or powershell, not 'zsh'"),
+    // A prefix that was the server's option before there were completions still is.
+    (
+        "-Com http://127.0.0.1:9 -Com http://127.0.0.1:9",
+        "-ComfyUIUrl is given twice: it takes one value, a URL such as http://127.0.0.1:8188",
+    ),
     ("-5", "unknown option -5: -Help lists the options there are"),
     ("-MaxW", "-MaxWaitSeconds has no value: it takes seconds from 1 to 604800"),
     ("-H x", "-H is ambiguous: -HistoryMaxAttempts or -HeaderFile or -Header or -Help"),
@@ -166,8 +200,9 @@ fn https_names_the_build_that_has_it() {
     let refusal = Fixture::new().refusal("--comfyui-url https://u:s3cret@x");
     assert_eq!(
         refusal,
-        "--comfyui-url takes a URL such as http://127.0.0.1:8188, but https:// needs another build: \
-         cargo install run-comfyui-e2e --features tls"
+        "--comfyui-url takes a URL such as http://127.0.0.1:8188, but https:// needs a build that \
+         speaks TLS: a released program, or in the sources cargo install --locked --path . \
+         --features tls"
     );
 }
 
@@ -179,7 +214,7 @@ fn lines_of_header_files() {
     fixture.write("large", &vec![b'#'; (1 << 20) + 1]);
     let cases = [
         ("h.txt", "--header-file h.txt, line 3: takes 'Name: value', but it has no colon"),
-        ("large", "--header-file large: larger than 1 MiB, so no file of headers"),
+        ("large", "--header-file large: larger than 1 MiB"),
     ];
     for (file, refusal) in cases {
         assert_eq!(fixture.refusal(&format!("--header-file {file}")), refusal);
@@ -205,6 +240,10 @@ fn no_line_shows_a_credential() {
         "summary http://u:s3cret@host:8188",
         "--http://u:s3cret@host",
         "-Workflow http://u:s3cret@host",
+        "-ComfyUIUrl=http://u:s3cret@host",
+        "-Workflow=u:s3cret .more@host",
+        "-Header=X:s3cret",
+        "-Set=4 .key=s3cret",
         "-MaxWaitSeconds http://u:s3cret@host",
         "-Header s3cret",
         "-Header:X␣Y:s3cret",

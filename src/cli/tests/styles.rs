@@ -31,7 +31,9 @@ fn value(flag: &'static Flag) -> BoxedStrategy<String> {
             "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed()
         }
         FlagId::Header => "[A-Z]{1,4}: [!-~]{1,6}".boxed(),
-        FlagId::Workflow | FlagId::Story | FlagId::Baseline => Just("flow.json".to_owned()).boxed(),
+        FlagId::Workflow | FlagId::Story | FlagId::Baseline | FlagId::ApiKeyFile => {
+            Just("flow.json".to_owned()).boxed()
+        }
         FlagId::ProjectRoot => Just("my project".to_owned()).boxed(),
         FlagId::HeaderFile => Just("empty".to_owned()).boxed(),
         FlagId::LocalLLMTemperature => "[0-9](\\.[0-9])?".boxed(),

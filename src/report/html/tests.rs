@@ -28,6 +28,7 @@ fn scene(id: &str, outcome: Outcome, outputs: &[&str]) -> SceneRecord {
         server_seconds: Some(89.5),
         polls: 97,
         cached_nodes: Vec::new(),
+        timed_out: false,
         freed: false,
     };
     SceneRecord {

@@ -263,11 +263,12 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
     field.replace(value?).is_none().then_some(())
 }
 
-/// The id of a scene or a node, if it can be one: ASCII letters, digits, `.`, `_`, `-`, `:`.
+/// The id of a scene or a node, if it can be one: letters and digits of any script, `.`, `_`, `-`, `:`.
 fn name(id: &[u8]) -> Option<&str> {
-    let safe =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
-    str::from_utf8(id).ok().filter(|_| !id.is_empty() && id.iter().all(safe))
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    let other = |c: char| !c.is_ascii() && c.is_alphanumeric();
+    let id = str::from_utf8(id).ok()?;
+    (!id.is_empty() && id.chars().all(|c| safe(c) || other(c))).then_some(id)
 }
 
 fn source(word: &[u8]) -> Option<Source> {

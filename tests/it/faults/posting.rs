@@ -86,11 +86,23 @@ pub fn rows() -> Vec<Row> {
             with(PROMPT, 1, Fault::Status(502, "Bad Gateway"), &[])
         }),
         row("a POST answered 200 by a proxy's page", || with(PROMPT, 1, page(), &[])),
-        row("a POST answered 500", || with(PROMPT, ALWAYS, Fault::Status(500, "broken"), &[])),
+        row("a POST answered 500 three times", || {
+            with(PROMPT, ALWAYS, Fault::Status(500, "broken"), &[])
+        }),
         row("a token that has expired by the POST", || {
             with(PROMPT, ALWAYS, Fault::Status(401, "expired"), &[])
         }),
         row("403 at the POST", || with(PROMPT, ALWAYS, Fault::Status(403, "not you"), &[])),
+        row("413 at the POST", || with(PROMPT, ALWAYS, Fault::Status(413, "too large"), &[])),
+        row("a POST answered 429 for a moment", || {
+            with(PROMPT, 2, Fault::Status(429, "slow down"), &[])
+        }),
+        row("a POST answered 404 once", || with(PROMPT, 1, Fault::Status(404, "no page"), &[])),
+        row("a POST answered 200 with an error and no prompt_id", || {
+            let error = r#"{"error": {"message": "no disk"}, "node_errors": {}}"#;
+            with(PROMPT, ALWAYS, Fault::Body(error.into()), &[])
+        })
+        .posts(1),
         row("an image answered by a proxy's page", || uploading(1, page(), &[])),
         row("an image that the server does not take", || {
             uploading(ALWAYS, Fault::Status(413, "too large"), &[])

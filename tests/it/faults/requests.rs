@@ -252,11 +252,8 @@ pub fn rows() -> Vec<Row> {
         let is_patient = line == "`POST /prompt`";
         let cases = cases.iter().filter(|case| case.0 != "endless" || is_patient);
         for case in cases.filter(|case| !but.contains(&case.0)) {
-            // A download says no more than the status.
-            let what = if line == "`GET /view`" { case.1.0.split(": ").next() } else { None };
-            let texts = (what.unwrap_or(case.1.0), case.1.1);
             let play = move || play(&request_cases()[index], case);
-            rows.push(Row::one_of(line, case.0, texts, play).also(also));
+            rows.push(Row::one_of(line, case.0, case.1, play).also(also));
         }
     }
     rows

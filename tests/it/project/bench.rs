@@ -3,6 +3,7 @@
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ pub const HELPERS: [&str; 7] = [
 ];
 
 /// Spaces and letters that are not ASCII, as desktops have them.
-pub const ROOT: &str = "mein größtes project";
+pub const ROOT: &str = "mein größtes café";
 
 pub struct Project {
     pub server: StandIn,
@@ -79,18 +80,20 @@ impl Project {
     }
 
     pub fn start_about(&self, idea: &str, way: &str, words: &[&str]) -> Running {
-        let root = self.root();
         let url = self.server.url();
         let all = [&["--comfyui-url", &url, "-SampleIntervalSeconds", "0.2"], words].concat();
-        self.folder.start_with(&all, |command| {
-            crate::signals::alone(command);
-            command
-                .current_dir(&root)
-                .env("PATH", self.programs_folder())
-                .env("STAND_IN_NOTES", self.folder.path().join("notes.txt"))
-                .env("STAND_IN_WAY", way)
-                .env("CUSTOM_STORY_IDEA", idea);
-        })
+        self.folder.start_with(&all, |command| self.place(idea, way, command))
+    }
+
+    /// Has a program run in the project, with nothing but its programs on the PATH.
+    pub fn place(&self, idea: &str, way: &str, command: &mut Command) {
+        crate::signals::alone(command);
+        command
+            .current_dir(self.root())
+            .env("PATH", self.programs_folder())
+            .env("STAND_IN_NOTES", self.folder.path().join("notes.txt"))
+            .env("STAND_IN_WAY", way)
+            .env("CUSTOM_STORY_IDEA", idea);
     }
 
     pub fn run(&self, way: &str, words: &[&str]) -> Ran {

@@ -15,10 +15,17 @@ use crate::support::line;
 use bench::{HELPERS, Project, ROOT, template};
 
 #[track_caller]
-fn satisfies(project: &Project) {
+pub fn satisfies(project: &Project) {
     let summary = project.folder.read("run-summary.txt");
-    let broken = validator::broken(&summary, &project.folder.metadata());
-    assert!(broken.is_empty(), "{broken:#?}\n{summary}\n{:#}", project.folder.metadata());
+    let metadata = project.folder.metadata();
+    let broken = validator::broken(&summary, &metadata);
+    assert!(broken.is_empty(), "{broken:#?}\n{summary}\n{metadata:#}");
+    // A path that is told is that of a file.
+    for place in ["/VitestLogs", "/HelperSummaries/MappingPreflight"] {
+        for path in metadata.pointer(place).unwrap().as_object().unwrap().values() {
+            assert!(path == "none" || Path::new(path.as_str().unwrap()).is_file(), "{path}");
+        }
+    }
 }
 
 #[test]
@@ -99,6 +106,16 @@ fn without_arguments_it_does_what_the_script_did() {
     assert_eq!(metadata["UpdatedByHelper"], true);
     let gpu = &metadata["Scenes"][0]["Telemetry"]["GPU"];
     assert_eq!((&gpu["VramBeforeMB"], &gpu["VramDeltaMB"]), (&json!(22_436), &json!(0)));
+    for when in ["Before", "After"] {
+        let answer = &metadata["Scenes"][2]["Telemetry"]["System"][when];
+        let asked = [&answer["system"]["os"], &answer["devices"][0]["vram_total"]];
+        assert_eq!(asked, [&json!("posix"), &json!(24_576_u64 << 20)], "{answer}");
+    }
+    let log = |key: &str| metadata["VitestLogs"][key].as_str().unwrap().rsplit('/').next();
+    assert_eq!(
+        [log("ComfyUI"), log("ResultsJson")],
+        ["vitest-comfyui.log", "vitest-results.json"].map(Some)
+    );
     assert_eq!(metadata["Story"]["LLM"]["providerUrl"], "http://***@127.0.0.1:1234/v1");
     let archives: Vec<_> = fs::read_dir(project.root().join("artifacts")).unwrap().collect();
     assert_eq!(archives.len(), 1);
@@ -125,7 +142,10 @@ fn a_failed_scene_satisfies_the_validator_too() {
     let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
     let end = format!(" -Story \"{story}\" -SceneFilter scene-002");
     assert!(next.contains("-e2e -FastIteration ") && next.ends_with(&end), "{ran}");
-    ran.says("[Scene scene-002] Wan2 video missing\n")
+    let log = project.folder.newest().join("vitest-telemetry-shape.log");
+    ran.says(&format!("Vitest scripts log: {}\n", log.display()))
+        .says("Vitest comfyUI log: none\n")
+        .says("[Scene scene-002] Wan2 video missing\n")
         .says("[Scene scene-002] ERROR: failed: node 2 FailOn: RuntimeError: ")
         .says("⚠ WAN I2V generation partially completed\n");
     satisfies(&project);

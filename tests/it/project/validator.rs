@@ -150,7 +150,7 @@ const SCENE: [(&str, &str); 6] = [
         "/Telemetry/GPU",
         "Name Type Index VramFreeBefore VramFreeAfter VramTotal VramDelta VramBeforeMB VramAfterMB VramDeltaMB",
     ),
-    ("/Telemetry/System", "FallbackNotes"),
+    ("/Telemetry/System", "Before After FallbackNotes"),
     ("/Video", "Path DurationSeconds Status UpdatedAt Error"),
     (
         "",

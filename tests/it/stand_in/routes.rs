@@ -49,6 +49,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
         }
         ("GET", ["ws"]) => websocket::accept(request),
         ("GET", ["view"]) => view(state, &query),
+        ("HEAD", ["view"]) => Response::text(view(state, &query).status, ""),
         ("POST", ["upload", "image"]) => upload(state, request),
         ("POST", ["jobs", id, "cancel"]) if api.is_some() && config.version == Version::Newest => {
             let cancelled = state.interrupt(id) || state.delete_pending(id);
