@@ -85,6 +85,17 @@ impl Embedded {
         }
     }
 
+    /// One JSON text: the graph with the editor's file beside it, or that file.
+    pub fn into_text(self) -> String {
+        match (self.prompt, self.workflow) {
+            (Some(prompt), Some(workflow)) if json::parse(workflow.as_bytes()).is_some() => {
+                format!("{{\"prompt\":{prompt},\"workflow\":{workflow}}}")
+            }
+            (Some(text), _) | (None, Some(text)) => text,
+            (None, None) => String::new(),
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.prompt.is_some() && self.workflow.is_some()
     }

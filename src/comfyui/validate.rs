@@ -38,12 +38,15 @@ enum ClassInfo {
 }
 
 impl ObjectInfo {
-    /// Asks the server for one class: `GET /object_info/{class}`. An answer that does not describe
-    /// it is kept as the reason why its nodes are not checked.
+    /// Asks the server for one class, once: `GET /object_info/{class}`. An answer that does not
+    /// describe it is kept as the reason why its nodes are not checked.
     ///
     /// # Errors
     /// No answer.
     pub fn fetch(&mut self, client: &Client, class: &str) -> Result<(), HttpError> {
+        if self.classes.contains_key(class) {
+            return Ok(());
+        }
         match client.object_info(class) {
             Ok(answer) => self.insert(class, answer),
             Err(error) if matches!(error.kind, ErrorKind::Status(_) | ErrorKind::BadJson) => {
@@ -52,19 +55,6 @@ impl ObjectInfo {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    /// Asks the server for these classes.
-    ///
-    /// # Errors
-    /// No answer.
-    pub fn of<'c>(
-        client: &Client,
-        classes: impl IntoIterator<Item = &'c str>,
-    ) -> Result<Self, HttpError> {
-        let mut info = ObjectInfo::default();
-        classes.into_iter().try_for_each(|class| info.fetch(client, class))?;
-        Ok(info)
     }
 
     /// Adds what the server answered to a request for a class.
@@ -111,11 +101,6 @@ impl ObjectInfo {
 }
 
 impl Workflow {
-    /// The class of each node.
-    pub fn classes(&self) -> impl Iterator<Item = &str> {
-        self.nodes.keys().map(|id| self.class(id))
-    }
-
     /// What the server lacks for the graph, or would refuse in it: one line a node, in the order of
     /// their numbers. As on the server, the inputs of a node that no output needs are not checked.
     pub fn validate(&self, object_info: &ObjectInfo) -> Vec<String> {

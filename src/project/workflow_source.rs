@@ -1,12 +1,17 @@
 //! The workflow that is the template of a story's scenes, where the project keeps it.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::comfyui::output_file;
 use crate::fs::read_text;
 
 const SETTINGS: &str = "localGenSettings.json";
+/// No workflow's text is longer.
+const MAX_TEXT: u64 = 256 << 20;
 const WORKFLOW: &str = "workflows/video_wan2_2_5B_ti2v.json";
 
 /// A template: its text, and how it is named in a message.
@@ -21,13 +26,13 @@ pub struct WorkflowSource {
 }
 
 impl WorkflowSource {
-    /// The workflow of a file.
+    /// The workflow that a file is, or that a picture, video or sound holds.
     ///
     /// # Errors
-    /// One line: the file, and what the system said.
+    /// One line: the file, and what the system said, or why it holds none.
     pub fn of_file(file: &Path) -> Result<Self, String> {
         let name = file.display().to_string();
-        let text = read_text(file).map_err(|error| format!("{name}: {error}"))?;
+        let text = text_of(file).map_err(|why| format!("{name}: {why}"))?;
         Ok(WorkflowSource { name, file: file.to_owned(), text })
     }
 
@@ -56,6 +61,22 @@ impl WorkflowSource {
     }
 }
 
+fn text_of(file: &Path) -> Result<String, String> {
+    let said = |error: io::Error| error.to_string();
+    let metadata = fs::metadata(file).map_err(said)?;
+    // What is no file is read once, from its beginning to its end.
+    if metadata.is_file() {
+        let mut opened = File::open(file).map_err(said)?;
+        if let Some(found) = output_file::embedded(&mut opened)? {
+            return Ok(found.into_text());
+        }
+        if metadata.len() > MAX_TEXT {
+            return Err("no workflow: it is larger than 256 MB, and no file of ComfyUI".into());
+        }
+    }
+    read_text(file).map_err(said)
+}
+
 fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
     let source = WorkflowSource::of_file(file)?;
     let settings = super::parse_json(file, &source.text)?;
@@ -75,8 +96,6 @@ fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
