@@ -18,7 +18,8 @@ fn main() {
         object_info.insert(class, json!({ class: info.take() }));
     }
     let text = copies(&fixture("plain")["file"]).to_string();
-    let environment = Environment { now: datetime!(2026-03-04 05:06:07), random: &|| 0 };
+    let environment =
+        Environment { now: datetime!(2026-03-04 05:06:07), random: &|| 0, repetition: 0 };
     let once = || {
         let begun = Instant::now();
         let file: Value = serde_json::from_str(&text).unwrap();

@@ -23,7 +23,7 @@ pub fn editor_format(data: &[u8]) {
     let file = &value["file"];
     assert!(!is_editor_format(file) || other_program(file).is_none());
     let now = PrimitiveDateTime::new(record::BEGUN.date(), record::BEGUN.time());
-    let environment = Environment { now, random: &|| 3 };
+    let environment = Environment { now, random: &|| 3, repetition: 1 };
     let read = || EditorFile::parse(file).map_err(|error| vec![error]);
     let convert = || read().and_then(|file| file.convert(&object_info, environment));
     let made = match convert() {

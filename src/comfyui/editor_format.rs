@@ -68,8 +68,10 @@ pub struct Converted {
 pub struct Environment<'s> {
     /// The local time, for `%date:…%` in a file's prefix.
     pub now: PrimitiveDateTime,
-    /// Any number, for the choices of dynamic prompts.
+    /// Any number, for the choices of dynamic prompts and seeds.
     pub random: &'s dyn Fn() -> u64,
+    /// How often the file was queued before: what `control_after_generate` changes goes by it.
+    pub repetition: u32,
 }
 
 #[derive(Debug)]
@@ -185,7 +187,7 @@ impl<'f> EditorFile<'f> {
         object_info: &ObjectInfo,
         environment: Environment,
     ) -> Result<Converted, Vec<String>> {
-        self.configure(0, object_info, 0);
+        self.configure(0, object_info, environment, 0);
         self.apply_primitives(environment);
         let scopes = self.scopes().map_err(|error| vec![error])?;
         let (mut nodes, mut warnings, mut errors) = (Map::new(), Vec::new(), Vec::new());
@@ -402,9 +404,10 @@ impl<'f> Node<'f> {
         titles.into_iter().flatten().find_map(Value::as_str).unwrap_or(self.class)
     }
 
-    fn configure(&mut self, object_info: &ObjectInfo) {
+    fn configure(&mut self, object_info: &ObjectInfo, environment: Environment) {
         if let Ok(class) = object_info.described(self.class) {
-            let reader = Reader::read(class, &self.file["widgets_values"], &self.inputs);
+            let values = &self.file["widgets_values"];
+            let reader = Reader::read(class, values, &self.inputs, environment);
             self.inputs = reader.inputs(&self.inputs);
             self.mismatch = reader.mismatch();
             self.widgets = reader.widgets;

@@ -425,10 +425,7 @@ mod tests {
             ("{\"a\": ", "not JSON: EOF while parsing a value at line 1 column 6"),
             ("[]", "no workflow: its top level is not an object"),
             ("{}", "no workflow: it has no nodes"),
-            (
-                r#"{"nodes": [], "links": []}"#,
-                "the editor's format: in ComfyUI, menu Workflow, Export (API)",
-            ),
+            (r#"{"nodes": [], "connections": {}}"#, "no workflow of ComfyUI: it is a file of n8n"),
             (r#"{"scenes": []}"#, "a story: --story FILE --workflow TEMPLATE"),
             (r#"{"3": {"inputs": {}}}"#, "no workflow: node 3 has no class_type"),
             (r#"{"3": 5}"#, "no workflow: node 3 has no class_type"),

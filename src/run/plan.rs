@@ -37,6 +37,8 @@ pub struct Scene {
     pub seed: Option<u64>,
     /// The workflow file, or the template.
     pub source: PathBuf,
+    /// How many repetitions of it come before.
+    repetition: u32,
     /// The file was found in a folder: the run does without it where it cannot be converted.
     can_be_left_out: bool,
     /// It is the template of a story that is not written yet: its placeholders stay.
@@ -234,7 +236,10 @@ fn workflow_files(given: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, String> {
         let found = shown.map(|name| path.join(name)).filter(|path| is_workflow_name(path));
         files.extend(found.map(|path| (path, false)));
         if files.len() == before {
-            return Err(format!("{}: no workflow, picture or video in this folder", path.display()));
+            return Err(format!(
+                "{}: no workflow, picture or video in this folder",
+                path.display()
+            ));
         }
     }
     Ok(files)
@@ -262,12 +267,13 @@ fn repeated(base: &str, times: u32) -> Vec<String> {
 fn from_workflow(source: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
     let (graph, file) = (parse(source)?, &source.file);
     let base = scene_id(&file.file_stem().unwrap_or_default().to_string_lossy());
-    let scene = |id: String| {
+    let scene = |(repetition, id): (u32, String)| {
         let mut scene = Scene::new(id, &base, graph.clone(), file);
+        scene.repetition = repetition;
         place(&mut scene).map_err(|why| format!("{}: {why}", file.display()))?;
         Ok(scene)
     };
-    repeated(&base, times).into_iter().map(scene).collect()
+    (0..).zip(repeated(&base, times)).map(scene).collect()
 }
 
 fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
@@ -275,8 +281,9 @@ fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Ve
     let mut scenes = Vec::new();
     for story_scene in &story.scenes {
         let base = scene_id(&story_scene.id);
-        for id in repeated(&base, times) {
+        for (repetition, id) in (0..).zip(repeated(&base, times)) {
             let mut scene = Scene::new(id, &base, graph.clone(), &template.file);
+            scene.repetition = repetition;
             scene.story = Some(story_scene.clone());
             place(&mut scene).map_err(|why| format!("{}: {why}", template.name))?;
             scenes.push(scene);
@@ -409,11 +416,10 @@ pub fn complete(
     now: OffsetDateTime,
 ) -> Result<Vec<String>, String> {
     let now = PrimitiveDateTime::new(now.date(), now.time());
-    let environment = Environment { now, random: &random_seed };
     let (mut wrong, mut left_out) = (Vec::new(), Vec::new());
     scenes.retain_mut(|scene| {
         let is_drawn = scene.workflow.is_drawn();
-        if is_drawn && let Err(why) = convert(scene, object_info, environment) {
+        if is_drawn && let Err(why) = convert(scene, object_info, now) {
             let why = format!("{}: {why}", scene.source.display());
             if scene.can_be_left_out { &mut left_out } else { &mut wrong }.push(why);
             return !scene.can_be_left_out;
@@ -439,8 +445,9 @@ pub fn complete(
 fn convert(
     scene: &mut Scene,
     object_info: &ObjectInfo,
-    environment: Environment,
+    now: PrimitiveDateTime,
 ) -> Result<(), String> {
+    let environment = Environment { now, random: &random_seed, repetition: scene.repetition };
     let more = |more| format!("and {more} more");
     let converted = scene.workflow.convert(object_info, environment);
     scene.warnings.extend(converted.map_err(|lines| first_of(lines, 20, more))?);

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::widgets::after_generate;
 use super::{
     EditorFile, Environment, Graph, Input, MAX_DEPTH, Node, Port, SUBGRAPH_INPUTS, array, text,
 };
@@ -10,7 +11,13 @@ use crate::comfyui::validate::ObjectInfo;
 
 impl<'f> EditorFile<'f> {
     /// Gives the nodes of a graph their values: those of the subgraphs in it first.
-    pub(super) fn configure(&mut self, graph: usize, object_info: &ObjectInfo, depth: usize) {
+    pub(super) fn configure(
+        &mut self,
+        graph: usize,
+        object_info: &ObjectInfo,
+        environment: Environment,
+        depth: usize,
+    ) {
         // Where it is too deep, the uses of the graphs are refused.
         if depth > MAX_DEPTH || std::mem::replace(&mut self.graphs[graph].is_configured, true) {
             return;
@@ -18,8 +25,10 @@ impl<'f> EditorFile<'f> {
         for place in 0..self.graphs[graph].nodes.len() {
             let node = &mut self.graphs[graph].nodes[place];
             match node.definition {
-                Some(definition) => self.configure(definition, object_info, depth + 1),
-                None => node.configure(object_info),
+                Some(definition) => {
+                    self.configure(definition, object_info, environment, depth + 1);
+                }
+                None => node.configure(object_info, environment),
             }
         }
         for place in 0..self.graphs[graph].nodes.len() {
@@ -171,7 +180,9 @@ impl<'f> EditorFile<'f> {
                     .as_str()
                     .filter(|_| node.file["properties"]["Run widget replace on values"] == true);
                 let replaced = text.map(|text| self.replaced(text, environment).into());
-                Some((node.id.clone(), replaced.unwrap_or_else(|| value.clone())))
+                let control = &node.file["widgets_values"][1];
+                let changed = || after_generate(value, control, &Value::Null, environment);
+                Some((node.id.clone(), replaced.unwrap_or_else(changed)))
             };
             let primitives: Vec<(String, Value)> = nodes.iter().filter_map(value).collect();
             for (id, value) in primitives {

@@ -8,7 +8,8 @@ use time::macros::datetime;
 
 use super::*;
 
-const ENVIRONMENT: Environment = Environment { now: datetime!(2026-03-04 05:06:07), random: &|| 0 };
+const ENVIRONMENT: Environment =
+    Environment { now: datetime!(2026-03-04 05:06:07), random: &|| 0, repetition: 0 };
 
 fn read(path: &Path) -> Value {
     let text =
@@ -193,4 +194,22 @@ fn a_folder_of_pairs() {
         }
     }
     println!("{equal} of {all} are equal");
+}
+
+#[test]
+fn a_seed_changes_with_each_repetition_as_its_control_says() {
+    let options = json!({"min": 0, "max": 9, "step": 1});
+    for (control, repetition, wanted) in [
+        ("increment", 0, 5),
+        ("increment", 2, 7),
+        ("increment", 9, 9),
+        ("decrement", 1, 4),
+        ("randomize", 0, 5),
+        ("randomize", 1, 3),
+        ("fixed", 1, 5),
+    ] {
+        let environment = Environment { random: &|| 12, repetition, ..ENVIRONMENT };
+        let changed = widgets::after_generate(&5.into(), &control.into(), &options, environment);
+        assert_eq!(changed, wanted, "{control} {repetition}");
+    }
 }

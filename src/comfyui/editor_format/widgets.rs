@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Input, array, is_one_of, text};
+use super::{Environment, Input, array, is_one_of, text};
 
 /// The types of input for which the editor has a widget. Any other is a socket alone.
 const WIDGETS: &str = "\
@@ -23,8 +23,8 @@ pub(super) struct Widget {
 }
 
 /// What the class makes of the values and inputs of a node.
-#[derive(Debug, Default)]
 pub(super) struct Reader<'v> {
+    environment: Environment<'v>,
     values: Vec<&'v Value>,
     at: usize,
     /// How many values at the end are buttons.
@@ -39,10 +39,23 @@ pub(super) struct Reader<'v> {
 
 impl<'v> Reader<'v> {
     /// Reads the values of a node by the description of its class.
-    pub(super) fn read(class: &Value, values: &'v Value, listed: &[Input]) -> Self {
+    pub(super) fn read(
+        class: &Value,
+        values: &'v Value,
+        listed: &[Input],
+        environment: Environment<'v>,
+    ) -> Self {
         let inputs = in_order(class);
-        let mut reader =
-            Reader { values: without_forced(array(values), &inputs), ..Self::default() };
+        let mut reader = Reader {
+            environment,
+            values: without_forced(array(values), &inputs),
+            at: 0,
+            buttons: 0,
+            missing: Vec::new(),
+            widgets: Vec::new(),
+            sockets: Vec::new(),
+            widget_sockets: Vec::new(),
+        };
         for (name, config) in inputs {
             reader.input(name, config, listed);
         }
@@ -183,15 +196,22 @@ impl<'v> Reader<'v> {
         let chosen = choices
             .iter()
             .find(|choice| widget == "COMFY_DYNAMICCOMBO_V3" && choice["key"] == value);
+        let control = &options["control_after_generate"];
+        let is_controlled = *control == true || control.is_string();
+        let is_seed = control.is_null() && ["seed", "noise_seed"].contains(&name);
+        let is_changed = widget == "INT" && (is_controlled || is_seed);
+        let value = match self.values.get(self.at) {
+            Some(control) if is_changed => {
+                after_generate(&value, control, options, self.environment)
+            }
+            _ => value,
+        };
         // A combo without choices has no value.
         if given.is_some() || !value.is_null() {
             self.push(name, value, options["dynamicPrompts"] == true);
         }
-        let control = &options["control_after_generate"];
-        let is_controlled = *control == true || control.is_string();
-        let is_seed = control.is_null() && ["seed", "noise_seed"].contains(&name);
         self.at += match widget {
-            "INT" if is_controlled || is_seed => 1,
+            "INT" if is_changed => 1,
             "COMBO" if is_controlled => 2,
             "BOUNDING_BOX" => 4,
             _ => 0,
@@ -238,6 +258,33 @@ impl<'v> Reader<'v> {
                 break;
             }
         }
+    }
+}
+
+/// A whole number as `control_after_generate` has made it once the file was queued so many times.
+pub(super) fn after_generate(
+    value: &Value,
+    control: &Value,
+    options: &Value,
+    environment: Environment,
+) -> Value {
+    // The editor's own bounds.
+    const MOST: i64 = 1 << 50;
+    let least = options["min"].as_i64().unwrap_or(0).max(-MOST);
+    let most = options["max"].as_i64().unwrap_or(MOST).clamp(least, MOST);
+    let times = i64::from(environment.repetition);
+    let step = options["step"].as_i64().unwrap_or(1).max(1);
+    let Some(old) = value.as_i64().filter(|_| times > 0) else { return value.clone() };
+    let by = |steps: i64| old.saturating_add(step.saturating_mul(steps)).clamp(least, most).into();
+    match control.as_str() {
+        Some("increment") => by(times),
+        Some("decrement") => by(-times),
+        Some("randomize") => {
+            let steps = most.abs_diff(least) / step.unsigned_abs();
+            let steps = (environment.random)() % steps.max(1);
+            least.saturating_add_unsigned(steps.saturating_mul(step.unsigned_abs())).into()
+        }
+        _ => value.clone(),
     }
 }
 
