@@ -206,7 +206,7 @@ impl Dry<'_> {
                 "Seed": scene.seed,
                 "Warnings": scene.warnings,
                 "Lacking": lacking.as_ref().map(|lacking| &lacking[index]),
-                "Graph": scene.workflow.to_json(),
+                "Graph": (!scene.workflow.is_drawn()).then(|| scene.workflow.to_json()),
             })
         });
         json!({
