@@ -300,8 +300,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// Whether a file may hold a workflow, by the ending of its name.
 pub fn is_workflow_name(path: &Path) -> bool {
     let endings = ["json", "png", "webp", "mp4", "mkv", "webm", "flac", "opus", "mp3"];
-    let is = |ending: &&str| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(ending));
-    endings.iter().any(|ending| is(&ending))
+    path.extension().is_some_and(|it| endings.iter().any(|ending| it.eq_ignore_ascii_case(ending)))
 }
 
 /// Whether a word is a URL, or an address with credentials, rather than a path.

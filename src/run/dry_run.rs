@@ -21,12 +21,7 @@ use crate::sanitize::{json_text, sanitize_line};
 
 /// Prints the scenes of the plan and what the server lacks of each. Returns 0 if nothing is lacking,
 /// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
-pub(super) fn run(
-    options: &RunOptions,
-    plan: Plan,
-    clock: Clock,
-    object_info: ObjectInfo,
-) -> Result<Exit, RunError> {
+pub(super) fn run(options: &RunOptions, plan: Plan, clock: Clock, object_info: ObjectInfo) -> Exit {
     let count = plan.count(options);
     let (scenes, left_out, template_only) = match plan {
         Plan::Scenes(scenes, _, left_out) => (scenes, left_out, false),
@@ -45,7 +40,7 @@ pub(super) fn run(
         Err(RunError::Interrupted) => (None, Exit::Interrupted, None),
         Err(RunError::Failed { exit, why, .. }) => (None, exit, Some(why)),
     };
-    Ok(dry.close(&CheckResult { lacking, exit, why }))
+    dry.close(&CheckResult { lacking, exit, why })
 }
 
 struct Dry<'a> {

@@ -82,7 +82,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
         check_writable(format.option(), path).map_err(refused)?;
     }
     if options.dry_run {
-        return dry_run::run(options, plan, clock, object_info);
+        return Ok(dry_run::run(options, plan, clock, object_info));
     }
     let output = Output::of(options.quiet, true);
     let console = Console::new(clock, None, output, options.no_color);

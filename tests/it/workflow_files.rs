@@ -103,7 +103,7 @@ fn a_date_in_a_name_and_a_partner_s_key() {
     }
 }
 
-/// What ComfyUI's own menu saves: a picture that is saved, and a sampler with a seed and a text.
+/// What the editor's own menu saves: a picture that is saved, and a sampler with a seed and a text.
 fn drawn(text: &str) -> Value {
     json!({"version": 0.4, "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 4, 0, 3, 0, "CONDITIONING"]],
     "nodes": [
