@@ -392,7 +392,9 @@ impl<'f> Node<'f> {
             [&properties["cnr_id"], &properties["aux_id"]].into_iter().find_map(Value::as_str);
         Some(match pack {
             _ if why != MISSING_CLASS => format!(": {why}"),
-            Some("comfy-core") => format!(": {why}: it belongs to another version of ComfyUI"),
+            Some("comfy-core") => format!(
+                ": {why}: it is one of ComfyUI's own: update it, or see IMPORT FAILED in its log"
+            ),
             Some(pack) => format!(": {why}: install the node pack {pack}"),
             None => format!(": {why}: is a custom node not installed?"),
         })
