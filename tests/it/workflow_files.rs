@@ -135,7 +135,6 @@ fn a_file_of_the_editor_is_posted_as_the_editor_would() {
     folder.workflow("drawn.json", &drawn("old"));
     folder.run(&[URL, &url, "drawn.json", "--repeat", "2"]).exits(0);
     assert!(folder.warnings().contains("node 4 CLIPTextEncode: 1 value too many: was the file"));
-    assert_eq!(asked(&server, "GET /object_info/EmptyImage"), 1);
     let posts = prompts(&server);
     let year = time::OffsetDateTime::now_utc().year();
     let graph = |width: u32, seed: u32| {
@@ -159,6 +158,7 @@ fn a_file_of_the_editor_is_posted_as_the_editor_would() {
     let dry = folder.run(&[&[URL, &url, "--dry-run", "--json"], &set[..]].concat()).exits(0);
     let document: Value = serde_json::from_str(&dry.stdout).unwrap();
     assert_eq!(document["Scenes"][1]["Graph"], graph(32, 9));
+    assert_eq!(asked(&server, "GET /object_info/EmptyImage"), 3, "once a run");
     // A template: what the story says is put into the graph that comes of it.
     folder.workflow("template.json", &drawn("of __PROMPT__"));
     folder.write("story.json", json!({"scenes": [{"id": "a", "prompt": "p"}]}).to_string());
@@ -194,5 +194,14 @@ fn a_folder_mixes_pictures_and_files_of_any_kind() {
     }
     assert_eq!((prompts(&server).len(), folder.runs().len()), (3, 1));
     // Without a server it is no wrong file.
-    folder.run(&[URL, "http://127.0.0.1:9", "flows/unknown.json"]).exits(3);
+    server.stop_listening();
+    folder.run(&[URL, &url, "flows/unknown.json"]).exits(3).says("no ComfyUI at ");
+    for (file, exit) in [("flows/drawn.PNG", 0), ("flows/unknown.json", 1)] {
+        server.stop_listening();
+        let waiting = folder.start(&[URL, &url, "--wait-for-comfyui", "60", file]);
+        waiting.until_it_says("Waiting up to 60 s");
+        server.listen_again();
+        waiting.wait().exits(exit);
+    }
+    assert_eq!(prompts(&server).len(), 4);
 }
