@@ -162,8 +162,10 @@ fn a_file_of_the_editor_is_posted_as_the_editor_would() {
     // A template: what the story says is put into the graph that comes of it.
     folder.workflow("template.json", &drawn("of __PROMPT__"));
     folder.write("story.json", json!({"scenes": [{"id": "a", "prompt": "p"}]}).to_string());
-    folder.run(&[URL, &url, "--story", "story.json", "--workflow", "template.json"]).exits(0);
-    assert_eq!(prompts(&server)[4]["prompt"]["4"]["inputs"]["text"], "of p");
+    let words = ["--story", "story.json", "--workflow", "template.json", "--repeat", "2"];
+    folder.run(&[&[URL, &url], &words[..]].concat()).exits(0);
+    assert_eq!(prompts(&server)[5]["prompt"]["4"]["inputs"]["text"], "of p");
+    assert_eq!(prompts(&server)[5]["prompt"]["3"]["inputs"]["seed"], 6);
 }
 
 #[test]

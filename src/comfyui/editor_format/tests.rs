@@ -199,6 +199,8 @@ fn a_folder_of_pairs() {
 #[test]
 fn a_seed_changes_with_each_repetition_as_its_control_says() {
     let options = json!({"min": 0, "max": 9, "step": 1});
+    // Bounds that no number keeps are no reason to panic.
+    let odd = json!({"min": i64::MAX, "max": i64::MIN, "step": i64::MAX});
     for (control, repetition, wanted) in [
         ("increment", 0, 5),
         ("increment", 2, 7),
@@ -211,5 +213,6 @@ fn a_seed_changes_with_each_repetition_as_its_control_says() {
         let environment = Environment { random: &|| 12, repetition, ..ENVIRONMENT };
         let changed = widgets::after_generate(&5.into(), &control.into(), &options, environment);
         assert_eq!(changed, wanted, "{control} {repetition}");
+        widgets::after_generate(&5.into(), &control.into(), &odd, environment);
     }
 }

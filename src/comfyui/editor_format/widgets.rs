@@ -270,7 +270,7 @@ pub(super) fn after_generate(
 ) -> Value {
     // The editor's own bounds.
     const MOST: i64 = 1 << 50;
-    let least = options["min"].as_i64().unwrap_or(0).max(-MOST);
+    let least = options["min"].as_i64().unwrap_or(0).clamp(-MOST, MOST);
     let most = options["max"].as_i64().unwrap_or(MOST).clamp(least, MOST);
     let times = i64::from(environment.repetition);
     let step = options["step"].as_i64().unwrap_or(1).max(1);
