@@ -91,7 +91,7 @@ impl<'a> Monitor<'a> {
         let started = readings.source.wait_for_nvidia_smi(&mut |time| self.events.wait(time));
         let sampler = self.start_sampler(&readings);
         let sampled = started.and_then(|()| self.events.wait_for_first_reading(TIMEOUT * 2));
-        let missed = self.events.recorder.missed;
+        let missed = self.events.intake().recorder.missed;
         if let Some(line) = missed.and_then(|miss| readings.no_reading(self.options, miss)) {
             self.events.console.log(&line);
         }
@@ -107,7 +107,7 @@ impl<'a> Monitor<'a> {
         self.events.drain();
         self.last_reading(&readings);
         self.events.console.set_live(None);
-        let LogSummary { stats: vram, timeline } = self.events.recorder.summary();
+        let LogSummary { stats: vram, timeline } = self.events.intake().recorder.summary();
         let verdicts = report::verdicts(&self.options.gates, None, &vram, &self.baselines);
         let all_held = verdicts.iter().all(Verdict::held);
         let code = if code == 0 && !all_held { Exit::Gate.code().into() } else { code };
@@ -151,7 +151,7 @@ impl<'a> Monitor<'a> {
             if let Some(status) = command.try_wait().map_err(failed)? {
                 return Ok(process::exit_code(status));
             }
-            if self.events.interrupted
+            if self.events.intake().interrupted
                 && let Some(signal) = ending.signal_due(Instant::now())
             {
                 process::signal_tree(&mut command, signal);
@@ -163,12 +163,13 @@ impl<'a> Monitor<'a> {
     /// Takes one more reading, so that the time since the last tick counts as a gap. Without
     /// any reading before it there is nothing to bound.
     fn last_reading(&mut self, readings: &Readings) {
-        let taken = match self.events.recorder.first {
-            Some(_) => readings.source.measure(self.clock, &readings.clients),
-            None => return self.events.recorder.finish(),
-        };
+        let first = self.events.intake().recorder.first;
+        if first.is_none() {
+            return self.events.intake().recorder.finish();
+        }
+        let taken = readings.source.measure(self.clock, &readings.clients);
         // A log that is not written has been told of.
-        let _ = self.events.recorder.record_last(&taken);
+        let _ = self.events.intake().recorder.record_last(&taken);
     }
 
     fn print_statistics(&self, vram: &VramStats, timeline: &Timeline, verdicts: &[Verdict]) {
@@ -260,7 +261,7 @@ impl Readings {
             ReadingSource::new(&options.sampling, local, stats.as_ref(), events.sampler_events());
         let device = stats.as_ref().and_then(|stats| stats.devices.get(options.sampling.gpu));
         if let Some(device) = device {
-            events.recorder.set_dynamic_vram(device.dynamic_vram);
+            events.intake().recorder.set_dynamic_vram(device.dynamic_vram);
         }
         Readings { source: Arc::new(source), clients }
     }

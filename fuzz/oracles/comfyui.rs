@@ -1,5 +1,7 @@
 //! The server's answers, read from any body.
 
+use std::sync::Arc;
+
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
@@ -25,8 +27,10 @@ static HTTP: LazyLock<Http> = LazyLock::new(|| {
     let (base, headers) = ("http://127.0.0.1:8188".to_owned(), Vec::new());
     let credentials_hint = "-Header";
     let (api_key, loopback, ipv4_only) = (None, true, false);
-    let target = Target { base, headers, api_key, loopback, ipv4_only, credentials_hint };
-    Http::new(target, CONNECT)
+    let addresses = Arc::default();
+    let target =
+        Target { base, headers, api_key, loopback, ipv4_only, addresses, credentials_hint };
+    Http::new(target, CONNECT, Arc::new(|| true))
 });
 
 /// What a body was read as.

@@ -1,6 +1,7 @@
 //! The routes of a `ComfyUI` server as calls.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json as json_value};
@@ -11,7 +12,7 @@ use super::prompt::{Ids, Submission, uuid};
 use super::queue::{self, Queue, QueuePosition};
 use super::system_stats::{self, SystemStats};
 use super::workflow::Workflow;
-use crate::http::{Answer, ErrorKind, Http, HttpError, Target, Timeout};
+use crate::http::{Answer, ErrorKind, Http, HttpError, OnWait, Target, Timeout};
 use crate::sanitize::{percent_encoded, sanitize_line};
 
 /// Time limit of making a connection.
@@ -38,15 +39,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client whose transfers end after `transfer` without a byte.
-    pub fn new(target: Target, transfer: Duration) -> Self {
-        Client { http: Http::new(target, CONNECT), call: CALL, transfer }
+    /// A client whose transfers end after `transfer` without a byte. `on_wait` is called five times
+    /// a second while a call waits; `false` cuts the call off.
+    pub fn new(target: Target, transfer: Duration, on_wait: OnWait) -> Self {
+        Client { http: Http::new(target, CONNECT, on_wait), call: CALL, transfer }
     }
 
     /// A client with one time limit for all its calls, for the sampler's own thread.
     pub fn with_timeout(target: Target, call: Duration) -> Self {
         // Less for the connection than for the whole, so that the two can be told apart.
-        Client { http: Http::new(target, CONNECT.min(call * 3 / 4)), call, transfer: call }
+        let http = Http::new(target, CONNECT.min(call * 3 / 4), Arc::new(|| true));
+        Client { http, call, transfer: call }
     }
 
     /// `GET /system_stats`: versions and the memory of every device.
@@ -232,7 +235,12 @@ impl Client {
     /// # Errors
     /// No answer, or another status than 200; 404 if the file is gone.
     pub fn view(&self, file: &OutputFile) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
-        self.http.get_stream(&view_path(file), Timeout::Idle(self.transfer))
+        self.http.get_stream(&view_path(file), Timeout::Transfer(self.transfer))
+    }
+
+    /// Whether more came than was announced for the file whose stream has been read to its end.
+    pub fn had_surplus(&self) -> bool {
+        self.http.had_surplus()
     }
 
     /// `HEAD /view`: whether the server has an output file.

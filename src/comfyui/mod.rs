@@ -21,6 +21,7 @@ mod template;
 mod validate;
 mod workflow;
 
+pub(crate) use crate::http::OnWait;
 pub use crate::http::{ErrorKind, HttpError, Target};
 pub use client::Client;
 pub use history::{HistoryEntry, OutputFile, PromptOutcome};

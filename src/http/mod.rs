@@ -1,16 +1,25 @@
 //! A blocking HTTP client over `ureq`: timeouts, size limits, headers, and errors by kind.
 
+mod transport;
 mod url;
 pub(crate) mod websocket;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ureq::config::IpFamily;
+use ureq::http::HeaderValue;
 use ureq::http::Response;
+use ureq::http::header::{CONNECTION, CONTENT_ENCODING};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, Body, RequestBuilder};
 
+pub use transport::Addresses;
+pub(crate) use transport::OnWait;
+use transport::{Shared, SharedResolver, TcpConnector};
 pub use url::ServerUrl;
 
 use crate::sanitize::sanitize_line;
@@ -41,6 +50,8 @@ pub struct Target {
     /// Only IPv4 addresses of the host are tried. For `localhost`, whose IPv6 address costs
     /// two seconds a connection on Windows when the server listens on IPv4 alone.
     pub ipv4_only: bool,
+    /// The host's addresses, looked up once for all who speak to it.
+    pub addresses: Arc<Addresses>,
     /// How the user gives other credentials: the hint of an error with status 401 or 403.
     pub credentials_hint: &'static str,
 }
@@ -55,6 +66,7 @@ impl Target {
             api_key: None,
             loopback: url.is_loopback(),
             ipv4_only: url.host().eq_ignore_ascii_case("localhost"),
+            addresses: Arc::default(),
             credentials_hint,
         }
     }
@@ -114,8 +126,9 @@ impl fmt::Display for HttpError {
 pub(crate) enum Timeout {
     /// End to end, from DNS lookup to the last byte of the body.
     Whole(Duration),
-    /// Until the answer begins, and between two reads of its body; the whole has no limit.
-    Idle(Duration),
+    /// Until the answer begins, and between two reads of its body; the whole has no limit. The
+    /// server is asked to close the connection behind it, so that [`Http::had_surplus`] can tell.
+    Transfer(Duration),
     /// `Whole`, and this long until the server takes more of the request, begins its answer, or
     /// has sent all of it.
     WholeAndIdle(Duration, Duration),
@@ -129,11 +142,13 @@ pub(crate) type Answer = (u16, Vec<u8>);
 pub(crate) struct Http {
     target: Target,
     agent: Agent,
+    shared: Arc<Shared>,
 }
 
 impl Http {
-    /// `connect` limits the DNS lookup and making the connection, each.
-    pub(crate) fn new(target: Target, connect: Duration) -> Self {
+    /// `connect` limits the DNS lookup and making the connection, each. `on_wait` is called while a
+    /// call waits.
+    pub(crate) fn new(target: Target, connect: Duration, on_wait: OnWait) -> Self {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -147,7 +162,19 @@ impl Http {
         if target.ipv4_only {
             config = config.ip_family(IpFamily::Ipv4Only);
         }
-        Http { agent: config.build().new_agent(), target }
+        let shared = Arc::new(Shared {
+            on_wait,
+            addresses: Arc::clone(&target.addresses),
+            is_transfer: AtomicBool::new(false),
+            is_kept: AtomicBool::new(false),
+            has_surplus: AtomicBool::new(false),
+        });
+        let connector = ().chain(ConnectProxyConnector::default());
+        let connector = connector.chain(TcpConnector(Arc::clone(&shared)));
+        #[cfg(feature = "tls")]
+        let connector = connector.chain(ureq::unversioned::transport::RustlsConnector::default());
+        let resolver = SharedResolver(Arc::clone(&target.addresses));
+        Http { agent: Agent::with_parts(config.build(), connector, resolver), target, shared }
     }
 
     /// The body of a GET that answered 200.
@@ -166,6 +193,7 @@ impl Http {
         let call = format!("GET {path}");
         let response = self.send_get(path, timeout);
         let response = response.map_err(|error| self.transport_error(&call, error))?;
+        self.require_plain(&call, &response)?;
         let status = response.status().as_u16();
         let (length, mut body) =
             (response.body().content_length(), response.into_body().into_reader());
@@ -176,6 +204,12 @@ impl Http {
         // What broke off says enough.
         let _ = body.by_ref().take(SHOWN_BODY as u64).read_to_end(&mut text);
         Err(self.status_error(&call, status, &text))
+    }
+
+    /// Whether more came than was announced for the transfer that has been read to its end. Over
+    /// TLS that is not seen.
+    pub(crate) fn had_surplus(&self) -> bool {
+        self.shared.has_surplus.load(Ordering::Relaxed)
     }
 
     /// The status of a HEAD.
@@ -199,8 +233,39 @@ impl Http {
         self.read_body(&format!("POST {path}"), response)
     }
 
+    /// A GET, sent once more where the server has closed the connection that was kept, or says that
+    /// it waited too long for a request on it.
     fn send_get(&self, path: &str, timeout: Timeout) -> Result<Response<Body>, ureq::Error> {
-        self.prepare(self.agent.get(format!("{}{path}", self.target.base)), timeout).call()
+        let is_transfer = matches!(timeout, Timeout::Transfer(_));
+        self.shared.is_transfer.store(is_transfer, Ordering::Relaxed);
+        self.shared.has_surplus.store(false, Ordering::Relaxed);
+        let send = || {
+            let request = self.agent.get(format!("{}{path}", self.target.base));
+            let close = is_transfer.then_some("close");
+            let request = close.into_iter().fold(request, |it, close| it.header(CONNECTION, close));
+            self.prepare(request, timeout).call()
+        };
+        let is_kept = || self.shared.is_kept.load(Ordering::Relaxed);
+        match send() {
+            Err(ureq::Error::Io(error)) if is_kept() && is_broken_off(&error) => send(),
+            Ok(response) if is_kept() && response.status() == 408 => send(),
+            answer => answer,
+        }
+    }
+
+    /// Nobody asked for an encoding, and it is not undone.
+    fn require_plain(&self, call: &str, response: &Response<Body>) -> Result<(), HttpError> {
+        match response.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+            None | Some(b"identity" | b"") => Ok(()),
+            Some(encoding) => {
+                let encoding = String::from_utf8_lossy(encoding);
+                let why = format!(
+                    "the body came compressed ({encoding}) though nobody asked for it: is there a \
+                     proxy before the server?"
+                );
+                Err(self.error(call, ErrorKind::BadJson, &why))
+            }
+        }
     }
 
     /// The request with the target's headers and the timeout.
@@ -210,7 +275,7 @@ impl Http {
         let config = request.config();
         match timeout {
             Timeout::Whole(whole) => config.timeout_global(Some(whole)),
-            Timeout::Idle(idle) => {
+            Timeout::Transfer(idle) => {
                 config.timeout_recv_response(Some(idle)).timeout_per_read(Some(idle))
             }
             Timeout::WholeAndIdle(whole, idle) => config
@@ -227,12 +292,11 @@ impl Http {
         call: &str,
         response: Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, HttpError> {
-        let read = |response: Response<Body>| {
-            let status = response.status().as_u16();
-            let body = response.into_body().into_with_config().limit(MAX_BODY).read_to_vec()?;
-            Ok((status, body))
-        };
-        response.and_then(read).map_err(|error| self.transport_error(call, error))
+        let response = response.map_err(|error| self.transport_error(call, error))?;
+        self.require_plain(call, &response)?;
+        let status = response.status().as_u16();
+        let body = response.into_body().into_with_config().limit(MAX_BODY).read_to_vec();
+        Ok((status, body.map_err(|error| self.transport_error(call, error))?))
     }
 
     /// The body of an answer; its status has to be 200.
@@ -315,15 +379,21 @@ fn classify_io_error(error: &io::Error) -> (ErrorKind, String) {
     match error.kind() {
         Io::ConnectionRefused => (ErrorKind::Refused, REFUSED.to_owned()),
         Io::TimedOut | Io::WouldBlock => (ErrorKind::Timeout, TIMED_OUT.to_owned()),
-        Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof => {
-            (ErrorKind::Reset, "the connection broke off".to_owned())
-        }
+        _ if is_broken_off(error) => (ErrorKind::Reset, "the connection broke off".to_owned()),
         _ => {
             let error = error.to_string();
             let is_certificate = error.starts_with("invalid peer certificate");
             (ErrorKind::Reset, error + if is_certificate { CERTIFICATE_HELP } else { "" })
         }
     }
+}
+
+fn is_broken_off(error: &io::Error) -> bool {
+    use io::ErrorKind as Io;
+    matches!(
+        error.kind(),
+        Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::UnexpectedEof
+    )
 }
 
 #[cfg(test)]
@@ -341,9 +411,10 @@ mod tests {
             api_key: None,
             loopback: true,
             ipv4_only: false,
+            addresses: Arc::default(),
             credentials_hint,
         };
-        Http::new(target, Duration::from_secs(1))
+        Http::new(target, Duration::from_secs(1), Arc::new(|| true))
     }
 
     #[test]

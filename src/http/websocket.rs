@@ -5,7 +5,7 @@
 //! source.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -83,7 +83,7 @@ impl<'g> WebSocket<Patient<'g>> {
         let port = uri.port_u16().unwrap_or(80);
         let mut failed = ErrorKind::NotFound.into();
         let mut connected = None;
-        for address in (host.trim_matches(['[', ']']), port).to_socket_addrs()? {
+        for address in target.addresses.find(host, port, CONNECT)? {
             if target.ipv4_only && !address.is_ipv4() {
                 continue;
             }

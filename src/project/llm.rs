@@ -2,6 +2,7 @@
 //! started. Their JSON stays in this module and in [`super::lm_studio`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -166,7 +167,7 @@ pub(super) fn get<T>(
     let begun = Instant::now();
     let ask = |ipv4_only| {
         let left = CALL.saturating_sub(begun.elapsed());
-        let http = Http::new(Target { ipv4_only, ..server.clone() }, CONNECT);
+        let http = Http::new(Target { ipv4_only, ..server.clone() }, CONNECT, Arc::new(|| true));
         http.get(path, Timeout::Whole(left))
     };
     let answer = match ask(server.ipv4_only) {

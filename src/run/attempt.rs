@@ -99,8 +99,8 @@ pub fn attempt(
     };
     attempt.run.listener = None;
     let (now, events) = (Instant::now(), &mut attempt.run.events);
-    events.recorder.set_running(now, None, None);
-    let nodes = events.following.take().map(|mut it| it.nodes(&scene.workflow, now));
+    events.intake().recorder.set_running(now, None, None);
+    let nodes = events.intake().following.take().map(|mut it| it.nodes(&scene.workflow, now));
     Ok(AttemptResult { nodes: nodes.unwrap_or_default(), ..result? })
 }
 
@@ -270,7 +270,7 @@ impl AttemptState<'_, '_> {
         let position = queue.position(id);
         if !self.is_exact() {
             let running = (position == QueuePosition::Running).then_some(&*self.scene.id);
-            self.run.events.recorder.set_running(asked, running, None);
+            self.run.events.intake().recorder.set_running(asked, running, None);
         }
         if position != QueuePosition::Absent {
             return Ok((Observation::At(position), unread));
@@ -285,19 +285,19 @@ impl AttemptState<'_, '_> {
     fn ended(&mut self, entry: HistoryEntry) -> Observation {
         self.run.events.drain();
         if !self.is_exact() {
-            self.run.events.recorder.set_running(Instant::now(), None, None);
+            self.run.events.intake().recorder.set_running(Instant::now(), None, None);
         }
         Observation::Ended(Box::new(entry))
     }
 
     /// Whether the server tells what runs, so that polls need not.
     fn is_exact(&self) -> bool {
-        self.run.events.following.as_ref().is_some_and(|following| following.is_exact)
+        self.run.events.intake().following.as_ref().is_some_and(|following| following.is_exact)
     }
 
     /// `node 3 KSampler (12 of 20)`, if that is known.
     fn place(&self) -> Option<String> {
-        self.run.events.following.as_ref()?.place(&self.scene.workflow)
+        self.run.events.intake().following.as_ref()?.place(&self.scene.workflow)
     }
 
     fn end_at_deadline(&mut self, id: &str) -> Result<AttemptResult, Interrupted> {
@@ -325,7 +325,7 @@ impl AttemptState<'_, '_> {
 
     fn end_lost(&mut self, id: &str) -> AttemptResult {
         self.run.state.remove_server_id(id);
-        let refused = self.run.events.recorder.refused_since(self.submitted);
+        let refused = self.run.events.intake().recorder.refused_since(self.submitted);
         let restarted = self.poller.was_refused
             || refused.is_some()
             || (self.run.history_seen && self.run.client.history_is_empty().unwrap_or(false));

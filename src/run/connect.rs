@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::context::RunError;
 use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
-use crate::comfyui::{Client, ErrorKind, HttpError, SystemStats, Target};
+use crate::comfyui::{Client, ErrorKind, HttpError, OnWait, SystemStats, Target};
 use crate::exit_code::Exit;
 
 /// Between two tries at a server that is waited for.
@@ -24,10 +24,10 @@ pub fn connect(
     let until = Instant::now() + options.wait_for_comfyui;
     let mut logged = false;
     loop {
-        let mut answer = probe(options, &target);
+        let mut answer = probe(options, &target, events.on_wait());
         if target.ipv4_only && matches!(&answer, Err(error) if error.kind == ErrorKind::Refused) {
             let any = Target { ipv4_only: false, ..target.clone() };
-            if let Ok(stats) = probe(options, &any) {
+            if let Ok(stats) = probe(options, &any, events.on_wait()) {
                 target = any;
                 answer = Ok(stats);
             }
@@ -61,8 +61,8 @@ pub fn target(server: &ServerOptions) -> Target {
     target
 }
 
-fn probe(options: &RunOptions, target: &Target) -> Result<SystemStats, HttpError> {
-    Client::new(target.clone(), options.post_execution_timeout).system_stats()
+fn probe(options: &RunOptions, target: &Target, on_wait: OnWait) -> Result<SystemStats, HttpError> {
+    Client::new(target.clone(), options.post_execution_timeout, on_wait).system_stats()
 }
 
 fn no_server(base: &str, error: &HttpError) -> RunError {

@@ -138,7 +138,7 @@ impl<'a> RunContext<'a> {
         events.console = Console::new(clock, Some(summary), output, options.no_color);
         let (recorder, no_log) =
             Recorder::new(&folder.join(names::MAIN), options.sampling.interval);
-        events.recorder = recorder;
+        events.intake().recorder = recorder;
         events.console.log_all(&banner::lines(options, &id, &folder, clock.local));
         // Without the lock the state may be that of a run at work.
         let file = lock.file.is_ok().then(|| lock.state_path());
@@ -162,6 +162,7 @@ impl<'a> RunContext<'a> {
         let record = RunRecord::new(id, slashes(&folder), started, url);
         let record = RunRecord { settings: settings(options), ..record };
         let target = connect::target(&options.server);
+        let on_wait = events.on_wait();
         Ok(RunContext {
             options,
             clock,
@@ -169,7 +170,7 @@ impl<'a> RunContext<'a> {
             events,
             state,
             previous_run,
-            client: Client::new(target.clone(), options.post_execution_timeout),
+            client: Client::new(target.clone(), options.post_execution_timeout, on_wait),
             object_info: ObjectInfo::default(),
             target,
             listener: None,

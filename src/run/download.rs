@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::RunContext;
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, OutputFile};
@@ -158,25 +158,37 @@ impl RunContext<'_> {
         renamed
     }
 
-    /// Streams a file to the disk. Readings and an interrupt are taken between its chunks.
+    /// Streams a file to the disk, at least 64 kB of it within each `PostExecutionTimeout`.
     fn transfer(&mut self, file: &OutputFile, to: &Path) -> Result<u64, FileError> {
         let (length, mut body) = self.client.view(file)?;
         let mut out = File::create(to)?;
         let (mut bytes, mut head) = (0, Vec::new());
+        let mut progress = (Instant::now(), 0);
         let mut chunk = vec![0; 64 << 10];
         loop {
+            let read = body.read(&mut chunk);
+            // It may be what has cut the reading off.
             self.events.check()?;
-            let count = body.read(&mut chunk).map_err(|error| self.client.view_error(error))?;
+            let count = read.map_err(|error| self.client.view_error(error))?;
             if count == 0 {
                 break;
             }
             out.write_all(&chunk[..count])?;
             head.extend(chunk[..count].iter().take(HEAD - head.len()));
             bytes += count as u64;
+            if bytes - progress.1 >= PROGRESS {
+                progress = (Instant::now(), bytes);
+            } else if progress.0.elapsed() >= self.options.post_execution_timeout {
+                let why = format!("less than 64 kB in time, {bytes} bytes in all");
+                return Err(self.client.error("GET /view", ErrorKind::Timeout, &why).into());
+            }
         }
         let why = match length {
             Some(length) if length != bytes => {
                 Some(format!("{bytes} bytes came, {length} were announced"))
+            }
+            Some(length) if self.client.had_surplus() => {
+                Some(format!("more than the {length} bytes came that were announced"))
             }
             _ => other_content(&file.filename, &head).map(str::to_owned),
         };
@@ -184,6 +196,8 @@ impl RunContext<'_> {
     }
 }
 
+/// What a transfer has to bring within `PostExecutionTimeout`, in bytes.
+const PROGRESS: u64 = 64 << 10;
 /// So many bytes of a file tell what it is.
 const HEAD: usize = 64;
 

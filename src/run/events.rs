@@ -1,13 +1,13 @@
 //! The event loop: the one place where the main thread blocks, besides its short HTTP calls.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::following::Following;
 use super::recorder::Recorder;
-use crate::comfyui::Told;
+use crate::comfyui::{OnWait, Told};
 use crate::console::Console;
 use crate::interrupt::{self, Interrupted};
 use crate::vram::sampler::SamplerEvent;
@@ -27,19 +27,27 @@ const MOST_TOLD: usize = 4096;
 /// Between two draws of the live row.
 const REDRAW: Duration = Duration::from_millis(500);
 
-/// The receiving end of the channel. Readings go to the recorder, an interrupt is remembered.
-pub struct EventLoop {
+/// The receiving end of the channel, and where its events go.
+pub struct Intake {
     events: Receiver<Event>,
-    /// Held so that the channel has a sender as long as it has this receiver.
-    sender: Sender<Event>,
-    /// Whether an interrupt has arrived.
-    pub interrupted: bool,
     /// How much of the listeners waits in the channel.
     told: Arc<AtomicUsize>,
+    /// Whether an interrupt has arrived.
+    pub interrupted: bool,
     /// The prompt that an attempt follows.
     pub following: Option<Following>,
     /// Where readings go.
     pub recorder: Recorder,
+    /// What the recorder has to say.
+    problems: Vec<String>,
+}
+
+/// The event loop. Readings go to the recorder, an interrupt is remembered.
+pub struct EventLoop {
+    /// The main thread's alone, and shared with its HTTP calls, which take events while they wait.
+    intake: Arc<Mutex<Intake>>,
+    /// Held so that the channel has a sender as long as it has its receiver.
+    sender: Sender<Event>,
     /// Where lines go.
     pub console: Console,
 }
@@ -48,8 +56,33 @@ impl EventLoop {
     /// An event loop with a channel of its own.
     pub fn new(recorder: Recorder, console: Console) -> Self {
         let (sender, events) = mpsc::channel();
-        let (told, following) = (Arc::default(), None);
-        EventLoop { events, sender, interrupted: false, told, following, recorder, console }
+        let intake = Intake {
+            events,
+            told: Arc::default(),
+            interrupted: false,
+            following: None,
+            recorder,
+            problems: Vec::new(),
+        };
+        EventLoop { intake: Arc::new(Mutex::new(intake)), sender, console }
+    }
+
+    /// What the channel has brought so far. Not to be held over an HTTP call, which then takes no
+    /// events.
+    pub fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For HTTP calls of the main thread: takes what has arrived. `false` where an interrupt came
+    /// with it; calls after that one are made in peace.
+    pub fn on_wait(&self) -> OnWait {
+        let intake = Arc::clone(&self.intake);
+        Arc::new(move || {
+            let Ok(mut intake) = intake.try_lock() else { return true };
+            let was_interrupted = intake.interrupted;
+            intake.drain();
+            was_interrupted || !intake.interrupted
+        })
     }
 
     /// From now on the first signal arrives as an event, and the second one ends the process.
@@ -67,7 +100,7 @@ impl EventLoop {
     /// # Errors
     /// [`Interrupted`] as soon as an interrupt arrives, or has arrived.
     pub fn wait(&mut self, time: Duration) -> Result<(), Interrupted> {
-        self.receive(Instant::now() + time, |this| this.interrupted);
+        self.receive(Instant::now() + time, |it| it.interrupted);
         self.check()
     }
 
@@ -76,7 +109,7 @@ impl EventLoop {
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_for_first_reading(&mut self, at_most: Duration) -> Result<(), Interrupted> {
-        let done = |this: &Self| this.interrupted || this.recorder.has_measured;
+        let done = |it: &Intake| it.interrupted || it.recorder.has_measured;
         self.receive(Instant::now() + at_most, done);
         self.check()
     }
@@ -87,9 +120,9 @@ impl EventLoop {
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_for_prompt(&mut self, time: Duration) -> Result<(), Interrupted> {
-        let has_ended = |this: &Self| this.following.as_ref().is_some_and(|it| it.has_ended);
-        self.receive(Instant::now() + time, |this| this.interrupted || has_ended(this));
-        if let Some(following) = &mut self.following {
+        let has_ended = |it: &Intake| it.following.as_ref().is_some_and(|it| it.has_ended);
+        self.receive(Instant::now() + time, |it| it.interrupted || has_ended(it));
+        if let Some(following) = &mut self.intake().following {
             following.has_ended = false;
         }
         self.check()
@@ -101,8 +134,8 @@ impl EventLoop {
     /// [`Interrupted`].
     pub fn wait_for_listener(&mut self, at_most: Duration) -> Result<(), Interrupted> {
         let has_spoken =
-            |this: &Self| this.following.as_ref().is_none_or(|it| it.connected.is_some());
-        self.receive(Instant::now() + at_most, |this| this.interrupted || has_spoken(this));
+            |it: &Intake| it.following.as_ref().is_none_or(|it| it.connected.is_some());
+        self.receive(Instant::now() + at_most, |it| it.interrupted || has_spoken(it));
         self.check()
     }
 
@@ -127,14 +160,14 @@ impl EventLoop {
     /// [`Interrupted`] if an interrupt has arrived.
     pub fn check(&mut self) -> Result<(), Interrupted> {
         self.drain();
-        if self.interrupted { Err(Interrupted) } else { Ok(()) }
+        if self.intake().interrupted { Err(Interrupted) } else { Ok(()) }
     }
 
     /// Takes what has arrived, without waiting.
     pub fn drain(&mut self) {
-        while let Ok(event) = self.events.try_recv() {
-            self.take(event);
-        }
+        let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        intake.drain();
+        intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
     }
 
     /// What a sampler's thread calls with its events.
@@ -146,7 +179,8 @@ impl EventLoop {
 
     /// What the listener of a client id calls with what it is told.
     pub fn listener_events(&self, client: &str) -> impl Fn(Instant, Told) + Send + use<> {
-        let (sender, told, client) = (self.sender.clone(), self.told.clone(), client.to_owned());
+        let (sender, told, client) =
+            (self.sender.clone(), self.intake().told.clone(), client.to_owned());
         move |at, what| {
             if told.fetch_add(1, Ordering::Relaxed) < MOST_TOLD {
                 // Nobody receives when the program is about to end.
@@ -158,13 +192,15 @@ impl EventLoop {
     }
 
     /// The only blocking receive of the program.
-    fn receive(&mut self, until: Instant, done: impl Fn(&Self) -> bool) {
-        while !done(self) {
-            self.console.draw(self.recorder.latest_and_peak());
+    fn receive(&mut self, until: Instant, done: impl Fn(&Intake) -> bool) {
+        let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        while !done(&intake) {
+            intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
+            self.console.draw(intake.recorder.latest_and_peak());
             let left = until.saturating_duration_since(Instant::now());
             let slice = if self.console.is_live() { left.min(REDRAW) } else { left };
-            match self.events.recv_timeout(slice) {
-                Ok(event) => self.take(event),
+            match intake.events.recv_timeout(slice) {
+                Ok(event) => intake.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Not while we hold a sender ourselves.
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -172,6 +208,14 @@ impl EventLoop {
             if Instant::now() >= until {
                 return;
             }
+        }
+    }
+}
+
+impl Intake {
+    fn drain(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event);
         }
     }
 
@@ -185,11 +229,7 @@ impl EventLoop {
                     self.recorder.set_running(at, scene, node);
                 }
             }
-            Event::Sampler(event) => {
-                if let Some(problem) = self.recorder.record(event) {
-                    self.console.warn(&problem);
-                }
-            }
+            Event::Sampler(event) => self.problems.extend(self.recorder.record(event)),
         }
     }
 }

@@ -132,7 +132,7 @@ impl RunContext<'_> {
 
     /// After an interrupt no archive is written, and none is mentioned.
     fn note_interrupt(&mut self) {
-        self.record.interrupted = self.events.interrupted;
+        self.record.interrupted = self.events.intake().interrupted;
         self.record.legacy.archive.take_if(|_| self.record.interrupted);
     }
 

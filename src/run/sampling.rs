@@ -16,7 +16,8 @@ impl RunContext<'_> {
     pub(super) fn connect_and_recover(&mut self) -> Result<(Target, SystemStats), RunError> {
         let connected = connect(self.options, &mut self.events);
         if let Ok((target, _)) = &connected {
-            self.client = Client::new(target.clone(), self.options.post_execution_timeout);
+            let on_wait = self.events.on_wait();
+            self.client = Client::new(target.clone(), self.options.post_execution_timeout, on_wait);
             self.target = target.clone();
         }
         self.recover(connected.is_ok());
@@ -41,7 +42,8 @@ impl RunContext<'_> {
             self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
         });
         self.events.wait_for_first_reading(source::TIMEOUT * 2)?;
-        if let Some(first) = self.events.recorder.first {
+        let first = self.events.intake().recorder.first;
+        if let Some(first) = first {
             self.events.console.log(&banner::initial(&first));
         }
         self.sampling = Some(Sampling { source, sampler: sampler.ok() });
@@ -59,7 +61,7 @@ impl RunContext<'_> {
         server.device_kind = device.map(|device| device.kind.clone());
         server.device_index = device.and_then(|device| device.index);
         server.dynamic_vram = device.map(|device| device.dynamic_vram).unwrap_or_default();
-        self.events.recorder.set_dynamic_vram(server.dynamic_vram);
+        self.events.intake().recorder.set_dynamic_vram(server.dynamic_vram);
         let queue = self.client.queue().ok().map(|queue| queue.count());
         self.events.console.log(&banner::plan(self.options, stats, queue, scenes));
         // Where the device that was asked for is not there, nothing is recorded.
@@ -69,7 +71,13 @@ impl RunContext<'_> {
         let others = stats.devices.iter().enumerate().filter(|(gpu, _)| *gpu != sampling.gpu);
         for (gpu, device) in others.filter(|(_, device)| device.memory.is_some()) {
             let path = self.folder.join(names::of_device(gpu));
-            match self.events.recorder.also(gpu, &path, sampling.interval, device.dynamic_vram) {
+            let also = self.events.intake().recorder.also(
+                gpu,
+                &path,
+                sampling.interval,
+                device.dynamic_vram,
+            );
+            match also {
                 Ok(()) => self.other_devices.push((gpu, device.name.clone())),
                 Err(why) => self.events.console.warn(&why),
             }
@@ -94,10 +102,11 @@ impl RunContext<'_> {
         // A warning of nvidia-smi comes before what it is about.
         self.events.drain();
         let last = taken.result.ok().map(|(reading, _)| reading);
-        if let Some(problem) = self.events.recorder.record_last(&taken) {
+        let problem = self.events.intake().recorder.record_last(&taken);
+        if let Some(problem) = problem {
             self.events.console.warn(&problem);
         }
-        let both = self.events.recorder.first.zip(last).and_then(same_figure);
+        let both = self.events.intake().recorder.first.zip(last).and_then(same_figure);
         self.record.aftermath.used_before_mb = both.map(|(before, _)| before);
         self.record.aftermath.used_after_mb = both.map(|(_, after)| after);
         self.record.aftermath.queue = self.client.queue().ok().map(|queue| queue.count() as u64);

@@ -23,7 +23,7 @@ impl RunContext<'_> {
         self.events.console.header("STEP 2: Generate Videos (WAN I2V)");
         let cleanup_interval = self.options.memory_cleanup_interval as usize;
         for (index, scene) in scenes.iter().enumerate() {
-            if self.events.interrupted {
+            if self.events.intake().interrupted {
                 self.stop_reason = Some("interrupted".to_owned());
             }
             let result = match self.stop_reason.clone() {
@@ -41,7 +41,7 @@ impl RunContext<'_> {
             }
         }
         // A prompt that outlived its cancel, or a server that came back: cancelled once more.
-        if !self.state.prompts().is_empty() && !self.events.interrupted {
+        if !self.state.prompts().is_empty() && !self.events.intake().interrupted {
             self.cancel_all();
         }
         self.scenes = scenes;

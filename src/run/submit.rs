@@ -123,7 +123,7 @@ impl RunContext<'_> {
                 Ok(Submission::Accepted { id, node_errors }) => {
                     self.set_server_id(&ids, &id);
                     if is_alone {
-                        self.events.recorder.set_running(posted, Some(scene), None);
+                        self.events.intake().recorder.set_running(posted, Some(scene), None);
                     }
                     return Ok(Posted { ids, id, broken: node_errors });
                 }
@@ -150,6 +150,7 @@ impl RunContext<'_> {
                 }
                 return Err(SubmitError::Unreachable(error));
             }
+            self.events.check()?;
             self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
             if let Some(id) = self.find_posted(&ids, deadline, &error)? {
                 self.set_server_id(&ids, &id);
@@ -172,11 +173,11 @@ impl RunContext<'_> {
     /// answers soon. One that did not is not waited for again.
     fn listen(&mut self, scene: &str) -> Result<Ids, Interrupted> {
         let ids = Ids::random();
-        self.events.following = Some(Following::new(scene, &ids.client, &ids.prompt));
+        self.events.intake().following = Some(Following::new(scene, &ids.client, &ids.prompt));
         let send = self.events.listener_events(&ids.client);
         self.listener = Some(Listener::start(self.target.clone(), &ids.client, send));
         self.events.wait_for_listener(self.listener_timeout)?;
-        if self.events.following.as_ref().is_some_and(|it| it.connected.is_none()) {
+        if self.events.intake().following.as_ref().is_some_and(|it| it.connected.is_none()) {
             self.listener_timeout = Duration::ZERO;
         }
         Ok(ids)
@@ -185,14 +186,14 @@ impl RunContext<'_> {
     /// The server's id for the prompt of a POST: kept in the state file, and listened for.
     pub fn set_server_id(&mut self, ids: &Ids, id: &str) {
         self.state.set_server_id(ids, id);
-        if let Some(following) = &mut self.events.following {
+        if let Some(following) = &mut self.events.intake().following {
             following.add_id(id);
         }
     }
 
     fn is_listening(&self) -> bool {
-        let following = self.events.following.as_ref();
-        following.is_some_and(|following| following.connected == Some(true))
+        let following = &self.events.intake().following;
+        following.as_ref().is_some_and(|following| following.connected == Some(true))
     }
 
     /// Looks for both ids as soon as the server answers, and once more a second later: a stalled

@@ -41,11 +41,16 @@ impl Selector {
         let Selector(after, route, skip) = self;
         let passing = std::iter::repeat_n(Fault::Delay(Duration::ZERO), skip);
         // One of two on end may be the sampler's.
-        let times = if (after, route, skip) == (Some(VIEW), STATS, 0) { 2 } else { 1 };
+        let of_sampler = (after, route, skip) == (Some(VIEW), STATS, 0);
+        // On a connection that was kept a GET is sent once more.
+        let is_kept = (after, route, skip) != (None, STATS, 0) && route != VIEW;
+        let is_resent = is_kept && matches!(fault, Fault::Reset) && route.starts_with("GET");
+        let times = if of_sampler || is_resent { 2 } else { 1 };
         for fault in passing.chain([fault]) {
             match after {
                 Some(after) => server.fail_after(after, route, times, fault),
-                None => server.fail_next(route, 1, fault),
+                None if matches!(fault, Fault::Delay(_)) => server.fail_next(route, 1, fault),
+                None => server.fail_next(route, times, fault),
             }
         }
     }

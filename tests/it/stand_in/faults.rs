@@ -30,6 +30,10 @@ pub enum Fault {
     Endless,
     /// Acts, and closes without an answer.
     LoseAnswer,
+    /// Sends some bytes more than it announces.
+    Longer,
+    /// Acts, and adds a header to the answer.
+    Header(&'static str, &'static str),
     /// Redirects to this URL.
     Redirect(String),
     /// Acts, and replaces a value of the JSON answer, if it is there. It is found by a JSON pointer
@@ -90,6 +94,13 @@ impl Fault {
             }
             Self::Status(status, text) => return send(Response::text(status, text)),
             Self::Body(text) => return send(Response::json_text(&text)),
+            Self::Longer => {
+                let response = act();
+                stream.write_all(&response.head(response.body.len() as u64))?;
+                stream.write_all(&[&response.body[..], b" and more"].concat())?;
+                return Ok(true);
+            }
+            Self::Header(name, value) => return send(act().with(name, value)),
             Self::Redirect(url) => return send(Response::text(302, "").with("Location", &url)),
             Self::Change(pointer, value) => return send(change(act(), &pointer, value)),
             Self::Large(bytes) => {
