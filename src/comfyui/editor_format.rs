@@ -216,7 +216,7 @@ impl<'f> EditorFile<'f> {
         if nodes.is_empty() {
             return Err(vec!["no workflow: nothing in it runs".to_owned()]);
         }
-        let workflow = Workflow { nodes: cleaned(nodes), extra_data: Map::new() };
+        let workflow = Workflow { nodes: cleaned(nodes), ..Workflow::default() };
         Ok(Converted { workflow, warnings })
     }
 

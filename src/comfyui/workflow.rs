@@ -1,6 +1,7 @@
 //! A workflow: loading it, and changing its inputs by name.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value, json};
 
@@ -16,8 +17,9 @@ pub struct Workflow {
     /// Empty as long as a file in the editor's format is not converted.
     pub(super) nodes: Map<String, Value>,
     /// What is posted beside it: `extra_pnginfo` for nodes that read it and for the metadata of the
-    /// outputs, the editor's file among it; keys of partner nodes. Secrets may be in it.
-    pub(super) extra_data: Map<String, Value>,
+    /// outputs, the editor's file among it; keys of partner nodes. Secrets may be in it. Shared by
+    /// the scenes of a file, which may be large.
+    pub(super) extra_data: Arc<Map<String, Value>>,
 }
 
 /// Wrappers within each other, at most.
@@ -50,7 +52,7 @@ impl Workflow {
         if is_editor_format(&value) {
             EditorFile::parse(&value).map_err(|why| format!("no workflow: {why}"))?;
             extra_data.insert("extra_pnginfo".to_owned(), json!({ "workflow": value }));
-            return Ok(Workflow { nodes: Map::new(), extra_data });
+            return Ok(Workflow { nodes: Map::new(), extra_data: Arc::new(extra_data) });
         }
         if let Some(program) = other_program(&value) {
             return Err(format!("no workflow of ComfyUI: it is a file of {program}"));
@@ -74,7 +76,7 @@ impl Workflow {
             }
             node.as_object_mut().map(|node| node.shift_remove("is_changed"));
         }
-        Ok(Workflow { nodes, extra_data })
+        Ok(Workflow { nodes, extra_data: Arc::new(extra_data) })
     }
 
     /// The editor's file, as long as it is not converted.
@@ -457,7 +459,7 @@ mod tests {
         );
         let extra_data = Workflow::parse(&more).unwrap().extra_data;
         let wanted = json!({"key": "k", "extra_pnginfo": {"workflow": {"nodes": []}}});
-        assert_eq!(Value::from(extra_data), wanted);
+        assert_eq!(Value::from((*extra_data).clone()), wanted);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The workflow that is the template of a story's scenes, where the project keeps it.
+//! Where the text of a workflow comes from: a file, a picture or video that holds it, or the place
+//! where the project keeps the template of a story's scenes.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,9 +11,9 @@ use crate::comfyui::output_file;
 use crate::fs::read_text;
 
 const SETTINGS: &str = "localGenSettings.json";
+const WORKFLOW: &str = "workflows/video_wan2_2_5B_ti2v.json";
 /// No workflow's text is longer.
 const MAX_TEXT: u64 = 256 << 20;
-const WORKFLOW: &str = "workflows/video_wan2_2_5B_ti2v.json";
 
 /// A template: its text, and how it is named in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -121,11 +121,10 @@ impl Plan {
                 for (file, is_named) in files {
                     let source = WorkflowSource::of_file(file);
                     match source.and_then(|source| from_workflow(&source, options.repeat)) {
-                        Ok(found) => scenes.extend(
-                            found
-                                .into_iter()
-                                .map(|scene| Scene { can_be_left_out: !is_named, ..scene }),
-                        ),
+                        Ok(mut found) => {
+                            found.iter_mut().for_each(|scene| scene.can_be_left_out = !is_named);
+                            scenes.append(&mut found);
+                        }
                         Err(why) if *is_named => wrong.push(why),
                         Err(why) => left_out.push(why),
                     }
@@ -429,13 +428,15 @@ pub fn complete(
         } else {
             set_open_inputs(scene, object_info)
         };
-        wrong.extend(set.err().map(|why| format!("scene {}: {why}", scene.id)));
+        // One is enough: each scene may have the same.
+        let why = set.err().filter(|_| wrong.is_empty());
+        wrong.extend(why.map(|why| format!("scene {}: {why}", scene.id)));
         true
     });
     if scenes.is_empty() {
         wrong.append(&mut left_out);
     }
-    // Each repetition has the same.
+    // So has each repetition.
     wrong.dedup();
     left_out.dedup();
     if wrong.is_empty() { Ok(left_out) } else { Err(wrong.join("; ")) }
