@@ -122,7 +122,9 @@ impl Plan {
                     let source = WorkflowSource::of_file(file);
                     match source.and_then(|source| from_workflow(&source, options.repeat)) {
                         Ok(mut found) => {
-                            found.iter_mut().for_each(|scene| scene.can_be_left_out = !is_named);
+                            for scene in &mut found {
+                                scene.can_be_left_out = !is_named;
+                            }
                             scenes.append(&mut found);
                         }
                         Err(why) if *is_named => wrong.push(why),
