@@ -43,8 +43,9 @@
 //! at once, higher readings between two ticks at the later one. At the end the log is read once
 //! (`vram::stats::LogSummary`), and every report gets its figures from there.
 //!
-//! **A prompt** is named by an option (`cli::options`), becomes a scene with a patched graph
-//! (`run::plan`), is posted (`run::submit`) after its id has been written to the state file, is
+//! **A prompt** is named by an option (`cli::options`), found in its file
+//! (`project::workflow_source`) and becomes a scene with a patched graph (`run::plan`), a file in the
+//! editor's format once the server has described its classes ([`editor_format`]). It is posted (`run::submit`) after its id has been written to the state file, is
 //! followed (`run::attempt`, `run::poll`) until it has a history entry, a deadline or an end, or is
 //! cancelled (`run::cancel`). What the listener tells (`comfyui::listener`, `run::following`) brings
 //! the next poll forward and names scene and node; a poll alone decides. Its files are downloaded
