@@ -56,7 +56,9 @@ pub(crate) fn answers(body: &[u8]) -> Option<Answers> {
     }
     assert_eq!(json::parse(value.to_string().as_bytes()).unwrap(), value);
     queue(&value);
-    if let Some(id) = history::find(&value, |id, client| id == "p" || client == Some("c")) {
+    if let Some(id) = history::find(&value, |id, client| {
+        (id == "p" || client == Some("c")).then(|| id.to_owned())
+    }) {
         is_line(&id);
         assert!(value.get(&id).is_some());
     }

@@ -19,6 +19,8 @@ use crate::sanitize::{percent_encoded, sanitize_line};
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// Time limit of reads and of control calls, end to end.
 const CALL: Duration = Duration::from_secs(5);
+/// The same after an interrupt.
+const HURRIED_CALL: Duration = Duration::from_millis(1500);
 /// Time limit of a queue or a history, which can be large, as long as bytes come.
 const LARGE: Duration = Duration::from_secs(15);
 /// Time limit of `POST /prompt`: validating a large graph takes the server a while.
@@ -50,6 +52,11 @@ impl Client {
         // Less for the connection than for the whole, so that the two can be told apart.
         let http = Http::new(target, CONNECT.min(call * 3 / 4), Arc::new(|| true));
         Client { http, call, transfer: call }
+    }
+
+    /// From now on reads and control calls get 1.5 s, since somebody waits for the end.
+    pub fn hurry(&mut self) {
+        self.call = HURRIED_CALL;
     }
 
     /// `GET /system_stats`: versions and the memory of every device.
@@ -145,23 +152,26 @@ impl Client {
         Queue::parse(&answer).map_err(|why| self.bad_answer("GET /queue", why))
     }
 
-    /// The id of the prompt that a POST with these ids made, if the server knows one: looked for by
-    /// either id, in the queue and among the last 64 of the history.
+    /// The first prompt that a POST with one of these ids has made, as far as the server knows one,
+    /// with the server's id for it: looked for by either id, in the queue and among the last 64 of
+    /// the history.
     ///
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
-    pub fn find_prompt(&self, ids: &Ids) -> Result<Option<String>, HttpError> {
-        let is_ours =
-            |id: &str, client: Option<&str>| id == ids.prompt || client == Some(&ids.client);
-        let queued = self.queue()?.find(is_ours);
-        if queued.is_some() { Ok(queued) } else { self.find_ended(is_ours) }
+    pub fn find_sent(&self, sent: &[Ids]) -> Result<Option<(Ids, String)>, HttpError> {
+        let queued = self.queue()?.find_sent(sent);
+        if queued.is_some() {
+            return Ok(queued);
+        }
+        let answer = self.last_of_history()?;
+        Ok(history::find(&answer, |id, client| sent.iter().find_map(|ids| ids.made(id, client))))
     }
 
     /// The id of a prompt of that client that is none of the `known` ones: the first of those among
     /// the last 64 of the history, if it is looked for there, else one in the queue.
     ///
     /// # Errors
-    /// Same as [`Client::find_prompt`].
+    /// Same as [`Client::find_sent`].
     pub fn find_other(
         &self,
         client: &str,
@@ -169,18 +179,16 @@ impl Client {
         in_history: bool,
     ) -> Result<Option<String>, HttpError> {
         let is_known = |id: &str| known.iter().any(|known| known == id);
-        let is_other = |id: &str, of: Option<&str>| of == Some(client) && !is_known(id);
-        let ended = if in_history { self.find_ended(is_other)? } else { None };
-        if ended.is_some() { Ok(ended) } else { Ok(self.queue()?.find(is_other)) }
+        let other = |id: &str, of: Option<&str>| {
+            (of == Some(client) && !is_known(id)).then(|| id.to_owned())
+        };
+        let ended = if in_history { history::find(&self.last_of_history()?, other) } else { None };
+        if ended.is_some() { Ok(ended) } else { Ok(self.queue()?.find(other)) }
     }
 
-    fn find_ended(
-        &self,
-        is_wanted: impl Fn(&str, Option<&str>) -> bool,
-    ) -> Result<Option<String>, HttpError> {
-        let path = "/history?max_items=64";
-        let answer = self.get_part(path, LARGE, &history::is_client, io::sink())?;
-        Ok(history::find(&answer, is_wanted))
+    /// Whose the last 64 prompts of the history are.
+    fn last_of_history(&self) -> Result<Value, HttpError> {
+        self.get_part("/history?max_items=64", LARGE, &history::is_client, io::sink())
     }
 
     /// Asks the server to end one prompt, and no other: new servers have a route for it

@@ -159,15 +159,12 @@ pub(super) fn is_client(steps: &[Step]) -> bool {
 }
 
 /// The id of an entry, of several of `/history`, by its id and its client.
-pub(super) fn find(
+pub(super) fn find<T>(
     history: &Value,
-    is_wanted: impl Fn(&str, Option<&str>) -> bool,
-) -> Option<String> {
-    let client = |entry: &'_ Value| entry["prompt"][3]["client_id"].as_str().map(str::to_owned);
-    let is_wanted = |(id, entry): &(&String, &Value)| {
-        is_valid_id(id) && is_wanted(id, client(entry).as_deref())
-    };
-    history.as_object()?.iter().find(is_wanted).map(|(id, _)| id.clone())
+    pick: impl Fn(&str, Option<&str>) -> Option<T>,
+) -> Option<T> {
+    let mut entries = history.as_object()?.iter().filter(|(id, _)| is_valid_id(id));
+    entries.find_map(|(id, entry)| pick(id, entry["prompt"][3]["client_id"].as_str()))
 }
 
 /// The answer to `GET /history/{id}` as it came, up to 32 MiB.
@@ -396,7 +393,11 @@ mod tests {
             json!({"a": {"prompt": [null, null, null, {"client_id": "c", "x": null}, null],
                 "status": null, "outputs": null}})
         );
-        assert_eq!(find(&part(&is_client), |_, client| client == Some("c")).unwrap(), "a");
+        assert_eq!(
+            find(&part(&is_client), |id, client| (client == Some("c")).then(|| id.to_owned()))
+                .unwrap(),
+            "a"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use client::Client;
 pub use history::{HistoryEntry, OutputFile, PromptOutcome};
 pub use listener::{Listener, Progress, Told};
 pub use prompt::{Ids, Submission, random_seed};
-pub use queue::QueuePosition;
+pub use queue::{Queue, QueuePosition};
 pub use system_stats::{Device, SystemStats};
 pub use template::{KEYFRAME_PLACEHOLDER, ScenePrompts};
 pub use validate::ObjectInfo;

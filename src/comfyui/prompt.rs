@@ -23,6 +23,12 @@ impl Ids {
     pub fn random() -> Self {
         Ids { prompt: uuid(), client: uuid() }
     }
+
+    /// These, with the server's id, if they are those of a prompt of that id and client.
+    pub(super) fn made(&self, id: &str, client: Option<&str>) -> Option<(Ids, String)> {
+        let is_ours = id == self.prompt || client == Some(&self.client);
+        is_ours.then(|| (self.clone(), id.to_owned()))
+    }
 }
 
 /// A canonical lowercase UUID of version 4: the form that new servers demand of a `prompt_id`.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::json::Step;
-use super::prompt::is_valid_id;
+use super::prompt::{Ids, is_valid_id};
 
 /// The prompts that are running or waiting.
 #[derive(Clone, Debug, Default)]
@@ -70,10 +70,15 @@ impl Queue {
         QueuePosition::Pending(before.count() + self.running.len())
     }
 
-    /// The id of a prompt, by its id and its client.
-    pub(super) fn find(&self, is_wanted: impl Fn(&str, Option<&str>) -> bool) -> Option<String> {
-        let is_wanted = |item: &&QueueItem| is_wanted(&item.id, item.client.as_deref());
-        self.running.iter().chain(&self.pending).find(is_wanted).map(|item| item.id.clone())
+    /// The first of these prompts that is in the queue, with the server's id for it.
+    pub fn find_sent(&self, sent: &[Ids]) -> Option<(Ids, String)> {
+        self.find(|id, client| sent.iter().find_map(|ids| ids.made(id, client)))
+    }
+
+    /// What `pick` makes of the first prompt that it takes, by its id and its client.
+    pub(super) fn find<T>(&self, pick: impl Fn(&str, Option<&str>) -> Option<T>) -> Option<T> {
+        let mut items = self.running.iter().chain(&self.pending);
+        items.find_map(|item| pick(&item.id, item.client.as_deref()))
     }
 
     /// How many prompts are running or waiting.

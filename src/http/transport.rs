@@ -93,13 +93,11 @@ fn look_up(name: String) -> io::Result<Lookup> {
     let (send, found) = mpsc::sync_channel(1);
     let asked = name.clone();
     let look = move || drop(send.send(asked.to_socket_addrs().map(Iterator::collect)));
-    match thread::Builder::new().name("name lookup".into()).spawn(look) {
-        Ok(_) => Ok(Lookup::UnderWay(name, found)),
-        Err(_) => {
-            let addresses = name.to_socket_addrs()?.collect();
-            Ok(Lookup::Known(name, addresses, Instant::now()))
-        }
+    if thread::Builder::new().name("name lookup".into()).spawn(look).is_ok() {
+        return Ok(Lookup::UnderWay(name, found));
     }
+    let addresses = name.to_socket_addrs()?.collect();
+    Ok(Lookup::Known(name, addresses, Instant::now()))
 }
 
 /// Resolves names by the shared addresses.

@@ -275,6 +275,8 @@ pub struct PostRunState {
     pub other_prompts: u64,
     /// The scene of this run that still ran on the server when the run ended.
     pub still_running: Option<String>,
+    /// A scene of this run whose POST was not answered, and that may yet come to the server.
+    pub may_come: Option<String>,
 }
 
 /// What became of a run.

@@ -80,6 +80,7 @@ pub(super) fn night() -> RunRecord {
             used_after_mb: Some(2140),
             other_prompts: 2,
             still_running: None,
+            may_come: None,
         },
         next: Some("run-comfyui-e2e -SceneFilter scene-003".into()),
         legacy: LegacyRun::default(),
@@ -228,13 +229,13 @@ fn document(run: &RunRecord) -> Value {
 #[test]
 fn the_metadata_hold_the_whole_record() {
     let unreachable = Some((Exit::Unreachable, "no ComfyUI".to_owned()));
-    let still_running = Some("scene-003".to_owned());
+    let (still_running, may_come) = (Some("scene-003".to_owned()), Some("scene-002".to_owned()));
     for run in [
         night(),
         RunRecord { failure: unreachable, interrupted: true, next: None, ..night() },
         RunRecord {
             gates: verdicts(),
-            aftermath: PostRunState { still_running, ..PostRunState::default() },
+            aftermath: PostRunState { still_running, may_come, ..PostRunState::default() },
             server: Server::default(),
             scenes: vec![],
             ..night()

@@ -161,6 +161,12 @@ fn post_run_state(run: &RunRecord) -> String {
     let before = before.unwrap_or_default();
     let memory = after.used_after_mb.map(|used| format!(", {used} MB in use{before}"));
     let memory = memory.unwrap_or_default();
+    if let (None, Some(scene)) = (&after.still_running, &after.may_come) {
+        return format!(
+            "GPU not known to stay free: {scene} was posted without a proper answer and may yet come; the \
+             next run looks for it{memory}"
+        );
+    }
     match (&after.still_running, after.queue) {
         (Some(scene), Some(_)) => {
             format!("GPU not free: {scene} was asked to end and still runs{memory}")

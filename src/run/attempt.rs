@@ -91,9 +91,10 @@ pub fn attempt(
         }
         Err(SubmitError::Deadline(error)) => {
             let cancelled = attempt.run.cancel_all();
+            let retry = attempt.run.state.first_known().is_none()
+                && !matches!(cancelled, Some(Cancelled::Unknown(_)));
             let cancelled = cancelled.map_or("never seen there".into(), |it| it.to_string());
             let why = format!("posting it was not answered in time ({error}); {cancelled}");
-            let retry = attempt.run.state.prompts().is_empty();
             Ok(AttemptResult { retry, ..attempt.end(Outcome::Deadline, why) })
         }
     };
@@ -266,6 +267,7 @@ impl AttemptState<'_, '_> {
         };
         // What came meanwhile belongs to what was known before this answer.
         self.run.events.check()?;
+        self.run.cancel_late(&queue);
         self.run.count_foreign(queue.running.iter().map(|prompt| prompt.id.as_str()));
         let position = queue.position(id);
         if !self.is_exact() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::context::RunContext;
-use crate::comfyui::{HttpError, Ids, QueuePosition};
+use crate::comfyui::{HttpError, Queue, QueuePosition};
 
 /// How long a cancelled prompt is watched.
 const WATCHED_FOR: Duration = Duration::from_secs(5);
@@ -20,6 +20,8 @@ pub enum Cancelled {
     Gone,
     /// It was cancelled and still runs.
     StillRunning,
+    /// It was sent, and the server does not know it so far.
+    Unseen,
     /// The server did not answer.
     Unknown(HttpError),
 }
@@ -29,6 +31,9 @@ impl fmt::Display for Cancelled {
         match self {
             Cancelled::Gone => f.write_str("cancelled on the server"),
             Cancelled::StillRunning => f.write_str("cancelled, but still running"),
+            Cancelled::Unseen => {
+                f.write_str("not on the server so far; should it yet come, it is cancelled then")
+            }
             Cancelled::Unknown(error) => write!(f, "cancelled, but not known to be gone ({error})"),
         }
     }
@@ -52,6 +57,9 @@ impl RunContext<'_> {
                 self.state.remove_server_id(id);
                 return Cancelled::Gone;
             }
+            if queue.is_err() && asked.is_err() && self.events.intake().interrupted {
+                until = Instant::now();
+            }
             // One silence may have taken all of the time from a server that answers again.
             if queue.is_ok() != asked.is_ok() && !std::mem::replace(&mut started_over, true) {
                 until = Instant::now() + WATCHED_FOR;
@@ -74,39 +82,50 @@ impl RunContext<'_> {
     /// Cancels every prompt of ours that may still run. Returns what became of the last one that
     /// did not go, else of the last one; none where there was nothing to cancel.
     pub fn cancel_all(&mut self) -> Option<Cancelled> {
-        let mut last = None;
-        for prompt in self.state.prompts().to_vec() {
-            let known = prompt.server_id.map(|id| Ok(Some(id)));
-            let cancelled = match known.unwrap_or_else(|| self.find_twice(&prompt.ids)) {
-                Ok(Some(id)) => {
-                    self.state.set_server_id(&prompt.ids, &id);
-                    self.cancel(&id)
-                }
-                Ok(None) => {
-                    self.state.remove(&prompt.ids);
-                    continue;
-                }
-                Err(error) => Cancelled::Unknown(error),
-            };
-            if last.is_none() || !matches!(cancelled, Cancelled::Gone) {
-                last = Some(cancelled);
-            }
-        }
-        last
+        let looked = self.look_for_unseen();
+        let known: Vec<_> =
+            self.state.prompts().iter().filter_map(|prompt| prompt.server_id.clone()).collect();
+        let cancelled: Vec<_> = known.iter().map(|id| self.cancel(id)).collect();
+        let unseen = looked.err().map_or(Cancelled::Unseen, Cancelled::Unknown);
+        let unseen = Some(unseen).filter(|_| !self.state.unseen().is_empty());
+        let all = cancelled.into_iter().chain(unseen);
+        all.reduce(|last, next| if matches!(next, Cancelled::Gone) { last } else { next })
     }
 
-    /// Looks for a prompt whose POST was not answered, and once more a second later: a stalled
-    /// server may read it only then. A server that does not answer is asked for up to 5 s.
-    fn find_twice(&mut self, ids: &Ids) -> Result<Option<String>, HttpError> {
-        let until = Instant::now() + WATCHED_FOR;
+    /// Looks for the prompts whose POST was not answered, until none turns up for a second: a
+    /// stalled server may read one only then. A server that does not answer is asked for up to 5 s.
+    fn look_for_unseen(&mut self) -> Result<(), HttpError> {
+        let is_hurried = self.events.intake().interrupted;
+        let until = Instant::now() + if is_hurried { LOOK_AGAIN } else { WATCHED_FOR };
         let mut looked = false;
         loop {
-            match self.client.find_prompt(ids) {
-                Ok(None) if !looked => looked = true,
+            let unseen = self.state.unseen();
+            if unseen.is_empty() {
+                return Ok(());
+            }
+            match self.client.find_sent(&unseen) {
+                Ok(Some((ids, id))) => {
+                    self.set_server_id(&ids, &id);
+                    continue;
+                }
+                Ok(None) if looked => return Ok(()),
+                Ok(None) => looked = true,
                 Err(_) if Instant::now() < until => {}
-                found => return found,
+                Err(error) => return Err(error),
             }
             self.events.wait_ignoring_interrupt(LOOK_AGAIN);
         }
+    }
+
+    /// Cancels a prompt that turns up in the queue though its POST was given up.
+    pub fn cancel_late(&mut self, queue: &Queue) {
+        let sent = self.state.unseen();
+        let Some((ids, id)) = queue.find_sent(&sent) else { return };
+        self.set_server_id(&ids, &id);
+        let prompts = self.state.prompts().iter();
+        let scene =
+            prompts.filter(|it| it.ids == ids).map(|it| it.scene.clone()).collect::<String>();
+        let cancelled = self.cancel(&id);
+        self.warn(&scene, &format!("a POST that was given up has arrived late: {cancelled}"));
     }
 }

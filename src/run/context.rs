@@ -188,17 +188,21 @@ impl<'a> RunContext<'a> {
     }
 
     /// Cancels prompts of ours that still run, again every 10 s for up to `MaxWaitSeconds`: nothing
-    /// is posted before they are gone. Returns whether nothing of ours is left.
+    /// is posted before they are gone. Returns whether nothing of ours is known to be left.
     ///
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_until_clear(&mut self) -> Result<bool, Interrupted> {
         let until = Instant::now() + self.options.max_wait;
         let mut logged = false;
-        while let Some(prompt) = self.state.prompts().first() {
+        let unseen = self.state.unseen();
+        if let (false, Ok(Some((ids, id)))) = (unseen.is_empty(), self.client.find_sent(&unseen)) {
+            self.set_server_id(&ids, &id);
+        }
+        while let Some(prompt) = self.state.first_known() {
             let scene = prompt.scene.clone();
             self.cancel_all();
-            if self.state.prompts().is_empty() {
+            if self.state.first_known().is_none() {
                 break;
             }
             let left = until.saturating_duration_since(Instant::now());

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use super::cancel::Cancelled;
 use super::context::RunContext;
 use crate::clock::{Clock, day_and_time};
 use crate::console::{Console, Output};
@@ -24,9 +25,12 @@ impl RunContext<'_> {
             Some(scene) if !connected => format!("{scene} may still run on the server"),
             Some(scene) => {
                 let cancelled = self.cancel_all();
-                let cancelled =
-                    cancelled.map_or("no longer on the server".into(), |it| it.to_string());
-                format!("{scene}: {cancelled}")
+                self.state.forget_unseen(self.clock.now());
+                let left = cancelled.filter(|it| {
+                    !matches!(it, Cancelled::Unseen) || !self.state.prompts().is_empty()
+                });
+                let left = left.map_or("no longer on the server".into(), |it| it.to_string());
+                format!("{scene}: {left}")
             }
         };
         let when = day_and_time(previous.started);

@@ -47,7 +47,11 @@ impl RunContext<'_> {
         self.scenes = scenes;
         self.record.aftermath.other_prompts = self.foreign_prompts.len() as u64;
         self.record.aftermath.still_running =
-            self.state.prompts().first().map(|prompt| prompt.scene.clone());
+            self.state.first_known().map(|prompt| prompt.scene.clone());
+        self.state.forget_unseen(self.clock.now());
+        let mut prompts = self.state.prompts().iter();
+        let unseen = prompts.find(|prompt| prompt.server_id.is_none());
+        self.record.aftermath.may_come = unseen.map(|prompt| prompt.scene.clone());
         let succeeded = self.record.succeeded();
         let failed = self.record.scenes.len() - succeeded;
         let console = &mut self.events.console;
@@ -208,13 +212,11 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
 
     /// Cancels what was posted. The attempt that was under way is kept with what is known of it.
     fn end_interrupted(&mut self, begun: Instant) {
+        self.run.client.hurry();
         let posted = self.run.state.prompts().last().cloned();
-        let cancelled = match (self.run.cancel_all(), &posted) {
-            (Some(cancelled), _) => cancelled.to_string(),
-            (None, Some(_)) => {
-                "its POST was not answered, and the server knows nothing of it".into()
-            }
-            (None, None) => "nothing of it was running".into(),
+        let cancelled = match self.run.cancel_all() {
+            Some(cancelled) => cancelled.to_string(),
+            None => "nothing of it was running".into(),
         };
         let why = format!("by a signal (Ctrl-C); {cancelled}");
         if let Some(prompt) = posted {

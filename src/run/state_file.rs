@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::clock::{from_iso, iso};
 use crate::comfyui::Ids;
@@ -18,9 +18,15 @@ pub struct PendingPrompt {
     pub scene: String,
     /// The ids it was posted with.
     pub ids: Ids,
-    /// The server's id for it, once its answer has come.
+    /// When it was sent.
+    pub sent: OffsetDateTime,
+    /// The server's id for it, once it was seen there.
     pub server_id: Option<String>,
 }
+
+/// A prompt that was never seen on the server may yet come: a server that stalled has carried one out
+/// 64 s after its answer was cut.
+const MAY_COME_FOR: Duration = Duration::minutes(3);
 
 /// The content of the state file.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +65,7 @@ impl RunState {
                 "Scene": prompt.scene,
                 "PromptId": prompt.ids.prompt,
                 "ClientId": prompt.ids.client,
+                "Sent": iso(prompt.sent),
                 "ServerId": prompt.server_id,
             })
         });
@@ -78,6 +85,7 @@ fn prompt(value: &Value) -> Option<PendingPrompt> {
     Some(PendingPrompt {
         scene: sanitize_line(&text("Scene")?),
         ids: Ids { prompt: text("PromptId")?, client: text("ClientId")? },
+        sent: from_iso(&text("Sent")?)?,
         server_id: text("ServerId"),
     })
 }
@@ -104,10 +112,21 @@ impl StateFile {
         &self.state.prompts
     }
 
+    /// The one that is known to be on the server longest.
+    pub fn first_known(&self) -> Option<&PendingPrompt> {
+        self.state.prompts.iter().find(|prompt| prompt.server_id.is_some())
+    }
+
+    /// The ids of prompts that were sent and have never been seen on the server.
+    pub fn unseen(&self) -> Vec<Ids> {
+        let prompts = self.state.prompts.iter().filter(|prompt| prompt.server_id.is_none());
+        prompts.map(|prompt| prompt.ids.clone()).collect()
+    }
+
     /// Adds a prompt, before it is posted.
-    pub fn add(&mut self, scene: &str, ids: &Ids) {
-        let prompt = PendingPrompt { scene: scene.to_owned(), ids: ids.clone(), server_id: None };
-        self.state.prompts.push(prompt);
+    pub fn add(&mut self, scene: &str, ids: &Ids, sent: OffsetDateTime) {
+        let (scene, ids) = (scene.to_owned(), ids.clone());
+        self.state.prompts.push(PendingPrompt { scene, ids, sent, server_id: None });
         self.write();
     }
 
@@ -131,6 +150,13 @@ impl StateFile {
     /// Removes the prompt with this server's id: it has ended, or the queue holds it no longer.
     pub fn remove_server_id(&mut self, id: &str) {
         self.state.prompts.retain(|prompt| prompt.server_id.as_deref() != Some(id));
+        self.write();
+    }
+
+    /// Removes those that were sent so long ago without being seen that they no longer come.
+    pub fn forget_unseen(&mut self, now: OffsetDateTime) {
+        let may_come = |prompt: &PendingPrompt| now - prompt.sent < MAY_COME_FOR;
+        self.state.prompts.retain(|prompt| prompt.server_id.is_some() || may_come(prompt));
         self.write();
     }
 
@@ -188,12 +214,12 @@ mod tests {
         let read = || RunState::read(&file).map(|state| (state.ended, state.prompts));
         let mut state = StateFile::create(Some(file.clone()), state_with(Vec::new()));
         assert_eq!(read(), Some((false, Vec::new())));
-        let (one, two) = (Ids::random(), Ids::random());
-        state.add("a", &one);
+        let (one, two, now) = (Ids::random(), Ids::random(), datetime!(2026-11-24 23:00:04 UTC));
+        state.add("a", &one, now);
         assert_eq!(read().unwrap().1[0].ids, one);
         state.set_server_id(&one, "another");
         assert_eq!(read().unwrap().1[0].server_id.as_deref(), Some("another"));
-        state.add("b", &two);
+        state.add("b", &two, now);
         state.remove_server_id("another");
         assert_eq!(read().unwrap().1.len(), 1);
         state.close();
@@ -209,7 +235,7 @@ mod tests {
         let file = std::env::temp_dir().join("no/such/folder/state_file.json");
         let mut state = StateFile::create(Some(file), state_with(Vec::new()));
         assert!(state.problem.take().is_some());
-        state.add("a", &Ids::random());
+        state.add("a", &Ids::random(), OffsetDateTime::UNIX_EPOCH);
         assert_eq!((state.problem.take(), state.prompts().len()), (None, 1));
     }
 
@@ -230,7 +256,12 @@ mod tests {
         ) {
             let prompts = scenes
                 .into_iter()
-                .map(|(scene, server_id)| PendingPrompt { scene, ids: Ids::random(), server_id })
+                .map(|(scene, server_id)| PendingPrompt {
+                    scene,
+                    ids: Ids::random(),
+                    sent: datetime!(2026-11-24 23:00:04 -5),
+                    server_id,
+                })
                 .collect();
             let state = state_with(prompts);
             let value: Value = serde_json::from_str(&state.json().to_string()).unwrap();

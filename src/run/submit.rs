@@ -32,8 +32,11 @@ enum Again {
     No,
 }
 
+/// How long a POST is looked for before it is sent again: a server that stalls longer is why it is
+/// looked for later too.
+const LOOK_FOR: Duration = Duration::from_secs(10);
 /// POSTs that are answered by a status which may be a moment's.
-const FEW: u32 = 3;
+const FEW: usize = 3;
 
 fn again_after(kind: &ErrorKind) -> Again {
     match kind {
@@ -83,6 +86,7 @@ impl RunContext<'_> {
                 Ok(uploaded) => return Ok(uploaded),
                 Err(error) => error,
             };
+            self.events.check()?;
             if error.kind != ErrorKind::Refused {
                 // The same image is refused again.
                 let retry = !matches!(error.kind, ErrorKind::Status(400..=499));
@@ -107,7 +111,7 @@ impl RunContext<'_> {
     ) -> Result<Posted, SubmitError> {
         let mut patience = Patience::default();
         let mut unsent = None;
-        let mut posts = 0;
+        let mut sent = Vec::new();
         loop {
             self.events.check()?;
             let ids = match unsent.take() {
@@ -118,7 +122,7 @@ impl RunContext<'_> {
             let is_alone =
                 !self.is_listening() && self.client.queue().is_ok_and(|q| q.count() == 0);
             let posted = Instant::now();
-            self.state.add(scene, &ids);
+            self.state.add(scene, &ids, self.clock.now());
             let (error, again) = match self.client.submit(workflow, &ids, time_left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
                     self.set_server_id(&ids, &id);
@@ -152,13 +156,13 @@ impl RunContext<'_> {
             }
             self.events.check()?;
             self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
-            if let Some(id) = self.find_posted(&ids, deadline, &error)? {
+            sent.push(ids);
+            let look_for = if again == Again::No { LOOK_AGAIN } else { LOOK_FOR };
+            if let Some((ids, id)) = self.find_posted(&sent, look_for, deadline, &error)? {
                 self.set_server_id(&ids, &id);
                 return Ok(Posted { ids, id, broken: Vec::new() });
             }
-            self.state.remove(&ids);
-            posts += 1;
-            if again == Again::No || again == Again::Few && posts == FEW {
+            if again == Again::No || again == Again::Few && sent.len() == FEW {
                 return Err(SubmitError::Rejected(error.to_string()));
             }
             let left = time_left(deadline);
@@ -196,21 +200,27 @@ impl RunContext<'_> {
         following.as_ref().is_some_and(|following| following.connected == Some(true))
     }
 
-    /// Looks for both ids as soon as the server answers, and once more a second later: a stalled
-    /// server may read the POST only then.
+    /// Looks for prompts that were sent, so long from the server's first answer on: a stalled
+    /// server may read a POST only then. What is not found stays in the state file, and is looked for
+    /// to the end of the run.
     fn find_posted(
         &mut self,
-        ids: &Ids,
+        sent: &[Ids],
+        look_for: Duration,
         deadline: Instant,
         posted: &HttpError,
-    ) -> Result<Option<String>, SubmitError> {
-        let (mut looks, mut refused) = (0, None);
+    ) -> Result<Option<(Ids, String)>, SubmitError> {
+        let (mut first, mut refused) = (None, None);
         loop {
             self.events.check()?;
-            match self.client.find_prompt(ids) {
-                Ok(Some(id)) => return Ok(Some(id)),
-                Ok(None) if looks == 1 => return Ok(None),
-                Ok(None) => looks += 1,
+            match self.client.find_sent(sent) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {
+                    let since = *first.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= look_for {
+                        return Ok(None);
+                    }
+                }
                 Err(error) => refused = Some(error).filter(|it| it.kind == ErrorKind::Refused),
             }
             let left = time_left(deadline);

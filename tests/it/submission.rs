@@ -41,6 +41,18 @@ fn a_prompt_that_did_not_arrive_is_posted_again() {
 }
 
 #[test]
+fn a_prompt_that_was_carried_out_is_ours_whatever_the_status() {
+    for status in [201, 202, 404, 409, 429, 499, 500, 501] {
+        let server = StandIn::start();
+        server.fail_next("POST /prompt", 1, Fault::ActAnd(status));
+        let (folder, ran) = run(&server, &video(), &[]);
+        ran.exits(0).says(&format!("HTTP {status}"));
+        folder.ended(&[("succeeded", "")]);
+        assert_eq!(server.posted(), 1, "{status}");
+    }
+}
+
+#[test]
 fn every_post_has_ids_of_its_own_in_canonical_form() {
     let server = StandIn::start();
     server.fail_next("POST /prompt", 1, Fault::Status(502, "Bad Gateway"));

@@ -1,7 +1,5 @@
 //! Files that do not come home, or come home strangely.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::row::{ALWAYS, HISTORY, Played, Row, VIEW, one, page, row, start, video, with};

@@ -69,10 +69,28 @@ fn stalled() -> Played {
     Played { server, folder, ran }
 }
 
+/// A server that carries a POST out when it was given up and posted anew.
+fn late() -> Played {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    server.fail_next(PROMPT, 1, Fault::ActLate(Duration::from_secs(13)));
+    let running = start(&server, &folder, &graphs::video("video/a", 600.0, 10, 1), &[]);
+    running.until_it_says("a POST that was given up has arrived late");
+    server.finish_running();
+    let ran =
+        running.wait().says("arrived late: cancelled on the server").says("GPU free: queue empty");
+    assert_eq!((prompts(&server).len(), server.executed()), (2, 1));
+    Played { server, folder, ran }
+}
+
 pub fn rows() -> Vec<Row> {
     vec![
         row("the answer lost, on a server that takes our id", || lost(Version::Newest)),
         row("the answer lost, on one that gives its own", || lost(Version::Ancient)),
+        row("a POST that is cut, and carried out 3 s later", || {
+            with(PROMPT, 1, Fault::ActLate(Duration::from_secs(3)), &[])
+        })
+        .posts(1),
+        row("a POST that is cut, and carried out when another was posted", late).posts(2),
         row("a POST that a stalled server reads when it was given up", stalled),
         row("a POST that is read 3 s late", || {
             let late = Fault::Delay(Duration::from_secs(3));

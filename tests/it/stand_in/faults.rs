@@ -1,6 +1,7 @@
 //! Misbehaviour on demand.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -34,6 +35,10 @@ pub enum Fault {
     Longer,
     /// Acts, and adds a header to the answer.
     Header(&'static str, &'static str),
+    /// Closes without an answer, and acts so much later.
+    ActLate(Duration),
+    /// Acts, and answers by this status.
+    ActAnd(u16),
     /// Redirects to this URL.
     Redirect(String),
     /// Acts, and replaces a value of the JSON answer, if it is there. It is found by a JSON pointer
@@ -100,6 +105,10 @@ impl Fault {
                 stream.write_all(&[&response.body[..], b" and more"].concat())?;
                 return Ok(true);
             }
+            Self::ActAnd(status) => {
+                act();
+                return send(Response::text(status, "done, I think"));
+            }
             Self::Header(name, value) => return send(act().with(name, value)),
             Self::Redirect(url) => return send(Response::text(302, "").with("Location", &url)),
             Self::Change(pointer, value) => return send(change(act(), &pointer, value)),
@@ -123,6 +132,11 @@ impl Fault {
             Self::Reset => {} // closed by the caller, with a part of the request unread
             Self::Hang => _ = on.pause(FOREVER),
             Self::LoseAnswer => _ = act(),
+            Self::ActLate(time) => {
+                stream.shutdown(Shutdown::Both)?;
+                on.pause(time);
+                act();
+            }
             Self::CutBody => {
                 let response = act();
                 let announced = response.body.len().max(1);
