@@ -21,7 +21,10 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use serde_json::json;
+
 use super::json;
+use super::workflow::is_link;
 use crate::sanitize::{sanitize_line, shortened};
 
 /// Most bytes of a part that is read.
@@ -87,7 +90,7 @@ impl Embedded {
 
     /// One JSON text: the graph with the editor's file beside it, or that file.
     pub fn into_text(self) -> String {
-        match (self.prompt, self.workflow) {
+        match (self.prompt.map(with_wrapped_lists), self.workflow) {
             (Some(prompt), Some(workflow)) if json::parse(workflow.as_bytes()).is_some() => {
                 format!("{{\"prompt\":{prompt},\"workflow\":{workflow}}}")
             }
@@ -99,6 +102,20 @@ impl Embedded {
     fn is_complete(&self) -> bool {
         self.prompt.is_some() && self.workflow.is_some()
     }
+}
+
+/// The graph as it was posted: the server takes a list out of its `__value__` before it saves the
+/// graph, and would take it for a link then.
+fn with_wrapped_lists(prompt: String) -> String {
+    let Some(mut graph) = json::parse(prompt.as_bytes()) else { return prompt };
+    let nodes = graph.as_object_mut().into_iter().flat_map(|nodes| nodes.values_mut());
+    let inputs = nodes.filter_map(|node| node.get_mut("inputs")?.as_object_mut());
+    for value in inputs.flat_map(|inputs| inputs.values_mut()) {
+        if value.is_array() && !is_link(value) {
+            *value = json!({ "__value__": value.take() });
+        }
+    }
+    graph.to_string()
 }
 
 /// Reads the parts of a format.
