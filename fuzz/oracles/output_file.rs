@@ -14,10 +14,11 @@ pub fn output_file(data: &[u8]) {
         Ok(None) => {}
         Ok(Some(found)) => {
             assert!(found.prompt.is_some() || found.workflow.is_some());
-            for text in [found.prompt, found.workflow].into_iter().flatten() {
+            for text in [&found.prompt, &found.workflow].into_iter().flatten() {
                 // A byte that is no UTF-8 takes three.
                 assert!(text.len() <= 3 * data.len());
             }
+            assert!(!found.into_text().is_empty());
         }
         Err(line) => {
             is_line(&line);
