@@ -275,10 +275,9 @@ impl Client {
     /// # Errors
     /// No answer in time, another status than 200, or no JSON object.
     pub fn class_names(&self) -> Result<Vec<String>, HttpError> {
-        self.get("/object_info", |answer| {
-            let classes = answer.as_object().into_iter().flatten();
-            Ok(classes.map(|(name, _)| sanitize_line(name)).collect())
-        })
+        let answer = self.get_part("/object_info", LARGE, &<[Step]>::is_empty, io::sink())?;
+        let classes = answer.as_object().into_iter().flatten();
+        Ok(classes.map(|(name, _)| sanitize_line(name)).collect())
     }
 
     /// What `parse` makes of the JSON object that a GET answered.
@@ -306,9 +305,10 @@ impl Client {
         match json::parse_part(body, keep, copy) {
             Ok(answer) if answer.is_object() => Ok(answer),
             Ok(_) => Err(self.bad_answer(&call, "an answer that is no JSON object")),
-            Err(error) if error.io_error_kind() == Some(json::TOO_LARGE) => {
-                Err(self.bad_answer(&call, "too large, more than 256 MiB"))
-            }
+            Err(error) if json::is_too_large(&error) => Err(self.bad_answer(
+                &call,
+                "too large: more than 256 MiB, or than 16 MiB of what is needed of it",
+            )),
             Err(error) if error.is_io() => {
                 Err(self.http.transport_error(&call, io::Error::from(error)))
             }

@@ -69,7 +69,7 @@ pub struct HistoryEntry {
     /// A node has queued the rest of its work as another prompt (`unfinished_batch` of
     /// `VideoHelperSuite`'s meta batch).
     pub is_unfinished: bool,
-    /// The entry as the server sent it, indented up to 1 MiB; above 32 MiB without its graph.
+    /// The entry as the server sent it, indented up to 1 MiB; above 8 MiB without its graph.
     pub raw: String,
 }
 
@@ -167,7 +167,7 @@ pub(super) fn find<T>(
     entries.find_map(|(id, entry)| pick(id, entry["prompt"][3]["client_id"].as_str()))
 }
 
-/// The answer to `GET /history/{id}` as it came, up to 32 MiB.
+/// The answer to `GET /history/{id}` as it came, up to 8 MiB.
 #[derive(Default)]
 pub(super) struct Copy {
     text: Vec<u8>,
@@ -176,7 +176,7 @@ pub(super) struct Copy {
 
 impl Write for Copy {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        const MOST: usize = 32 << 20;
+        const MOST: usize = 8 << 20;
         self.is_cut |= self.text.len() + bytes.len() > MOST;
         if !self.is_cut {
             self.text.extend(bytes);

@@ -1,6 +1,7 @@
 //! Reading `ComfyUI`'s JSON, in which Python writes bare `NaN` and `Infinity`, and of which mostly a
 //! part is wanted.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -9,13 +10,24 @@ use serde_core::de::{
 };
 use serde_json::{Map, Value};
 
-/// Most objects and arrays that are kept of a body, more than any answer has: a small object takes a
-/// hundred times the memory of its text.
-const MAX_CONTAINERS: usize = 1 << 20;
+/// Most that is kept of a body, in bytes of memory and more than any answer has: a small object takes
+/// a hundred times the memory of its text. What is kept grows by doubling, so that it may be twice as
+/// much for a moment.
+const MAX_KEPT: usize = 16 << 20;
+/// The longest string that is kept, in bytes; one that is not kept may have any length.
+const LONGEST_KEPT: usize = 4 << 20;
+/// About what a field of an object takes beside its name and its value.
+const FIELD: usize = 100;
 /// Largest body: 256 MiB.
 const MAX_BODY: u64 = 256 << 20;
-/// The error of a larger one.
-pub(super) const TOO_LARGE: io::ErrorKind = io::ErrorKind::FileTooLarge;
+/// The errors of a larger one, and of one of which too much is to be kept.
+const TOO_LARGE: io::ErrorKind = io::ErrorKind::FileTooLarge;
+const TOO_MUCH: &str = "too much to be kept";
+
+/// Whether a body, or what is to be kept of it, was too large.
+pub(super) fn is_too_large(error: &serde_json::Error) -> bool {
+    error.io_error_kind() == Some(TOO_LARGE) || error.is_data()
+}
 
 /// A step into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +36,7 @@ pub(super) enum Step {
     Place(usize),
 }
 
-/// The value of a body; none if it is not JSON or has more than [`MAX_CONTAINERS`]. `NaN`,
+/// The value of a body; none if it is not JSON or takes more than [`MAX_KEPT`]. `NaN`,
 /// `Infinity` and `-Infinity` outside strings are read as null.
 pub(super) fn parse(body: &[u8]) -> Option<Value> {
     parse_part(body, &|_| true, io::sink()).ok()
@@ -34,14 +46,16 @@ pub(super) fn parse(body: &[u8]) -> Option<Value> {
 /// which is read and not held. `copy` gets all of it, with null for `NaN`.
 ///
 /// # Errors
-/// Not JSON, more than [`MAX_CONTAINERS`] to be kept, those of the input, or [`TOO_LARGE`].
+/// Not JSON, those of the input, or [`TOO_LARGE`]: the body, or what is to be kept of it.
 pub(super) fn parse_part(
     body: impl Read,
     keep: &dyn Fn(&[Step]) -> bool,
     copy: impl Write,
 ) -> serde_json::Result<Value> {
-    let mut input = serde_json::Deserializer::from_reader(NullForNan::new(body, copy));
-    let mut part = Part { keep, steps: Vec::new(), containers: 0 };
+    let is_kept = Cell::new(true);
+    let body = NullForNan { is_kept: Some(&is_kept), ..NullForNan::new(body, copy) };
+    let mut input = serde_json::Deserializer::from_reader(body);
+    let mut part = Part { keep, steps: Vec::new(), kept: 0, is_kept: &is_kept };
     let value = part.deserialize(&mut input)?;
     input.end()?;
     Ok(value)
@@ -63,14 +77,16 @@ pub(super) fn parse_file(text: &str) -> serde_json::Result<Value> {
 struct Part<'k> {
     keep: &'k dyn Fn(&[Step]) -> bool,
     steps: Vec<Step>,
-    containers: usize,
+    /// What it takes so far, in bytes.
+    kept: usize,
+    /// Whether the value that is read now is kept.
+    is_kept: &'k Cell<bool>,
 }
 
 impl Part<'_> {
-    fn open<E: Error>(&mut self) -> Result<(), E> {
-        self.containers += 1;
-        let room = self.containers <= MAX_CONTAINERS;
-        if room { Ok(()) } else { Err(E::custom("too many objects")) }
+    fn add<E: Error>(&mut self, more: usize) -> Result<(), E> {
+        self.kept += more;
+        if self.kept <= MAX_KEPT { Ok(()) } else { Err(E::custom(TOO_MUCH)) }
     }
 }
 
@@ -81,7 +97,10 @@ impl<'de> DeserializeSeed<'de> for &mut Part<'_> {
         if (self.keep)(&self.steps) {
             input.deserialize_any(self)
         } else {
-            input.deserialize_ignored_any(IgnoredAny).map(|_| Value::Null)
+            self.is_kept.set(false);
+            let ignored = input.deserialize_ignored_any(IgnoredAny).map(|_| Value::Null);
+            self.is_kept.set(true);
+            ignored
         }
     }
 }
@@ -113,28 +132,31 @@ impl<'de> Visitor<'de> for &mut Part<'_> {
         Ok(value.into())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.add(value.len())?;
         Ok(value.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        self.open()?;
         let mut list = Vec::new();
         loop {
             self.steps.push(Step::Place(list.len()));
             let item = items.next_element_seed(&mut *self)?;
             self.steps.pop();
             match item {
-                Some(item) => list.push(item),
+                Some(item) => {
+                    self.add(size_of::<Value>())?;
+                    list.push(item);
+                }
                 None => return Ok(list.into()),
             }
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        self.open()?;
         let mut object = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
+            self.add(name.len() + FIELD)?;
             self.steps.push(Step::Field(name.clone()));
             let value = fields.next_value_seed(&mut *self)?;
             self.steps.pop();
@@ -145,7 +167,7 @@ impl<'de> Visitor<'de> for &mut Part<'_> {
 }
 
 /// A stream of JSON with `null` for Python's `NaN`, `Infinity` and `-Infinity` outside strings.
-struct NullForNan<R, W> {
+struct NullForNan<'k, R, W> {
     input: R,
     /// How much of it may still come.
     left: u64,
@@ -160,13 +182,26 @@ struct NullForNan<R, W> {
     minus: bool,
     /// So many letters of the word are still to be left out.
     skip: usize,
+    /// How long the string is so far, of those that are kept.
+    string: usize,
+    is_kept: Option<&'k Cell<bool>>,
 }
 
-impl<R, W> NullForNan<R, W> {
+impl<R, W> NullForNan<'_, R, W> {
     fn new(input: R, copy: W) -> Self {
-        let (left, ready, taken, skip) = (MAX_BODY, Vec::new(), 0, 0);
-        let (in_string, escaped, minus) = (false, false, false);
-        NullForNan { input, left, copy, ready, taken, in_string, escaped, minus, skip }
+        NullForNan {
+            input,
+            left: MAX_BODY,
+            copy,
+            ready: Vec::new(),
+            taken: 0,
+            in_string: false,
+            escaped: false,
+            minus: false,
+            skip: 0,
+            string: 0,
+            is_kept: None,
+        }
     }
 
     /// Most bytes lie in strings, which are taken at once up to a quote or a backslash.
@@ -215,7 +250,7 @@ impl<R, W> NullForNan<R, W> {
     }
 }
 
-impl<R: Read, W: Write> Read for NullForNan<R, W> {
+impl<R: Read, W: Write> Read for NullForNan<'_, R, W> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.taken == self.ready.len() {
             self.ready.clear();
@@ -227,6 +262,13 @@ impl<R: Read, W: Write> Read for NullForNan<R, W> {
             }
             self.left = self.left.checked_sub(count as u64).ok_or(TOO_LARGE)?;
             self.take_all(&chunk[..count]);
+            // A string that takes all of a chunk is a long one.
+            let goes_on = self.in_string && !self.ready.contains(&b'"');
+            let is_kept = self.is_kept.is_some_and(Cell::get);
+            self.string = if goes_on && is_kept { self.string + count } else { 0 };
+            if self.string > LONGEST_KEPT {
+                return Err(TOO_LARGE.into());
+            }
             self.copy.write_all(&self.ready)?;
         }
         let count = (&self.ready[self.taken..]).read(out)?;
@@ -283,7 +325,7 @@ mod tests {
         let wanted = serde_json::json!({"a": [1, {"x": null, "y": [2, "\"-"]}],
             "b": {"x": null, "z": null}});
         assert_eq!(value, wanted);
-        let many = format!("{{\"x\": [{}0]}}", "[],".repeat(2 * MAX_CONTAINERS));
+        let many = format!("{{\"x\": [{}0]}}", "[],".repeat(2 << 20));
         assert!(parse_part(many.as_bytes(), &keep, io::sink()).is_ok());
         assert!(parse_part(&b"{} x"[..], &keep, io::sink()).is_err());
     }
@@ -297,10 +339,19 @@ mod tests {
     #[test]
     fn what_is_made_to_fill_the_memory_is_not_read() {
         let body = |parts: usize| format!("[{}0]", "[],".repeat(parts - 1));
-        assert!(parse(body(MAX_CONTAINERS).as_bytes()).is_some());
-        assert!(parse(body(MAX_CONTAINERS + 1).as_bytes()).is_none());
-        // Much else is no reason.
-        assert!(parse(format!("[{}0]", "1,".repeat(MAX_CONTAINERS)).as_bytes()).is_some());
+        let most = MAX_KEPT / size_of::<Value>();
+        assert!(parse(body(most).as_bytes()).is_some());
+        for many in [
+            body(most + 1),
+            format!("[{}0]", "1,".repeat(most)),
+            format!("{{{}\"b\": 1}}", "\"a\": 1,".repeat(MAX_KEPT / FIELD)),
+            format!("[\"{}\"]", "x".repeat(LONGEST_KEPT + (16 << 10))),
+        ] {
+            let error = parse_part(many.as_bytes(), &|_| true, io::sink()).unwrap_err();
+            assert!(is_too_large(&error), "{error}");
+            // What is read past may be of any size.
+            assert!(parse_part(many.as_bytes(), &|_| false, io::sink()).is_ok());
+        }
     }
 
     #[test]

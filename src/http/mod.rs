@@ -24,14 +24,14 @@ pub use url::ServerUrl;
 
 use crate::sanitize::sanitize_line;
 
-/// Largest body that is read into memory: 64 MiB.
-const MAX_BODY: u64 = 64 << 20;
+/// Largest body that is read into memory as a whole: 8 MiB.
+const MAX_BODY: u64 = 8 << 20;
 /// So much of a body is looked at for its text, in bytes.
 const SHOWN_BODY: usize = 2000;
 const UNKNOWN_HOST: &str = "host not found";
 const REFUSED: &str = "connection refused";
 const TIMED_OUT: &str = "no answer in time";
-const TOO_LONG: &str = "an answer of more than 64 MiB";
+const TOO_LONG: &str = "an answer of more than 8 MiB";
 /// What can be done about a certificate: the system's own authorities are not used.
 const CERTIFICATE_HELP: &str = "; only those of public authorities are taken: without one, go \
     through a tunnel (ssh -L 8188:127.0.0.1:8188 HOST) to an http:// URL";
@@ -83,7 +83,7 @@ pub enum ErrorKind {
     Reset,
     /// Another status than 200.
     Status(u16),
-    /// The body is not the expected JSON, or larger than 64 MiB.
+    /// The body is not the expected JSON, or too large.
     BadJson,
 }
 

@@ -149,6 +149,8 @@ impl fmt::Display for HealthCheck {
 /// The time-out of a call, end to end, and of its connection.
 const CALL: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(2);
+/// The longest answer, in bytes: what is read of one takes many times its length.
+const LONGEST_LIST: usize = 1 << 20;
 /// The longest error text of a server that is repeated, in characters.
 const LONGEST_ERROR: usize = 200;
 
@@ -174,7 +176,13 @@ pub(super) fn get<T>(
         Err(error) if error.kind == ErrorKind::Refused && server.ipv4_only => ask(false),
         answer => answer,
     };
-    read(&answer?).map_err(|why| {
+    let answer = answer?;
+    let read = if answer.len() <= LONGEST_LIST {
+        read(&answer)
+    } else {
+        Err("an answer of more than 1 MiB".to_owned())
+    };
+    read.map_err(|why| {
         HttpError::new(&format!("GET {path}"), &server.base, ErrorKind::BadJson, &why)
     })
 }

@@ -306,7 +306,8 @@ impl AttemptState<'_, '_> {
         let place = self.place().map(|place| format!(" in {place}"));
         let place = place.unwrap_or_else(|| ", never finished".to_owned());
         let state = match self.poller.running_since {
-            None => "queued all the time".to_owned(),
+            None if self.poller.was_queued => "queued all the time".to_owned(),
+            None => "whether it ran is not known, its polls failed".to_owned(),
             Some(since) => match since.saturating_duration_since(self.submitted).as_secs() {
                 0..=3 => format!("running all the time{place}"),
                 queued => format!("queued {queued} s, then running{place}"),

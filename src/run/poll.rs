@@ -48,6 +48,8 @@ pub struct Poller {
     outage: Outage,
     /// Polls so far.
     pub polls: u32,
+    /// A poll has shown its place in the queue.
+    pub was_queued: bool,
     /// When a poll first showed it running.
     pub running_since: Option<Instant>,
     /// A poll was refused: the server may have restarted.
@@ -87,6 +89,7 @@ impl Poller {
             }
             Observation::At(place) => {
                 self.absent = 0;
+                self.was_queued = true;
                 if place == QueuePosition::Running {
                     self.running_since.get_or_insert(now);
                 }

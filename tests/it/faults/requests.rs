@@ -21,7 +21,7 @@ const FAULT_CASES: [FaultCase; 9] = [
     ("500", ("HTTP 500: in trouble", "status"), || Some(Fault::Status(500, "in trouble"))),
     ("cut", BROKE_OFF, || Some(Fault::CutBody)),
     ("dribbling", TOO_LATE, || Some(Fault::Dribble)),
-    ("endless", ("an answer of more than 64 MiB", "badJson"), || Some(Fault::Endless)),
+    ("endless", ("an answer of more than 8 MiB", "badJson"), || Some(Fault::Endless)),
     ("a proxy's page", ("an answer that is not JSON", "badJson"), || Some(page())),
     ("JSON of another kind", ("an answer that is no JSON object", "badJson"), || {
         Some(Fault::Body("[1, null, \"x\"]".into()))
