@@ -1,7 +1,13 @@
 //! Wall-clock time as the run's files show it.
 
+use std::time::SystemTime;
+
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
+
+/// Some time in 9987, in seconds since 1970: the latest now. There are no times beyond 9999, and
+/// hours are added to what is now.
+const LATEST: u64 = 253_000_000_000;
 
 /// Local time with the offset of the moment the program started, so that one run's times never
 /// jump when the clocks change.
@@ -15,7 +21,7 @@ pub struct Clock {
 impl Clock {
     /// The system's clock.
     pub fn start() -> Self {
-        let offset = UtcOffset::current_local_offset().ok();
+        let offset = UtcOffset::local_offset_at(now_utc(SystemTime::now())).ok();
         Clock { offset: offset.unwrap_or(UtcOffset::UTC), local: offset.is_some() }
     }
 
@@ -25,10 +31,15 @@ impl Clock {
         at.checked_to_offset(self.offset)
     }
 
-    /// Now.
+    /// Now. A clock that is set before 1970 or beyond 9987 stands at that limit.
     pub fn now(self) -> OffsetDateTime {
-        OffsetDateTime::now_utc().to_offset(self.offset)
+        now_utc(SystemTime::now()).to_offset(self.offset)
     }
+}
+
+fn now_utc(now: SystemTime) -> OffsetDateTime {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    OffsetDateTime::UNIX_EPOCH + since.min(std::time::Duration::from_secs(LATEST))
 }
 
 /// `23:05:12`.
@@ -75,6 +86,15 @@ pub fn span(span: Duration) -> String {
 mod tests {
     use super::*;
     use time::macros::datetime;
+
+    #[test]
+    fn a_clock_that_is_set_anywhere_is_a_time() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        assert_eq!(now_utc(at(1_800_000_000)), datetime!(2027-01-15 08:00 UTC));
+        assert_eq!(now_utc(at(253_402_300_800)).year(), 9987);
+        let before = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(9);
+        assert_eq!(now_utc(before), OffsetDateTime::UNIX_EPOCH);
+    }
 
     #[test]
     fn times_read_as_people_write_them() {

@@ -11,7 +11,8 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
-use crate::sanitize::sanitize_line;
+use crate::sanitize::{sanitize_line, sanitize_lines};
+use crate::screen::{self, Stream};
 
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
@@ -31,8 +32,7 @@ const CURVE_WIDTH: usize = 60;
 /// Prints a text on standard output, and returns `exit`; [`Exit::Failed`] if it could not be
 /// written, which is then said on standard error. A reader that went away (`| head`) is no failure.
 pub fn print(text: &str, exit: Exit) -> Exit {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match screen::print_document(text.to_owned()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             print_error(&format!("standard output: {error}: not all of it is there"));
             Exit::Failed
@@ -49,7 +49,7 @@ pub fn print_document(text: &str, exit: Exit) -> Exit {
 
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
-    let _ = writeln!(io::stderr(), "run-comfyui-e2e: {}", sanitize_line(why));
+    screen::print(Stream::Stderr, format!("run-comfyui-e2e: {}\n", sanitize_line(why)));
 }
 
 /// Where human lines go besides the file.
@@ -118,23 +118,20 @@ impl Terminal {
         }
     }
 
-    /// The text with its lines coloured, where the output has colours.
+    /// The text without what a terminal would act on, its lines coloured where the output has colours.
     pub fn paint(self, text: &str) -> String {
-        if self.has_colours {
-            text.split_inclusive('\n').map(paint_line).collect()
-        } else {
-            text.to_owned()
-        }
+        let text = sanitize_lines(text);
+        if self.has_colours { text.split_inclusive('\n').map(paint_line).collect() } else { text }
     }
 
-    /// Prints the text, coloured. A reader that went away (`| head`) is no reason to end a run.
+    /// Prints the text, coloured.
     pub fn print(self, text: &str) {
         let text = self.paint(text);
-        let _ = match self.output {
-            Output::Stdout => io::stdout().write_all(text.as_bytes()),
-            Output::Stderr => io::stderr().write_all(text.as_bytes()),
-            Output::Quiet => Ok(()),
-        };
+        match self.output {
+            Output::Stdout => screen::print(Stream::Stdout, text),
+            Output::Stderr => screen::print(Stream::Stderr, text),
+            Output::Quiet => {}
+        }
     }
 
     /// How many columns a curve may have now, at most 60; `None` where its blocks cannot be shown.
@@ -280,9 +277,11 @@ impl Console {
         self.has_live && self.live.is_some()
     }
 
-    /// Draws the live row, in 79 columns or one less than the terminal has.
+    /// Draws the live row, in 79 columns or one less than the terminal has; not while the terminal
+    /// is behind.
     pub fn draw(&mut self, memory: Option<(u64, u64)>) {
-        let Some(live) = self.live.as_ref().filter(|_| self.has_live) else { return };
+        let can_draw = self.has_live && screen::is_idle();
+        let Some(live) = self.live.as_ref().filter(|_| can_draw) else { return };
         let columns =
             Output::Stderr.columns().map_or(LIVE_WIDTH, |columns| columns.saturating_sub(1));
         self.draw_over(&live.text(Instant::now(), memory, columns.min(LIVE_WIDTH)));
@@ -295,9 +294,18 @@ impl Console {
             return;
         }
         let rest = " ".repeat(self.drawn.saturating_sub(width));
-        let mut err = io::stderr().lock();
-        let _ = write!(err, "{NO_WRAP}\r{text}{rest}\r{text}{WRAP}").and_then(|()| err.flush());
+        screen::print(Stream::Stderr, format!("{NO_WRAP}\r{text}{rest}\r{text}{WRAP}"));
         self.drawn = width;
+    }
+
+    /// Waits for the terminal, but not for one that takes nothing; what it has not got is told in the
+    /// file.
+    pub fn finish(&mut self) {
+        self.set_live(None);
+        let missing = screen::finish();
+        if missing > 0 {
+            self.log(&format!("WARNING: the terminal or its pipe did not take {missing} lines"));
+        }
     }
 
     fn print(&mut self, text: &str) {

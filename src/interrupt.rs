@@ -1,25 +1,61 @@
 //! Ctrl-C, Ctrl-Break, SIGTERM and SIGHUP, heard on a thread of their own.
 
-use std::io::Write;
+use std::convert::Infallible;
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::exit_code::Exit;
+use crate::screen::{self, Stream};
+
+/// Signals that come within this time are one interrupt: GNU `timeout` signals its child and then
+/// the child's group, wrappers hand on what has reached us already.
+const SAME_CAUSE: Duration = Duration::from_secs(2);
+/// How long a second interrupt may take to end the process.
+const QUITTING: Duration = Duration::from_secs(1);
 
 /// Somebody asked for the end of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted;
 
-/// From now on the first signal is printed and handed to `notify`; the second one ends the
-/// process on the spot.
+/// From now on the first signal is handed to `notify` and printed; one that comes 2 s later or more
+/// ends the process, after `last` has been called or a second has passed.
 ///
 /// # Errors
-/// The system refuses the handler, or there is one already.
-pub fn listen(notify: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
-    let mut asked = false;
-    ctrlc::set_handler(move || {
-        if std::mem::replace(&mut asked, true) {
-            std::process::exit(Exit::Interrupted.code().into());
+/// The system refuses the handler or its thread, or there is a handler already.
+pub fn listen(
+    notify: impl Fn() + Send + 'static,
+    last: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    // Where there is no thread for it, ctrlc would hear the signals and tell nobody.
+    thread::Builder::new().spawn(|| {})?;
+    let mut first = None;
+    let mut last = Some(last);
+    let hear = move || match first {
+        None => {
+            first = Some(Instant::now());
+            notify();
+            let notice = "\nstopping… (again in 2 s or later to quit at once)\n";
+            screen::print(Stream::Stderr, notice.to_owned());
         }
-        let _ = writeln!(std::io::stderr(), "\nstopping… (once more to quit at once)");
-        notify();
-    })
+        Some(first) if first.elapsed() < SAME_CAUSE => {}
+        Some(_) => quit(last.take()),
+    };
+    ctrlc::set_handler(hear).map_err(io::Error::other)
+}
+
+fn quit(last: Option<impl FnOnce() + Send + 'static>) {
+    let (running, ended) = mpsc::channel::<Infallible>();
+    let last = move || {
+        let _running = running;
+        if let Some(last) = last {
+            last();
+        }
+    };
+    // Without a thread it is dropped, and nothing is waited for.
+    if thread::Builder::new().name("last cancel".into()).spawn(last).is_ok() {
+        let _ = ended.recv_timeout(QUITTING);
+    }
+    std::process::exit(Exit::Interrupted.code().into());
 }

@@ -19,8 +19,9 @@
 //! otherwise waits in one place, `run::events`: a timed receive on one channel. Into it send the
 //! **sampler's thread** (a reading at every point of a fixed grid, 0.25 s apart), the **listener's
 //! thread** (what the server's websocket tells while an attempt runs) and the **signal's thread** (an
-//! interrupt). nvidia-smi's output is read by a thread that keeps the latest readings. So every wait
-//! takes readings and interrupts, and nothing else has to.
+//! interrupt). nvidia-smi's output is read by a thread that keeps the latest readings, and what is
+//! printed is written by the **screen's thread**. So every wait takes readings and interrupts, and
+//! nothing else has to.
 //!
 //! | module | what it knows | what it does not |
 //! |---|---|---|
@@ -33,7 +34,7 @@
 //! | `run` | the order of a run, attempts, cancelling, state file and lock | how a report looks |
 //! | `report` | every text about a finished run, made of its `RunRecord` and `VramStats` | the server |
 //! | `monitor`, `summary` | the other two verbs, with the same event loop, log and reports | |
-//! | `console` | run-summary.txt, the terminal, the live row | what is logged |
+//! | `console`, `screen` | run-summary.txt, the live row; the outputs' thread | what is logged |
 //!
 //! **A reading** is asked for by the sampler (`vram::sampler`) from a `ReadingSource`
 //! (`vram::source`: `ComfyUI`'s `/system_stats`, nvidia-smi where that gives none), sent as a
@@ -72,6 +73,7 @@ pub mod properties;
 mod report;
 mod run;
 mod sanitize;
+mod screen;
 mod suggest;
 mod summary;
 pub mod vram;
@@ -86,6 +88,7 @@ use exit_code::Exit;
 
 /// The whole program: arguments without the program's name in, the code that it ends with out.
 pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    process::block_signals();
     let env = Env {
         var: &|name| std::env::var_os(name),
         current_dir: std::env::current_dir().unwrap_or_default(),
@@ -96,12 +99,15 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Command::Run(options)) => run::run(&options),
         Ok(Command::Summary(options)) => summary::summary(&options),
         Ok(Command::Monitor(options)) => {
-            return exit_code::into_exit_code(monitor::monitor(&options));
+            let code = monitor::monitor(&options);
+            screen::finish();
+            return exit_code::into_exit_code(code);
         }
         Err(error) => {
             console::print_error(&error.to_string());
             Exit::Usage
         }
     };
+    screen::finish();
     exit.code().into()
 }

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use crate::run::connect;
 use crate::run::events::EventLoop;
 use crate::run::recorder::Recorder;
 use crate::sanitize::sanitize_line;
+use crate::screen;
 use crate::vram::gates::{self, Verdict};
 use crate::vram::log::Writer;
 use crate::vram::reading::MissReason;
@@ -71,12 +72,13 @@ impl<'a> Monitor<'a> {
         }
         // Last, since it makes a file.
         let log = open_log(options).map_err(usage)?;
+        screen::start();
         let clock = Clock::start();
         let output = Output::of(options.quiet, true);
         let console = Console::new(clock, None, output, options.no_color);
         let recorder = Recorder::summarizing(log, options.sampling.interval);
         let mut events = EventLoop::new(recorder, console);
-        if let Err(error) = events.listen_for_interrupt() {
+        if let Err(error) = events.listen_for_interrupt(|| {}) {
             events.console.warn(&format!("Ctrl-C ends this without the statistics: {error}"));
         }
         if !clock.local {
@@ -146,10 +148,13 @@ impl<'a> Monitor<'a> {
         let mut command = spawn(words)?;
         let mut ending = Ending::default();
         loop {
-            let failed =
-                |error: io::Error| (Exit::Failed.code().into(), format!("the command: {error}"));
-            if let Some(status) = command.try_wait().map_err(failed)? {
-                return Ok(process::exit_code(status));
+            match command.try_wait() {
+                Ok(Some(status)) => return Ok(process::exit_code(status)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.events.console.warn(&process::no_code(&error));
+                    return Ok(Exit::Failed.code().into());
+                }
             }
             if self.events.intake().interrupted
                 && let Some(signal) = ending.signal_due(Instant::now())
@@ -210,7 +215,9 @@ fn open_log(options: &MonitorOptions) -> Result<Option<(PathBuf, Writer)>, Strin
 /// Starts the command, in our own process group: the terminal's Ctrl-C reaches it by itself.
 fn spawn(words: &[OsString]) -> Result<Child, Failure> {
     let (program, arguments) = words.split_first().map_or((OsStr::new(""), words), |(p, a)| (p, a));
-    Command::new(program).args(arguments).spawn().map_err(|error| {
+    // Our lines so far come before the command's.
+    screen::flush();
+    process::spawn_as_found(program, arguments).map_err(|error| {
         let not_found = error.kind() == io::ErrorKind::NotFound;
         let code = if not_found { NOT_FOUND } else { NOT_STARTED };
         (code, format!("{}: {error}", sanitize_line(&program.to_string_lossy())))

@@ -13,6 +13,11 @@ pub fn sanitize_line(text: &str) -> String {
     text.chars().filter(|c| !is_unsafe(*c)).collect::<String>().trim_end().to_owned()
 }
 
+/// Lines of ours without the control characters of what stands in them.
+pub fn sanitize_lines(text: &str) -> String {
+    text.replace(|c| c != '\n' && is_unsafe(c), "")
+}
+
 /// A text, or a file's name, as one part of a URL's path or query.
 pub fn percent_encoded(part: impl AsRef<[u8]>) -> String {
     percent_encode(part.as_ref(), RESERVED).to_string()

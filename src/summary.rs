@@ -13,7 +13,7 @@ use crate::report::html::{Page, link};
 use crate::report::saved_run::{SavedRun, newest};
 use crate::report::text::summary_block;
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
-use crate::sanitize::json_text;
+use crate::sanitize::{json_text, sanitize_line};
 use crate::vram::gates::{self, Verdict};
 
 /// What stands in place of the verdict of a run without metadata.
@@ -63,7 +63,8 @@ fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Ex
     }
     let texts = both.zip(&targets).map(|((run, verdicts), target)| {
         let text = text(run, verdicts, terminal.curve_width());
-        if targets.len() == 1 { text } else { format!("==> {} <==\n{text}", target.display()) }
+        let name = sanitize_line(&target.to_string_lossy());
+        if targets.len() == 1 { text } else { format!("==> {name} <==\n{text}") }
     });
     let mut texts: Vec<String> = texts.collect();
     if let ([before, now], false) = (runs.as_slice(), options.gates.any()) {
@@ -109,12 +110,12 @@ fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String
 
 /// The second of two runs beside the first.
 fn comparison(before: &SavedRun, now: &SavedRun) -> String {
-    let name = before.baseline().0;
+    let [before_name, now_name] = [before, now].map(|run| run.baseline().0);
     let mut rows = gates::compare(&now.baseline().1, &[before.baseline()]);
     for row in &mut rows {
         row.limit = None;
     }
-    format!("{} compared with {name}\n{}\n", now.log.display(), gates::table(&rows).join("\n"))
+    format!("{now_name} compared with {before_name}\n{}\n", gates::table(&rows).join("\n"))
 }
 
 /// Writes the page and the reports for other programs, as far as they are asked for.

@@ -13,7 +13,7 @@ mod unix;
 mod windows;
 
 pub use crate::interrupt::Interrupted;
-pub use platform::{own_group, signal_tree};
+pub use platform::{block_signals, own_group, signal_tree, spawn_as_found};
 #[cfg(unix)]
 use unix as platform;
 #[cfg(not(unix))]
@@ -43,6 +43,8 @@ pub enum Ended {
     TimedOut(Duration),
     /// It was not started: what the system said.
     NotStarted(String),
+    /// The system does not tell how: what it said instead.
+    Unknown(String),
 }
 
 impl Ended {
@@ -56,6 +58,7 @@ impl Ended {
                 Some(format!("not done after {limit}, ended with all it started"))
             }
             Ended::NotStarted(why) => Some(format!("it does not start: {why}")),
+            Ended::Unknown(why) => Some(why.clone()),
         }
     }
 }
@@ -91,7 +94,7 @@ pub fn run(
         match child.try_wait() {
             Ok(Some(status)) => return Ok(Ended::Code(exit_code(status))),
             Ok(None) => {}
-            Err(error) => return Ok(Ended::NotStarted(error.to_string())),
+            Err(error) => return Ok(Ended::Unknown(no_code(&error))),
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -151,6 +154,16 @@ fn end_group(child: &mut Child, wait: &mut Wait) -> Result<(), Interrupted> {
 /// A process's own exit code; 128 and its number if a signal ended it.
 pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| platform::signal_number(status).map_or(1, |n| 128 + n))
+}
+
+/// Why the exit code of a child is not known.
+pub fn no_code(error: &io::Error) -> String {
+    let why = if platform::is_child_lost(error) {
+        "SIGCHLD was ignored by what started us, so the system has kept none"
+    } else {
+        &error.to_string()
+    };
+    format!("its exit code is not known: {why}")
 }
 
 /// The first of these programs that a folder of the PATH holds. On Windows it may be a `.cmd`,

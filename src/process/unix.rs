@@ -1,19 +1,80 @@
 //! Processes on Unix: groups and signals.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::OnceLock;
+use std::thread;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal as UnixSignal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal as UnixSignal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::Signal;
 
 /// How the file names of programs end.
 pub const EXTENSIONS: &[&str] = &[""];
+
+/// The signals that were ignored when we were started, as far as the system tells: bit n - 1 is
+/// signal n.
+static IGNORED: OnceLock<u64> = OnceLock::new();
+
+/// Blocks signals in this thread, and so in all that are started later. SIGXFSZ: a file that reaches
+/// its limit (`ulimit -f`) is then an error of writing, like a full disk. SIGHUP where it was ignored
+/// when we were started (`nohup`): it is no interrupt then. To be called first, on the main thread.
+pub fn block_signals() {
+    let ignored = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    let _ = IGNORED.set(ignored.unwrap_or_default());
+    let mut blocked = SigSet::from(UnixSignal::SIGXFSZ);
+    if is_ignored(UnixSignal::SIGHUP) {
+        blocked.add(UnixSignal::SIGHUP);
+    }
+    // Without that a limit ends us, as it did before.
+    let _ = blocked.thread_block();
+}
+
+fn is_ignored(signal: UnixSignal) -> bool {
+    IGNORED.get().is_some_and(|ignored| (ignored >> (signal as i32 - 1)) & 1 == 1)
+}
+
+/// Starts a command that is to meet the signals as we did. Those that we hear and were to ignore are
+/// ignored by a shell that becomes the command: safe Rust cannot. SIGXFSZ is not blocked; a thread of
+/// its own sees to that, since it may be waiting for ours. Whether SIGPIPE was ignored is not known:
+/// the standard library ignores it before anybody can look.
+pub fn spawn_as_found(program: &OsStr, arguments: &[OsString]) -> io::Result<Child> {
+    let mut script = String::new();
+    for signal in [UnixSignal::SIGHUP, UnixSignal::SIGINT, UnixSignal::SIGTERM] {
+        if is_ignored(signal) {
+            script += &format!("trap '' {}; ", signal as i32);
+        }
+    }
+    let mut command = Command::new(if script.is_empty() { program } else { OsStr::new("sh") });
+    if !script.is_empty() {
+        command.args(["-c", &format!("{script}exec \"$@\""), "sh"]).arg(program);
+    }
+    command.args(arguments);
+    let spawned = thread::scope(|scope| {
+        let spawn = || {
+            SigSet::from(UnixSignal::SIGXFSZ).thread_unblock()?;
+            command.spawn()
+        };
+        thread::Builder::new().spawn_scoped(scope, spawn).ok()?.join().ok()
+    });
+    // Without a thread the command has SIGXFSZ blocked, too.
+    spawned.unwrap_or_else(|| command.spawn())
+}
+
+/// Whether the system has thrown a child's exit code away.
+pub fn is_child_lost(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ECHILD as i32)
+}
 
 pub fn is_program(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)

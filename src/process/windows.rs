@@ -1,5 +1,6 @@
 //! Processes on Windows: ended with `taskkill`, since safe Rust has no job objects.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::windows::process::CommandExt;
 use std::path::Path;
@@ -53,6 +54,19 @@ fn taskkill(child: &Child, signal: Signal) -> io::Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
+}
+
+/// Windows has no signals.
+pub fn block_signals() {}
+
+/// Starts a command with our console and our streams.
+pub fn spawn_as_found(program: &OsStr, arguments: &[OsString]) -> io::Result<Child> {
+    Command::new(program).args(arguments).spawn()
+}
+
+/// Windows keeps every exit code.
+pub fn is_child_lost(_: &io::Error) -> bool {
+    false
 }
 
 /// Windows has no signals.

@@ -92,7 +92,7 @@ impl SavedRun {
 
     /// What gates hold a run against, with its name.
     pub fn baseline(&self) -> (String, RunVram<'_>) {
-        (self.log.display().to_string(), super::subject(self.record(), &self.vram))
+        (sanitize_line(&self.log.to_string_lossy()), super::subject(self.record(), &self.vram))
     }
 }
 

@@ -114,7 +114,7 @@ impl Dry<'_> {
         let output = Output::of(self.options.quiet, true);
         let console = Console::new(self.clock, None, output, self.options.no_color);
         let mut events = EventLoop::new(Recorder::default(), console);
-        if let Err(error) = events.listen_for_interrupt() {
+        if let Err(error) = events.listen_for_interrupt(|| {}) {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
         }
         let connected = connect(self.options, &mut events);

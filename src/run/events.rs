@@ -1,5 +1,6 @@
 //! The event loop: the one place where the main thread blocks, besides its short HTTP calls.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,14 +86,15 @@ impl EventLoop {
         })
     }
 
-    /// From now on the first signal arrives as an event, and the second one ends the process.
+    /// From now on the first signal arrives as an event, and a second one ends the process after
+    /// `last`, as [`interrupt::listen`] has it.
     ///
     /// # Errors
     /// The system refuses the handler.
-    pub fn listen_for_interrupt(&self) -> Result<(), ctrlc::Error> {
+    pub fn listen_for_interrupt(&self, last: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let sender = self.sender.clone();
         // Nobody receives when the program is about to end.
-        interrupt::listen(move || drop(sender.send(Event::Interrupt)))
+        interrupt::listen(move || drop(sender.send(Event::Interrupt)), last)
     }
 
     /// Waits that long; readings reach the log meanwhile.

@@ -70,6 +70,7 @@ impl RunContext<'_> {
         }
         let exit = self.archive().unwrap_or(exit);
         self.state.close();
+        self.events.console.finish();
         exit
     }
 

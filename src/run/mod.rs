@@ -28,21 +28,28 @@ mod scene;
 mod state_file;
 mod submit;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::RunOptions;
 use crate::clock::Clock;
-use crate::comfyui::{Client, ObjectInfo};
+use crate::comfyui::{Client, ObjectInfo, Target};
 use crate::console::{Console, Output, print_error};
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
 use crate::report::saved_run::SavedRun;
+use crate::screen;
 
 use context::{RunContext, RunError};
 use events::EventLoop;
 use lock::Lock;
 use plan::Plan;
 use recorder::Recorder;
+use state_file::RunState;
+
+/// Each call of the cancels of a second interrupt, which have a second in all.
+const LAST_CALL: Duration = Duration::from_millis(300);
 
 /// Runs what the options ask for, and returns the exit code. Every line goes to `run-summary.txt`
 /// and to the terminal; what keeps a run from having a folder goes to standard error alone.
@@ -86,12 +93,14 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     if options.dry_run {
         return Ok(dry_run::run(options, plan, clock, object_info));
     }
+    screen::start();
     let output = Output::of(options.quiet, true);
     let console = Console::new(clock, None, output, options.no_color);
     let mut events = EventLoop::new(Recorder::default(), console);
-    let deaf = events.listen_for_interrupt().err();
-    let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
     let path = lock::path(&options.project_root, &options.server.url);
+    let (state, target) = (path.with_extension("json"), connect::target(&options.server));
+    let deaf = events.listen_for_interrupt(move || cancel_once(&state, &target)).err();
+    let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
     let lock = Lock::take(path, lock::PATIENCE, &mut events)?;
     let mut run = RunContext::start(options, clock, events, &lock, deaf)?;
     run.object_info = object_info;
@@ -100,6 +109,27 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     }
     run.end_sampling();
     Ok(run.finish(&baselines))
+}
+
+/// Before a second interrupt quits: cancels each prompt once that may still be on the server. The
+/// main thread may be in the middle of anything, so they are read from the state file; while another
+/// run has the lock, it is that run's.
+fn cancel_once(state: &Path, target: &Target) {
+    let Some(state) = RunState::read(state).filter(|state| state.pid == std::process::id()) else {
+        return;
+    };
+    let client = Client::with_timeout(target.clone(), LAST_CALL);
+    // Nobody is left to be told of an error.
+    for prompt in &state.prompts {
+        let _ = client.cancel(prompt.server_id.as_ref().unwrap_or(&prompt.ids.prompt));
+    }
+    // An old server has given it an id of its own, which its answer may not have told yet.
+    let sent: Vec<_> = state.prompts.into_iter().map(|prompt| prompt.ids).collect();
+    if let Ok(queue) = client.queue()
+        && let Some((_, id)) = queue.find_sent(&sent)
+    {
+        let _ = client.cancel(&id);
+    }
 }
 
 impl RunContext<'_> {

@@ -12,6 +12,7 @@ use crate::fs::{is_video, write_atomic};
 use crate::interrupt::Interrupted;
 use crate::report::legacy;
 use crate::report::record::{Attempt, LegacyScene, Outcome, SceneRecord};
+use crate::sanitize::escape_json;
 use crate::vram::reading::Reading;
 
 impl RunContext<'_> {
@@ -283,8 +284,9 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
             entry.success_ms.and_then(|ms| self.run.clock.at_unix_ms(ms));
         let folder = self.run.folder.join("history");
         let path = folder.join(format!("{}.json", self.scene.id));
+        let text = escape_json(&entry.raw);
         let written =
-            fs::create_dir_all(&folder).and_then(|()| write_atomic(&path, entry.raw.as_bytes()));
+            fs::create_dir_all(&folder).and_then(|()| write_atomic(&path, text.as_bytes()));
         match written {
             Ok(()) => self.record.legacy.history_kept = true,
             Err(error) => self.warn(&format!("{}: {error}", path.display())),

@@ -10,7 +10,9 @@ use crate::killed::state;
 use crate::project::bench::Project;
 use crate::signals::{self, ctrl_c};
 use crate::stand_in::{Config, Fault, StandIn, State, Version, graphs};
-use crate::support::{Folder, Ran, Running, SOON, keyframe_story, somebody_posts, wait_until};
+use crate::support::{
+    Folder, Ran, Running, SOON, asked, keyframe_story, somebody_posts, wait_until,
+};
 
 /// On a terminal of its own.
 fn start_on(folder: &Folder, url: &str, words: &[&str]) -> Running {
@@ -110,17 +112,33 @@ fn another_client_s_prompt_survives_our_ctrl_c() {
 
 #[test]
 #[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
-fn the_second_ctrl_c_quits_at_once() {
+fn two_signals_of_one_cause_are_one_interrupt() {
     let (server, folder) = (StandIn::start(), Folder::new());
     let running = running(&server, &folder);
-    // The queue hangs from now on: without the second signal this takes 5 s and more.
-    server.fail_next("GET /queue", usize::MAX, Fault::Hang);
+    server.fail_next("POST /", 1, Fault::Delay(Duration::from_millis(500)));
+    ctrl_c(&running);
+    ctrl_c(&running);
+    running.wait().exits(130).says("cancelled on the server").says("=== RUN COMPLETE ===");
+    assert!(server.queue_is_empty());
+}
+
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn a_second_ctrl_c_two_seconds_later_cancels_once_more_and_quits() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let running = running(&server, &folder);
+    running.until_it_says("Wan2 prompt queued");
+    server.fail_next("GET /", usize::MAX, Fault::Hang);
     server.fail_next("POST /", usize::MAX, Fault::Hang);
     ctrl_c(&running);
     running.until_it_says("stopping…");
+    std::thread::sleep(Duration::from_millis(2100));
+    let (begun, cancels) = (Instant::now(), asked(&server, "POST /"));
     ctrl_c(&running);
     let ran = running.wait().exits(130);
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     assert!(!ran.stdout.contains("RUN COMPLETE"), "{ran}");
+    assert!(asked(&server, "POST /") > cancels, "{ran}");
 }
 
 #[test]

@@ -288,7 +288,7 @@ mod command {
     }
 
     #[test]
-    fn the_second_ctrl_c_quits_at_once() {
+    fn a_second_ctrl_c_two_seconds_later_quits_at_once() {
         let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
         let alive = folder.write("alive", "");
         let deaf = "trap '' INT; echo ready; while [ -e alive ]; do sleep 0.05; done";
@@ -296,6 +296,7 @@ mod command {
         running.until_it_says("ready");
         ctrl_c(&running);
         running.until_it_says("stopping…");
+        std::thread::sleep(Duration::from_millis(2100));
         ctrl_c(&running);
         let ran = running.wait().exits(130);
         assert!(!ran.stderr.contains(BLOCK), "{ran}");
@@ -320,6 +321,30 @@ mod command {
         assert_eq!(asked, 1, "{ran}");
         let child = ran.stdout.lines().find_map(|line| line.strip_prefix("child ")).unwrap();
         wait_until("the end of the command's child", || !is_alive(child));
+    }
+
+    /// As `nohup` and a script's background job are started, by a parent that lets the system reap its
+    /// children, and under a limit for files.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_command_meets_signals_as_we_did() {
+        let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+        let url = server.url();
+        let monitor = |before: &str, script: &str| {
+            let words = ["monitor", "--comfyui-url", &url, "--", "sh", "-c", script];
+            folder.start_shell("", before, &words)
+        };
+        let alive = "kill -HUP $$ $PPID; kill -INT $$; sleep 0.2; printf alive";
+        let ran = monitor("trap '' HUP INT", alive).wait().exits(0);
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr.contains("stopping…")),
+            ("alive", false),
+            "{ran}"
+        );
+        let why = "its exit code is not known: SIGCHLD was ignored by what started us";
+        monitor("trap '' CHLD", "exit 42").wait().exits(1).complains(why).complains(BLOCK);
+        let ran = monitor("ulimit -S -f 1", "head -c 5000 /dev/zero > large").wait();
+        ran.exits(153).complains(BLOCK);
     }
 
     /// SIGTERM and SIGHUP to `monitor` alone, as a service manager sends them: without a command they

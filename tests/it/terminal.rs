@@ -2,15 +2,17 @@
 //! and files get neither.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
 
+use crate::signals;
 use crate::stand_in::{Config, StandIn, graphs};
 use crate::summary_verb::LOG;
-use crate::support::{Folder, Ran, files, finish_sampled};
+use crate::support::{Folder, Ran, SOON, files, finish_sampled};
 
 const ESCAPE: char = '\u{1b}';
 const GREEN: &str = "\u{1b}[32m";
@@ -169,4 +171,40 @@ fn monitor_and_a_dry_run_use_colours_too() {
     let (shown, ran) = on_terminal(&folder, 80, &[XTERM], &words);
     ran.exits(1);
     assert!(shown.contains(&format!("\n{RED}✗{PLAIN} flow  node 4 ")), "{shown}");
+}
+
+/// A full pipe on both outputs, like a terminal that was stopped with Ctrl-S.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_nobody_reads_holds_nothing_up() {
+    for (words, signal, code) in [
+        (&["-MaxWaitSeconds", "2", "-SceneRetryBudget", "0"][..], None, 4),
+        (&["--json"], Some("-TERM"), 130),
+        (&[], Some("-TERM"), 130),
+    ] {
+        let (server, folder) = (StandIn::start(), Folder::new());
+        folder.workflow("flow.json", &graphs::video("video/flow", 600.0, 64, 1));
+        let (_reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(&vec![b'x'; 1 << 16]).unwrap();
+        let url = server.url();
+        let words = [&["--comfyui-url", &url, "-Sample", "0.2", "flow.json"], words].concat();
+        let begun = Instant::now();
+        let running = folder.start_with(&words, |command| {
+            command.stderr(writer.try_clone().unwrap());
+            if !words.contains(&"--json") {
+                command.stdout(writer);
+            }
+        });
+        assert!(server.wait_until_running(SOON));
+        signal.inspect(|name| signals::signal(&running, name));
+        let ran = running.wait().exits(code);
+        assert_eq!(ran.stdout.starts_with("{\n"), words.contains(&"--json"), "{ran}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert!(server.queue_is_empty());
+        let summary = folder.read("run-summary.txt");
+        let told = "] WARNING: the terminal or its pipe did not take ";
+        assert!(summary.contains("=== RUN COMPLETE ===") && summary.contains(told), "{summary}");
+        let readings = folder.read("vram-usage.log").matches(",Used=").count();
+        assert!(signal.is_some() || readings >= 5, "{readings}");
+    }
 }

@@ -81,10 +81,29 @@ fn json_acts_on_no_terminal() {
     let words = ["--json", "--story", "story.json", "--workflow", "template.json"];
     let run = folder.run_on(&server.url(), &words).exits(0);
     assert_eq!(run.stdout, folder.read("artifact-metadata.json"));
+    let history = folder.read("history/a.json");
+    assert!(history.contains("\\u009b31m") && !history.contains(['\u{9b}', '\u{202e}']));
     for ran in [run, folder.run(&["summary", "--json"]).exits(0)] {
         let ran = ran.says("\\u009b31m").never_says("\u{9b}").never_says("\u{202e}");
         let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
         assert_eq!(document["Scenes"][0]["Prompt"], prompt);
+    }
+}
+
+/// Windows has no such names.
+#[cfg(unix)]
+#[test]
+fn a_folder_s_name_acts_on_no_terminal() {
+    let folder = Folder::new();
+    for name in ["a\u{1b}[2J\nFAILED", "b\u{1b}[2J"] {
+        folder.write(&format!("{name}/old.log"), "12:00:00,Used=1MB\n");
+    }
+    let both = ["summary", "a\u{1b}[2J\nFAILED/old.log", "b\u{1b}[2J/old.log"];
+    let log = format!("{}/new.log", both[2]).replace("/old.log", "");
+    let monitor =
+        ["monitor", "--comfyui-url", "http://127.0.0.1:1", "--log", &log, "--duration", "0.1"];
+    for words in [&both[..2], &both, &monitor] {
+        folder.run(words).exits(0).never_says("\u{1b}").never_says("\nFAILED");
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     Metric, NodeFacts, NodeStatistics, Place, SceneFacts, SceneStatistics, Sources, VramStats,
 };
 use crate::clock::span;
+use crate::sanitize::sanitize_line;
 use crate::vram::log::time_text;
 use crate::vram::reading::{Source, quotient};
 
@@ -39,7 +40,8 @@ impl VramStats {
             1 => lines.push("Skipped: 1 line of the log could not be read".to_owned()),
             n => lines.push(format!("Skipped: {n} lines of the log could not be read")),
         }
-        lines.extend(log_path.map(|path| format!("VRAM log: {}", path.display())));
+        let log_path = log_path.map(|path| sanitize_line(&path.to_string_lossy()));
+        lines.extend(log_path.map(|path| format!("VRAM log: {path}")));
         lines.extend(self.sources_line());
         lines
     }

@@ -1,4 +1,4 @@
-//! No space, no folder, no right to write: each under one file alone.
+//! No space, no folder, no right to write, each under one file alone; and no thread.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,7 +13,7 @@ const HOLES: &str = "the VRAM log has holes";
 
 /// So many blocks of 1 KiB for each of its files, as if the disk were full behind them.
 fn cramped(kib: u32, server: &StandIn, folder: &Folder) -> Running {
-    let limit = format!("trap '' XFSZ; ulimit -S -f {kib}");
+    let limit = format!("ulimit -S -f {kib}");
     let url = server.url();
     folder.start_shell("", &limit, &["--comfyui-url", &url, "-Sample", "0.05", "a.json"])
 }
@@ -52,18 +52,22 @@ fn outputs_alone() -> Played {
     Played { server, folder, ran }
 }
 
+/// Not as root, who may write everywhere and start what he likes. `through` is what starts it then.
+fn start_as_nobody(through: &str, server: &StandIn, folder: &Folder) -> Running {
+    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let other = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let prefix = format!("{} {through}", if root { other } else { "" });
+    let url = server.url();
+    let words = ["--comfyui-url", &url, "-Sample", "0.2", "a.json"];
+    folder.start_shell(&prefix, "true", &words)
+}
+
 /// A run with something done to its folder while its scene runs.
 fn meanwhile(act: impl Fn(&Path)) -> Played {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("a.json", &endless());
-    // Not as root, who may write everywhere.
-    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    let other = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let prefix = if root { other } else { "" };
-    let url = server.url();
-    let words = ["--comfyui-url", &url, "-Sample", "0.2", "a.json"];
-    let running = folder.start_shell(prefix, "true", &words);
+    let running = start_as_nobody("", &server, &folder);
     running.until_it_says("Wan2 prompt queued");
     act(&folder.newest());
     let asked = server.requests().len();
@@ -107,6 +111,13 @@ pub fn rows() -> Vec<Row> {
             });
             fs::set_permissions(played.folder.newest(), fs::Permissions::from_mode(0o755)).unwrap();
             played
+        }),
+        row("no thread to be had", || {
+            let (server, folder) = (StandIn::start(), Folder::new());
+            folder.workflow("a.json", &video());
+            let through = "bash -c 'ulimit -u 1; exec \"$@\"' bash";
+            let ran = start_as_nobody(through, &server, &folder).wait();
+            Played { server, folder, ran }
         }),
     ]
 }

@@ -36,7 +36,7 @@ fn sections() -> Vec<(&'static str, Vec<Row>)> {
         ("Ending a prompt", gone::rows_of_prompts_that_do_not_end()),
         ("Bringing home", outputs::rows()),
         #[cfg(target_os = "linux")]
-        ("The disk (played on Linux)", disk::rows()),
+        ("The machine (played on Linux)", disk::rows()),
         ("Stories and programs", programs::rows()),
     ]
 }
