@@ -44,13 +44,14 @@
 //! at once, higher readings between two ticks at the later one. At the end the log is read once
 //! (`vram::stats::LogSummary`), and every report gets its figures from there.
 //!
-//! **A prompt** is named by an option (`cli::options`), becomes a scene with a patched graph
-//! (`run::plan`), is posted (`run::submit`) after its id has been written to the state file, is
-//! followed (`run::attempt`, `run::poll`) until it has a history entry, a deadline or an end, or is
-//! cancelled (`run::cancel`). What the listener tells (`comfyui::listener`, `run::following`) brings
-//! the next poll forward and names scene and node; a poll alone decides. Its files are downloaded
-//! (`run::download`) into the run folder, and its outcome goes into the `SceneRecord` that the reports
-//! read.
+//! **A prompt** is named by an option (`cli::options`), found in its file (`project::workflow_source`)
+//! and becomes a scene with a patched graph (`run::plan`), a file in the editor's format once the
+//! server has described its classes ([`editor_format`]). It is posted (`run::submit`) after its id has
+//! been written to the state file, is followed (`run::attempt`, `run::poll`) until it has a history
+//! entry, a deadline or an end, or is cancelled (`run::cancel`). What the listener tells
+//! (`comfyui::listener`, `run::following`) brings the next poll forward and names scene and node; a
+//! poll alone decides. Its files are downloaded (`run::download`) into the run folder, and its outcome
+//! goes into the `SceneRecord` that the reports read.
 //!
 //! What is public is so for benches and fuzz targets.
 
@@ -76,6 +77,8 @@ mod screen;
 mod suggest;
 mod summary;
 pub mod vram;
+
+pub use comfyui::{ObjectInfo, editor_format, output_file};
 
 use std::ffi::OsString;
 use std::process::ExitCode;

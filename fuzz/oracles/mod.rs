@@ -8,7 +8,9 @@
 //! repository.
 
 mod answers;
+mod editor_format;
 mod log;
+mod output_file;
 mod page;
 mod record;
 mod stories;
@@ -17,8 +19,10 @@ mod tests;
 mod websocket;
 
 pub use answers::answers;
+pub use editor_format::editor_format;
 pub use log::log;
 pub(crate) use log::read as read_log;
+pub use output_file::output_file;
 pub use stories::stories;
 pub use websocket::websocket;
 

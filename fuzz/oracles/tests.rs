@@ -47,3 +47,13 @@ fn the_corpus_of_arguments_holds() {
 fn the_corpus_of_the_websocket_holds() {
     holds("websocket", super::websocket);
 }
+
+#[test]
+fn the_corpus_of_the_editor_s_format_holds() {
+    holds("editor_format", super::editor_format);
+}
+
+#[test]
+fn the_corpus_of_output_files_holds() {
+    holds("output_file", super::output_file);
+}

@@ -181,7 +181,7 @@ impl ParsedArgs<'_> {
                     let files = matching_files(&path);
                     if !files.is_empty() {
                         workflows.extend(files);
-                    } else if path.is_file() && has_json_name(&path) {
+                    } else if path.is_file() && is_workflow_name(&path) {
                         workflows.push(path);
                     } else if path.is_dir() && root.is_none() && !word.is_empty() {
                         root = Some(word.as_os_str());
@@ -233,7 +233,7 @@ impl ParsedArgs<'_> {
                  goes after --workflow"
             )
         } else if path.exists() {
-            format!("{shown} is neither a folder nor a .json file")
+            format!("{shown} is neither a folder nor a workflow, picture or video")
         } else if is_url(word) && self.verb == Verb::Run {
             format!("{shown}: a URL goes after --comfyui-url")
         } else {
@@ -297,8 +297,10 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-fn has_json_name(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+/// Whether a file may hold a workflow, by the ending of its name.
+pub fn is_workflow_name(path: &Path) -> bool {
+    let endings = ["json", "png", "webp", "mp4", "mkv", "webm", "flac", "opus", "mp3"];
+    path.extension().is_some_and(|it| endings.iter().any(|ending| it.eq_ignore_ascii_case(ending)))
 }
 
 /// Whether a word is a URL, or an address with credentials, rather than a path.

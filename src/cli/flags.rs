@@ -181,8 +181,9 @@ flags! {
         default: "the parent of scripts if the program lies in a folder of that name, else the \
             current folder",
     }
-    /// An API-format workflow, or a folder of them. Also bare words that are .json files. Without a
-    /// story each file is one scene, named after it.
+    /// A file with a workflow, or a folder of them. Taken is what ComfyUI's menu saves or exports, and
+    /// the pictures, videos and sounds that it makes. Also bare words. Without a story each file is one
+    /// scene, named after it.
     Workflow { kind: Text("FILE", "a file or a folder"), repeatable: true, short: true }
     /// A story.json, or the folder that holds one. One workflow is then the template of all its
     /// scenes.

@@ -26,6 +26,7 @@ use flags::{FLAGS, FlagId, Verb};
 use values::FlagValue;
 
 pub use crate::vram::nvidia_smi::CardId;
+pub use args::is_workflow_name;
 pub use options::{
     Assignment, Format, GateOptions, LlmOptions, MonitorOptions, RunOptions, SamplingOptions, Seed,
     ServerOptions, SummaryOptions, VramSource,

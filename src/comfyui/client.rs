@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json as json_value};
+use serde_json::{Map, Value, json as json_value};
 
 use super::history::{self, HistoryEntry, OutputFile, PromptOutcome};
 use super::json::{self, Step};
@@ -108,7 +108,7 @@ impl Client {
         let mut body = json_value!({
             "prompt": workflow.nodes, "client_id": ids.client, "prompt_id": ids.prompt,
         });
-        let mut extra_data = workflow.extra_data.clone();
+        let mut extra_data = Map::clone(&workflow.extra_data);
         if let Some(key) = self.http.api_key() {
             extra_data.insert(API_KEY.to_owned(), key.into());
         }

@@ -5,10 +5,12 @@
 //! Facts about answers are those of 0.3.64 and 0.33.0 where nothing else is said.
 
 mod client;
+pub mod editor_format;
 mod history;
 mod json;
 mod listener;
 mod memory_errors;
+pub mod output_file;
 mod prompt;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/oracles/comfyui.rs"]

@@ -16,6 +16,9 @@ use crate::http::{ErrorKind, HttpError};
 use crate::sanitize::sanitize_line;
 use crate::suggest::nearest;
 
+/// Why a node is not known.
+pub(super) const MISSING_CLASS: &str = "the server has no node of this class";
+
 /// What the server says of its node classes in `/object_info`, as far as it was asked.
 #[derive(Debug, Default)]
 pub struct ObjectInfo {
@@ -35,12 +38,15 @@ enum ClassInfo {
 }
 
 impl ObjectInfo {
-    /// Asks the server for one class: `GET /object_info/{class}`. An answer that does not describe
-    /// it is kept as the reason why its nodes are not checked.
+    /// Asks the server for one class, once: `GET /object_info/{class}`. An answer that does not
+    /// describe it is kept as the reason why its nodes are not checked.
     ///
     /// # Errors
     /// No answer.
     pub fn fetch(&mut self, client: &Client, class: &str) -> Result<(), HttpError> {
+        if self.classes.contains_key(class) {
+            return Ok(());
+        }
         match client.object_info(class) {
             Ok(answer) => self.insert(class, answer),
             Err(error) if matches!(error.kind, ErrorKind::Status(_) | ErrorKind::BadJson) => {
@@ -51,21 +57,8 @@ impl ObjectInfo {
         Ok(())
     }
 
-    /// Asks the server for these classes.
-    ///
-    /// # Errors
-    /// No answer.
-    pub fn of<'c>(
-        client: &Client,
-        classes: impl IntoIterator<Item = &'c str>,
-    ) -> Result<Self, HttpError> {
-        let mut info = ObjectInfo::default();
-        classes.into_iter().try_for_each(|class| info.fetch(client, class))?;
-        Ok(info)
-    }
-
     /// Adds what the server answered to a request for a class.
-    pub(super) fn insert(&mut self, class: &str, mut answer: Value) {
+    pub fn insert(&mut self, class: &str, mut answer: Value) {
         let info = match answer.get_mut(class).map(Value::take) {
             None => ClassInfo::Missing,
             Some(info) if info["input"].is_object() => ClassInfo::Described(info),
@@ -76,9 +69,21 @@ impl ObjectInfo {
         self.classes.insert(class.to_owned(), info);
     }
 
+    /// How the server describes a class.
+    ///
+    /// # Errors
+    /// It does not: why, [`MISSING_CLASS`] where it has no such class.
+    pub(super) fn described(&self, class: &str) -> Result<&Value, &str> {
+        match self.classes.get(class) {
+            Some(ClassInfo::Described(info)) => Ok(info),
+            Some(ClassInfo::Unavailable(why)) => Err(why),
+            Some(ClassInfo::Missing) | None => Err(MISSING_CLASS),
+        }
+    }
+
     /// The inputs that a class declares, and their types; none where the server did not describe it.
     pub(super) fn inputs(&self, class: &str) -> Option<Vec<(&str, &Value)>> {
-        let Some(ClassInfo::Described(info)) = self.classes.get(class) else { return None };
+        let info = self.described(class).ok()?;
         let group = |name: &str| info["input"][name].as_object().into_iter().flatten();
         let all = group("required").chain(group("optional"));
         Some(all.map(|(name, config)| (name.as_str(), config)).collect())
@@ -96,11 +101,6 @@ impl ObjectInfo {
 }
 
 impl Workflow {
-    /// The class of each node.
-    pub fn classes(&self) -> impl Iterator<Item = &str> {
-        self.nodes.keys().map(|id| self.class(id))
-    }
-
     /// What the server lacks for the graph, or would refuse in it: one line a node, in the order of
     /// their numbers. As on the server, the inputs of a node that no output needs are not checked.
     pub fn validate(&self, object_info: &ObjectInfo) -> Vec<String> {
@@ -134,15 +134,17 @@ impl Workflow {
             ClassInfo::Missing => {
                 let near = nearest(class, object_info.names.iter().map(String::as_str));
                 let near = near.map(|near| format!(" (nearest: '{near}')")).unwrap_or_default();
-                Some(format!(
-                    ": the server has no node of this class{near}: is a custom node not installed?"
-                ))
+                Some(format!(": {MISSING_CLASS}{near}: is a custom node not installed?"))
             }
         }
     }
 
     /// The errors that the server would give for the inputs of a node.
     fn input_errors(&self, id: &str, info: &Value) -> Option<String> {
+        // Its choices are inputs of its own: it accepts what it gets.
+        if self.class(id) == "CustomCombo" {
+            return None;
+        }
         let group = |name: &str| info["input"][name].as_object().into_iter().flatten();
         let required = group("required").map(|input| (input, true));
         let optional = group("optional").map(|input| (input, false));

@@ -1,9 +1,11 @@
-//! An API-format workflow: loading it, and changing its inputs by name.
+//! A workflow: loading it, and changing its inputs by name.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value, json};
 
+use super::editor_format::{EditorFile, Environment, is_editor_format, other_program};
 use super::json::{self, in_node_order};
 use super::validate::ObjectInfo;
 use crate::sanitize::{escape_json, sanitize_line};
@@ -12,10 +14,12 @@ use crate::suggest::nearest;
 /// A graph as `POST /prompt` takes it: node id → `class_type`, `inputs`, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workflow {
+    /// Empty as long as a file in the editor's format is not converted.
     pub(super) nodes: Map<String, Value>,
     /// What is posted beside it: `extra_pnginfo` for nodes that read it and for the metadata of the
-    /// outputs, keys of partner nodes. Secrets may be among it.
-    pub(super) extra_data: Map<String, Value>,
+    /// outputs, the editor's file among it; keys of partner nodes. Secrets may be in it. Shared by
+    /// the scenes of a file, which may be large.
+    pub(super) extra_data: Arc<Map<String, Value>>,
 }
 
 /// Wrappers within each other, at most.
@@ -25,10 +29,10 @@ impl Workflow {
     /// Reads the graph from a file's text. Wrappers are unwrapped: `{"prompt": {…}}`, whose
     /// `extra_data` is kept, `{"input": {"workflow": {…}}}`, `{"output": {…}}`, a graph as a JSON
     /// string. Bare `NaN` is read as null, and what the server remembers of an execution
-    /// (`is_changed`) is dropped.
+    /// (`is_changed`) is dropped. A file in the editor's format waits for [`Workflow::convert`].
     ///
     /// # Errors
-    /// Not JSON (with line and column), the editor's format, or no graph; one line without the
+    /// Not JSON (with line and column), no graph, or another program's file; one line without the
     /// file's name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -45,12 +49,17 @@ impl Workflow {
                 }
             };
         }
+        if is_editor_format(&value) {
+            EditorFile::parse(&value).map_err(|why| format!("no workflow: {why}"))?;
+            extra_data.insert("extra_pnginfo".to_owned(), json!({ "workflow": value }));
+            return Ok(Workflow { nodes: Map::new(), extra_data: Arc::new(extra_data) });
+        }
+        if let Some(program) = other_program(&value) {
+            return Err(format!("no workflow of ComfyUI: it is a file of {program}"));
+        }
         let Value::Object(mut nodes) = value else {
             return Err("no workflow: its top level is not an object".into());
         };
-        if nodes.get("nodes").is_some_and(Value::is_array) && nodes.contains_key("links") {
-            return Err("the editor's format: in ComfyUI, menu Workflow, Export (API)".into());
-        }
         if nodes.get("scenes").is_some_and(Value::is_array) {
             return Err("a story: --story FILE --workflow TEMPLATE".into());
         }
@@ -67,7 +76,42 @@ impl Workflow {
             }
             node.as_object_mut().map(|node| node.shift_remove("is_changed"));
         }
-        Ok(Workflow { nodes, extra_data })
+        Ok(Workflow { nodes, extra_data: Arc::new(extra_data) })
+    }
+
+    /// The editor's file, as long as it is not converted.
+    fn drawn(&self) -> Option<&Value> {
+        self.extra_data.get("extra_pnginfo")?.get("workflow").filter(|_| self.nodes.is_empty())
+    }
+
+    /// Whether it is a file in the editor's format that waits for [`Workflow::convert`].
+    pub fn is_drawn(&self) -> bool {
+        self.drawn().is_some()
+    }
+
+    /// The classes of its nodes, as far as the server has to know them.
+    pub fn classes(&self) -> BTreeSet<&str> {
+        match self.drawn() {
+            Some(file) => EditorFile::parse(file).map(|file| file.classes()).unwrap_or_default(),
+            None => self.nodes.keys().map(|id| self.class(id)).collect(),
+        }
+    }
+
+    /// Makes the graph of a file in the editor's format, by the server's description of its
+    /// [`Workflow::classes`]. Returns what of it did not agree with them, a line a node.
+    ///
+    /// # Errors
+    /// What cannot be carried out as the editor would: one line a node.
+    pub fn convert(
+        &mut self,
+        object_info: &ObjectInfo,
+        environment: Environment,
+    ) -> Result<Vec<String>, Vec<String>> {
+        let Some(file) = self.drawn() else { return Ok(Vec::new()) };
+        let file = EditorFile::parse(file).map_err(|why| vec![why])?;
+        let made = file.convert(object_info, environment)?;
+        self.nodes = made.workflow.nodes;
+        Ok(made.warnings)
     }
 
     /// The graph as JSON.
@@ -248,6 +292,9 @@ fn unwrap(mut value: Value, extra_data: &mut Map<String, Value>) -> Unwrapped {
     if let Value::String(text) = value {
         return Unwrapped::Text(text);
     }
+    if is_editor_format(&value) {
+        return Unwrapped::Bare(value);
+    }
     let is_node = |value: &Value| value.get("class_type").is_some();
     let holds_graph = |value: &Value| value.is_string() || value.is_object() && !is_node(value);
     if value["input"].get("workflow").is_some_and(holds_graph) {
@@ -380,10 +427,7 @@ mod tests {
             ("{\"a\": ", "not JSON: EOF while parsing a value at line 1 column 6"),
             ("[]", "no workflow: its top level is not an object"),
             ("{}", "no workflow: it has no nodes"),
-            (
-                r#"{"nodes": [], "links": []}"#,
-                "the editor's format: in ComfyUI, menu Workflow, Export (API)",
-            ),
+            (r#"{"nodes": [], "connections": {}}"#, "no workflow of ComfyUI: it is a file of n8n"),
             (r#"{"scenes": []}"#, "a story: --story FILE --workflow TEMPLATE"),
             (r#"{"3": {"inputs": {}}}"#, "no workflow: node 3 has no class_type"),
             (r#"{"3": 5}"#, "no workflow: node 3 has no class_type"),
@@ -415,7 +459,7 @@ mod tests {
         );
         let extra_data = Workflow::parse(&more).unwrap().extra_data;
         let wanted = json!({"key": "k", "extra_pnginfo": {"workflow": {"nodes": []}}});
-        assert_eq!(Value::from(extra_data), wanted);
+        assert_eq!(Value::from((*extra_data).clone()), wanted);
     }
 
     #[test]

@@ -1,13 +1,19 @@
-//! The workflow that is the template of a story's scenes, where the project keeps it.
+//! Where the text of a workflow comes from: a file, a picture or video that holds it, or the place
+//! where the project keeps the template of a story's scenes.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::comfyui::output_file;
 use crate::fs::read_text;
 
 const SETTINGS: &str = "localGenSettings.json";
 const WORKFLOW: &str = "workflows/video_wan2_2_5B_ti2v.json";
+/// No workflow's text is longer.
+const MAX_TEXT: u64 = 256 << 20;
 
 /// A template: its text, and how it is named in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +27,13 @@ pub struct WorkflowSource {
 }
 
 impl WorkflowSource {
-    /// The workflow of a file.
+    /// The workflow that a file is, or that a picture, video or sound holds.
     ///
     /// # Errors
-    /// One line: the file, and what the system said.
+    /// One line: the file, and what the system said, or why it holds none.
     pub fn of_file(file: &Path) -> Result<Self, String> {
         let name = file.display().to_string();
-        let text = read_text(file).map_err(|error| format!("{name}: {error}"))?;
+        let text = text_of(file).map_err(|why| format!("{name}: {why}"))?;
         Ok(WorkflowSource { name, file: file.to_owned(), text })
     }
 
@@ -56,6 +62,22 @@ impl WorkflowSource {
     }
 }
 
+fn text_of(file: &Path) -> Result<String, String> {
+    let said = |error: io::Error| error.to_string();
+    let metadata = fs::metadata(file).map_err(said)?;
+    // What is no file is read once, from its beginning to its end.
+    if metadata.is_file() {
+        let mut opened = File::open(file).map_err(said)?;
+        if let Some(found) = output_file::embedded(&mut opened)? {
+            return Ok(found.into_text());
+        }
+        if metadata.len() > MAX_TEXT {
+            return Err("no workflow: it is larger than 256 MB, and no file of ComfyUI".into());
+        }
+    }
+    read_text(file).map_err(said)
+}
+
 fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
     let source = WorkflowSource::of_file(file)?;
     let settings = super::parse_json(file, &source.text)?;
@@ -75,8 +97,6 @@ fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

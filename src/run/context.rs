@@ -20,7 +20,7 @@ use super::state_file::{KnownRun, RunState, StateFile};
 use super::submit::LISTENER_TIMEOUT;
 use crate::cli::RunOptions;
 use crate::clock::{Clock, run_id};
-use crate::comfyui::{Client, Listener, Target};
+use crate::comfyui::{Client, Listener, ObjectInfo, Target};
 use crate::console::{Console, Output};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -92,6 +92,8 @@ pub struct RunContext<'a> {
     /// What an earlier run has left undone on this server.
     pub previous_run: Option<RunState>,
     pub client: Client,
+    /// What the server says of its classes, each asked for once.
+    pub object_info: ObjectInfo,
     /// How the server is spoken to.
     pub target: Target,
     /// What the server tells of the prompt that was posted last.
@@ -171,6 +173,7 @@ impl<'a> RunContext<'a> {
             state,
             previous_run,
             client: Client::new(target.clone(), options.post_execution_timeout, on_wait),
+            object_info: ObjectInfo::default(),
             target,
             listener: None,
             listener_timeout: LISTENER_TIMEOUT,

@@ -22,42 +22,38 @@ use crate::sanitize::{json_text, sanitize_line};
 
 /// Prints the scenes of the plan and what the server lacks of each. Returns 0 if nothing is lacking,
 /// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
-pub(super) fn run(options: &RunOptions, plan: Plan) -> Result<Exit, RunError> {
+pub(super) fn run(options: &RunOptions, plan: Plan, clock: Clock, object_info: ObjectInfo) -> Exit {
     let count = plan.count(options);
     let (scenes, left_out, template_only) = match plan {
         Plan::Scenes(scenes, _, left_out) => (scenes, left_out, false),
-        Plan::Generate(template) => {
-            let named = |why| RunError::refused(Exit::Usage, format!("{}: {why}", template.name));
-            let scene = plan::template_scene(options, &template).map_err(named)?;
-            (vec![scene], Vec::new(), true)
-        }
+        Plan::Generate(_, scenes) => (scenes, Vec::new(), true),
     };
-    let (server, is_incomplete) = (None, false);
-    let mut dry = Dry { options, scenes, left_out, template_only, server, is_incomplete };
-    dry.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()).for_each(|scene| {
-        scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
-    });
-    dry.say(&dry.opening(count));
-    let (lacking, exit, why) = match dry.check() {
+    let server = None;
+    let mut dry = Dry { options, clock, object_info, scenes, template_only, server };
+    dry.say(&dry.opening(count, &left_out));
+    let is_open = plan::are_open(&dry.scenes);
+    if !is_open {
+        dry.say_scenes();
+    }
+    let (lacking, exit, why) = match dry.check(is_open) {
         Ok(lacking) if lacking.iter().all(Vec::is_empty) => (Some(lacking), Exit::Success, None),
         Ok(lacking) => (Some(lacking), Exit::Failed, None),
         Err(RunError::Interrupted) => (None, Exit::Interrupted, None),
         Err(RunError::Failed { exit, why, .. }) => (None, exit, Some(why)),
     };
-    Ok(dry.close(&CheckResult { lacking, exit, why }))
+    dry.close(&CheckResult { lacking, exit, why })
 }
 
 struct Dry<'a> {
     options: &'a RunOptions,
+    clock: Clock,
+    /// What the server said of its classes so far.
+    object_info: ObjectInfo,
     scenes: Vec<Scene>,
-    /// Why files of a folder are left out.
-    left_out: Vec<String>,
     /// The story is not written yet: its template stands for its scenes.
     template_only: bool,
     /// The server's first answer.
     server: Option<SystemStats>,
-    /// Of some class the server gave no inputs.
-    is_incomplete: bool,
 }
 
 /// What came of the check.
@@ -70,13 +66,13 @@ struct CheckResult {
 }
 
 impl Dry<'_> {
-    /// The lines that need no server: the plan, and every graph as it would be posted.
-    fn opening(&self, count: usize) -> Vec<String> {
+    /// The lines that need no server.
+    fn opening(&self, count: usize, left_out: &[String]) -> Vec<String> {
         let mut lines =
             vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
         lines.push(banner::bounds(self.options, count));
         lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
-        lines.extend(self.left_out.iter().map(|why| format!("WARNING: left out: {why}")));
+        lines.extend(left_out.iter().map(|why| format!("WARNING: left out: {why}")));
         lines.extend(self.options.reports.iter().map(|(format, _)| {
             let option = format.option();
             format!("WARNING: {option}: a dry run has nothing to report, it is not written")
@@ -84,6 +80,15 @@ impl Dry<'_> {
         if self.template_only {
             lines.push("A dry run generates no story: its template alone is checked".to_owned());
         }
+        lines
+    }
+
+    /// Every graph as it would be posted.
+    fn say_scenes(&mut self) {
+        for scene in self.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()) {
+            scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
+        }
+        let mut lines = Vec::new();
         for scene in &self.scenes {
             let seed = scene.seed.map(|seed| match self.options.seed {
                 Seed::Fixed(_) => format!(", seed {seed}"),
@@ -101,14 +106,13 @@ impl Dry<'_> {
             lines.extend(scene.workflow.to_pretty_json().lines().map(str::to_owned));
         }
         lines.push(String::new());
-        lines
+        self.say(&lines);
     }
 
     /// Asks the server for each class of the graphs, once.
-    fn check(&mut self) -> Result<Vec<Vec<String>>, RunError> {
-        let clock = Clock::start();
+    fn check(&mut self, is_open: bool) -> Result<Vec<Vec<String>>, RunError> {
         let output = Output::of(self.options.quiet, true);
-        let console = Console::new(clock, None, output, self.options.no_color);
+        let console = Console::new(self.clock, None, output, self.options.no_color);
         let mut events = EventLoop::new(Recorder::default(), console);
         if let Err(error) = events.listen_for_interrupt(|| {}) {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
@@ -120,25 +124,29 @@ impl Dry<'_> {
         self.say(&[format!("{}: {line}", target.base)]);
         self.server = Some(stats);
         let client = Client::new(target, self.options.post_execution_timeout, Arc::new(|| true));
-        let mut object_info = ObjectInfo::default();
         let mut wanted = BTreeSet::new();
         wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
             events.check()?;
-            object_info
+            self.object_info
                 .fetch(&client, class)
                 .map_err(|error| RunError::refused(Exit::Unreachable, error.to_string()))?;
         }
         events.check()?;
-        if object_info.has_missing() {
+        if self.object_info.has_missing() {
             // Without the names there is no nearest one.
-            object_info.names = client.class_names().unwrap_or_default();
+            self.object_info.names = client.class_names().unwrap_or_default();
         }
         events.check()?;
-        plan::set_open_inputs(&mut self.scenes, &object_info)
-            .map_err(|why| RunError::refused(Exit::Usage, why))?;
-        self.is_incomplete = object_info.has_unavailable();
-        Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&object_info)).collect())
+        if is_open {
+            let (info, now) = (&self.object_info, self.clock.now());
+            let left_out = plan::complete(&mut self.scenes, self.options, info, now)
+                .map_err(|why| RunError::refused(Exit::Usage, why))?;
+            let line = |why: &String| format!("WARNING: left out: {why}");
+            self.say(&left_out.iter().map(line).collect::<Vec<_>>());
+            self.say_scenes();
+        }
+        Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&self.object_info)).collect())
     }
 
     /// The verdict, and the document where one was asked for.
@@ -168,7 +176,7 @@ impl Dry<'_> {
             return [first].into_iter().chain(why.clone()).collect();
         };
         let bad = lacking.iter().filter(|lines| !lines.is_empty()).count();
-        let or = if self.is_incomplete { " or could not be checked" } else { "" };
+        let or = if self.object_info.has_unavailable() { " or could not be checked" } else { "" };
         let mut lines = vec![match bad {
             0 => format!("OK: {all} ready to run, exit 0"),
             bad => format!("FAILED: {bad} of {all} would be rejected{or}, {ended}"),
@@ -194,7 +202,7 @@ impl Dry<'_> {
                 "Seed": scene.seed,
                 "Warnings": scene.warnings,
                 "Lacking": lacking.as_ref().map(|lacking| &lacking[index]),
-                "Graph": scene.workflow.to_json(),
+                "Graph": (!scene.workflow.is_drawn()).then(|| scene.workflow.to_json()),
             })
         });
         json!({

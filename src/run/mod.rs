@@ -67,18 +67,21 @@ pub fn run(options: &RunOptions) -> Exit {
 /// The run in the order in which it happens. An error here has left no run folder.
 fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let refused = |why| RunError::refused(Exit::Usage, why);
+    let (clock, mut object_info) = (Clock::start(), ObjectInfo::default());
     let mut plan = Plan::make(options).map_err(refused)?;
-    if let Plan::Scenes(scenes, ..) = &mut plan
-        && let Some(wrong) = plan::wrong_by_the_file(scenes)
-    {
+    if plan::are_open(plan.scenes()) {
         // A mistake is told before anything is made, if the server is there.
         let target = connect::target(&options.server);
         let client = Client::new(target, options.post_execution_timeout, Arc::new(|| true));
-        match ObjectInfo::of(&client, plan::open_classes(scenes)) {
-            Ok(classes) => plan::set_open_inputs(scenes, &classes).map_err(refused)?,
-            // It may come later.
-            Err(_) if !options.wait_for_comfyui.is_zero() => {}
-            Err(_) => return Err(refused(wrong)),
+        let mut classes = plan::open_classes(plan.scenes()).into_iter();
+        let asked = classes.try_for_each(|class| object_info.fetch(&client, class));
+        drop(classes);
+        if asked.is_ok() {
+            plan.complete(options, &object_info, clock.now()).map_err(refused)?;
+        } else if options.wait_for_comfyui.is_zero()
+            && let Some(wrong) = plan::wrong_by_the_file(plan.scenes())
+        {
+            return Err(refused(wrong));
         }
     }
     let baselines = SavedRun::load_baselines(&options.gates.baselines)
@@ -91,10 +94,9 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
         check_writable(format.option(), path, &inputs).map_err(refused)?;
     }
     if options.dry_run {
-        return dry_run::run(options, plan);
+        return Ok(dry_run::run(options, plan, clock, object_info));
     }
     screen::start();
-    let clock = Clock::start();
     let output = Output::of(options.quiet, true);
     let console = Console::new(clock, None, output, options.no_color);
     let mut events = EventLoop::new(Recorder::default(), console);
@@ -104,6 +106,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
     let lock = Lock::take(path, lock::PATIENCE, &mut events)?;
     let mut run = RunContext::start(options, clock, events, &lock, deaf)?;
+    run.object_info = object_info;
     if let Err(error) = run.work(plan) {
         run.skip_scenes(error);
     }
@@ -141,13 +144,11 @@ impl RunContext<'_> {
         let template = match plan {
             Plan::Scenes(scenes, story, left_out) => {
                 self.scenes = scenes;
-                for why in left_out {
-                    self.events.console.warn(&format!("left out: {why}"));
-                }
+                self.log_left_out(&left_out);
                 self.record.legacy.story = story.map(|story| *story);
                 None
             }
-            Plan::Generate(template) => Some(template),
+            Plan::Generate(template, _) => Some(template),
         };
         let stats = self.connect_and_recover();
         let sampling =
@@ -156,18 +157,30 @@ impl RunContext<'_> {
         sampling?;
         self.preflight()?;
         self.story(template)?;
-        self.set_open_inputs()?;
+        self.complete_scenes()?;
         self.unload_lm_studio()?;
         self.generate();
         Ok(())
     }
 
-    /// Sets the inputs that wait for the server: of a story that was written just now, or of a server
-    /// that was not there before.
-    fn set_open_inputs(&mut self) -> Result<(), RunError> {
-        let failed = |why| RunError::failed(Exit::Failed, why, "an input is wrong");
-        let classes = ObjectInfo::of(&self.client, plan::open_classes(&self.scenes))
-            .map_err(|error| failed(error.to_string()))?;
-        plan::set_open_inputs(&mut self.scenes, &classes).map_err(failed)
+    /// Does for the scenes what waits for the server: of a story that was written just now, or of a
+    /// server that was not there before.
+    fn complete_scenes(&mut self) -> Result<(), RunError> {
+        let failed = |why| RunError::failed(Exit::Failed, why, "a workflow is wrong");
+        for class in plan::open_classes(&self.scenes) {
+            self.events.check()?;
+            let asked = self.object_info.fetch(&self.client, class);
+            asked.map_err(|error| failed(error.to_string()))?;
+        }
+        let (info, now) = (&self.object_info, self.clock.now());
+        let left_out = plan::complete(&mut self.scenes, self.options, info, now).map_err(failed)?;
+        self.log_left_out(&left_out);
+        Ok(())
+    }
+
+    fn log_left_out(&mut self, files: &[String]) {
+        for why in files {
+            self.events.console.warn(&format!("left out: {why}"));
+        }
     }
 }

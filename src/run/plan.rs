@@ -1,9 +1,13 @@
-//! From what was asked for to the scenes of the run, every graph patched. Nothing is sent.
+//! From what was asked for to the scenes of the run, every graph patched. Nothing is sent. A file in
+//! the editor's format is a scene without a graph until the server has described its classes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Assignment, RunOptions, Seed};
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+use crate::cli::{Assignment, RunOptions, Seed, is_workflow_name};
+use crate::comfyui::editor_format::Environment;
 use crate::comfyui::{
     KEYFRAME_PLACEHOLDER, ObjectInfo, ScenePrompts, SetError, Workflow, random_seed,
 };
@@ -11,7 +15,7 @@ use crate::fs::names_in;
 use crate::project::generator;
 use crate::project::story::{Story, StoryScene};
 use crate::project::workflow_source::WorkflowSource;
-use crate::sanitize::{sanitize_line, scene_id};
+use crate::sanitize::{first_of, sanitize_line, scene_id};
 use crate::suggest::nearest;
 
 /// One scene, ready to be sent.
@@ -33,6 +37,12 @@ pub struct Scene {
     pub seed: Option<u64>,
     /// The workflow file, or the template.
     pub source: PathBuf,
+    /// How many repetitions of it come before.
+    repetition: u32,
+    /// The file was found in a folder: the run does without it where it cannot be converted.
+    can_be_left_out: bool,
+    /// It is the template of a story that is not written yet: its placeholders stay.
+    is_template: bool,
     /// The scene of the story that it was made of.
     pub story: Option<StoryScene>,
     /// What found no place in the graph and can be done without.
@@ -65,8 +75,9 @@ pub struct OpenInput {
 pub enum Plan {
     /// The scenes are known, the story that they are of, and why files of a folder are left out.
     Scenes(Vec<Scene>, Option<Box<Story>>, Vec<String>),
-    /// They are those of a story that the project's generator has to write first.
-    Generate(WorkflowSource),
+    /// They are those of a story that the project's generator has to write first; the template as a
+    /// scene, to be checked.
+    Generate(WorkflowSource, Vec<Scene>),
 }
 
 impl Plan {
@@ -112,14 +123,13 @@ impl Plan {
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
                 let template = WorkflowSource::of_project(&options.project_root)?;
-                let workflow = parse(&template)?;
-                let mut scene = Scene::new("scene-001".into(), "", workflow, &template.file);
+                let graph = parse(&template)?;
+                let mut scene = Scene::new("template".into(), "template", graph, &template.file);
+                scene.is_template = true;
                 // What no story could make up for is refused before half an hour is spent on one.
-                let prompts = ScenePrompts { scene: &scene.id, prompt: "", negative: "" };
-                let named = |why| format!("{}: {why}", template.name);
-                scene.workflow.insert_prompts(prompts).map_err(named)?;
-                set_inputs(&mut scene, options)?;
-                Ok(Plan::Generate(template))
+                place(&mut scene).map_err(|why| format!("{}: {why}", template.name))?;
+                patch(&mut scene, options, None)?;
+                Ok(Plan::Generate(template, vec![scene]))
             }
             (None, []) => Err(nothing_to_run(options)),
             (None, files) => {
@@ -127,7 +137,12 @@ impl Plan {
                 for (file, is_named) in files {
                     let source = WorkflowSource::of_file(file);
                     match source.and_then(|source| from_workflow(&source, options.repeat)) {
-                        Ok(found) => scenes.extend(found),
+                        Ok(mut found) => {
+                            for scene in &mut found {
+                                scene.can_be_left_out = !is_named;
+                            }
+                            scenes.append(&mut found);
+                        }
                         Err(why) if *is_named => wrong.push(why),
                         Err(why) => left_out.push(why),
                     }
@@ -147,21 +162,35 @@ impl Plan {
     pub fn count(&self, options: &RunOptions) -> usize {
         match self {
             Plan::Scenes(scenes, ..) => scenes.len(),
-            Plan::Generate(_) => options.scenes as usize * options.repeat as usize,
+            Plan::Generate(..) => options.scenes as usize * options.repeat as usize,
         }
     }
-}
 
-/// The template of a story that is not written yet: its placeholders stay, `Seed` and `Set` are put
-/// in.
-///
-/// # Errors
-/// Same as [`Plan::make`].
-pub fn template_scene(options: &RunOptions, template: &WorkflowSource) -> Result<Scene, String> {
-    let mut scene = Scene::new("template".into(), "template", parse(template)?, &template.file);
-    set_seed(&mut scene, options.seed);
-    set_inputs(&mut scene, options)?;
-    Ok(scene)
+    /// The scenes, or the template in their place.
+    pub fn scenes(&self) -> &[Scene] {
+        match self {
+            Plan::Scenes(scenes, ..) | Plan::Generate(_, scenes) => scenes,
+        }
+    }
+
+    /// Same as [`complete`], of the scenes or the template in their place.
+    ///
+    /// # Errors
+    /// Same as [`complete`].
+    pub fn complete(
+        &mut self,
+        options: &RunOptions,
+        object_info: &ObjectInfo,
+        now: OffsetDateTime,
+    ) -> Result<(), String> {
+        match self {
+            Plan::Scenes(scenes, _, left_out) => {
+                left_out.extend(complete(scenes, options, object_info, now)?);
+            }
+            Plan::Generate(_, scenes) => drop(complete(scenes, options, object_info, now)?),
+        }
+        Ok(())
+    }
 }
 
 /// The scenes of a story, in order.
@@ -201,14 +230,15 @@ fn nothing_to_run(options: &RunOptions) -> String {
         String::new()
     };
     format!(
-        "nothing to run: give a workflow (flow.json, exported with menu Workflow, Export (API)) or \
+        "nothing to run: give a workflow (flow.json, or a picture or video that holds one) or \
          a folder of them (--workflow FOLDER), a story with its template \
          (--story story.json --workflow flow.json), or a project with a story generator \
          (scripts/generate-story-scenes.ts){hint}"
     )
 }
 
-/// The files that were given, and the `.json` files of the folders; whether a file was named itself.
+/// The files that were given, and those of the folders that may hold a workflow; whether a file was
+/// named itself.
 fn workflow_files(given: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, String> {
     let mut files = Vec::new();
     for path in given {
@@ -220,16 +250,13 @@ fn workflow_files(given: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, String> {
         let before = files.len();
         // Not what begins with a dot: a run's own state may lie there.
         let shown = names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
-        files.extend(
-            shown
-                .map(|name| path.join(name))
-                .filter(|path| {
-                    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-                })
-                .map(|path| (path, false)),
-        );
+        let found = shown.map(|name| path.join(name)).filter(|path| is_workflow_name(path));
+        files.extend(found.map(|path| (path, false)));
         if files.len() == before {
-            return Err(format!("{}: no .json file in this folder", path.display()));
+            return Err(format!(
+                "{}: no workflow, picture or video in this folder",
+                path.display()
+            ));
         }
     }
     Ok(files)
@@ -238,8 +265,7 @@ fn workflow_files(given: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, String> {
 fn parse(source: &WorkflowSource) -> Result<Workflow, String> {
     let name = &source.name;
     Workflow::parse(&source.text).map_err(|why| {
-        // A sentence of its own, since most people meet it once.
-        if why.starts_with("the editor's format") || why.starts_with("a story") {
+        if why.starts_with("a story") {
             format!("{name} is {why}")
         } else {
             format!("{name}: {why}")
@@ -258,12 +284,13 @@ fn repeated(base: &str, times: u32) -> Vec<String> {
 fn from_workflow(source: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
     let (graph, file) = (parse(source)?, &source.file);
     let base = scene_id(&file.file_stem().unwrap_or_default().to_string_lossy());
-    let scene = |id: String| {
-        let mut workflow = graph.clone();
-        workflow.insert_scene_id(&id).map_err(|why| format!("{}: {why}", file.display()))?;
-        Ok(Scene::new(id, &base, workflow, file))
+    let scene = |(repetition, id): (u32, String)| {
+        let mut scene = Scene::new(id, &base, graph.clone(), file);
+        scene.repetition = repetition;
+        place(&mut scene).map_err(|why| format!("{}: {why}", file.display()))?;
+        Ok(scene)
     };
-    repeated(&base, times).into_iter().map(scene).collect()
+    (0..).zip(repeated(&base, times)).map(scene).collect()
 }
 
 fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
@@ -271,20 +298,31 @@ fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Ve
     let mut scenes = Vec::new();
     for story_scene in &story.scenes {
         let base = scene_id(&story_scene.id);
-        for id in repeated(&base, times) {
+        for (repetition, id) in (0..).zip(repeated(&base, times)) {
             let mut scene = Scene::new(id, &base, graph.clone(), &template.file);
-            place_story(&mut scene, story_scene)
-                .map_err(|why| format!("{}: {why}", template.name))?;
+            scene.repetition = repetition;
+            scene.story = Some(story_scene.clone());
+            place(&mut scene).map_err(|why| format!("{}: {why}", template.name))?;
             scenes.push(scene);
         }
     }
     Ok(scenes)
 }
 
-fn place_story(scene: &mut Scene, story: &StoryScene) -> Result<(), String> {
-    let prompts =
-        ScenePrompts { scene: &scene.id, prompt: &story.prompt, negative: &story.negative };
-    scene.warnings = scene.workflow.insert_prompts(prompts)?;
+/// Puts the scene of the story into its graph, without one its id, if there is a graph already. A
+/// template is only tried.
+fn place(scene: &mut Scene) -> Result<(), String> {
+    let Scene { id, workflow, story, .. } = scene;
+    if workflow.is_drawn() {
+        return Ok(());
+    }
+    if scene.is_template {
+        let prompts = ScenePrompts { scene: id, prompt: "", negative: "" };
+        return workflow.clone().insert_prompts(prompts).map(drop);
+    }
+    let Some(story) = story else { return workflow.insert_scene_id(id) };
+    let prompts = ScenePrompts { scene: id, prompt: &story.prompt, negative: &story.negative };
+    scene.warnings.extend(workflow.insert_prompts(prompts)?);
     if story.keyframe.is_none() && scene.workflow.needs_keyframe() {
         let id = sanitize_line(&story.id);
         return Err(format!(
@@ -298,7 +336,6 @@ fn place_story(scene: &mut Scene, story: &StoryScene) -> Result<(), String> {
                 .into(),
         );
     }
-    scene.story = Some(story.clone());
     Ok(())
 }
 
@@ -307,14 +344,30 @@ fn finish(mut scenes: Vec<Scene>, options: &RunOptions) -> Result<Vec<Scene>, St
     refuse_same_names(&scenes)?;
     keep_filtered(&mut scenes, &options.scene_filter)?;
     for scene in &mut scenes {
-        set_seed(scene, options.seed);
-        set_inputs(scene, options).map_err(|why| format!("scene {}: {why}", scene.id))?;
+        patch(scene, options, None).map_err(|why| format!("scene {}: {why}", scene.id))?;
         warn_of_literal_names(scene);
     }
     Ok(scenes)
 }
 
-fn set_inputs(scene: &mut Scene, options: &RunOptions) -> Result<(), String> {
+/// Puts `Seed` and `Set` into the graph of a scene, if there is one already.
+fn patch(
+    scene: &mut Scene,
+    options: &RunOptions,
+    object_info: Option<&ObjectInfo>,
+) -> Result<(), String> {
+    if scene.workflow.is_drawn() {
+        return Ok(());
+    }
+    set_seed(scene, options.seed);
+    set_inputs(scene, options, object_info)
+}
+
+fn set_inputs(
+    scene: &mut Scene,
+    options: &RunOptions,
+    object_info: Option<&ObjectInfo>,
+) -> Result<(), String> {
     for set in &options.set {
         let Assignment { node, input, value } = set;
         let (value, file) = match value.strip_prefix('@') {
@@ -323,7 +376,7 @@ fn set_inputs(scene: &mut Scene, options: &RunOptions) -> Result<(), String> {
             None => (value.as_str(), None),
         };
         let named = |why: String| format!("--set {node}.{input}: {why}");
-        match scene.workflow.set_input(node, input, value, None) {
+        match scene.workflow.set_input(node, input, value, object_info) {
             Ok(()) => {}
             Err(SetError::Refused(why)) => return Err(named(why)),
             Err(SetError::Open(why)) => {
@@ -343,10 +396,21 @@ fn set_inputs(scene: &mut Scene, options: &RunOptions) -> Result<(), String> {
     Ok(())
 }
 
-/// The classes that have to be known for the inputs that are still open.
+/// Whether a scene waits for the server's description of its classes.
+pub fn are_open(scenes: &[Scene]) -> bool {
+    scenes.iter().any(|scene| scene.workflow.is_drawn() || !scene.open.is_empty())
+}
+
+/// The classes that have to be known for what is still open.
 pub fn open_classes(scenes: &[Scene]) -> BTreeSet<&str> {
-    let open = scenes.iter().flat_map(|scene| scene.open.iter().map(move |open| (scene, open)));
-    open.filter_map(|(scene, open)| scene.workflow.class_of(&open.set.node)).collect()
+    let mut classes = BTreeSet::new();
+    for Scene { workflow, open, .. } in scenes {
+        if workflow.is_drawn() {
+            classes.extend(workflow.classes());
+        }
+        classes.extend(open.iter().filter_map(|open| workflow.class_of(&open.set.node)));
+    }
+    classes
 }
 
 /// What is wrong with an input by the file alone; none where nothing is open.
@@ -355,19 +419,68 @@ pub fn wrong_by_the_file(scenes: &[Scene]) -> Option<String> {
     scenes.iter().find_map(open)
 }
 
-/// Sets the inputs that only the server's description of their class decides about.
+/// Does what only the server's description of the classes decides about: converts the scenes that
+/// are in the editor's format, and sets the inputs that are open. Returns why scenes of a folder's
+/// files are taken out.
 ///
 /// # Errors
-/// One line: an input that the class does not have, or that takes no such value.
-pub fn set_open_inputs(scenes: &mut [Scene], classes: &ObjectInfo) -> Result<(), String> {
-    for scene in scenes {
-        for OpenInput { set, .. } in std::mem::take(&mut scene.open) {
-            let Assignment { node, input, value } = &set;
-            if let Err(SetError::Refused(why) | SetError::Open(why)) =
-                scene.workflow.set_input(node, input, value, Some(classes))
-            {
-                return Err(format!("scene {}: --set {node}.{input}: {why}", scene.id));
-            }
+/// One line: the nodes that cannot be converted, an input that its class does not have, or that
+/// takes no such value.
+pub fn complete(
+    scenes: &mut Vec<Scene>,
+    options: &RunOptions,
+    object_info: &ObjectInfo,
+    now: OffsetDateTime,
+) -> Result<Vec<String>, String> {
+    let now = PrimitiveDateTime::new(now.date(), now.time());
+    let (mut wrong, mut left_out) = (Vec::new(), Vec::new());
+    scenes.retain_mut(|scene| {
+        let is_drawn = scene.workflow.is_drawn();
+        if is_drawn && let Err(why) = convert(scene, object_info, now) {
+            let why = format!("{}: {why}", scene.source.display());
+            if scene.can_be_left_out { &mut left_out } else { &mut wrong }.push(why);
+            return !scene.can_be_left_out;
+        }
+        let set = if is_drawn {
+            patch(scene, options, Some(object_info))
+        } else {
+            set_open_inputs(scene, object_info)
+        };
+        // One is enough: each scene may have the same.
+        let why = set.err().filter(|_| wrong.is_empty());
+        wrong.extend(why.map(|why| format!("scene {}: {why}", scene.id)));
+        true
+    });
+    if scenes.is_empty() {
+        wrong.append(&mut left_out);
+    }
+    // So has each repetition.
+    wrong.dedup();
+    left_out.dedup();
+    if wrong.is_empty() { Ok(left_out) } else { Err(wrong.join("; ")) }
+}
+
+/// Makes the graph of a scene that has none, and puts the scene into it.
+fn convert(
+    scene: &mut Scene,
+    object_info: &ObjectInfo,
+    now: PrimitiveDateTime,
+) -> Result<(), String> {
+    let environment = Environment { now, random: &random_seed, repetition: scene.repetition };
+    let more = |more| format!("and {more} more");
+    let converted = scene.workflow.convert(object_info, environment);
+    scene.warnings.extend(converted.map_err(|lines| first_of(lines, 20, more))?);
+    place(scene)
+}
+
+/// Sets the inputs that are open.
+fn set_open_inputs(scene: &mut Scene, object_info: &ObjectInfo) -> Result<(), String> {
+    for OpenInput { set, .. } in std::mem::take(&mut scene.open) {
+        let Assignment { node, input, value } = &set;
+        if let Err(SetError::Refused(why) | SetError::Open(why)) =
+            scene.workflow.set_input(node, input, value, Some(object_info))
+        {
+            return Err(format!("--set {node}.{input}: {why}"));
         }
     }
     Ok(())

@@ -14,7 +14,6 @@ fn desk() -> Folder {
     folder.workflow("flows/a.json", &graphs::images("img/a", 1, 1));
     folder.workflow("flows/b.json", &graphs::images("img/b", 1, 2));
     folder.workflow("other/flow.json", &graphs::images("img/c", 1, 3));
-    folder.write("editor.json", r#"{"nodes": [{"id": 9}], "links": [], "version": 0.4}"#);
     folder.write("broken.json", "{\n  \"1\": {\"class_type\": \"X\",}\n}");
     folder.write("empty/readme.txt", "");
     let mut titled = graphs::images("img/flow", 1, 1);
@@ -34,11 +33,7 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
     let nothing = "nothing to run: ";
     for (words, part) in [
         ("-FastIteraton flow.json", "-FastIteraton: did you mean -FastIteration?"),
-        ("--workflow empty", "empty: no .json file in this folder"),
-        (
-            "editor.json",
-            "editor.json is the editor's format: in ComfyUI, menu Workflow, Export (API)",
-        ),
+        ("--workflow empty", "empty: no workflow, picture or video in this folder"),
         ("broken.json", " at line 2 column 27"),
         ("flow.json other/flow.json", "two scenes have the name flow"),
         ("--workflow flows --scene-filter a,c", "--scene-filter: no scene 'c'; there are a, b"),
@@ -68,7 +63,7 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
         ),
         ("", nothing),
         ("flows", nothing),
-        ("flows", "flow.json, exported with menu Workflow, Export (API)"),
+        ("flows", "flow.json, or a picture or video that holds one"),
         ("flows", "--story story.json --workflow flow.json"),
     ] {
         let words = words.split_whitespace().map(|word| word.replace('␣', " "));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::stand_in::{StandIn, graphs};
-use crate::support::{Folder, prompts};
+use crate::support::{Folder, asked, prompts};
 
 const URL: &str = "--comfyui-url";
 
@@ -101,4 +101,112 @@ fn a_date_in_a_name_and_a_partner_s_key() {
         let bytes = std::fs::read(folder.newest().join(&file)).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("s3cret"), "{file}");
     }
+}
+
+/// What the editor's own menu saves: a picture that is saved, and a sampler with a seed and a text.
+fn drawn(text: &str) -> Value {
+    json!({"version": 0.4, "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 4, 0, 3, 0, "CONDITIONING"]],
+    "nodes": [
+        {"id": 1, "type": "EmptyImage", "title": "The picture", "widgets_values": [64, 64, 1, 7]},
+        {"id": 2, "type": "SaveImage", "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+         "widgets_values": ["img/%date:yyyy%"]},
+        {"id": 3, "type": "KSampler", "widgets_values": [5, "increment"],
+         "inputs": [{"name": "positive", "type": "CONDITIONING", "link": 2}]},
+        {"id": 4, "type": "CLIPTextEncode", "widgets_values": [text, "more"]},
+        {"id": 9, "type": "Note", "widgets_values": ["nothing"]},
+    ]})
+}
+
+fn png(texts: &[(&str, &Value)]) -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (key, text) in texts {
+        let text = format!("{key}\0{text}");
+        bytes.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+        bytes.extend([b"tEXt", text.as_bytes(), &[0; 4]].concat());
+    }
+    bytes.extend(*b"\0\0\0\0IEND\xae\x42\x60\x82");
+    bytes
+}
+
+#[test]
+fn a_file_of_the_editor_is_posted_as_the_editor_would() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let url = server.url();
+    folder.workflow("drawn.json", &drawn("old"));
+    folder.run(&[URL, &url, "drawn.json", "--repeat", "2"]).exits(0);
+    assert!(folder.warnings().contains("node 4 CLIPTextEncode: 1 value too many: was the file"));
+    let posts = prompts(&server);
+    let year = time::OffsetDateTime::now_utc().year();
+    let graph = |width: u32, seed: u32| {
+        json!({
+            "1": {"inputs": {"width": width, "height": 64, "batch_size": 1, "color": 7},
+                  "class_type": "EmptyImage", "_meta": {"title": "The picture"}},
+            "2": {"inputs": {"filename_prefix": format!("img/{year}"), "images": ["1", 0]},
+                  "class_type": "SaveImage", "_meta": {"title": "SaveImage"}},
+            "3": {"inputs": {"seed": seed, "positive": ["4", 0]},
+                  "class_type": "KSampler", "_meta": {"title": "KSampler"}},
+            "4": {"inputs": {"text": "old"},
+                  "class_type": "CLIPTextEncode", "_meta": {"title": "CLIPTextEncode"}},
+        })
+    };
+    assert_eq!(posts[0]["prompt"].to_string(), graph(64, 5).to_string());
+    assert_eq!(posts[1]["prompt"], graph(64, 6), "the next seed");
+    assert_eq!(posts[1]["extra_data"]["extra_pnginfo"], json!({"workflow": drawn("old")}));
+    let set = ["--set", "The picture.width=32", "--seed", "9", "--repeat", "2", "drawn.json"];
+    folder.run(&[&[URL, &url], &set[..]].concat()).exits(0);
+    assert!(prompts(&server)[2..].iter().all(|post| post["prompt"] == graph(32, 9)));
+    let dry = folder.run(&[&[URL, &url, "--dry-run", "--json"], &set[..]].concat()).exits(0);
+    let document: Value = serde_json::from_str(&dry.stdout).unwrap();
+    assert_eq!(document["Scenes"][1]["Graph"], graph(32, 9));
+    assert_eq!(asked(&server, "GET /object_info/EmptyImage"), 3, "once a run");
+    // A template: what the story says is put into the graph that comes of it.
+    folder.workflow("template.json", &drawn("of __PROMPT__"));
+    folder.write("story.json", json!({"scenes": [{"id": "a", "prompt": "p"}]}).to_string());
+    let words = ["--story", "story.json", "--workflow", "template.json", "--repeat", "2"];
+    folder.run(&[&[URL, &url], &words[..]].concat()).exits(0);
+    assert_eq!(prompts(&server)[5]["prompt"]["4"]["inputs"]["text"], "of p");
+    assert_eq!(prompts(&server)[5]["prompt"]["3"]["inputs"]["seed"], 6);
+}
+
+#[test]
+fn a_folder_mixes_pictures_and_files_of_any_kind() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let (mut graph, editor) = (graphs::images("img", 1, 1), drawn("old"));
+    // The server saves a list without what has kept it from being a link.
+    graph["1"]["inputs"]["list"] = json!(["", ""]);
+    folder.write("flows/both.png", png(&[("workflow", &editor), ("prompt", &graph)]));
+    graph["1"]["inputs"]["list"] = json!({"__value__": ["", ""]});
+    folder.write("flows/drawn.PNG", png(&[("workflow", &editor)]));
+    folder.workflow("flows/flow.json", &graph);
+    folder.write("flows/none.png", png(&[]));
+    folder.write("flows/notes.txt", "of no ending that is looked at");
+    let mut unknown = drawn("old");
+    unknown["nodes"][0]["type"] = "EmptyImge".into();
+    unknown["nodes"][0]["properties"] = json!({"cnr_id": "comfyui-empty"});
+    folder.workflow("flows/unknown.json", &unknown);
+    let missing = "unknown.json: node 1 EmptyImge: the server has no node of this class: install \
+                   the node pack comfyui-empty";
+    let none = "none.png: a PNG picture without a workflow: was it edited or sent by a messenger?";
+    let url = server.url();
+    let ran = folder.run(&[URL, &url, "--workflow", "flows"]).exits(0);
+    ran.says("Scenes to process: both, drawn, flow\n").says(missing).says(none);
+    let posts = prompts(&server);
+    assert_eq!(posts[0]["prompt"], graph);
+    assert_eq!(posts[0]["extra_data"], json!({"extra_pnginfo": {"workflow": editor}}));
+    assert_eq!(posts[1]["prompt"]["4"]["inputs"]["text"], "old");
+    for (file, why) in [("flows/unknown.json", missing), ("flows/none.png", none)] {
+        folder.run(&[URL, &url, file]).exits(2).refuses(why);
+    }
+    assert_eq!((prompts(&server).len(), folder.runs().len()), (3, 1));
+    // Without a server it is no wrong file.
+    server.stop_listening();
+    folder.run(&[URL, &url, "flows/unknown.json"]).exits(3).says("no ComfyUI at ");
+    for (file, exit) in [("flows/drawn.PNG", 0), ("flows/unknown.json", 1)] {
+        server.stop_listening();
+        let waiting = folder.start(&[URL, &url, "--wait-for-comfyui", "60", file]);
+        waiting.until_it_says("Waiting up to 60 s");
+        server.listen_again();
+        waiting.wait().exits(exit);
+    }
+    assert_eq!(prompts(&server).len(), 4);
 }

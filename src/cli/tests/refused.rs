@@ -123,7 +123,7 @@ const BARE_WORDS_AND_PATHS: &[Case] = &[
     ("-- -Fresh --json", "'-Fresh': no such file or folder: did you mean --fresh?"),
     ("-- flow.json -Fresh", "'-Fresh': no such file or folder: did you mean --fresh?"),
     ("http://host:8188", "'http://host:8188': a URL goes after --comfyui-url"),
-    ("notes.txt", "'notes.txt' is neither a folder nor a .json file"),
+    ("notes.txt", "'notes.txt' is neither a folder nor a workflow, picture or video"),
     (
         "flows my␣project",
         "'my project' is a second folder: a run has one project root, and a folder of workflows goes after --workflow",
