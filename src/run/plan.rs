@@ -84,7 +84,7 @@ impl Plan {
     /// The files that it was read from, and those that are to be uploaded.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            Plan::Generate(template) => vec![template.file.clone()],
+            Plan::Generate(template, _) => vec![template.file.clone()],
             Plan::Scenes(scenes, story, _) => {
                 let story = story.iter().map(|story| story.file.clone());
                 let of_scene = |scene: &Scene| {
