@@ -1,19 +1,16 @@
 //! Where the text of a workflow comes from: a file, a picture or video that holds it, or the place
 //! where the project keeps the template of a story's scenes.
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::comfyui::output_file;
-use crate::fs::read_text;
+use crate::fs::{open_file, read_text};
 
 const SETTINGS: &str = "localGenSettings.json";
 const WORKFLOW: &str = "workflows/video_wan2_2_5B_ti2v.json";
-/// No workflow's text is longer.
-const MAX_TEXT: u64 = 256 << 20;
 
 /// A template: its text, and how it is named in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,18 +61,11 @@ impl WorkflowSource {
 
 fn text_of(file: &Path) -> Result<String, String> {
     let said = |error: io::Error| error.to_string();
-    let metadata = fs::metadata(file).map_err(said)?;
-    // What is no file is read once, from its beginning to its end.
-    if metadata.is_file() {
-        let mut opened = File::open(file).map_err(said)?;
-        if let Some(found) = output_file::embedded(&mut opened)? {
-            return Ok(found.into_text());
-        }
-        if metadata.len() > MAX_TEXT {
-            return Err("no workflow: it is larger than 256 MB, and no file of ComfyUI".into());
-        }
+    let mut opened = open_file(file).map_err(said)?;
+    match output_file::embedded(&mut opened)? {
+        Some(found) => Ok(found.into_text()),
+        None => read_text(file).map_err(said),
     }
-    read_text(file).map_err(said)
 }
 
 fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
