@@ -1,14 +1,15 @@
 //! Every request that a run sends, met by everything that a connection can do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::row::{
     HISTORY, ONE_SECOND, PROMPT, Played, QUEUE, Row, STATS, Texts, UPLOAD, VIEW, endless, page,
 };
+use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, Version, graphs};
-use crate::support::{Folder, SOON, keyframe_story};
+use crate::support::{Folder, Running, SOON, keyframe_story};
 
 /// Its name, how it is told, and the fault. `None`: nobody listens any more.
 type FaultCase = (&'static str, Texts, fn() -> Option<Fault>);
@@ -210,6 +211,46 @@ fn request_cases() -> Vec<RequestCase> {
     ]
 }
 
+fn start(request: &RequestCase, server: &StandIn, folder: &Folder) -> Running {
+    let url = server.url();
+    let mut words = vec!["--comfyui-url", &url];
+    if request.story {
+        words.extend(keyframe_story(folder));
+    } else {
+        folder.workflow("a.json", &(request.graph)());
+        words.push("a.json");
+    }
+    // Every reading is a tick, the next one 0.25 s behind the one at the start.
+    words.extend(["-Poll", "0.2", "-Sample", "0.25"]);
+    words.extend(request.words);
+    folder.start_with(&words, signals::alone)
+}
+
+/// Ctrl-C while a request, whichever it is, waits for an answer that does not come.
+#[test]
+#[cfg_attr(windows, ignore = "needs CONSOLE_EVENT")]
+fn ctrl_c_while_any_request_waits() {
+    let interrupt = |request: RequestCase| {
+        let (server, folder) = (StandIn::with((request.config)()), Folder::new());
+        request.selector.plan(&server, Fault::Hang);
+        request.lost.iter().for_each(|lost| server.fail_next(PROMPT, 1, lost.clone()));
+        let running = start(&request, &server, &folder);
+        assert!(server.wait_until_faults_are_met(SOON), "{}", request.line);
+        let begun = Instant::now();
+        signals::ctrl_c(&running);
+        let ran = running.wait();
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}\n{ran}", request.line);
+        let is_kept = crate::killed::state(&folder, &server).exists();
+        assert!(server.queue_is_empty() || is_kept, "{}\n{ran}", request.line);
+        ran.exits(130);
+    };
+    std::thread::scope(|scope| {
+        for request in request_cases() {
+            scope.spawn(move || interrupt(request));
+        }
+    });
+}
+
 fn play(request: &RequestCase, case: &FaultCase) -> Played {
     let (server, folder) = (StandIn::with((request.config)()), Folder::new());
     let fault = (case.2)();
@@ -224,16 +265,7 @@ fn play(request: &RequestCase, case: &FaultCase) -> Played {
     if let Some(lost) = request.lost.clone().filter(|_| !dies) {
         server.fail_next(PROMPT, 1, lost);
     }
-    let mut words = vec!["a.json"];
-    if request.story {
-        words = keyframe_story(&folder).to_vec();
-    } else {
-        folder.workflow("a.json", &(request.graph)());
-    }
-    // Every reading is a tick, the next one 0.25 s behind the one at the start.
-    words.extend(["-Poll", "0.2", "-Sample", "0.25"]);
-    words.extend(request.words);
-    let running = folder.start_on(&server.url(), &words);
+    let running = start(request, &server, &folder);
     if is_gone {
         assert!(server.wait_until_faults_are_met(SOON));
         match request.until {
