@@ -87,6 +87,8 @@ fn of_settings(file: &Path) -> Result<Option<WorkflowSource>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
