@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::sanitize::{map_texts, sanitize_line, without_credentials};
-use crate::vram::reading::{DynamicVram, HIGHEST_MB, MB, Reading, is_system_ram, to_mb};
+use crate::vram::reading::{DynamicVram, MB, Reading, is_system_ram, to_mb};
 
 /// What the server says of itself.
 #[derive(Clone, Debug, Default)]
@@ -144,8 +144,12 @@ fn memory(device: &Value, kind: &str, ram: Option<u64>) -> Option<Reading> {
     };
     let Reading { used, free, total, driver, torch, spilled, ram } = reading;
     let figures = [Some(used), free, total, driver, torch, spilled, ram];
-    figures.into_iter().flatten().all(|mb| mb <= HIGHEST_MB).then_some(reading)
+    figures.into_iter().flatten().all(|mb| mb <= HIGHEST_ANSWER).then_some(reading)
 }
+
+/// 4 TiB in MB: a higher figure is a mistake. The statistics of a log take 8 bytes for each MB of the
+/// highest.
+const HIGHEST_ANSWER: u64 = 1 << 22;
 
 /// Options that keep dynamic VRAM off: `enables_dynamic_vram` in `comfy/cli_args.py` of 0.33.0.
 const NO_DYNAMIC_VRAM: [&str; 5] =

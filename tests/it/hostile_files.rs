@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::killed::state;
 use crate::stand_in::{Config, StandIn, graphs};
-use crate::support::{Folder, Ran, files};
+use crate::support::{Folder, files};
 
 fn folder() -> Folder {
     let folder = Folder::new();
@@ -171,7 +171,7 @@ fn what_is_no_file_is_refused_at_once() {
     let zero = folder.path().join("zero.json");
     symlink("/dev/zero", &zero).unwrap();
     let url = server.url();
-    let run = |words: &[&str]| -> Ran { folder.run_on(&url, words) };
+    let run = |words: &[&str]| folder.run_on(&url, words);
     for word in ["f.json", "zero.json"] {
         run(&["--workflow", word]).exits(2).complains("");
         run(&["--story", word, "short.json"]).refuses("a pipe or a device: name a file");
