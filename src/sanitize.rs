@@ -49,11 +49,13 @@ pub fn url_without_credentials(word: &str) -> String {
         let scheme = if scheme.contains(['@', ':']) { "" } else { &before[..scheme.len() + 3] };
         return format!("{scheme}***@{host}");
     }
-    // A path that was meant as a URL: two slashes have become one.
-    if let Some((scheme, rest)) = before.split_once(":/")
-        && rest.contains(':')
-    {
-        return format!("{scheme}:/***@{host}");
+    // A path that was meant as a URL: two slashes have become one, of the system's kind.
+    for separator in [":/", ":\\"] {
+        if let Some((scheme, rest)) = before.split_once(separator)
+            && rest.contains(':')
+        {
+            return format!("{scheme}{separator}***@{host}");
+        }
     }
     // A colon with a separator behind it is a drive: `C:\@scope\flow.json`.
     match before.split_once(':') {
@@ -182,6 +184,7 @@ mod tests {
             assert_eq!(without_credentials(text), wanted);
         }
         assert_eq!(url_without_credentials("http://u:p w@host"), "http://***@host");
+        assert_eq!(url_without_credentials("C:\\x\\http:\\u:p@host\\x"), "C:\\***@host\\x");
     }
 
     #[test]
