@@ -120,7 +120,8 @@ impl Client {
         let mut parsed = json::parse(&answer).unwrap_or_default();
         let id = parsed.get_mut("prompt_id").map(Value::take);
         let mut shown = self.http.secrets.redact_values(parsed);
-        if let Some(id) = id {
+        // An id that repeats a secret is none.
+        if let Some(id) = id.filter(|id| id.as_str().is_none_or(|id| self.redact(id) == id)) {
             shown["prompt_id"] = id;
         }
         let mut submission = Submission::parse(status, &shown);
@@ -228,10 +229,17 @@ impl Client {
     /// No answer, or a refusal of the last step.
     pub fn cancel(&self, id: &str) -> Result<(), HttpError> {
         let path = format!("/api/jobs/{}/cancel", percent_encoded(id));
-        let (status, answer) = self.post(&path, &json_value!({}), self.call)?;
-        let known = json::parse(&answer).is_some_and(|answer| answer.get("cancelled").is_some());
-        if status == 200 && known {
-            return Ok(());
+        let is_known =
+            |answer: &[u8]| json::parse(answer).is_some_and(|it| it.get("cancelled").is_some());
+        match self.post(&path, &json_value!({}), self.call) {
+            Ok((200, answer)) if is_known(&answer) => return Ok(()),
+            Err(error) if error.kind == ErrorKind::Refused => return Err(error),
+            // Somebody waits: two more silences take too long.
+            Err(error) if error.kind == ErrorKind::Timeout && self.call == HURRIED_CALL => {
+                return Err(error);
+            }
+            // No such route, or one that is out of order.
+            Ok(_) | Err(_) => {}
         }
         self.command("/queue", &json_value!({ "delete": [id] }))?;
         match self.queue()?.position(id) {

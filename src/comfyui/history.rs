@@ -143,12 +143,13 @@ impl HistoryEntry {
 /// So many items of a list that a node shows are looked at: a list may be a picture's numbers.
 const MOST_ITEMS: usize = 1 << 16;
 
-/// Of an entry all but its graph, what was posted beside it, and the ends of long lists.
+/// Of an entry all but its graph, what was posted beside it, its `meta`, and the ends of long lists.
 pub(super) fn is_wanted(steps: &[Step]) -> bool {
     match steps {
         [_, Step::Field(part), Step::Place(place), ..] if part == "prompt" => {
             !matches!(place, 2 | 3)
         }
+        [_, Step::Field(part), ..] if part == "meta" => false,
         [_, Step::Field(part), .., Step::Place(place)] if part == "outputs" => *place < MOST_ITEMS,
         _ => true,
     }

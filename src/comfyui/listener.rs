@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::json;
 use super::prompt::is_valid_id;
-use crate::http::Target;
 use crate::http::websocket::{WebSocket, is_supported};
+use crate::http::{Secrets, Target};
 use crate::sanitize::percent_encoded;
 
 /// Between two openings of the websocket.
@@ -68,6 +68,8 @@ impl Listener {
             send(Instant::now(), Told::Lost);
             return Listener { _stop: stop };
         }
+        let headers = target.headers.iter().map(|(_, value)| value.as_str());
+        let secrets = Secrets::new(headers, target.api_key.as_deref());
         let listen = move || loop {
             let opened = Instant::now();
             let go_on = || stopped.try_recv() == Err(TryRecvError::Empty);
@@ -76,7 +78,10 @@ impl Listener {
                 let mut latest_steps = None;
                 while let Ok(Some(text)) = socket.next_text() {
                     let now = Instant::now();
-                    let Some((id, progress)) = parse(text) else { continue };
+                    let Some((id, mut progress)) = parse(text) else { continue };
+                    if let Progress::Node(node) = &mut progress {
+                        *node = secrets.redact(node).replace('*', "_");
+                    }
                     if let Progress::Steps(..) = progress {
                         if latest_steps.is_some_and(|at| now - at < PROGRESS_INTERVAL) {
                             continue;

@@ -18,6 +18,9 @@ pub struct SystemStats {
     pub devices: Vec<Device>,
 }
 
+/// So many devices of a server are looked at.
+const MOST_DEVICES: usize = 64;
+
 /// One of the server's devices.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -46,7 +49,10 @@ impl SystemStats {
             comfyui: version("comfyui_version").map(sanitize_line),
             pytorch: version("pytorch_version").map(sanitize_line),
             python: version("python_version").and_then(first_word).map(sanitize_line),
-            devices: devices.map(|device| Device::parse(device, system, ram)).collect(),
+            devices: devices
+                .take(MOST_DEVICES)
+                .map(|device| Device::parse(device, system, ram))
+                .collect(),
         }
     }
 }

@@ -12,13 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ureq::config::IpFamily;
-use ureq::http::HeaderValue;
 use ureq::http::Response;
-use ureq::http::header::{CONNECTION, CONTENT_ENCODING};
+use ureq::http::header::{CONNECTION, CONTENT_ENCODING, TRANSFER_ENCODING};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, Body, RequestBuilder};
 
-use redact::Secrets;
+pub(crate) use redact::Secrets;
 pub use transport::Addresses;
 pub(crate) use transport::OnWait;
 use transport::{Shared, SharedResolver, TcpConnector};
@@ -262,9 +261,12 @@ impl Http {
 
     /// Nobody asked for an encoding, and it is not undone.
     fn require_plain(&self, call: &str, response: &Response<Body>) -> Result<(), HttpError> {
-        match response.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-            None | Some(b"identity" | b"") => Ok(()),
+        let encodings = response.headers().get_all(CONTENT_ENCODING).into_iter();
+        let mut encodings = encodings.chain(response.headers().get_all(TRANSFER_ENCODING));
+        match encodings.find(|it| !matches!(it.as_bytes(), b"identity" | b"chunked" | b"")) {
+            None => Ok(()),
             Some(encoding) => {
+                let encoding = encoding.as_bytes();
                 let encoding = String::from_utf8_lossy(encoding);
                 let why = format!(
                     "the body came compressed ({encoding}) though nobody asked for it: is there a \

@@ -21,7 +21,7 @@ use ureq::{Error, Timeout};
 /// Between two calls of [`OnWait`].
 const SLICE: Duration = Duration::from_millis(200);
 /// The end of a connection, or more than was announced, is waited for so long.
-const LINGER: Duration = Duration::from_millis(250);
+const LINGER: Duration = Duration::from_millis(50);
 /// Addresses that refuse are looked up again once they are so old.
 const STALE: Duration = Duration::from_secs(60);
 /// The least time for one of several addresses.
@@ -169,7 +169,7 @@ impl<In: Transport> Connector<In> for TcpConnector {
         let until = until(details.timeout);
         let mut failed = Error::ConnectionFailed;
         for (tried, address) in details.addrs.iter().enumerate() {
-            let left = until.map_or(LINGER, |until| until - Instant::now().min(until));
+            let left = until.map_or(STALE, |until| until - Instant::now().min(until));
             let others = u32::try_from(details.addrs.len() - tried).unwrap_or(1);
             match TcpStream::connect_timeout(address, (left / others).max(SHORTEST_CONNECT)) {
                 Ok(stream) => {
@@ -262,6 +262,10 @@ impl Transport for Tcp {
                     return Ok(count > 0);
                 }
                 Err(error) if is_timeout(&error) => {}
+                // Of a body without a length `ureq` takes these for its end.
+                Err(error) if is_reset(&error) => {
+                    return Err(io::Error::from(ErrorKind::BrokenPipe).into());
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -307,6 +311,10 @@ impl fmt::Debug for Tcp {
 /// The end of a timeout; none where there is no limit.
 fn until(timeout: NextTimeout) -> Option<Instant> {
     (!timeout.after.is_not_happening()).then(|| Instant::now() + *timeout.after)
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
 }
 
 /// Nothing in time, or a signal in between.

@@ -202,13 +202,19 @@ fn other_content(name: &str, head: &[u8]) -> Option<&'static str> {
         || is_video(name)
         || ["glb", "mp3", "wav", "flac", "opus", "ogg", "m4a"].contains(&extension);
     let text = String::from_utf8_lossy(head).trim_start().to_ascii_lowercase();
-    let is_page = text.starts_with("<!doctype html") || text.starts_with("<html");
+    let text = text.trim_start_matches('\u{feff}');
+    let is_page = text.starts_with("<!doctype html")
+        || text.starts_with("<html")
+        || is_media && text.starts_with('<');
+    let is_text = head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
     if is_page && !["html", "htm", "svg", "xml", "txt", "md"].contains(&extension) {
         Some("a web page came in its place: is there a login or a proxy before ComfyUI?")
     } else if is_media && head.is_empty() {
         Some("it is empty")
     } else if is_media && text.starts_with(['{', '[']) {
         Some("JSON came in its place")
+    } else if is_media && is_text {
+        Some("text came in its place")
     } else {
         None
     }
@@ -317,6 +323,8 @@ mod tests {
             ("a.wav", "", Some("it is empty")),
             ("a.txt", "", None),
             ("a.png", "\u{89}PNG", None),
+            ("a.png", "\u{feff}<!-- x --><head>", Some("a web page")),
+            ("a.mp4", "Unauthorized", Some("text")),
         ] {
             let found = other_content(name, head.as_bytes());
             assert_eq!(found.is_some(), wanted.is_some(), "{name} {head}");

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use crate::comfyui::{Progress, Told, Workflow};
 use crate::vram::stats::NodeFacts;
 
+/// So many nodes of a prompt have their times kept.
+const MOST_NODES: usize = 2000;
+
 /// The prompt that is followed, as far as the server tells of it.
 #[derive(Debug)]
 pub struct Following {
@@ -97,9 +100,11 @@ impl Following {
         self.steps = None;
         let Some((node, since)) = self.running.take() else { return };
         let time = at.saturating_duration_since(since);
+        let has_room = self.times.len() < MOST_NODES;
         match self.times.iter_mut().find(|(known, _)| *known == node) {
             Some((_, before)) => *before += time,
-            None => self.times.push((node, time)),
+            None if has_room => self.times.push((node, time)),
+            None => {}
         }
     }
 

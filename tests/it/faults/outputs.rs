@@ -54,7 +54,7 @@ fn listed(outputs: Value, faults: &[(usize, Fault)]) -> Played {
     for (times, fault) in faults {
         server.fail_next(VIEW, *times, fault.clone());
     }
-    server.fail_next(VIEW, ALWAYS, text("a picture"));
+    server.fail_next(VIEW, ALWAYS, text("\u{89}PNG, a picture"));
     one(server, &video(), &["-SceneRetryBudget", "0"])
 }
 
@@ -96,7 +96,7 @@ fn hostile() -> Played {
         "status": {"status_str": "success", "completed": true, "messages": []},
     }});
     server.fail_next("GET /history", ALWAYS, Fault::Body(entry.to_string()));
-    server.fail_next(VIEW, ALWAYS, Fault::Body("x".into()));
+    server.fail_next(VIEW, ALWAYS, Fault::Body("\u{89}".into()));
     let ran = running.wait();
     let names = files(&folder.newest().join("outputs/a"));
     assert_eq!(names.len(), 13, "{names:?}\n{ran}");
@@ -187,12 +187,12 @@ pub fn rows() -> Vec<Row> {
             played
         }),
         row("a file without a type", || {
-            listed(json!({"4": {"x": [{"filename": "a_00001_.png"}]}}), &[(1, text("png"))])
+            listed(json!({"4": {"x": [{"filename": "a_00001_.png"}]}}), &[(1, text("\u{89}PNG"))])
         }),
         row("a 3D file named only as a string", || {
             let outputs = json!({"4": {"result": ["3d\\a.glb", null, null]},
                 "5": {"images": [{"filename": "p.png", "type": "temp"}]}});
-            let played = listed(outputs, &[(1, text("glTF"))]);
+            let played = listed(outputs, &[(1, text("glTF\u{2}"))]);
             let asked = played.server.requests();
             let asked = asked.iter().find(|request| request.is(VIEW)).unwrap();
             assert!(
