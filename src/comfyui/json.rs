@@ -17,8 +17,11 @@ const MAX_KEPT: usize = 16 << 20;
 const LONGEST_STRING: usize = 4 << 20;
 /// What stands in place of that rest.
 const CUT: &str = "… (cut)";
-/// The longest escape, in bytes: `\u00e9`. None may be cut.
-const LONGEST_ESCAPE: usize = 6;
+/// What stands in place of half a pair of escapes: Python writes one for a byte of a file's name that
+/// is no UTF-8 (`\udcff`).
+const NO_CHARACTER: &[u8] = b"\\ufffd";
+/// How long a `\u00e9` is.
+const UNICODE_ESCAPE: usize = 6;
 /// About what a field of an object takes beside its name and its value.
 const FIELD: usize = 100;
 /// Largest body: 256 MiB.
@@ -69,7 +72,9 @@ pub(super) fn parse_part(
 pub(super) fn parse_file(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str(text).or_else(|error| {
         let mut strict = Vec::new();
-        let _ = NullForNan::new(text.as_bytes(), io::sink()).read_to_end(&mut strict);
+        let input = NullForNan::new(text.as_bytes(), io::sink());
+        let mut input = NullForNan { left: u64::MAX, longest_string: usize::MAX, ..input };
+        let _ = input.read_to_end(&mut strict);
         serde_json::from_slice(&strict).map_err(|_| error)
     })
 }
@@ -173,10 +178,9 @@ struct NullForNan<R, W> {
     /// What is ready, and how much of it was taken.
     ready: Vec<u8>,
     taken: usize,
+    longest_string: usize,
     /// The string that is being read, if one is.
     string: Option<Text>,
-    /// In a string, the character before was a backslash.
-    escaped: bool,
     /// A `-` waits for what follows.
     minus: bool,
     /// So many letters of the word are still to be left out.
@@ -187,8 +191,83 @@ struct NullForNan<R, W> {
 #[derive(Default)]
 struct Text {
     length: usize,
+    longest: usize,
     /// The rest of it is left out.
     is_cut: bool,
+    /// The escape that is being read, from its backslash on.
+    escape: Vec<u8>,
+    /// The first half of a pair of escapes, until the second one comes.
+    half: Vec<u8>,
+}
+
+impl Text {
+    /// Takes a part without quotes and backslashes.
+    fn take_plain(&mut self, text: &[u8], ready: &mut Vec<u8>) {
+        self.end_half(ready);
+        self.push(text, ready);
+    }
+
+    /// Takes one byte. Returns whether it is the quote at the end.
+    fn take(&mut self, byte: u8, ready: &mut Vec<u8>) -> bool {
+        if self.escape.is_empty() {
+            match byte {
+                b'\\' => self.escape.push(byte),
+                b'"' => {
+                    self.end_half(ready);
+                    ready.push(byte);
+                    return true;
+                }
+                _ => self.take_plain(&[byte], ready),
+            }
+            return false;
+        }
+        self.escape.push(byte);
+        if self.escape[1] == b'u' && self.escape.len() < UNICODE_ESCAPE {
+            return false;
+        }
+        let escape = std::mem::take(&mut self.escape);
+        let digits = std::str::from_utf8(&escape[2..]).unwrap_or_default();
+        match u16::from_str_radix(digits, 16) {
+            Ok(0xd800..=0xdbff) => {
+                self.end_half(ready);
+                self.half = escape;
+            }
+            Ok(0xdc00..=0xdfff) if self.half.is_empty() => self.push(NO_CHARACTER, ready),
+            Ok(0xdc00..=0xdfff) => {
+                let pair = [std::mem::take(&mut self.half), escape].concat();
+                self.push(&pair, ready);
+            }
+            _ => {
+                self.end_half(ready);
+                self.push(&escape, ready);
+            }
+        }
+        false
+    }
+
+    fn end_half(&mut self, ready: &mut Vec<u8>) {
+        if !self.half.is_empty() {
+            self.half.clear();
+            self.push(NO_CHARACTER, ready);
+        }
+    }
+
+    /// Adds whole escapes, or a part of a text; a long one is cut between two characters.
+    fn push(&mut self, text: &[u8], ready: &mut Vec<u8>) {
+        self.length += text.len();
+        if self.is_cut {
+            return;
+        }
+        let start = text.iter().position(|byte| byte & 0xc0 != 0x80);
+        match start.filter(|_| self.length > self.longest) {
+            Some(start) => {
+                ready.extend_from_slice(&text[..start]);
+                ready.extend_from_slice(CUT.as_bytes());
+                self.is_cut = true;
+            }
+            None => ready.extend_from_slice(text),
+        }
+    }
 }
 
 impl<R, W> NullForNan<R, W> {
@@ -196,11 +275,11 @@ impl<R, W> NullForNan<R, W> {
         NullForNan {
             input,
             left: MAX_BODY,
+            longest_string: LONGEST_STRING,
             copy,
             ready: Vec::new(),
             taken: 0,
             string: None,
-            escaped: false,
             minus: false,
             skip: 0,
         }
@@ -209,11 +288,11 @@ impl<R, W> NullForNan<R, W> {
     /// Most bytes lie in strings, which are taken at once up to a quote or a backslash.
     fn take_all(&mut self, mut bytes: &[u8]) {
         while let [byte, rest @ ..] = bytes {
-            if self.string.is_some() && !self.escaped {
+            if let Some(string) = self.string.as_mut().filter(|it| it.escape.is_empty()) {
                 let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
                 let plain = bytes.iter().position(is_end).unwrap_or(bytes.len());
                 if plain > 0 {
-                    self.take_plain(&bytes[..plain]);
+                    string.take_plain(&bytes[..plain], &mut self.ready);
                     bytes = &bytes[plain..];
                     continue;
                 }
@@ -223,38 +302,13 @@ impl<R, W> NullForNan<R, W> {
         }
     }
 
-    /// Takes a part of a string without quotes and backslashes. A long string is cut where no escape
-    /// and no character is.
-    fn take_plain(&mut self, text: &[u8]) {
-        let string = self.string.get_or_insert_default();
-        string.length += text.len();
-        if string.is_cut {
-            return;
-        }
-        let is_start = |byte: &u8| byte & 0xc0 != 0x80;
-        let end = text.iter().skip(LONGEST_ESCAPE).position(is_start);
-        match end.filter(|_| string.length > LONGEST_STRING) {
-            Some(end) => {
-                self.ready.extend_from_slice(&text[..LONGEST_ESCAPE + end]);
-                self.ready.extend_from_slice(CUT.as_bytes());
-                string.is_cut = true;
-            }
-            None => self.ready.extend_from_slice(text),
-        }
-    }
-
     fn take(&mut self, byte: u8) {
         if self.skip > 0 {
             self.skip -= 1;
             return;
         }
         if let Some(string) = &mut self.string {
-            let is_end = byte == b'"' && !self.escaped;
-            self.escaped = byte == b'\\' && !self.escaped;
-            string.length += 1;
-            if !string.is_cut || is_end {
-                self.ready.push(byte);
-            }
+            let is_end = string.take(byte, &mut self.ready);
             self.string.take_if(|_| is_end);
             return;
         }
@@ -270,7 +324,8 @@ impl<R, W> NullForNan<R, W> {
             }
             b'-' => self.minus = true,
             _ => {
-                self.string = (byte == b'"').then(Text::default);
+                self.string = (byte == b'"')
+                    .then(|| Text { longest: self.longest_string, ..Text::default() });
                 self.ready.push(byte);
             }
         }
@@ -289,11 +344,6 @@ impl<R: Read, W: Write> Read for NullForNan<R, W> {
             }
             self.left = self.left.checked_sub(count as u64).ok_or(TOO_LARGE)?;
             self.take_all(&chunk[..count]);
-            // Escapes all along: no place to cut it.
-            let is_too_long = |it: &Text| it.length > 4 * LONGEST_STRING && !it.is_cut;
-            if self.string.as_ref().is_some_and(is_too_long) {
-                return Err(TOO_LARGE.into());
-            }
             self.copy.write_all(&self.ready)?;
         }
         let count = (&self.ready[self.taken..]).read(out)?;
@@ -383,16 +433,23 @@ mod tests {
     fn a_long_string_is_cut_between_its_characters() {
         let long = LONGEST_STRING;
         for part in ["x", "é", "\\n", "\\ud83d\\ude00x", "abc\\\"defghijklmn"] {
-            let body =
-                format!("{{\"a\": \"{}\", \"b\": 1}}", part.repeat(long / part.len() + 40_000));
-            let value = parse(body.as_bytes()).unwrap();
+            let text = part.repeat(long / part.len() + 40_000);
+            let value = parse(format!("{{\"a\": \"{text}\", \"b\": 1}}").as_bytes()).unwrap();
             assert_eq!(value["b"], 1, "{part}");
             let text = value["a"].as_str().unwrap();
-            // What has no place to cut stays whole.
-            let is_dense = part.starts_with('\\');
-            assert_eq!(text.ends_with(CUT), !is_dense, "{part}");
-            assert!(text.len() <= long + (16 << 10), "{part} {}", text.len());
+            assert!(text.ends_with(CUT) && text.len() <= long + (16 << 10), "{part}");
         }
+    }
+
+    #[test]
+    fn half_a_pair_is_a_character_that_is_none() {
+        let body = br#"["a\udcff", "\ud83d", "\ud83d\n", "\ud83d\ud83d\ude00", "\u00e9\\"]"#;
+        let wanted = ["a\u{fffd}", "\u{fffd}", "\u{fffd}\n", "\u{fffd}\u{1f600}", "é\\"];
+        assert_eq!(parse(body).unwrap(), serde_json::json!(wanted));
+        // A file of the user's is never cut.
+        let long = format!("[NaN, \"{}\"]", "x".repeat(LONGEST_STRING + (64 << 10)));
+        let value = parse_file(&long).unwrap();
+        assert_eq!(value[1].as_str().map(str::len), Some(LONGEST_STRING + (64 << 10)));
     }
 
     #[test]

@@ -50,6 +50,16 @@ fn a_running_scene_is_cancelled_at_its_deadline_and_a_waiting_one_of_somebody_el
 }
 
 #[test]
+fn a_cancel_route_that_is_out_of_order_is_none() {
+    for server in servers() {
+        server.fail_next("POST /api/jobs", usize::MAX, Fault::Reset);
+        let (_, ran) = run(&server, &[lasting(600.0)], &ONE_SECOND);
+        ran.exits(4).says("in node 2 HoldMemory; cancelled on the server");
+        assert!(server.queue_is_empty());
+    }
+}
+
+#[test]
 fn a_queued_scene_is_taken_out_at_its_deadline_and_what_runs_before_it_goes_on() {
     let servers = servers();
     let runs = servers.each_ref().map(|server| {
