@@ -222,12 +222,15 @@ fn scene_line(scene: &SceneStatistics) -> String {
     format!("Scene {}: {}", scene.id, parts.join("; "))
 }
 
-/// The nodes of a scene with the highest peaks, the highest first.
+/// The nodes of a scene with the highest peaks, the highest first; not those whose readings were all
+/// missed.
 fn node_lines<'a>(
     scene: &'a SceneStatistics,
     facts: &'a [NodeFacts],
 ) -> impl Iterator<Item = String> + 'a {
-    let mut nodes: Vec<&NodeStatistics> = scene.nodes.iter().collect();
+    let has_figure =
+        |node: &&NodeStatistics| node.peak.or(node.driver_peak).or(node.torch_peak).is_some();
+    let mut nodes: Vec<&NodeStatistics> = scene.nodes.iter().filter(has_figure).collect();
     let highest_first = std::iter::from_fn(move || {
         let highest = |place: &usize| nodes[*place].driver_peak.or(nodes[*place].peak);
         Some(nodes.remove((0..nodes.len()).rev().max_by_key(highest)?))
