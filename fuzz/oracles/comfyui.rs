@@ -1,8 +1,6 @@
 //! The server's answers, read from any body.
 
-use std::sync::Arc;
-
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -13,7 +11,7 @@ use super::{
     HistoryEntry, ObjectInfo, Progress, PromptOutcome, QueuePosition, Submission, SystemStats,
     Target, Workflow, history, json, listener, system_stats,
 };
-use crate::http::Http;
+use crate::http::{Http, never_cut_off};
 use crate::properties::{are_lines, is_line};
 use crate::vram::reading::HIGHEST_MB;
 
@@ -30,7 +28,7 @@ static HTTP: LazyLock<Http> = LazyLock::new(|| {
     let addresses = Arc::default();
     let target =
         Target { base, headers, api_key, loopback, ipv4_only, addresses, credentials_hint };
-    Http::new(target, CONNECT, Arc::new(|| true))
+    Http::new(target, CONNECT, never_cut_off())
 });
 
 /// What a body was read as.

@@ -1,18 +1,17 @@
 //! The routes of a `ComfyUI` server as calls.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json as json_value};
 
 use super::history::{self, HistoryEntry, OutputFile, PromptOutcome};
 use super::json::{self, Step};
-use super::prompt::{Ids, Submission, uuid};
+use super::prompt::{Ids, Submission, posted_with, uuid};
 use super::queue::{self, Queue, QueuePosition};
 use super::system_stats::{self, SystemStats};
 use super::workflow::Workflow;
-use crate::http::{Answer, ErrorKind, Http, HttpError, OnWait, Target, Timeout};
+use crate::http::{Answer, ErrorKind, Http, HttpError, OnWait, Target, Timeout, never_cut_off};
 use crate::sanitize::{percent_encoded, sanitize_line};
 
 /// Time limit of making a connection.
@@ -50,7 +49,7 @@ impl Client {
     /// A client with one time limit for all its calls, for the sampler's own thread.
     pub fn with_timeout(target: Target, call: Duration) -> Self {
         // Less for the connection than for the whole, so that the two can be told apart.
-        let http = Http::new(target, CONNECT.min(call * 3 / 4), Arc::new(|| true));
+        let http = Http::new(target, CONNECT.min(call * 3 / 4), never_cut_off());
         Client { http, call, transfer: call }
     }
 
@@ -193,8 +192,7 @@ impl Client {
         if queued.is_some() {
             return Ok(queued);
         }
-        let answer = self.last_of_history()?;
-        Ok(history::find(&answer, |id, client| sent.iter().find_map(|ids| ids.made(id, client))))
+        Ok(history::find(&self.last_of_history()?, posted_with(sent)))
     }
 
     /// The id of a prompt of that client that is none of the `known` ones: the first of those among

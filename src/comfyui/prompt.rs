@@ -24,10 +24,19 @@ impl Ids {
         Ids { prompt: uuid(), client: uuid() }
     }
 
-    /// These, with the server's id, if they are those of a prompt of that id and client.
-    pub(super) fn made(&self, id: &str, client: Option<&str>) -> Option<(Ids, String)> {
-        let is_ours = id == self.prompt || client == Some(&self.client);
-        is_ours.then(|| (self.clone(), id.to_owned()))
+    /// Whether a prompt of that id and client is of the POST with these.
+    fn made(&self, id: &str, client: Option<&str>) -> bool {
+        id == self.prompt || client == Some(&self.client)
+    }
+}
+
+/// Picks the prompts that were posted with one of these ids: those, with the server's id.
+pub(super) fn posted_with(
+    sent: &[Ids],
+) -> impl Fn(&str, Option<&str>) -> Option<(Ids, String)> + '_ {
+    |id, client| {
+        let ids = sent.iter().find(|ids| ids.made(id, client))?;
+        Some((ids.clone(), id.to_owned()))
     }
 }
 

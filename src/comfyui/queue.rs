@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::json::Step;
-use super::prompt::{Ids, is_valid_id};
+use super::prompt::{Ids, is_valid_id, posted_with};
 
 /// The prompts that are running or waiting.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +72,7 @@ impl Queue {
 
     /// The first of these prompts that is in the queue, with the server's id for it.
     pub fn find_sent(&self, sent: &[Ids]) -> Option<(Ids, String)> {
-        self.find(|id, client| sent.iter().find_map(|ids| ids.made(id, client)))
+        self.find(posted_with(sent))
     }
 
     /// What `pick` makes of the first prompt that it takes, by its id and its client.

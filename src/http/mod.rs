@@ -19,7 +19,7 @@ use ureq::{Agent, Body, RequestBuilder};
 
 pub(crate) use redact::Secrets;
 pub use transport::Addresses;
-pub(crate) use transport::OnWait;
+pub(crate) use transport::{OnWait, never_cut_off};
 use transport::{Shared, SharedResolver, TcpConnector};
 pub use url::ServerUrl;
 
@@ -415,7 +415,7 @@ mod tests {
             addresses: Arc::default(),
             credentials_hint,
         };
-        Http::new(target, Duration::from_secs(1), Arc::new(|| true))
+        Http::new(target, Duration::from_secs(1), never_cut_off())
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Secrets {
                         same if same == text => done += token,
                         redacted => done += &Value::from(redacted).to_string(),
                     },
-                    // Half a surrogate: as it stands.
+                    // No string of JSON: as it stands.
                     Err(_) => done += &self.redact(token),
                 }
             } else if self.0.iter().any(|secret| secret.text.iter().copied().eq(token.chars())) {

@@ -30,6 +30,14 @@ const SHORTEST_CONNECT: Duration = Duration::from_millis(10);
 /// Called five times a second while a call is under way; `false` cuts the call off.
 pub(crate) type OnWait = Arc<dyn Fn() -> bool + Send + Sync>;
 
+/// What a lookup has found.
+type Found = io::Result<Vec<SocketAddr>>;
+
+/// For calls that nothing cuts off.
+pub(crate) fn never_cut_off() -> OnWait {
+    Arc::new(|| true)
+}
+
 /// The addresses of a host, looked up once for all who share them.
 #[derive(Debug, Default)]
 pub struct Addresses(Mutex<Lookup>);
@@ -39,7 +47,7 @@ enum Lookup {
     #[default]
     Unknown,
     /// Of that host and port, on a thread of its own: a lookup has no time limit.
-    UnderWay(String, Receiver<io::Result<Vec<SocketAddr>>>),
+    UnderWay(String, Receiver<Found>),
     Known(String, Vec<SocketAddr>, Instant),
 }
 
@@ -48,34 +56,29 @@ impl Addresses {
     ///
     /// # Errors
     /// It has none, or they were not found in time ([`ErrorKind::TimedOut`]).
-    pub(super) fn find(
-        &self,
-        host: &str,
-        port: u16,
-        at_most: Duration,
-    ) -> io::Result<Vec<SocketAddr>> {
+    pub(super) fn find(&self, host: &str, port: u16, at_most: Duration) -> Found {
         let host = host.trim_matches(['[', ']']);
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![(address, port).into()]);
         }
         let name = format!("{host}:{port}");
         let mut lookup = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*lookup {
-            Lookup::Known(known, addresses, _) if *known == name => return Ok(addresses.clone()),
-            Lookup::UnderWay(other, _) if *other == name => {}
-            _ => *lookup = look_up(name.clone())?,
+        if let Lookup::Known(known, addresses, _) = &*lookup
+            && *known == name
+        {
+            return Ok(addresses.clone());
         }
-        let found = match &*lookup {
-            Lookup::UnderWay(_, found) => {
-                found.recv_timeout(at_most).map_err(|_| ErrorKind::TimedOut)?
-            }
-            Lookup::Known(_, addresses, _) => return Ok(addresses.clone()),
-            Lookup::Unknown => return Err(ErrorKind::NotFound.into()),
+        let under_way = match std::mem::take(&mut *lookup) {
+            Lookup::UnderWay(other, found) if other == name => found,
+            _ => look_up(&name),
         };
-        *lookup = match &found {
-            Ok(addresses) => Lookup::Known(name, addresses.clone(), Instant::now()),
-            Err(_) => Lookup::Unknown,
+        let Ok(found) = under_way.recv_timeout(at_most) else {
+            *lookup = Lookup::UnderWay(name, under_way);
+            return Err(ErrorKind::TimedOut.into());
         };
+        if let Ok(addresses) = &found {
+            *lookup = Lookup::Known(name, addresses.clone(), Instant::now());
+        }
         found
     }
 
@@ -89,15 +92,18 @@ impl Addresses {
 }
 
 /// Starts the lookup of a name; where there is no thread for it, it is waited for.
-fn look_up(name: String) -> io::Result<Lookup> {
+fn look_up(name: &str) -> Receiver<Found> {
     let (send, found) = mpsc::sync_channel(1);
-    let asked = name.clone();
-    let look = move || drop(send.send(asked.to_socket_addrs().map(Iterator::collect)));
-    if thread::Builder::new().name("name lookup".into()).spawn(look).is_ok() {
-        return Ok(Lookup::UnderWay(name, found));
+    let (asked, answer) = (name.to_owned(), send.clone());
+    let look = move || drop(send.send(addresses_of(&asked)));
+    if thread::Builder::new().name("name lookup".into()).spawn(look).is_err() {
+        drop(answer.send(addresses_of(name)));
     }
-    let addresses = name.to_socket_addrs()?.collect();
-    Ok(Lookup::Known(name, addresses, Instant::now()))
+    found
+}
+
+fn addresses_of(name: &str) -> Found {
+    Ok(name.to_socket_addrs()?.collect())
 }
 
 /// Resolves names by the shared addresses.

@@ -2,7 +2,6 @@
 //! started. Their JSON stays in this module and in [`super::lm_studio`].
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::cli::LlmOptions;
 use crate::clock::iso;
-use crate::http::{ErrorKind, Http, HttpError, ServerUrl, Target, Timeout};
+use crate::http::{ErrorKind, Http, HttpError, ServerUrl, Target, Timeout, never_cut_off};
 use crate::sanitize::{sanitize_line, shortened};
 
 /// Why nothing was asked where there is no provider.
@@ -169,7 +168,7 @@ pub(super) fn get<T>(
     let begun = Instant::now();
     let ask = |ipv4_only| {
         let left = CALL.saturating_sub(begun.elapsed());
-        let http = Http::new(Target { ipv4_only, ..server.clone() }, CONNECT, Arc::new(|| true));
+        let http = Http::new(Target { ipv4_only, ..server.clone() }, CONNECT, never_cut_off());
         let shown =
             |body: Vec<u8>| http.secrets.redact_json(&String::from_utf8_lossy(&body)).into_bytes();
         http.get(path, Timeout::Whole(left)).map(shown)

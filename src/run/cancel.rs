@@ -99,17 +99,10 @@ impl RunContext<'_> {
         let until = Instant::now() + if is_hurried { LOOK_AGAIN } else { WATCHED_FOR };
         let mut looked = false;
         loop {
-            let unseen = self.state.unseen();
-            if unseen.is_empty() {
-                return Ok(());
-            }
-            match self.client.find_sent(&unseen) {
-                Ok(Some((ids, id))) => {
-                    self.set_server_id(&ids, &id);
-                    continue;
-                }
-                Ok(None) if looked => return Ok(()),
-                Ok(None) => looked = true,
+            match self.find_unseen() {
+                Ok(true) => continue,
+                Ok(false) if looked || self.state.unseen().is_empty() => return Ok(()),
+                Ok(false) => looked = true,
                 Err(_) if Instant::now() < until => {}
                 Err(error) => return Err(error),
             }
@@ -117,14 +110,26 @@ impl RunContext<'_> {
         }
     }
 
+    /// Looks once for the prompts whose POST was not answered. Returns whether one turned up: it is a
+    /// known one then.
+    ///
+    /// # Errors
+    /// Same as [`Client::find_sent`](crate::comfyui::Client::find_sent).
+    pub fn find_unseen(&mut self) -> Result<bool, HttpError> {
+        let unseen = self.state.unseen();
+        let found = if unseen.is_empty() { None } else { self.client.find_sent(&unseen)? };
+        if let Some((ids, id)) = &found {
+            self.state.set_server_id(ids, id);
+        }
+        Ok(found.is_some())
+    }
+
     /// Cancels a prompt that turns up in the queue though its POST was given up.
     pub fn cancel_late(&mut self, queue: &Queue) {
-        let sent = self.state.unseen();
-        let Some((ids, id)) = queue.find_sent(&sent) else { return };
-        self.set_server_id(&ids, &id);
-        let prompts = self.state.prompts().iter();
-        let scene =
-            prompts.filter(|it| it.ids == ids).map(|it| it.scene.clone()).collect::<String>();
+        let Some((ids, id)) = queue.find_sent(&self.state.unseen()) else { return };
+        self.state.set_server_id(&ids, &id);
+        let mut prompts = self.state.prompts().iter();
+        let scene = prompts.find(|it| it.ids == ids).map(|it| it.scene.clone()).unwrap_or_default();
         let cancelled = self.cancel(&id);
         self.warn(&scene, &format!("a POST that was given up has arrived late: {cancelled}"));
     }

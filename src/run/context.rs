@@ -197,10 +197,8 @@ impl<'a> RunContext<'a> {
     pub fn wait_until_clear(&mut self) -> Result<bool, Interrupted> {
         let until = Instant::now() + self.options.max_wait;
         let mut logged = false;
-        let unseen = self.state.unseen();
-        if let (false, Ok(Some((ids, id)))) = (unseen.is_empty(), self.client.find_sent(&unseen)) {
-            self.set_server_id(&ids, &id);
-        }
+        // Without an answer it is looked for at the next poll.
+        let _ = self.find_unseen();
         while let Some(prompt) = self.state.first_known() {
             let scene = prompt.scene.clone();
             self.cancel_all();

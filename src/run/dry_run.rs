@@ -2,7 +2,6 @@
 //! Nothing is uploaded or posted; no folder, no lock and no state file is made.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use super::plan::{self, Plan, Scene};
 use super::recorder::Recorder;
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
-use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
+use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats, never_cut_off};
 use crate::console::{Console, Output, Terminal, print_document};
 use crate::exit_code::Exit;
 use crate::report::legacy::slashes;
@@ -65,6 +64,10 @@ struct CheckResult {
     why: Option<String>,
 }
 
+fn left_out_lines(files: &[String]) -> impl Iterator<Item = String> + '_ {
+    files.iter().map(|why| format!("WARNING: left out: {why}"))
+}
+
 impl Dry<'_> {
     /// The lines that need no server.
     fn opening(&self, count: usize, left_out: &[String]) -> Vec<String> {
@@ -72,7 +75,7 @@ impl Dry<'_> {
             vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
         lines.push(banner::bounds(self.options, count));
         lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
-        lines.extend(left_out.iter().map(|why| format!("WARNING: left out: {why}")));
+        lines.extend(left_out_lines(left_out));
         lines.extend(self.options.reports.iter().map(|(format, _)| {
             let option = format.option();
             format!("WARNING: {option}: a dry run has nothing to report, it is not written")
@@ -123,7 +126,7 @@ impl Dry<'_> {
         let line = banner::server(self.options, &stats);
         self.say(&[format!("{}: {line}", target.base)]);
         self.server = Some(stats);
-        let client = Client::new(target, self.options.post_execution_timeout, Arc::new(|| true));
+        let client = Client::new(target, self.options.post_execution_timeout, never_cut_off());
         let mut wanted = BTreeSet::new();
         wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
@@ -142,8 +145,7 @@ impl Dry<'_> {
             let (info, now) = (&self.object_info, self.clock.now());
             let left_out = plan::complete(&mut self.scenes, self.options, info, now)
                 .map_err(|why| RunError::refused(Exit::Usage, why))?;
-            let line = |why: &String| format!("WARNING: left out: {why}");
-            self.say(&left_out.iter().map(line).collect::<Vec<_>>());
+            self.say(&left_out_lines(&left_out).collect::<Vec<_>>());
             self.say_scenes();
         }
         Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&self.object_info)).collect())

@@ -29,12 +29,11 @@ mod state_file;
 mod submit;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::RunOptions;
 use crate::clock::Clock;
-use crate::comfyui::{Client, ObjectInfo, Target};
+use crate::comfyui::{Client, ObjectInfo, Target, never_cut_off};
 use crate::console::{Console, Output, print_error};
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
@@ -72,7 +71,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     if plan::are_open(plan.scenes()) {
         // A mistake is told before anything is made, if the server is there.
         let target = connect::target(&options.server);
-        let client = Client::new(target, options.post_execution_timeout, Arc::new(|| true));
+        let client = Client::new(target, options.post_execution_timeout, never_cut_off());
         let mut classes = plan::open_classes(plan.scenes()).into_iter();
         let asked = classes.try_for_each(|class| object_info.fetch(&client, class));
         drop(classes);

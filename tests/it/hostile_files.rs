@@ -6,20 +6,13 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::killed::state;
-use crate::stand_in::{Config, StandIn, graphs};
+use crate::killed::{long_and_short, state};
+use crate::stand_in::{Config, StandIn};
 use crate::support::{Folder, files};
-
-fn folder() -> Folder {
-    let folder = Folder::new();
-    folder.workflow("long.json", &graphs::video("video/long", 600.0, 0, 1));
-    folder.workflow("short.json", &graphs::images("img/short", 1, 2));
-    folder
-}
 
 #[test]
 fn a_report_takes_the_place_of_nothing_that_is_read() {
-    let (server, folder) = (StandIn::with(Config::cuda()), folder());
+    let (server, folder) = (StandIn::with(Config::cuda()), long_and_short());
     folder.write("headers.txt", "X-A: b\n");
     folder.write("key.txt", "k");
     folder.write("old.log", "12:00:00,Used=5MB,Total=24576MB,Interval=5s\n");
@@ -54,7 +47,7 @@ fn a_report_takes_the_place_of_nothing_that_is_read() {
 
 #[test]
 fn a_state_file_that_is_none_is_kept_and_finishes_nothing_else() {
-    let (server, folder) = (StandIn::start(), folder());
+    let (server, folder) = (StandIn::start(), long_and_short());
     let state = state(&folder, &server);
     fs::write(&state, "{\"Pid\": 7").unwrap();
     let short = || folder.run_on(&server.url(), &["short.json"]).exits(0);
@@ -86,7 +79,7 @@ fn a_state_file_that_is_none_is_kept_and_finishes_nothing_else() {
 
 #[test]
 fn each_of_two_killed_runs_gets_its_end() {
-    let (server, folder) = (StandIn::start(), folder());
+    let (server, folder) = (StandIn::start(), long_and_short());
     let running = folder.start_on(&server.url(), &["long.json"]);
     running.until_it_says("prompt queued");
     drop(running);
@@ -113,7 +106,7 @@ fn each_of_two_killed_runs_gets_its_end() {
 fn a_living_run_without_its_lock_file_is_not_dead() {
     use std::os::unix::ffi::OsStrExt;
 
-    let (server, folder) = (StandIn::start(), folder());
+    let (server, folder) = (StandIn::start(), long_and_short());
     let first = folder.start_on(&server.url(), &["long.json"]);
     first.until_it_says("prompt queued");
     fs::remove_file(state(&folder, &server).with_extension("lock")).unwrap();
@@ -156,7 +149,7 @@ fn a_baseline_that_is_given_twice_counts_once() {
 #[test]
 #[cfg(unix)]
 fn what_is_no_file_is_refused_at_once() {
-    let (server, folder) = (StandIn::with(Config::cuda()), folder());
+    let (server, folder) = (StandIn::with(Config::cuda()), long_and_short());
     let mkfifo = |name: &str| {
         fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
         let _ = fs::remove_file(folder.path().join(name));

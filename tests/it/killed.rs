@@ -12,9 +12,9 @@ pub fn state(folder: &Folder, server: &StandIn) -> std::path::PathBuf {
     folder.path().join(format!(".run-comfyui-e2e.127.0.0.1-{}.json", server.port()))
 }
 
-fn long_and_short() -> Folder {
+pub fn long_and_short() -> Folder {
     let folder = Folder::new();
-    folder.workflow("long.json", &graphs::video("video/long", 60.0, 0, 1));
+    folder.workflow("long.json", &graphs::video("video/long", 600.0, 0, 1));
     folder.workflow("short.json", &graphs::images("img/short", 1, 2));
     folder
 }
