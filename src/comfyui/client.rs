@@ -40,8 +40,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client whose transfers end after `transfer` without a byte. `on_wait` is called five times
-    /// a second while a call waits; `false` cuts the call off.
+    /// A client whose transfers end after `transfer` without a byte. `on_wait` is called twice a
+    /// second while a call waits; `false` cuts the call off.
     pub fn new(target: Target, transfer: Duration, on_wait: OnWait) -> Self {
         Client { http: Http::new(target, CONNECT, on_wait), call: CALL, transfer }
     }
