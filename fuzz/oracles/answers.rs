@@ -31,7 +31,7 @@ pub fn answers(data: &[u8]) {
         let (outcome, why) = match &entry.outcome {
             PromptOutcome::Success if entry.all_cached => (Outcome::Cached, String::new()),
             PromptOutcome::Success => (Outcome::Succeeded, String::new()),
-            PromptOutcome::Failed { why, out_of_memory: true } => {
+            PromptOutcome::Failed { why, out_of_memory: true, .. } => {
                 (Outcome::OutOfMemory, why.clone())
             }
             PromptOutcome::Failed { why, .. } => (Outcome::Failed, why.clone()),

@@ -44,6 +44,7 @@ pub(super) fn attempt() -> Attempt {
         cached_nodes: Vec::new(),
         timed_out: false,
         freed: false,
+        server_starts: 1,
     }
 }
 

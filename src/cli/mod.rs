@@ -28,8 +28,8 @@ use values::FlagValue;
 pub use crate::vram::nvidia_smi::CardId;
 pub use args::is_workflow_name;
 pub use options::{
-    Assignment, Format, GateOptions, LlmOptions, MonitorOptions, RunOptions, SamplingOptions, Seed,
-    ServerOptions, SummaryOptions, VramSource,
+    Assignment, Format, GateOptions, LlmOptions, MonitorOptions, RunOptions, START_WAIT,
+    SamplingOptions, Seed, ServerOptions, SummaryOptions, VramSource,
 };
 
 /// What the command line asks for.

@@ -9,10 +9,15 @@ use super::args::ParsedArgs;
 use super::flags::{FlagId, Kind};
 use super::values::{FlagValue, parse_header, quoted};
 use super::{CardId, UsageError};
+use crate::comfyui::server_process::StartCommand;
 use crate::fs::read_small;
 use crate::http::ServerUrl;
 use crate::vram::gates::Limits;
 
+/// How long a `ComfyUI` that is being started may print nothing, by default.
+pub const START_WAIT: Duration = Duration::from_secs(300);
+/// How long a server that goes away in the middle of a run is waited for.
+const NIGHT_WAIT: Duration = Duration::from_secs(60);
 /// A larger header file is taken for a mistake.
 const MAX_HEADER_FILE: u64 = 1 << 20;
 
@@ -58,8 +63,13 @@ pub struct RunOptions {
     pub post_execution_timeout: Duration,
     /// Extra attempts of a failed scene: 0 to 100. Default 1.
     pub scene_retry_budget: u32,
-    /// How long an unreachable server is waited for at the start, in whole seconds. Default 0.
+    /// How long an unreachable server is waited for at the start, in whole seconds. Default 0; 300
+    /// where it is started.
     pub wait_for_comfyui: Duration,
+    /// The same of a server that goes away later. Default 60 s.
+    pub wait_at_night: Duration,
+    /// How it is started when it does not answer, and again when it has died.
+    pub start_comfyui: Option<StartCommand>,
     /// How memory is sampled.
     pub sampling: SamplingOptions,
     /// The VRAM gates.
@@ -249,6 +259,8 @@ impl RunOptions {
         let server = ServerOptions::from_args(args)?;
         let mut warnings = args.warnings();
         let llm = LlmOptions::from_args(args, &mut warnings)?;
+        let wait = args.given(FlagId::WaitForComfyUI).map(FlagValue::seconds).transpose()?;
+        let start_comfyui = start_command(args, &project_root, &server)?;
         let scene_filter = args.given(FlagId::SceneFilter).map(FlagValue::scene_ids);
         let set = args.all(FlagId::Set).map(FlagValue::assignment);
         Ok(RunOptions {
@@ -268,7 +280,13 @@ impl RunOptions {
             history_max_attempts: args.value(FlagId::HistoryMaxAttempts).integer()?,
             post_execution_timeout: args.value(FlagId::PostExecutionTimeoutSeconds).seconds()?,
             scene_retry_budget: args.value(FlagId::SceneRetryBudget).integer()?,
-            wait_for_comfyui: args.value(FlagId::WaitForComfyUI).seconds()?,
+            wait_for_comfyui: wait.unwrap_or(if start_comfyui.is_some() {
+                START_WAIT
+            } else {
+                Duration::ZERO
+            }),
+            wait_at_night: wait.filter(|wait| !wait.is_zero()).unwrap_or(NIGHT_WAIT),
+            start_comfyui,
             sampling: SamplingOptions::from_args(args, &server)?,
             gates: GateOptions::from_args(args)?,
             server,
@@ -284,6 +302,22 @@ impl RunOptions {
             root_given,
         })
     }
+}
+
+fn start_command(
+    args: &ParsedArgs,
+    root: &Path,
+    server: &ServerOptions,
+) -> Result<Option<StartCommand>, UsageError> {
+    let Some(given) = args.given(FlagId::StartComfyUI) else { return Ok(None) };
+    let (label, url) = (&given.label, &server.url);
+    if !url.is_loopback() {
+        return Err(UsageError(format!(
+            "{label} starts ComfyUI on this machine, and {url} is another one: leave it out"
+        )));
+    }
+    let command = StartCommand::parse(given.unicode()?, root);
+    command.map(Some).map_err(|why| UsageError(format!("{label}: {why}")))
 }
 
 fn archive(args: &ParsedArgs, root: &Path) -> Result<bool, UsageError> {

@@ -41,7 +41,7 @@ impl FlagValue {
         UsageError(format!("{} takes {}, but {why}", self.label, self.flag.kind.expected()))
     }
 
-    fn unicode(&self) -> Result<&str, UsageError> {
+    pub(super) fn unicode(&self) -> Result<&str, UsageError> {
         self.value.to_str().ok_or_else(|| self.invalid_because("it is not Unicode"))
     }
 

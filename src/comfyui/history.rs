@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use super::broken_contexts::{BrokenContext, broken_context};
 use super::json::{self, Step, in_node_order, nodes_in_order};
 use super::memory_errors::is_out_of_memory;
 use super::prompt::{error_line, is_valid_id};
@@ -22,6 +23,8 @@ pub enum PromptOutcome {
         why: String,
         /// The exception is an out-of-memory error by its type or its message.
         out_of_memory: bool,
+        /// What it tells of the server's process.
+        broken: Option<BrokenContext>,
     },
     /// Somebody interrupted it.
     Interrupted,
@@ -90,7 +93,7 @@ impl HistoryEntry {
         } else {
             let status = status["status_str"].as_str().unwrap_or("no status");
             let why = sanitize_line(&format!("the server says: {status}"));
-            PromptOutcome::Failed { why, out_of_memory: false }
+            PromptOutcome::Failed { why, out_of_memory: false, broken: None }
         };
         let cached = find("execution_cached").and_then(|data| data["nodes"].as_array());
         let cached = cached.into_iter().flatten().filter_map(Value::as_str).collect();
@@ -218,9 +221,10 @@ fn failure(error: &Value) -> PromptOutcome {
     let field = |key: &str| sanitize_line(error[key].as_str().unwrap_or_default().trim());
     let (kind, message) = (field("exception_type"), field("exception_message"));
     let out_of_memory = is_out_of_memory(&kind, &message);
+    let broken = if out_of_memory { None } else { broken_context(&message) };
     let raised = if message.is_empty() { kind } else { format!("{kind}: {message}") };
     let why = format!("node {} {}: {raised}", field("node_id"), field("node_type"));
-    PromptOutcome::Failed { why: error_line(&why), out_of_memory }
+    PromptOutcome::Failed { why: error_line(&why), out_of_memory, broken }
 }
 
 /// Every object with a `filename`, whatever list it stands in (core `SaveVideo` lists its mp4 under
@@ -472,7 +476,7 @@ mod tests {
             ("RuntimeError", "CUDA error: Out of memory", true),
             ("RuntimeError", "deliberate failure\n", false),
         ] {
-            let PromptOutcome::Failed { why, out_of_memory } = end(kind, message) else {
+            let PromptOutcome::Failed { why, out_of_memory, .. } = end(kind, message) else {
                 panic!("{kind}")
             };
             assert_eq!(out_of_memory, wanted, "{kind}");

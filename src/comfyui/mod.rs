@@ -4,6 +4,7 @@
 //!
 //! Facts about answers are those of 0.3.64 and 0.33.0 where nothing else is said.
 
+mod broken_contexts;
 mod client;
 pub mod editor_format;
 mod history;
@@ -16,6 +17,7 @@ mod prompt;
 #[path = "../../fuzz/oracles/comfyui.rs"]
 pub(crate) mod properties;
 mod queue;
+pub mod server_process;
 mod system_stats;
 mod template;
 mod validate;
@@ -23,6 +25,7 @@ mod workflow;
 
 pub use crate::http::{ErrorKind, HttpError, Target};
 pub(crate) use crate::http::{OnWait, never_cut_off};
+pub use broken_contexts::BrokenContext;
 pub use client::Client;
 pub use history::{HistoryEntry, OutputFile, PromptOutcome};
 pub use listener::{Listener, Progress, Told};

@@ -58,6 +58,16 @@ impl Queue {
         Ok(Queue { running, pending })
     }
 
+    /// A queue of prompts by their ids.
+    #[cfg(test)]
+    pub(crate) fn example(running: &[&str], pending: &[&str]) -> Self {
+        let item = |id: &&str| QueueItem { id: (*id).to_owned(), client: None, number: 0.0 };
+        Queue {
+            running: running.iter().map(item).collect(),
+            pending: pending.iter().map(item).collect(),
+        }
+    }
+
     /// Where a prompt stands.
     pub fn position(&self, id: &str) -> QueuePosition {
         if self.running.iter().any(|item| item.id == id) {

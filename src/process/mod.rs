@@ -14,7 +14,8 @@ mod windows;
 
 pub use crate::interrupt::Interrupted;
 pub use platform::{
-    block_signals, end_group_with_us, own_group, process_start, signal_tree, spawn_as_found,
+    block_signals, end_group_with_us, kill_group, own_group, process_start, signal_tree,
+    spawn_as_found,
 };
 #[cfg(unix)]
 use unix as platform;
@@ -86,7 +87,12 @@ pub fn run(
     limit: Duration,
     wait: &mut Wait,
 ) -> Result<Ended, Interrupted> {
-    let mut child = match spawn(&mut command, log) {
+    let created = log.parent().map_or(Ok(()), fs::create_dir_all);
+    let child = match created.and_then(|()| File::create(log)) {
+        Ok(log) => spawn(&mut command, log),
+        Err(error) => Err(format!("{}: {error}", log.display())),
+    };
+    let mut child = match child {
         Ok(child) => child,
         Err(why) => return Ok(Ended::NotStarted(why)),
     };
@@ -101,23 +107,25 @@ pub fn run(
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            end_group(&mut child, wait)?;
+            end_child(&mut child, GRACE, wait)?;
             return Ok(Ended::TimedOut(limit));
         }
         if wait(pause.min(left)).is_err() {
-            let _ = end_group(&mut child, wait);
+            let _ = end_child(&mut child, GRACE, wait);
             return Err(Interrupted);
         }
         pause = (pause * 2).min(LONGEST_POLL);
     }
 }
 
-fn spawn(command: &mut Command, log: &Path) -> Result<Child, String> {
-    let created = log.parent().map_or(Ok(()), fs::create_dir_all);
-    let files =
-        created.and_then(|()| File::create(log)).and_then(|log| Ok((log.try_clone()?, log)));
-    let (output, errors) = files.map_err(|error| format!("{}: {error}", log.display()))?;
-    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+/// Starts a command in a group of its own, with nothing on standard input; its output and errors go
+/// to the file.
+///
+/// # Errors
+/// Why it does not start, one line.
+pub fn spawn(command: &mut Command, log: File) -> Result<Child, String> {
+    let errors = log.try_clone().map_err(|error| error.to_string())?;
+    command.stdin(Stdio::null()).stdout(log).stderr(errors);
     own_group(command);
     command.spawn().map_err(|error| refusal(command, &error))
 }
@@ -136,11 +144,33 @@ fn refusal(command: &Command, error: &io::Error) -> String {
     }
 }
 
-/// Ends the child's group, within about 4 s.
-fn end_group(child: &mut Child, wait: &mut Wait) -> Result<(), Interrupted> {
+/// Same as [`end_group`], of the group that a child leads.
+///
+/// # Errors
+/// That of `wait`, once the group is ended.
+pub fn end_child(child: &mut Child, grace: Duration, wait: &mut Wait) -> Result<(), Interrupted> {
+    let id = child.id();
+    let ended = end_group(id, &mut || !matches!(child.try_wait(), Ok(None)), grace, wait);
+    // Where the system's own means failed.
+    let _ = child.kill();
+    ended
+}
+
+/// Ends a group: asked first, killed after `grace`; that it is over is waited for, 2 s more.
+/// `is_over`: its leader has ended.
+///
+/// # Errors
+/// That of `wait`, once the group is ended.
+pub fn end_group(
+    id: u32,
+    is_over: &mut dyn FnMut() -> bool,
+    grace: Duration,
+    wait: &mut Wait,
+) -> Result<(), Interrupted> {
     let mut result = Ok(());
-    platform::end_group(child, &mut |is_over| {
-        let until = Instant::now() + GRACE;
+    let mut time = grace;
+    platform::end_group(id, is_over, &mut |is_over| {
+        let until = Instant::now() + std::mem::replace(&mut time, GRACE);
         loop {
             if is_over() {
                 return true;

@@ -85,19 +85,35 @@ pub fn own_group(command: &mut Command) {
     command.process_group(0);
 }
 
-/// Ends the group that the child leads. `wait_until` waits for a condition with a time limit, and
-/// returns whether it holds.
-pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool) {
-    let group = Pid::from_raw(child.id().cast_signed());
+/// Ends a group. `is_over`: its leader has ended. `wait_until` waits for a condition with a time
+/// limit, and returns whether it holds.
+pub fn end_group(
+    id: u32,
+    is_over: &mut dyn FnMut() -> bool,
+    wait_until: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool,
+) {
+    let group = id.cast_signed();
     for signal in [UnixSignal::SIGTERM, UnixSignal::SIGKILL] {
-        let _ = killpg(group, signal);
-        // The child is gone once it is waited for; what it started may live on.
-        let mut is_gone =
-            || !matches!(child.try_wait(), Ok(None)) && killpg(group, None) == Err(Errno::ESRCH);
-        if wait_until(&mut is_gone) {
+        let _ = killpg(Pid::from_raw(group), signal);
+        // A child is gone once it is waited for; what it started may live on.
+        if wait_until(&mut || is_over() && is_group_over(group)) {
             return;
         }
     }
+}
+
+/// Ends a group by force, and waits for nothing.
+pub fn kill_group(id: u32) {
+    let _ = killpg(Pid::from_raw(id.cast_signed()), UnixSignal::SIGKILL);
+}
+
+/// Whether nothing of a group lives: processes that nobody has waited for do not.
+fn is_group_over(group: i32) -> bool {
+    if killpg(Pid::from_raw(group), None) == Err(Errno::ESRCH) {
+        return true;
+    }
+    let processes = processes();
+    !processes.is_empty() && !processes.iter().any(|it| it.group == group && it.start.is_some())
 }
 
 /// Ends the group that the child leads when we end without having done so, however we end: a shell
@@ -130,23 +146,16 @@ pub fn signal_tree(child: &mut Child, signal: Signal) {
         Signal::Terminate => UnixSignal::SIGTERM,
         Signal::Kill => UnixSignal::SIGKILL,
     };
-    for id in descendants(child.id().cast_signed(), &parents()) {
+    for id in descendants(child.id().cast_signed(), &processes()) {
         // It may have ended meanwhile.
         let _ = kill(Pid::from_raw(id), signal);
     }
 }
 
-/// When a living process started, in the system's own ticks; none where there is no `/proc`.
+/// When a living process started, in the system's own ticks; none where there is no `/proc`, and of a
+/// process that nobody has waited for.
 pub fn process_start(id: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
-    started(&String::from_utf8_lossy(&stat))
-}
-
-/// The start in a `/proc/<id>/stat`: the 22nd field. None of a process that nobody has waited for.
-fn started(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+    process(id.cast_signed())?.start
 }
 
 /// The signal that ended a process.
@@ -154,34 +163,49 @@ pub fn signal_number(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
-/// All processes that `/proc` lists, each with its parent. Empty where there is no `/proc`.
-fn parents() -> Vec<(i32, i32)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten();
-    let pair = |entry: std::io::Result<fs::DirEntry>| {
-        let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
-        Some((id, parent(&String::from_utf8_lossy(&stat))?))
-    };
-    entries.filter_map(pair).collect()
+/// What `/proc/<id>/stat` tells of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    id: i32,
+    parent: i32,
+    group: i32,
+    /// When it started; none once it has ended.
+    start: Option<u64>,
+}
+
+/// All processes. Empty where there is no `/proc`.
+fn processes() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+fn process(id: i32) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
+    parse_stat(id, &String::from_utf8_lossy(&stat))
+}
+
+/// State, parent and group are the third to the fifth field, the start is the 22nd. The second is a
+/// name in parentheses, which may hold anything.
+fn parse_stat(id: i32, stat: &str) -> Option<Process> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    let mut number = |skipped| fields.nth(skipped)?.parse::<u64>().ok();
+    let [parent, group] = [number(0)?, number(0)?].map(|it| i32::try_from(it).unwrap_or(-1));
+    let start = number(16)?;
+    Some(Process { id, parent, group, start: Some(start).filter(|_| !matches!(state, "Z" | "X")) })
 }
 
 /// A process and its descendants, parents before their children.
-fn descendants(root: i32, parents: &[(i32, i32)]) -> Vec<i32> {
+fn descendants(root: i32, processes: &[Process]) -> Vec<i32> {
     let mut tree = vec![root];
     let mut next = 0;
     while let Some(&id) = tree.get(next) {
         next += 1;
-        let children = parents.iter().filter(|(child, parent)| *parent == id && *child != root);
-        tree.extend(children.map(|(child, _)| child));
+        let children = processes.iter().filter(|it| it.parent == id && it.id != root);
+        tree.extend(children.map(|child| child.id));
     }
     tree
-}
-
-/// The parent in a `/proc/<id>/stat`: the fourth field. The second is a name in parentheses, which
-/// may hold anything.
-fn parent(stat: &str) -> Option<i32> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -190,19 +214,21 @@ mod tests {
 
     #[test]
     fn a_tree_is_the_root_and_what_it_started() {
-        let parents = [(5, 1), (6, 5), (7, 6), (8, 5), (9, 1), (1, 0)];
-        assert_eq!(descendants(5, &parents), [5, 6, 8, 7]);
-        assert_eq!(descendants(9, &parents), [9]);
-        assert_eq!(descendants(4, &parents), [4]);
+        let processes = [(5, 1), (6, 5), (7, 6), (8, 5), (9, 1), (1, 0)]
+            .map(|(id, parent)| Process { id, parent, group: 1, start: Some(1) });
+        assert_eq!(descendants(5, &processes), [5, 6, 8, 7]);
+        assert_eq!(descendants(9, &processes), [9]);
+        assert_eq!(descendants(4, &processes), [4]);
     }
 
     #[test]
     fn a_name_may_look_like_fields() {
-        assert_eq!(parent("12 (a) S 99 (b) S 34 12 12 0 -1"), Some(34));
-        assert_eq!(parent("12 (sh) S 34 12 12 0 -1"), Some(34));
-        assert_eq!(parent("12 (sh"), None);
         let fields = (4..40).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
-        assert_eq!(started(&format!("12 (s)h) S {fields}")), Some(22));
-        assert_eq!(started(&format!("12 (sh) Z {fields}")), None);
+        let parsed = |start: &str| parse_stat(12, &format!("12 {start} {fields}"));
+        let process = |start| Some(Process { id: 12, parent: 4, group: 5, start });
+        assert_eq!(parsed("(a) S 99 (b) S"), process(Some(22)));
+        assert_eq!(parsed("(sh) Z"), process(None));
+        assert_eq!(parse_stat(12, "12 (sh) S 4 5"), None);
+        assert_eq!(parse_stat(12, "12 (sh"), None);
     }
 }

@@ -25,30 +25,36 @@ pub fn own_group(command: &mut Command) {
     command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
 }
 
-/// Ends the child and its descendants, by force: nobody can ask a program without a window.
+/// Ends a process and its descendants, by force: nobody can ask a program without a window.
 /// `wait_until` waits for a condition with a time limit, and returns whether it holds.
-pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool) {
-    // Before the child: with it gone, its descendants are not found any more.
-    if let Ok(mut taskkill) = taskkill(child, Signal::Kill) {
+pub fn end_group(
+    id: u32,
+    is_over: &mut dyn FnMut() -> bool,
+    wait_until: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool,
+) {
+    if let Ok(mut taskkill) = taskkill(id, Signal::Kill) {
         wait_until(&mut || !matches!(taskkill.try_wait(), Ok(None)));
     }
-    // It may have ended meanwhile.
-    let _ = child.kill();
-    wait_until(&mut || !matches!(child.try_wait(), Ok(None)));
+    wait_until(is_over);
+}
+
+/// Ends a process and its descendants by force, and waits for nothing.
+pub fn kill_group(id: u32) {
+    let _ = taskkill(id, Signal::Kill);
 }
 
 /// Asks the child and its descendants to end, or ends them. Returns without waiting for that.
 pub fn signal_tree(child: &mut Child, signal: Signal) {
-    if taskkill(child, signal).is_err() && signal == Signal::Kill {
+    if taskkill(child.id(), signal).is_err() && signal == Signal::Kill {
         let _ = child.kill();
     }
 }
 
-fn taskkill(child: &Child, signal: Signal) -> io::Result<Child> {
+fn taskkill(id: u32, signal: Signal) -> io::Result<Child> {
     Command::new("taskkill")
         .arg("/T")
         .args((signal == Signal::Kill).then_some("/F"))
-        .args(["/PID", &child.id().to_string()])
+        .args(["/PID", &id.to_string()])
         .creation_flags(CREATE_NO_WINDOW)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::legacy;
 use super::record::{
     Attempt, LegacyRun, LegacyScene, Outcome, Output, PostRunState, RunRecord, SceneRecord, Server,
-    Settings,
+    ServerEnd, ServerStart, Settings,
 };
 use super::saved_run::{OtherDevice, add_devices};
 use crate::clock::{from_iso, iso};
@@ -44,6 +44,8 @@ pub fn document(
             "DeviceType": run.server.device_kind,
             "DeviceIndex": run.server.device_index,
             "DynamicVram": run.server.dynamic_vram.name(),
+            "Starts": run.server.starts.iter().map(start_json).collect::<Vec<_>>(),
+            "Ended": run.server.end.map(|end| end == ServerEnd::Ended),
         },
         "QueueConfig": {
             "SceneRetryBudget": run.settings.scene_retry_budget,
@@ -75,6 +77,15 @@ pub fn document(
     document
 }
 
+fn start_json(start: &ServerStart) -> Value {
+    json!({
+        "At": iso(start.at),
+        "ReadyAfterSeconds": start.ready_after_seconds,
+        "Why": start.why,
+        "LastLine": start.last_line,
+    })
+}
+
 fn extend(object: &mut Value, fields: Value) {
     if let (Value::Object(object), Value::Object(fields)) = (object, fields) {
         object.extend(fields);
@@ -100,6 +111,7 @@ fn scene_json(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> Value {
         "Warnings": scene.warnings,
         "Seed": scene.seed,
         "NodeCount": Some(scene.node_count).filter(|count| *count > 0),
+        "ServerStart": last.and_then(|attempt| attempt.server_starts.checked_sub(1)),
         "Vram": scene.figures(vram).map(|figures| figures.json(&scene.nodes)),
     });
     extend(&mut object, legacy::scene_fields(scene, run));
@@ -117,6 +129,7 @@ fn attempt_json(attempt: &Attempt) -> Value {
         "Polls": attempt.polls,
         "CachedNodes": attempt.cached_nodes,
         "FreedBefore": attempt.freed,
+        "ServerStart": attempt.server_starts.checked_sub(1),
     })
 }
 
@@ -186,6 +199,14 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
                 server.value["DynamicVram"].as_str().unwrap_or_default(),
             )
             .unwrap_or_default(),
+            // Older versions did not write these.
+            starts: match &server.value["Starts"] {
+                Value::Null => Vec::new(),
+                _ => server.each("Starts", |start| read_start(&start))?,
+            },
+            end: server.value["Ended"]
+                .as_bool()
+                .map(|ended| if ended { ServerEnd::Ended } else { ServerEnd::Left }),
         },
         scenes: doc.each("Scenes", |scene| read_scene(&scene))?,
         interrupted: doc.get("Interrupted", Value::as_bool)?,
@@ -230,6 +251,15 @@ fn read_scene(scene: &Fields) -> Result<SceneRecord, String> {
     })
 }
 
+fn read_start(start: &Fields) -> Result<ServerStart, String> {
+    Ok(ServerStart {
+        at: start.get("At", |time| from_iso(&line(time)?))?,
+        ready_after_seconds: start.get("ReadyAfterSeconds", Value::as_f64)?,
+        why: start.get("Why", line)?,
+        last_line: start.get("LastLine", line)?,
+    })
+}
+
 fn read_node(node: &Value) -> Option<NodeFacts> {
     let class = line(&node["ClassType"]).unwrap_or_default();
     Some(NodeFacts { id: line(&node["Node"])?, class, seconds: node["Seconds"].as_f64()? })
@@ -248,6 +278,10 @@ fn read_attempt(attempt: &Fields) -> Result<Attempt, String> {
         timed_out: false,
         // Older versions did not write it.
         freed: attempt.value["FreedBefore"].as_bool().unwrap_or_default(),
+        server_starts: match attempt.value["ServerStart"].as_u64() {
+            Some(index) => usize::try_from(index).map_or(0, |index| index.saturating_add(1)),
+            None => 0,
+        },
     })
 }
 

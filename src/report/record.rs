@@ -119,6 +119,8 @@ pub struct Attempt {
     pub timed_out: bool,
     /// Whether a `/free` emptied memory and cache since the attempt before it, of whatever scene.
     pub freed: bool,
+    /// How often the run had started the server before it.
+    pub server_starts: usize,
 }
 
 /// A downloaded output file.
@@ -225,7 +227,7 @@ impl SceneRecord {
 }
 
 /// The server, as far as its `/system_stats` tell.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Server {
     /// Without credentials.
     pub url: String,
@@ -243,6 +245,30 @@ pub struct Server {
     pub device_index: Option<u64>,
     /// Whether weights that can be given back are expected to fill it.
     pub dynamic_vram: DynamicVram,
+    /// The starts of it by this run, in order.
+    pub starts: Vec<ServerStart>,
+    /// What became of it at the end, where it was ours.
+    pub end: Option<ServerEnd>,
+}
+
+/// A start of the server by the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerStart {
+    pub at: OffsetDateTime,
+    /// Seconds until it answered, to the tenth.
+    pub ready_after_seconds: f64,
+    /// Why it was started: `in scene-002 its worker died (…)`.
+    pub why: String,
+    /// The last line that it had printed by then.
+    pub last_line: String,
+}
+
+/// What becomes of a server of ours at the end of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerEnd {
+    Ended,
+    /// Somebody else's prompt is there.
+    Left,
 }
 
 /// What the run was asked to do.
@@ -363,13 +389,16 @@ impl RunRecord {
         }
     }
 
-    /// The scenes that executed, split where a `/free` emptied the memory between two of them:
-    /// growth is counted within each part.
+    /// The scenes that executed, split where a `/free` emptied the memory between two of them, or the
+    /// server was started anew: growth is counted within each part.
     pub fn series(&self) -> Vec<Vec<&str>> {
         let mut series: Vec<Vec<&str>> = Vec::new();
-        let mut freed = false;
+        let (mut freed, mut starts) = (false, None);
         for scene in &self.scenes {
-            freed |= scene.attempts.iter().any(|attempt| attempt.freed);
+            for attempt in &scene.attempts {
+                let before = starts.replace(attempt.server_starts);
+                freed |= attempt.freed || before.is_some_and(|it| it != attempt.server_starts);
+            }
             if !scene.outcome.may_have_executed() {
                 continue;
             }
@@ -380,6 +409,20 @@ impl RunRecord {
             freed = false;
         }
         series
+    }
+
+    /// The scenes that ran on another start of the server than the reading before them: what they
+    /// added is not known.
+    pub fn restarted(&self) -> Vec<&str> {
+        let mut starts = None;
+        let mut is_other = |attempt: &Attempt| {
+            starts.replace(attempt.server_starts).is_some_and(|it| it != attempt.server_starts)
+        };
+        // All attempts are to be seen.
+        let mut restarted = |scene: &&SceneRecord| {
+            scene.attempts.iter().filter(|attempt| is_other(attempt)).count() > 0
+        };
+        self.scenes.iter().filter(|scene| restarted(scene)).map(|scene| &*scene.id).collect()
     }
 
     /// Whether the figures are the machine's own memory, as of `cpu` and `mps` devices.

@@ -67,6 +67,7 @@ impl SavedRun {
         }
         if let Some((record, _)) = &run {
             vram.grow_by(&record.series());
+            vram.forget_added(&record.restarted());
         }
         let document = run.as_ref().map(|(_, document)| document);
         let others = if is_folder { OtherDevice::all(target, document)? } else { Vec::new() };

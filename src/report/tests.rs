@@ -25,6 +25,7 @@ pub(super) fn attempt(outcome: Outcome, why: &str) -> Attempt {
         cached_nodes: vec!["1".into()],
         timed_out: false,
         freed: true,
+        server_starts: 0,
     }
 }
 

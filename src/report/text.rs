@@ -1,8 +1,11 @@
 //! The block that closes a run: what a person needs in the morning.
 
-use super::record::{Attempt, Outcome, Output, RunRecord, SceneRecord};
+use super::record::{
+    Attempt, Outcome, Output, RunRecord, SceneRecord, Server, ServerEnd, ServerStart,
+};
 use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
+use crate::sanitize::first_of;
 use crate::vram::log::time_text;
 use crate::vram::reading::{DynamicVram, MB, quotient};
 use crate::vram::stats::{Metric, PeakGenerating, SceneStatistics, VramStats, seconds_text};
@@ -14,6 +17,8 @@ const FULL_PERCENT: u64 = 85;
 const FILLED: &str = "ComfyUI filled the card on purpose (dynamic VRAM) and gives the rest back";
 const SPILLED_HELP: &str =
     "everything is slow there; fewer frames or pixels, or a smaller model, help";
+/// Of more starts of the server the rest is counted.
+const MOST_STARTS: usize = 3;
 /// Of more scenes than this the failures come first.
 pub(super) const MANY_SCENES: usize = 8;
 
@@ -22,12 +27,17 @@ pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
     let mut lines = vec![verdict(run)];
     lines.extend(run.failure.iter().map(|(_, why)| why.clone()));
     lines.extend(ordered_scenes(run).into_iter().map(|scene| scene_line(scene, run, vram)));
-    lines.push(post_run_state(run));
+    let ended = run.server.end.map(|end| match end {
+        ServerEnd::Ended => "; ComfyUI ended",
+        ServerEnd::Left => "; ComfyUI left running for somebody else's prompt",
+    });
+    lines.push(post_run_state(run) + ended.unwrap_or_default());
     lines.extend(peak(run, vram));
     // Without a sample in a scene it would be the difference of two idle moments.
     lines.extend(vram.peak_generating.as_ref().and_then(|peak| needs(run, vram, peak)));
     let spilled = vram.spilled_line(&run.facts());
     lines.extend(spilled.map(|line| format!("{line}: {SPILLED_HELP}")));
+    lines.extend(server(&run.server));
     lines.extend(sampling(run, vram));
     lines.extend(crate::vram::gates::closing(&run.gates));
     lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
@@ -204,6 +214,28 @@ fn peak(run: &RunRecord, vram: &VramStats) -> Option<String> {
     let memory = if run.is_system_ram() { "RAM peak " } else { "VRAM peak" };
     let (at, place) = (time_text(peak.at), peak.place.text(&run.facts()));
     Some(format!("{memory}  {mb}{card}, {at} in {place}"))
+}
+
+/// How often and why the run has started the server. The first start, of one that did not answer, is
+/// no news where there was another.
+fn server(server: &Server) -> Option<String> {
+    let again: Vec<_> = server.starts.iter().filter(|start| start.why.starts_with("in ")).collect();
+    let ready =
+        |start: &ServerStart| format!("ready after {} s", seconds(start.ready_after_seconds));
+    let text = match again.len() {
+        0 => format!("ComfyUI started by this run, {}", ready(server.starts.last()?)),
+        n => {
+            let times = match n {
+                1 => "once".to_owned(),
+                2 => "twice".to_owned(),
+                n => format!("{n} times"),
+            };
+            let each = again.iter().map(|start| format!("{}; {}", start.why, ready(start)));
+            let each = first_of(each.collect(), MOST_STARTS, |more| format!("and {more} more"));
+            format!("ComfyUI started again {times}: {each}")
+        }
+    };
+    Some(format!("Server     {text}"))
 }
 
 /// What of it the run needs. Where `ComfyUI` fills the card with weights that it gives back, that is

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use super::cancel::{Cancelled, LOOK_AGAIN};
 use super::context::RunContext;
 use super::download::Downloaded;
+use super::health::Death;
 use super::plan::Scene;
-use super::poll::{Decision, Observation, Poller};
+use super::poll::{Decision, Observation, Poller, is_refused};
 use super::submit::{Posted, SubmitError};
 use crate::clock::hms;
-use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, Ids, PromptOutcome, QueuePosition};
+use crate::comfyui::{
+    BrokenContext, ErrorKind, HistoryEntry, HttpError, Ids, PromptOutcome, QueuePosition,
+};
 use crate::console::LiveRow;
 use crate::fs::{has_image_content, open_file};
 use crate::interrupt::Interrupted;
@@ -36,6 +39,8 @@ pub struct AttemptResult {
     pub retry: bool,
     /// A file of a cached scene is gone from the server: it has to be made anew.
     pub files_gone: bool,
+    /// The server was away before anything was sent: it is no attempt.
+    pub is_unsent: bool,
 }
 
 /// An attempt while it goes on.
@@ -79,8 +84,10 @@ pub fn attempt(
         broken: Vec::new(),
         parts: Vec::new(),
         known: Vec::new(),
-        poller: Poller::new(options.poll_interval, options.history_max_attempts),
+        poller: Poller::default(),
     };
+    let gone_after = attempt.run.gone_after();
+    attempt.poller = Poller::new(options.poll_interval, options.history_max_attempts, gone_after);
     let result = match attempt.submit() {
         Ok(()) => attempt.poll_to_end(),
         Err(SubmitError::Interrupted) => Err(Interrupted),
@@ -88,13 +95,16 @@ pub fn attempt(
             Ok(AttemptResult { retry, ..attempt.end(Outcome::Failed, why) })
         }
         Err(SubmitError::Rejected(why)) => Ok(attempt.end(Outcome::Rejected, why)),
-        Err(SubmitError::Unreachable(error)) => {
-            Ok(attempt.end(Outcome::Unreachable, error.to_string()))
+        Err(SubmitError::Unreachable { error, sent }) => {
+            let is_over = Instant::now() >= attempt.deadline;
+            let result = attempt.end_unreachable(&error, error.to_string(), is_over);
+            Ok(AttemptResult { is_unsent: !sent && !is_over, ..result })
         }
         Err(SubmitError::Deadline(error)) => {
             let cancelled = attempt.run.cancel_all();
-            let retry = attempt.run.state.first_known().is_none()
-                && !matches!(cancelled, Some(Cancelled::Unknown(_)));
+            let retry = attempt.run.is_server_ours()
+                || attempt.run.state.first_known().is_none()
+                    && !matches!(cancelled, Some(Cancelled::Unknown(_)));
             let cancelled = cancelled.map_or("never seen there".into(), |it| it.to_string());
             let why = format!("posting it was not answered in time ({error}); {cancelled}");
             Ok(AttemptResult { retry, ..attempt.end(Outcome::Deadline, why) })
@@ -169,6 +179,10 @@ impl AttemptState<'_, '_> {
             self.run.events.wait_for_prompt(self.poller.pause().min(left))?;
             let at_deadline = Instant::now() >= self.deadline;
             let (observation, problem) = self.poll(&id)?;
+            let has_ended = matches!(observation, Observation::Ended(_));
+            if self.run.death().is_some() && !has_ended {
+                return self.end_dead(&id, at_deadline);
+            }
             match &observation {
                 Observation::At(QueuePosition::Running) => {
                     let place = self.place().unwrap_or_default();
@@ -190,9 +204,7 @@ impl AttemptState<'_, '_> {
             }
             let (mut refused, mut unread) = (None, None);
             match &observation {
-                Observation::Failed(error) if error.kind == ErrorKind::Refused => {
-                    refused = Some(format!("at the deadline: {error}"));
-                }
+                Observation::Failed(error) if is_refused(error) => refused = Some(error.clone()),
                 Observation::Unread(error) => unread = Some(error.clone()),
                 _ => {}
             }
@@ -203,7 +215,10 @@ impl AttemptState<'_, '_> {
             let (outcome, why) = match decision {
                 Decision::Continue if !at_deadline => continue,
                 Decision::Continue => match refused {
-                    Some(why) => (Outcome::Unreachable, why),
+                    Some(error) => {
+                        let why = format!("at the deadline: {error}");
+                        return Ok(self.end_unreachable(&error, why, true));
+                    }
                     None => return self.end_at_deadline(&id),
                 },
                 Decision::Ended(entry) => {
@@ -223,11 +238,41 @@ impl AttemptState<'_, '_> {
                     (Outcome::Lost, format!("{HISTORY_UNREADABLE} ({error})"))
                 }
                 Decision::Unreachable(error) => {
-                    (Outcome::Unreachable, format!("refused for a minute on end: {error}"))
+                    let time = self.run.gone_after().as_secs();
+                    let why = format!("refused for {time} s on end: {error}");
+                    return Ok(self.end_unreachable(&error, why, at_deadline));
                 }
             };
             return Ok(self.end(outcome, why));
         }
+    }
+
+    /// The attempt of a server that is away. One that is started again costs this attempt at most.
+    fn end_unreachable(&mut self, error: &HttpError, why: String, is_over: bool) -> AttemptResult {
+        if !self.run.restarts_server() {
+            return self.end(Outcome::Unreachable, why);
+        }
+        if is_over {
+            let why = format!("not finished, ComfyUI went away ({error})");
+            return AttemptResult { retry: true, ..self.end(Outcome::Deadline, why) };
+        }
+        self.run.look_at_server();
+        self.run.set_death(Death::Gone);
+        let why = self.run.death_text();
+        AttemptResult { retry: true, ..self.end(Outcome::Lost, format!("ComfyUI died: {why}")) }
+    }
+
+    /// The attempt under which the server has died. One that is not started again may still hold the
+    /// prompt.
+    fn end_dead(&mut self, id: &str, is_over: bool) -> Result<AttemptResult, Interrupted> {
+        self.run.hear_last_words()?;
+        let mut why = self.run.death_text();
+        let retry = self.run.is_revived();
+        if !retry {
+            why = format!("{why}; {}", self.run.cancel(id));
+        }
+        let outcome = if is_over { Outcome::Deadline } else { Outcome::Lost };
+        Ok(AttemptResult { retry, ..self.end(outcome, why) })
     }
 
     /// The id under which the prompt goes on: nodes such as `VideoHelperSuite`'s meta batch queue the
@@ -262,10 +307,11 @@ impl AttemptState<'_, '_> {
     /// from one to the other in between. Beside it the error to be logged.
     fn poll(&mut self, id: &str) -> Result<(Observation, Option<HttpError>), Interrupted> {
         let failed = |error: HttpError| Ok((Observation::Failed(error.clone()), Some(error)));
+        self.run.look_at_server();
         let unread = match self.run.client.history(id) {
             Ok(Some(entry)) => return Ok((self.ended(entry), None)),
             Ok(None) => None,
-            Err(error) if error.kind == ErrorKind::Refused => return failed(error),
+            Err(error) if is_refused(&error) => return failed(error),
             Err(error) => Some(error),
         };
         self.run.events.check()?;
@@ -277,6 +323,7 @@ impl AttemptState<'_, '_> {
         // What came meanwhile belongs to what was known before this answer.
         self.run.events.check()?;
         self.run.cancel_late(&queue);
+        self.run.watch_queue(&queue);
         self.run.count_foreign(queue.running.iter().map(|prompt| prompt.id.as_str()));
         let position = queue.position(id);
         if !self.is_exact() {
@@ -295,6 +342,7 @@ impl AttemptState<'_, '_> {
 
     fn ended(&mut self, entry: HistoryEntry) -> Observation {
         self.run.events.drain();
+        self.run.server.health.take_progress();
         if !self.is_exact() {
             self.run.events.intake().recorder.set_running(Instant::now(), None, None);
         }
@@ -323,8 +371,9 @@ impl AttemptState<'_, '_> {
             },
         };
         let cancelled = self.run.cancel(id);
-        let retry = matches!(cancelled, Cancelled::Gone);
-        if retry
+        let is_gone = matches!(cancelled, Cancelled::Gone);
+        let retry = is_gone || self.run.is_server_ours();
+        if is_gone
             && let Ok(Some(entry)) = self.run.client.history(id)
             && entry.outcome != PromptOutcome::Interrupted
         {
@@ -368,13 +417,15 @@ impl AttemptState<'_, '_> {
             PromptOutcome::Interrupted => {
                 self.end(Outcome::Interrupted, "somebody interrupted it on the server".into())
             }
-            PromptOutcome::Failed { why, out_of_memory } => {
+            PromptOutcome::Failed { why, out_of_memory, broken } => {
+                self.note_end(*broken);
                 let outcome = if *out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed };
                 AttemptResult { retry: true, ..self.end(outcome, why.clone()) }
             }
             PromptOutcome::Success => {
                 let took = seconds(server_time.unwrap_or(self.submitted.elapsed()));
                 self.run.log(&self.scene.id, &format!("Wan2 execution completed ({took:.1}s)"));
+                self.note_end(None);
                 self.download(&entry)?
             }
         };
@@ -382,6 +433,13 @@ impl AttemptState<'_, '_> {
         result.record.cached_nodes.clone_from(&entry.cached);
         result.entry = Some(entry);
         Ok(result)
+    }
+
+    fn note_end(&mut self, broken: Option<BrokenContext>) {
+        let is_ours = self.run.is_server_ours();
+        if self.run.server.health.take_end(&self.scene.id, broken, is_ours) {
+            self.run.set_death(Death::Context);
+        }
     }
 
     fn download(&mut self, entry: &HistoryEntry) -> Result<AttemptResult, Interrupted> {
@@ -427,6 +485,7 @@ impl AttemptState<'_, '_> {
                 seconds: since_submitted(now),
                 queued_seconds: since_submitted(queued_until),
                 polls: self.poller.polls,
+                server_starts: self.run.record.server.starts.len(),
                 ..Attempt::default()
             },
             ..AttemptResult::default()

@@ -7,19 +7,43 @@ use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
 use crate::comfyui::{Client, ErrorKind, HttpError, OnWait, SystemStats, Target};
 use crate::exit_code::Exit;
+use crate::interrupt::Interrupted;
 
 /// Between two tries at a server that is waited for.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
+/// Why a server could not be reached.
+pub enum NoServer {
+    Interrupted,
+    /// The server's URL, and what came back.
+    Failed(String, HttpError),
+}
+
+impl From<Interrupted> for NoServer {
+    fn from(_: Interrupted) -> Self {
+        NoServer::Interrupted
+    }
+}
+
+impl From<NoServer> for RunError {
+    fn from(error: NoServer) -> Self {
+        match error {
+            NoServer::Interrupted => RunError::Interrupted,
+            NoServer::Failed(base, error) => no_server(&base, &error),
+        }
+    }
+}
+
 /// Asks the server for its `/system_stats`, again for as long as `WaitForComfyUI` says. Returns how
-/// it is spoken to, and the answer.
+/// it is spoken to, and the answer. `is_started`: one that refuses connections is not waited for.
 ///
 /// # Errors
 /// There is no server, or an interrupt came first.
 pub fn connect(
     options: &RunOptions,
     events: &mut EventLoop,
-) -> Result<(Target, SystemStats), RunError> {
+    is_started: bool,
+) -> Result<(Target, SystemStats), NoServer> {
     let mut target = target(&options.server);
     let until = Instant::now() + options.wait_for_comfyui;
     let mut logged = false;
@@ -37,8 +61,13 @@ pub fn connect(
             Err(error) => error,
         };
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || matches!(error.kind, ErrorKind::Status(401 | 403)) {
-            return Err(no_server(&target.base, &error));
+        let is_final = match error.kind {
+            ErrorKind::Status(401 | 403) => true,
+            ErrorKind::Refused => is_started,
+            _ => false,
+        };
+        if left.is_zero() || is_final {
+            return Err(NoServer::Failed(target.base, error));
         }
         if !std::mem::replace(&mut logged, true) {
             events.console.log(&format!(

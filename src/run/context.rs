@@ -11,11 +11,15 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::banner;
+use super::cancel::{Cancelled, LOOK_AGAIN};
 use super::connect;
 use super::events::EventLoop;
+use super::health::Death;
 use super::lock::Lock;
 use super::plan::Scene;
+use super::poll::{Outage, is_refused};
 use super::recorder::Recorder;
+use super::server::{STUCK_AFTER, ServerLife};
 use super::state_file::{KnownRun, RunState, StateFile};
 use super::submit::LISTENER_TIMEOUT;
 use crate::cli::RunOptions;
@@ -100,6 +104,8 @@ pub struct RunContext<'a> {
     pub listener: Option<Listener>,
     /// How long a POST waits for the listener's connection; none once the server has been silent.
     pub listener_timeout: Duration,
+    /// The server's life.
+    pub server: ServerLife,
     /// None until the server is reached.
     pub sampling: Option<Sampling>,
     pub scenes: Vec<Scene>,
@@ -153,7 +159,8 @@ impl<'a> RunContext<'a> {
         // Until they have their ends: this one may be killed too.
         let killed = previous_run.iter().flat_map(RunState::unfinished).cloned().collect();
         let prompts = previous_run.iter().flat_map(|run| run.prompts.clone()).collect();
-        let state = RunState { run, url, ended: false, killed, prompts };
+        let server = previous_run.as_ref().and_then(|run| run.server.clone());
+        let state = RunState { run, url, ended: false, killed, prompts, server };
         let mut state = StateFile::create(file, state);
         let problems =
             [lock.file.as_ref().err().cloned(), no_log, warning, unread, state.problem.take()];
@@ -177,6 +184,7 @@ impl<'a> RunContext<'a> {
             target,
             listener: None,
             listener_timeout: LISTENER_TIMEOUT,
+            server: ServerLife::default(),
             sampling: None,
             scenes: Vec::new(),
             record,
@@ -190,32 +198,58 @@ impl<'a> RunContext<'a> {
     }
 
     /// Cancels prompts of ours that still run, again every 10 s for up to `MaxWaitSeconds`: nothing
-    /// is posted before they are gone. Returns whether nothing of ours is known to be left.
+    /// is posted before they are gone. Returns whether nothing of ours is known to be left; else the
+    /// server has died, or there is a reason to stop. A server that is ours has a minute.
     ///
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_until_clear(&mut self) -> Result<bool, Interrupted> {
-        let until = Instant::now() + self.options.max_wait;
+        let is_ours = self.is_server_ours();
+        let until = Instant::now() + if is_ours { STUCK_AFTER } else { self.options.max_wait };
+        let mut outage = Outage::new(self.gone_after());
         let mut logged = false;
-        // Without an answer it is looked for at the next poll.
-        let _ = self.find_unseen();
-        while let Some(prompt) = self.state.first_known() {
-            let scene = prompt.scene.clone();
-            self.cancel_all();
-            if self.state.first_known().is_none() {
-                break;
+        loop {
+            let mut problem = self.find_unseen().err();
+            if self.state.first_known().is_some()
+                && let Some(Cancelled::Unknown(error)) = self.cancel_all()
+            {
+                problem = Some(error);
             }
+            let left_over = self.state.first_known().map(|prompt| prompt.scene.clone());
+            // Where it is not started again, an answer is looked for at the next poll.
+            if left_over.is_none() && (problem.is_none() || !self.restarts_server()) {
+                return Ok(true);
+            }
+            let scene = left_over.unwrap_or_else(|| self.server.scene.clone());
+            let is_away = problem.as_ref().is_some_and(is_refused);
+            if let Some(error) = &problem
+                && outage.lasts(Instant::now(), error)
+                && self.restarts_server()
+            {
+                self.set_death(Death::Gone);
+            }
+            self.look_at_server();
             let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && is_ours {
+                self.set_death(Death::Stuck);
+            }
+            if self.death().is_some() {
+                return Ok(false);
+            }
             if left.is_zero() {
-                self.stop_reason = Some(format!("GPU still busy with {scene}"));
+                self.stop_reason = Some(format!(
+                    "GPU still busy with {scene}: no cancel reaches it, ComfyUI has to be started anew \
+                     (or its console is halted by a click: press Enter there); --start-comfyui \
+                     COMMAND does it"
+                ));
                 return Ok(false);
             }
             if !std::mem::replace(&mut logged, true) {
                 self.log(&scene, "still running after its cancel: asking again every 10 s, nothing is posted before it is gone");
             }
-            self.events.wait(CANCEL_AGAIN.min(left))?;
+            let pause = if is_away { LOOK_AGAIN } else { CANCEL_AGAIN };
+            self.events.wait(pause.min(left))?;
         }
-        Ok(true)
     }
 
     /// Empties the server's cache and memory (`/free`), and waits until that has happened: at least
@@ -232,6 +266,7 @@ impl<'a> RunContext<'a> {
             return Ok(None);
         }
         self.freed = true;
+        self.server.health.take_free();
         let (begun, mut wait) = (Instant::now(), FreedMemoryWait::default());
         let mut last = None;
         loop {

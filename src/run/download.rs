@@ -94,10 +94,11 @@ impl RunContext<'_> {
         let contents = destinations(scene, entry);
         let mut sizes: Vec<Option<u64>> = vec![None; contents.len()];
         let mut left = self.options.scene_retry_budget;
+        let mut waits = self.restarts_server();
         loop {
             let mut result = Downloaded::default();
             let mut problems: Vec<String> = Vec::new();
-            let mut again = false;
+            let (mut again, mut away) = (false, false);
             for ((content, path), size) in contents.iter().zip(&mut sizes) {
                 if size.is_none() {
                     match self.bring(*content, path) {
@@ -115,6 +116,7 @@ impl RunContext<'_> {
                                 );
                             }
                             again |= !gone && !refused;
+                            away |= matches!(kind, Some(ErrorKind::Refused | ErrorKind::Reset));
                             result.gone |= gone;
                             result.timed_out |= kind == Some(ErrorKind::Timeout);
                             problems.push(format!("{path}: {why}"));
@@ -124,6 +126,13 @@ impl RunContext<'_> {
                 result.outputs.extend(size.map(|bytes| Output { path: path.clone(), bytes }));
             }
             result.why = first_of(problems, 5, |more| format!("and {more} more"));
+            // A server that is started again has the files, too.
+            if away && std::mem::take(&mut waits) {
+                self.warn(scene, &format!("{}: waiting for ComfyUI", result.why));
+                if self.wait_for_server()? {
+                    continue;
+                }
+            }
             if !again || left == 0 {
                 return Ok(result);
             }

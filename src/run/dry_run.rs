@@ -120,7 +120,7 @@ impl Dry<'_> {
         if let Err(error) = events.listen_for_interrupt(|| {}) {
             self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
         }
-        let connected = connect(self.options, &mut events);
+        let connected = connect(self.options, &mut events, false).map_err(RunError::from);
         events.check()?;
         let (target, stats) = connected?;
         let line = banner::server(self.options, &stats);

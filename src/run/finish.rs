@@ -83,6 +83,7 @@ impl RunContext<'_> {
         });
         let vram = &mut summary.stats;
         vram.grow_by(&self.record.series());
+        vram.forget_added(&self.record.restarted());
         self.record.gates =
             report::verdicts(&self.options.gates, Some(&self.record), vram, baselines);
         self.events.console.log("");

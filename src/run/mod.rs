@@ -13,6 +13,7 @@ mod dry_run;
 pub(crate) mod events;
 mod finish;
 mod following;
+mod health;
 mod lock;
 mod plan;
 mod poll;
@@ -25,6 +26,7 @@ mod recovery;
 mod rerun;
 mod sampling;
 mod scene;
+mod server;
 mod state_file;
 mod submit;
 
@@ -37,6 +39,7 @@ use crate::comfyui::{Client, ObjectInfo, Target, never_cut_off};
 use crate::console::{Console, Output, print_error};
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
+use crate::process::{kill_group, process_start};
 use crate::report::saved_run::SavedRun;
 use crate::screen;
 
@@ -45,7 +48,7 @@ use events::EventLoop;
 use lock::Lock;
 use plan::Plan;
 use recorder::Recorder;
-use state_file::RunState;
+use state_file::{KnownServer, RunState};
 
 /// Each call of the cancels of a second interrupt, which have a second in all.
 const LAST_CALL: Duration = Duration::from_millis(300);
@@ -110,15 +113,23 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
         run.skip_scenes(error);
     }
     run.end_sampling();
+    run.end_server();
     Ok(run.finish(&baselines))
 }
 
-/// Before a second interrupt quits: cancels each prompt once that may still be on the server. The
+/// Before a second interrupt quits: ends a server of ours by force, else cancels each prompt once that
+/// may still be on the server. The
 /// main thread may be in the middle of anything, so they are read from the state file; while another
 /// run has the lock, it is that run's.
 fn cancel_once(state: &Path, target: &Target) {
     let Ok(Some(state)) = RunState::read(state) else { return };
     if state.run.pid != std::process::id() {
+        return;
+    }
+    if let Some(KnownServer { id: Some(id), process, .. }) = state.server
+        && (process.is_none() || process_start(id) == process)
+    {
+        kill_group(id);
         return;
     }
     let client = Client::with_timeout(target.clone(), LAST_CALL);

@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, QueuePosition};
 
-/// Connections refused for this long on end: the server is gone.
-const GONE_AFTER: Duration = Duration::from_secs(60);
 /// The first pause between polls.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,7 +31,7 @@ pub enum Decision {
     Lost,
     /// The history could not be read as often as was allowed.
     Unreadable(HttpError),
-    /// Connections have been refused for a minute.
+    /// Connections have been refused for too long.
     Unreachable(HttpError),
 }
 
@@ -58,12 +56,14 @@ pub struct Poller {
 
 impl Poller {
     /// `longest_pause` between polls; `most_unread` failed asks for the history of a prompt that
-    /// has left the queue, 0 is unbounded.
-    pub fn new(longest_pause: Duration, most_unread: u32) -> Self {
+    /// has left the queue, 0 is unbounded; `gone_after`: the server is gone that has refused
+    /// connections for so long.
+    pub fn new(longest_pause: Duration, most_unread: u32, gone_after: Duration) -> Self {
         Poller {
             longest_pause,
             pause: FIRST_PAUSE.min(longest_pause),
             most_unread,
+            outage: Outage::new(gone_after),
             ..Poller::default()
         }
     }
@@ -72,12 +72,12 @@ impl Poller {
     pub fn observe(&mut self, now: Instant, observation: Observation) -> Decision {
         self.polls += 1;
         if let Observation::Failed(error) | Observation::Unread(error) = &observation {
-            self.was_refused |= error.kind == ErrorKind::Refused;
+            self.was_refused |= is_refused(error);
             if self.outage.lasts(now, error) {
                 return Decision::Unreachable(error.clone());
             }
         } else {
-            self.outage = Outage::default();
+            self.outage.end();
         }
         match observation {
             Observation::Ended(entry) => return Decision::Ended(entry),
@@ -114,25 +114,45 @@ impl Poller {
     }
 }
 
+/// Whether nobody listens: a proxy that answered for `ComfyUI` before says so by a status.
+pub fn is_refused(error: &HttpError) -> bool {
+    matches!(error.kind, ErrorKind::Refused | ErrorKind::Status(502..=504))
+}
+
 /// A stretch of refused connections. Any other fault, and any answer, ends it.
 #[derive(Debug, Default)]
-pub struct Outage(Option<Instant>);
+pub struct Outage {
+    limit: Duration,
+    since: Option<Instant>,
+}
 
 impl Outage {
-    /// Whether connections have been refused for a minute on end.
+    /// One that has lasted too long after `limit`.
+    pub fn new(limit: Duration) -> Self {
+        Outage { limit, since: None }
+    }
+
+    /// Whether connections have been refused for too long on end.
     pub fn lasts(&mut self, now: Instant, error: &HttpError) -> bool {
-        if error.kind != ErrorKind::Refused {
-            self.0 = None;
+        if !is_refused(error) {
+            self.end();
             return false;
         }
-        let since = *self.0.get_or_insert(now);
-        now.saturating_duration_since(since) >= GONE_AFTER
+        let since = *self.since.get_or_insert(now);
+        now.saturating_duration_since(since) >= self.limit
+    }
+
+    /// There was an answer.
+    pub fn end(&mut self) {
+        self.since = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn error(fault: ErrorKind) -> HttpError {
         HttpError::example(fault)
@@ -145,7 +165,7 @@ mod tests {
     #[test]
     fn lost_is_absent_on_two_polls_in_a_row() {
         let now = Instant::now();
-        let mut poller = Poller::new(Duration::from_secs(2), 0);
+        let mut poller = Poller::new(Duration::from_secs(2), 0, MINUTE);
         for observation in [
             Observation::At(QueuePosition::Pending(1)),
             Observation::At(QueuePosition::Absent),
@@ -165,7 +185,7 @@ mod tests {
     fn only_a_minute_of_refusals_on_end_is_the_end() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut poller = Poller::new(Duration::from_secs(2), 0);
+        let mut poller = Poller::new(Duration::from_secs(2), 0, MINUTE);
         for (seconds, observation) in [
             (0, refused()),
             (59, refused()),
@@ -185,7 +205,7 @@ mod tests {
     #[test]
     fn asks_for_the_history_are_counted_only_after_the_queue() {
         let now = Instant::now();
-        let mut poller = Poller::new(Duration::from_secs(2), 2);
+        let mut poller = Poller::new(Duration::from_secs(2), 2, MINUTE);
         for _ in 0..5 {
             assert!(matches!(
                 poller.observe(now, Observation::At(QueuePosition::Running)),
@@ -201,9 +221,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_poll_interval() {
-        let mut poller = Poller::new(Duration::from_secs(1), 0);
+        let mut poller = Poller::new(Duration::from_secs(1), 0, MINUTE);
         let pauses: Vec<_> = (0..8).map(|_| poller.pause().as_millis()).collect();
         assert_eq!(pauses, [100, 150, 225, 337, 506, 759, 1000, 1000]);
-        assert_eq!(Poller::new(Duration::from_millis(50), 0).pause().as_millis(), 50);
+        assert_eq!(Poller::new(Duration::from_millis(50), 0, MINUTE).pause().as_millis(), 50);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::plan::Scene;
-use crate::cli::{Assignment, RunOptions, Seed, VramSource, default_value};
+use crate::cli::{Assignment, RunOptions, START_WAIT, Seed, VramSource, default_value};
 use crate::report::record::{HISTORY_UNREADABLE, Outcome, SceneRecord};
 
 /// The longest deadline that is accepted, in seconds.
@@ -43,8 +43,15 @@ pub fn command(
     let transfer = more(options.post_execution_timeout, failed.iter().any(is_slow));
     words.unless_default("-PostExecutionTimeoutSeconds", &transfer);
     let absent = any(Outcome::Unreachable) || server_may_come;
+    words.given("-StartComfyUI", options.start_comfyui.as_ref().map(|command| &command.text));
+    // One that is started is waited for in any case.
     let wait = options.wait_for_comfyui.as_secs();
-    words.unless_default("-WaitForComfyUI", &if absent { wait.max(120) } else { wait });
+    let wait = match &options.start_comfyui {
+        Some(_) if wait == START_WAIT.as_secs() => 0,
+        None if absent => wait.max(120),
+        _ => wait,
+    };
+    words.unless_default("-WaitForComfyUI", &wait);
     words.unless_default("-ComfyUIUrl", &options.server.url.base());
     words.given("-HeaderFile", options.server.header_file.as_deref().map(Path::display));
     words.given("-ApiKeyFile", options.server.api_key_file.as_deref().map(Path::display));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::banner;
-use super::connect::connect;
+use super::connect::{NoServer, connect};
 use super::context::{RunContext, RunError, Sampling};
-use crate::comfyui::{Client, SystemStats, Target};
+use crate::comfyui::{Client, ErrorKind, SystemStats, Target};
 use crate::report::saved_run::OtherDevice;
 use crate::vram::log::names;
 use crate::vram::reading::Reading;
@@ -14,11 +14,19 @@ use crate::vram::source::{self, ReadingSource};
 impl RunContext<'_> {
     /// Reaches the server, and finishes what an earlier run has left undone, with or without it.
     pub(super) fn connect_and_recover(&mut self) -> Result<(Target, SystemStats), RunError> {
-        let connected = connect(self.options, &mut self.events);
-        if let Ok((target, _)) = &connected {
+        self.take_over();
+        let is_coming = self.is_server_coming();
+        let connected = match connect(self.options, &mut self.events, is_coming) {
+            Err(NoServer::Failed(_, error)) if error.kind == ErrorKind::Refused && is_coming => {
+                self.start_at_first().map(|stats| (self.target.clone(), stats))
+            }
+            connected => connected.map_err(RunError::from),
+        };
+        if let Ok((target, stats)) = &connected {
             let on_wait = self.events.on_wait();
             self.client = Client::new(target.clone(), self.options.post_execution_timeout, on_wait);
             self.target = target.clone();
+            self.note_device(stats);
         }
         self.recover(connected.is_ok());
         connected

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::attempt::{AttemptResult, attempt, seconds};
 use super::context::{RunContext, RunError};
+use super::health::Death;
 use super::plan::Scene;
 use crate::fs::{is_video, write_atomic};
 use crate::interrupt::Interrupted;
@@ -35,14 +36,19 @@ impl RunContext<'_> {
             if let Some(problem) = self.state.problem.take() {
                 self.events.console.warn(&problem);
             }
-            let is_due = cleanup_interval > 0 && (index + 1) % cleanup_interval == 0;
+            let is_due = cleanup_interval > 0
+                && self.death().is_none()
+                && (index + 1) % cleanup_interval == 0;
             if is_due && self.stop_reason.is_none() && self.events.check().is_ok() {
                 // An interrupt is seen by the next scene.
                 let _ = self.clean_up_memory(&scene.id);
             }
         }
         // A prompt that outlived its cancel, or a server that came back: cancelled once more.
-        if !self.state.prompts().is_empty() && !self.events.intake().interrupted {
+        if !self.state.prompts().is_empty()
+            && !self.events.intake().interrupted
+            && self.death().is_none()
+        {
             self.cancel_all();
         }
         self.scenes = scenes;
@@ -118,6 +124,9 @@ fn skipped(scene: &Scene, why: &str) -> SceneRecord {
     SceneRecord { legacy, ..SceneRecord::skipped(&scene.id, why) }
 }
 
+/// A scene under which the server has died so often is not tried again.
+const MOST_DEATHS: u32 = 2;
+
 /// A scene while it is run.
 struct SceneRunner<'r, 'a> {
     run: &'r mut RunContext<'a>,
@@ -127,6 +136,8 @@ struct SceneRunner<'r, 'a> {
     record: SceneRecord,
     /// Something was executed in one of the attempts: then the scene is not a cached one.
     executed: bool,
+    /// How often the server died under it.
+    deaths: u32,
 }
 
 impl<'r, 'a> SceneRunner<'r, 'a> {
@@ -136,7 +147,8 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         run.log(&scene.id, "Starting video generation...");
         let node_count = scene.workflow.node_count();
         let record = SceneRecord { seed: scene.seed, node_count, ..skipped(scene, "") };
-        let mut this = SceneRunner { run, scene, number, record, executed: false };
+        let mut this = SceneRunner { run, scene, number, record, executed: false, deaths: 0 };
+        this.run.server.scene.clone_from(&scene.id);
         for warning in &scene.warnings {
             this.warn(warning);
         }
@@ -146,6 +158,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         } else {
             this.end_interrupted(begun);
         }
+        this.run.count_death(this.deaths > 0);
         this.run.events.console.set_live(None);
         this.record.seconds = seconds(begun.elapsed());
         this.record.legacy.span = Some((start, this.run.clock.now()));
@@ -159,7 +172,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
         let mut freed_twice = false;
         let mut free_first = fresh;
         loop {
-            if !self.run.wait_until_clear()? {
+            if !self.run.is_server_ready()? {
                 if self.record.attempts.is_empty() {
                     let why = self.run.stop_reason.clone().unwrap_or_default();
                     self.end(Outcome::Skipped, &why);
@@ -174,9 +187,22 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
             result.record.freed = freed;
             let (outcome, why) = (result.record.outcome, result.record.why.clone());
             let (retry, files_gone) = (result.retry, result.files_gone);
+            let has_died = self.run.death().is_some_and(|death| death != Death::Restart);
+            self.deaths += u32::from(has_died);
+            if result.is_unsent && self.run.is_revived() && self.deaths < MOST_DEATHS {
+                continue;
+            }
             let not_fresh = fresh && !result.record.cached_nodes.is_empty();
             self.keep(result);
             self.end(outcome, &why);
+            if has_died && !self.run.is_revived() {
+                self.run.stop_for_death();
+                return Ok(());
+            }
+            if has_died && self.deaths >= MOST_DEATHS && !outcome.is_success() {
+                self.warn("ComfyUI died twice under it: not tried again");
+                return Ok(());
+            }
             if files_gone && !made_anew {
                 made_anew = true;
                 free_first = true;

@@ -68,6 +68,38 @@ impl KnownRun {
     }
 }
 
+/// A `ComfyUI` that a run has started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownServer {
+    /// None before its process is there.
+    pub id: Option<u32>,
+    /// When its process started, as the system has it; none where the system does not tell.
+    pub process: Option<u64>,
+    pub started: OffsetDateTime,
+    /// Where its output goes.
+    pub log: PathBuf,
+}
+
+impl KnownServer {
+    fn read(value: &Value) -> Option<Self> {
+        Some(KnownServer {
+            id: value["Pid"].as_u64().and_then(|id| id.try_into().ok()),
+            process: value["ProcessStart"].as_u64(),
+            started: from_iso(value["Started"].as_str()?)?,
+            log: value["Log"].as_str()?.into(),
+        })
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "Pid": self.id,
+            "ProcessStart": self.process,
+            "Started": iso(self.started),
+            "Log": self.log.to_string_lossy(),
+        })
+    }
+}
+
 /// The content of the state file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
@@ -80,6 +112,8 @@ pub struct RunState {
     pub killed: Vec<KnownRun>,
     /// Prompts of this run and of earlier ones.
     pub prompts: Vec<PendingPrompt>,
+    /// The server, where a run has started it.
+    pub server: Option<KnownServer>,
 }
 
 impl RunState {
@@ -112,6 +146,7 @@ impl RunState {
             ended: value["Ended"].as_bool()?,
             killed: killed.filter_map(KnownRun::read).collect(),
             prompts: value["Prompts"].as_array()?.iter().filter_map(prompt).collect(),
+            server: KnownServer::read(&value["Server"]),
         })
     }
 
@@ -130,6 +165,7 @@ impl RunState {
         value["Ended"] = self.ended.into();
         value["Killed"] = self.killed.iter().map(KnownRun::json).collect();
         value["Prompts"] = prompts.collect();
+        value["Server"] = self.server.as_ref().map(KnownServer::json).into();
         value
     }
 }
@@ -180,6 +216,37 @@ impl StateFile {
         prompts.map(|prompt| prompt.ids.clone()).collect()
     }
 
+    /// The server that a run of ours has started.
+    pub fn server(&self) -> Option<&KnownServer> {
+        self.state.server.as_ref()
+    }
+
+    /// Notes a server that is started, before and after that; none once it has ended.
+    pub fn set_server(&mut self, server: Option<KnownServer>) {
+        self.state.server = server;
+        self.write();
+    }
+
+    /// Whether a prompt with this server's id is ours.
+    pub fn is_ours(&self, id: &str) -> bool {
+        let ids = |prompt: &PendingPrompt| {
+            prompt.server_id.as_deref() == Some(id) || prompt.ids.prompt == id
+        };
+        self.state.prompts.iter().any(ids)
+    }
+
+    /// The server was started anew: it knows none of them, unless it restores its queue.
+    pub fn forget_server_ids(&mut self) {
+        self.state.prompts.iter_mut().for_each(|prompt| prompt.server_id = None);
+        self.write();
+    }
+
+    /// Their server has ended.
+    pub fn forget_prompts(&mut self) {
+        self.state.prompts.clear();
+        self.write();
+    }
+
     /// The runs that were killed before it have their ends.
     pub fn forget_killed(&mut self) {
         self.state.killed.clear();
@@ -220,11 +287,12 @@ impl StateFile {
         self.write();
     }
 
-    /// Deletes the file at the end of the run, unless a prompt is left for the next run to cancel.
+    /// Deletes the file at the end of the run, unless a prompt is left for the next run to cancel, or
+    /// a server to end.
     pub fn close(mut self) {
         self.state.ended = true;
         match &self.file {
-            Some(file) if self.state.prompts.is_empty() => {
+            Some(file) if self.state.prompts.is_empty() && self.state.server.is_none() => {
                 // Else the next run reads that this one ended and left nothing.
                 if fs::remove_file(file).is_err() {
                     self.write();
@@ -281,7 +349,10 @@ mod tests {
             folder: "/logs/20261124-230004".into(),
         };
         let (url, killed) = ("http://127.0.0.1:8188".into(), vec![run.clone()]);
-        RunState { run, url, ended: false, killed, prompts }
+        let log = "/logs/20261124-230004/steps/comfyui.log".into();
+        let started = datetime!(2026-11-24 23:00:05 -5);
+        let server = Some(KnownServer { id: Some(8), process: None, started, log });
+        RunState { run, url, ended: false, killed, prompts, server }
     }
 
     #[test]
@@ -290,6 +361,7 @@ mod tests {
         let read = || RunState::read(&file).unwrap().map(|state| (state.ended, state.prompts));
         let mut state = StateFile::create(Some(file.clone()), state_with(Vec::new()));
         assert_eq!(read(), Some((false, Vec::new())));
+        state.set_server(None);
         let (one, two, now) = (Ids::random(), Ids::random(), datetime!(2026-11-24 23:00:04 UTC));
         state.add("a", &one, now);
         assert_eq!(read().unwrap().1[0].ids, one);

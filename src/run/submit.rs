@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::cancel::LOOK_AGAIN;
 use super::context::RunContext;
 use super::following::Following;
-use super::poll::Outage;
+use super::poll::{Outage, is_refused};
 use crate::comfyui::{ErrorKind, HttpError, Ids, Listener, Submission, Workflow};
 use crate::interrupt::Interrupted;
 
@@ -57,8 +57,9 @@ pub enum SubmitError {
     Rejected(String),
     /// The deadline passed first; the prompt may be there all the same.
     Deadline(HttpError),
-    /// The server has refused connections for a minute, or to the deadline.
-    Unreachable(HttpError),
+    /// The server has refused connections for too long, or to the deadline. `sent`: a POST before that
+    /// may have arrived.
+    Unreachable { error: HttpError, sent: bool },
 }
 
 impl From<Interrupted> for SubmitError {
@@ -80,7 +81,7 @@ impl RunContext<'_> {
         image: &[u8],
         deadline: Instant,
     ) -> Result<String, SubmitError> {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(self.gone_after());
         loop {
             let error = match self.client.upload(name, image) {
                 Ok(uploaded) => return Ok(uploaded),
@@ -93,7 +94,7 @@ impl RunContext<'_> {
                 return Err(SubmitError::Upload { why: error.to_string(), retry });
             }
             if !patience.wait(self, scene, &error, deadline)? {
-                return Err(SubmitError::Unreachable(error));
+                return Err(SubmitError::Unreachable { error, sent: false });
             }
         }
     }
@@ -109,7 +110,7 @@ impl RunContext<'_> {
         workflow: &Workflow,
         deadline: Instant,
     ) -> Result<Posted, SubmitError> {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(self.gone_after());
         let mut unsent = None;
         let mut sent = Vec::new();
         loop {
@@ -152,7 +153,7 @@ impl RunContext<'_> {
                     unsent = Some(ids);
                     continue;
                 }
-                return Err(SubmitError::Unreachable(error));
+                return Err(SubmitError::Unreachable { error, sent: !sent.is_empty() });
             }
             self.events.check()?;
             self.warn(scene, &format!("{error}: looking whether the prompt arrived"));
@@ -211,6 +212,7 @@ impl RunContext<'_> {
         posted: &HttpError,
     ) -> Result<Option<(Ids, String)>, SubmitError> {
         let (mut first, mut refused) = (None, None);
+        let mut outage = Outage::new(self.gone_after());
         loop {
             self.events.check()?;
             match self.client.find_sent(sent) {
@@ -221,12 +223,15 @@ impl RunContext<'_> {
                         return Ok(None);
                     }
                 }
-                Err(error) => refused = Some(error).filter(|it| it.kind == ErrorKind::Refused),
+                Err(error) if outage.lasts(Instant::now(), &error) => {
+                    return Err(SubmitError::Unreachable { error, sent: true });
+                }
+                Err(error) => refused = Some(error).filter(is_refused),
             }
             let left = time_left(deadline);
             if left.is_zero() {
                 return Err(match refused {
-                    Some(error) => SubmitError::Unreachable(error),
+                    Some(error) => SubmitError::Unreachable { error, sent: true },
                     None => SubmitError::Deadline(posted.clone()),
                 });
             }
@@ -246,14 +251,17 @@ impl RunContext<'_> {
 }
 
 /// Patience with a server that refuses connections: logged once, and waited for by the deadline,
-/// but no longer than a minute.
-#[derive(Default)]
+/// but no longer than a limit.
 struct Patience {
     outage: Outage,
     logged: bool,
 }
 
 impl Patience {
+    fn new(limit: Duration) -> Self {
+        Patience { outage: Outage::new(limit), logged: false }
+    }
+
     /// Waits a moment; `false` where it has been long enough.
     fn wait(
         &mut self,

@@ -30,6 +30,7 @@ fn scene(id: &str, outcome: Outcome, outputs: &[&str]) -> SceneRecord {
         cached_nodes: Vec::new(),
         timed_out: false,
         freed: false,
+        server_starts: 0,
     };
     SceneRecord {
         outcome,

@@ -19,6 +19,7 @@ fn attempt(polls: u32) -> Attempt {
         cached_nodes: vec![],
         timed_out: false,
         freed: false,
+        server_starts: 0,
     }
 }
 

@@ -256,6 +256,13 @@ impl VramStats {
         self.growth_per_scene = series.iter().filter_map(slope).max();
     }
 
+    /// Forgets what scenes added whose readings before are those of another start of the server.
+    pub fn forget_added(&mut self, scenes: &[&str]) {
+        for scene in self.scenes.iter_mut().filter(|scene| scenes.contains(&&*scene.id)) {
+            scene.added = None;
+        }
+    }
+
     /// Whether the figures of a scene that took so many seconds are lower bounds: a single sample,
     /// and no readings beside it that it is the highest of.
     pub fn is_lower_bound(&self, scene: &SceneStatistics, seconds: f64) -> bool {

@@ -65,6 +65,8 @@ pub struct Config {
     pub free_delay: Duration,
     /// Bytes added to saved videos, in a `free` box that players skip.
     pub video_padding: usize,
+    /// Where files lie that outlive the process.
+    pub files: Option<std::path::PathBuf>,
 }
 
 impl Default for Config {
@@ -79,6 +81,7 @@ impl Default for Config {
             nan_in_history: false,
             free_delay: Duration::from_millis(50),
             video_padding: 0,
+            files: None,
         }
     }
 }

@@ -16,6 +16,7 @@ const OUT_OF_MEMORY: &str = "Allocation on device \nThis error means you ran out
 pub fn run(shared: &Shared) {
     let has_work = |state: &State| state.closed || !state.pending.is_empty();
     while !shared.read(|state| state.closed) {
+        shared.wait_until(FOREVER, |state| state.closed || !state.worker_dead);
         shared.wait_until(FOREVER, |state| has_work(state) || state.free);
         // An idle server acts on /free after a while, and runs a prompt that comes meanwhile first.
         shared.wait_until(shared.config.free_delay, has_work);
@@ -182,6 +183,45 @@ impl Run<'_> {
         entry
     }
 
+    /// How nodes end a server, each once where there is no file of the name `marker` so far.
+    fn end_server(&self, class: &str, inputs: &Value) -> Result<(), Stop> {
+        let marker = inputs["marker"].as_str().unwrap_or_default();
+        if !marker.is_empty() {
+            if std::path::Path::new(marker).exists() {
+                return Ok(());
+            }
+            std::fs::write(marker, "").expect("the marker's folder is there");
+        }
+        match class {
+            "EndProcess" => {
+                eprintln!("Fatal Python error: Segmentation fault\n");
+                eprintln!("Extension modules: numpy, torch._C (total: 2)");
+                std::process::exit(139)
+            }
+            "EndWorker" | "EndWorkerLater" => {
+                let silent = inputs["silent"] == true;
+                if !silent {
+                    eprintln!("Exception in thread Thread-9 (prompt_worker):");
+                    eprintln!("Traceback (most recent call last):");
+                    eprintln!("RuntimeError: failed to extract audio");
+                }
+                self.shared.update(|state| state.worker_dead = true);
+                if class == "EndWorker" {
+                    self.shared.wait_until(FOREVER, |state| self.is_gone(state));
+                    return Err(Stop::Dropped);
+                }
+            }
+            "BreakContext" => self.shared.update(|state| state.context_broken = true),
+            "AskForRestart" => {
+                let session = std::env::var("__COMFY_CLI_SESSION__").expect("a session");
+                std::fs::write(session + ".reboot", "").expect("the session's folder is there");
+                std::process::exit(0)
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Executes a node. Returns what it lists as its outputs, if it is an output node.
     fn perform(&self, id: &str, node: &Value) -> Result<Option<Value>, Stop> {
         let inputs = &node["inputs"];
@@ -206,6 +246,11 @@ impl Run<'_> {
             _ => {}
         }
         self.wait(id, inputs)?;
+        self.end_server(class, inputs)?;
+        if self.shared.read(|state| state.context_broken) {
+            let message = "CUDA error: an illegal memory access was encountered\n";
+            return Err(Stop::Failed("torch.AcceleratorError", message.to_owned()));
+        }
         match class {
             "FailAlways" => failed(text("message")),
             "FailOn" if text("text") == text("fail") => failed("as it was told"),
@@ -265,6 +310,11 @@ impl Run<'_> {
         let length = u32::try_from(note.len() + 8).expect("less than 4 GiB");
         let bytes = [CLIP, &length.to_be_bytes(), b"free", &note].concat();
         let file = self.shared.update(|state| state.save("output", prefix, "mp4", &bytes));
+        if let Some(folder) = &self.shared.config.files {
+            let text = |key: &str| file[key].as_str().expect("a text").to_owned();
+            let name = format!("output@{}@{}", text("subfolder"), text("filename"));
+            std::fs::write(folder.join(name), &bytes).expect("the folder is there");
+        }
         json!({"images": [file], "animated": [true]})
     }
 

@@ -78,6 +78,11 @@ pub fn failing(message: &str) -> Value {
     video_through("video/failing", 2, "FailAlways", json!({"message": message}))
 }
 
+/// A video that ends its server in the way of that class; with a marker's path once.
+pub fn ending(prefix: &str, class: &str, marker: &str) -> Value {
+    video_through(prefix, 6, class, json!({"marker": marker, "seconds": 0.2}))
+}
+
 pub fn fail_once(prefix: &str, message: &str) -> Value {
     video_through(prefix, 3, "FailOnce", json!({"message": message}))
 }

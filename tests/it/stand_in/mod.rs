@@ -47,7 +47,15 @@ impl StandIn {
 
     /// A server as the configuration describes it, on a free port of the loopback address.
     pub fn with(config: Config) -> Self {
-        let listener = listen();
+        Self::on(listen(), config)
+    }
+
+    /// The same on that port.
+    pub fn at(port: u16, config: Config) -> std::io::Result<Self> {
+        Ok(Self::on(TcpListener::bind(("127.0.0.1", port))?, config))
+    }
+
+    fn on(listener: TcpListener, config: Config) -> Self {
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let shared = Arc::new(Shared::new(config));
         let server = Mutex::new(Server::start(&shared, listener));
@@ -199,6 +207,11 @@ impl Drop for StandIn {
             let _ = executor.join();
         }
     }
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    listen().local_addr().expect("a bound listener has an address").port()
 }
 
 /// Binds a port that this process has not had before, below those that systems hand out: a

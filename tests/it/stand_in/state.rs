@@ -66,6 +66,10 @@ pub struct State {
     pub(super) cache: HashMap<String, Option<Value>>,
     /// Messages of the `FailOnce` nodes that have failed.
     pub(super) failed_once: HashSet<String>,
+    /// The thread that executes prompts has died.
+    pub(super) worker_dead: bool,
+    /// Every prompt fails until the next start.
+    pub(super) context_broken: bool,
     pub(super) faults: Vec<Plan>,
     pub(super) faults_cleared: u64,
     pub(super) closed: bool,
@@ -123,6 +127,7 @@ impl State {
         self.drop_prompts();
         self.history.clear();
         self.next_number = 0;
+        (self.worker_dead, self.context_broken) = (false, false);
         self.free_memory();
     }
 
@@ -155,7 +160,18 @@ pub struct Shared {
 impl Shared {
     pub fn new(config: Config) -> Self {
         let base_memory = config.devices.first().map_or(0, |device| device.used);
-        let state = Mutex::new(State { base_memory, ..State::default() });
+        let mut state = State { base_memory, ..State::default() };
+        let kept = config.files.iter().flat_map(std::fs::read_dir).flatten().flatten();
+        for file in kept {
+            let name = file.file_name().into_string().expect("a name of ours");
+            let (folder, subfolder, name) = match name.split('@').collect::<Vec<_>>()[..] {
+                [folder, subfolder, name] => (folder.into(), subfolder.into(), name.into()),
+                _ => continue,
+            };
+            let bytes = std::fs::read(file.path()).expect("a file of ours");
+            state.files.insert((folder, subfolder, name), bytes.into());
+        }
+        let state = Mutex::new(state);
         Self { config, state, changed: Condvar::new() }
     }
 
