@@ -7,7 +7,7 @@
 //! - `elsewhere PORT`: listens on that port;
 //! - `flood`: prints without end;
 //! - `files FOLDER`: its files outlive it there;
-//! - `cpu`: has a CPU once there is a file `lost` in the current folder.
+//! - `cpu FILE`: has a CPU once there is that file.
 
 #[path = "../tests/it/stand_in/mod.rs"]
 mod stand_in;
@@ -42,12 +42,14 @@ fn main() -> std::io::Result<()> {
         }
         ["silent"] => {
             println!("Loading a model");
-            std::thread::sleep(LONGEST)
+            std::thread::sleep(LONGEST);
         }
         ["page"] => return answer_with_a_page(port),
         ["elsewhere", other] => listens_on = other.parse().expect("a port"),
         ["files", folder] => config.files = Some(folder.into()),
-        ["cpu"] if std::path::Path::new("lost").exists() => config.devices = vec![Device::cpu()],
+        ["cpu", file] if std::path::Path::new(file).exists() => {
+            config.devices = vec![Device::cpu()]
+        }
         _ => {}
     }
     let _server = match StandIn::at(listens_on, config) {
@@ -58,8 +60,10 @@ fn main() -> std::io::Result<()> {
         }
     };
     println!("To see the GUI go to: http://127.0.0.1:{listens_on}");
-    while words[1..] == ["flood"] {
-        println!("{}", "x".repeat(1000));
+    if words[1..] == ["flood"] {
+        loop {
+            println!("{}", "x".repeat(1000));
+        }
     }
     std::thread::sleep(LONGEST);
     Ok(())

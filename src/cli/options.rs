@@ -280,10 +280,9 @@ impl RunOptions {
             history_max_attempts: args.value(FlagId::HistoryMaxAttempts).integer()?,
             post_execution_timeout: args.value(FlagId::PostExecutionTimeoutSeconds).seconds()?,
             scene_retry_budget: args.value(FlagId::SceneRetryBudget).integer()?,
-            wait_for_comfyui: wait.unwrap_or(if start_comfyui.is_some() {
-                START_WAIT
-            } else {
-                Duration::ZERO
+            wait_for_comfyui: wait.unwrap_or(match start_comfyui {
+                Some(_) if !args.is_on(FlagId::DryRun) => START_WAIT,
+                _ => Duration::ZERO,
             }),
             wait_at_night: wait.filter(|wait| !wait.is_zero()).unwrap_or(NIGHT_WAIT),
             start_comfyui,

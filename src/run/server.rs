@@ -7,6 +7,7 @@ use super::context::{RunContext, RunError};
 use super::health::{Death, Health};
 use super::poll::Outage;
 use super::state_file::KnownServer;
+use crate::cli::START_WAIT;
 use crate::clock::{day_and_time, span};
 use crate::comfyui::server_process::{Life, ServerProcess};
 use crate::comfyui::{Device, ErrorKind, Queue, SystemStats};
@@ -233,10 +234,7 @@ impl RunContext<'_> {
         let mut outage = Outage::new(self.gone_after());
         let until = Instant::now() + STUCK_AFTER;
         loop {
-            let error = match self.client.system_stats() {
-                Ok(_) => return Ok(true),
-                Err(error) => error,
-            };
+            let Err(error) = self.client.system_stats() else { return Ok(true) };
             if outage.lasts(Instant::now(), &error) {
                 self.look_at_server();
                 self.set_death(Death::Gone);
@@ -438,7 +436,12 @@ impl RunContext<'_> {
                     break Err(format!("it has ended{}", code.unwrap_or_default()));
                 }
             }
-            let patience = self.options.wait_for_comfyui;
+            // Without the option it is one that a killed run was starting.
+            let patience = if self.restarts_server() {
+                self.options.wait_for_comfyui
+            } else {
+                START_WAIT.max(self.options.wait_for_comfyui)
+            };
             if heard.elapsed() >= patience || begun.elapsed() >= LONGEST_START {
                 let took = passed(begun.elapsed());
                 break Err(format!(
@@ -453,12 +456,12 @@ impl RunContext<'_> {
     }
 
     fn not_started(&self, why: &str) -> RunError {
-        let command = self.options.start_comfyui.as_ref().map_or("", |command| &command.text);
         let words = match self.last_words() {
             words if words.is_empty() => "it said nothing".to_owned(),
             words => format!("it said last: {words}"),
         };
-        let why = format!("ComfyUI does not start by {command}: {why}; {words}");
+        let by = self.options.start_comfyui.as_ref().map(|command| format!(" by {}", command.text));
+        let why = format!("ComfyUI does not start{}: {why}; {words}", by.unwrap_or_default());
         RunError::failed(Exit::Unreachable, why, "ComfyUI does not start")
     }
 

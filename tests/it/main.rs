@@ -25,6 +25,7 @@ mod real_server;
 mod reports;
 mod run_folder;
 mod secrets;
+mod server_life;
 mod signals;
 mod stand_in;
 mod stand_in_checks;

@@ -48,7 +48,10 @@ pub fn answer(shared: &Shared, request: &Request) -> Response {
             Response::json(200, &Value::from_iter(info))
         }
         ("GET", ["ws"]) => websocket::accept(request),
-        ("GET", ["view"]) => view(state, &query),
+        ("GET", ["view"]) => {
+            config.files.iter().for_each(|folder| end_once(folder));
+            view(state, &query)
+        }
         ("HEAD", ["view"]) => Response::text(view(state, &query).status, ""),
         ("POST", ["upload", "image"]) => upload(state, request),
         ("POST", ["jobs", id, "cancel"]) if api.is_some() && config.version == Version::Newest => {
@@ -128,6 +131,14 @@ fn system_stats(config: &Config, state: &State) -> Value {
         system[name] = value.clone();
     }
     stats
+}
+
+/// Files that outlive their process are asked for a second time.
+fn end_once(folder: &std::path::Path) {
+    if !folder.join("asked").exists() {
+        std::fs::write(folder.join("asked"), "").expect("the folder is there");
+        std::process::exit(1);
+    }
 }
 
 fn view(state: &State, query: &HashMap<&str, String>) -> Response {
