@@ -48,7 +48,7 @@ fn main() -> std::io::Result<()> {
         ["elsewhere", other] => listens_on = other.parse().expect("a port"),
         ["files", folder] => config.files = Some(folder.into()),
         ["cpu", file] if std::path::Path::new(file).exists() => {
-            config.devices = vec![Device::cpu()]
+            config.devices = vec![Device::cpu()];
         }
         _ => {}
     }

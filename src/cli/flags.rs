@@ -248,8 +248,8 @@ flags! {
 ["The server"]
     /// Seconds to wait for a server that is not up. Also for one that goes away later, then 60 where
     /// this is not given. With -StartComfyUI how long it may print nothing while it starts, and 300.
-    WaitForComfyUI { kind: Number("seconds", 0.0, I32_MAX), default: "0", short: true }
-    /// How ComfyUI is started when it does not answer, and again when it dies. A file such as
+    WaitForComfyUI { kind: Number("seconds", 0.0, I32_MAX), default: "0" }
+    /// How ComfyUI is started when it does not answer. And again when it dies. A file such as
     /// run_nvidia_gpu.bat, run in its own folder; else a command line, without a shell. It is ended
     /// with the run; one that answered at the start is never ended.
     StartComfyUI {

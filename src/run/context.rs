@@ -237,11 +237,12 @@ impl<'a> RunContext<'a> {
                 return Ok(false);
             }
             if left.is_zero() {
-                self.stop_reason = Some(format!(
-                    "GPU still busy with {scene}: no cancel reaches it, ComfyUI has to be started anew \
-                     (or its console is halted by a click: press Enter there); --start-comfyui \
-                     COMMAND does it"
+                let why = Death::Stuck;
+                self.log(&scene, &format!(
+                    "ERROR: {why}: ComfyUI has to be started anew (or its console is halted by a \
+                     click: press Enter there); --start-comfyui COMMAND does it"
                 ));
+                self.stop_reason = Some(format!("GPU still busy with {scene}"));
                 return Ok(false);
             }
             if !std::mem::replace(&mut logged, true) {

@@ -27,6 +27,8 @@ pub struct ReadingSource {
     nvidia_smi_only: bool,
     /// The server did not answer at the start, so that its device is not known.
     no_server: bool,
+    /// The server that was there refuses connections.
+    is_away: AtomicBool,
     /// nvidia-smi was found to give nothing; that it may be starting does not count.
     card_failed: AtomicBool,
     send: Box<dyn Fn(SamplerEvent) + Send + Sync>,
@@ -50,6 +52,7 @@ impl ReadingSource {
             card: wanted.map(|wanted| CardReader::start(pace(sampling.interval), wanted)),
             nvidia_smi_only: sampling.source == VramSource::NvidiaSmi,
             no_server: stats.is_none(),
+            is_away: AtomicBool::new(false),
             card_failed: AtomicBool::new(false),
             send: Box::new(send),
         }
@@ -122,6 +125,8 @@ impl ReadingSource {
             };
             return self.of_card(card, now).map_err(miss).into();
         }
+        let is_refused = matches!(answer, Err(ErrorKind::Refused));
+        self.is_away.store(is_refused && !self.no_server, Ordering::Relaxed);
         let devices: Vec<_> = match answer {
             Ok(stats) => stats.devices.iter().map(|device| device.memory).collect(),
             Err(kind) => return Err(miss_reason(kind)).into(),
@@ -133,8 +138,12 @@ impl ReadingSource {
         Answer { result: reading.map(|reading| (reading, Source::ComfyUi)), devices }
     }
 
-    /// nvidia-smi's reading of that moment, in place of a missed one.
+    /// nvidia-smi's reading of that moment, in place of a missed one; none while a server is away that
+    /// was there: what the card holds then is not the run's.
     fn fallback(&self, at: Instant) -> Option<(Reading, Source)> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return None;
+        }
         self.of_card(self.card.as_ref()?, at).ok()
     }
 

@@ -55,6 +55,12 @@ fn video(name: &str, color: u64) -> Value {
     graphs::video(&format!("video/{name}"), 0.3, 500, color)
 }
 
+/// A run of one scene on a server that it starts.
+pub fn run_that_starts_it(options: &[&str]) -> Ran {
+    let place = Place::new();
+    place.run(&[("a", video("a", 1))], options)
+}
+
 #[test]
 fn a_night_with_three_deaths_brings_every_scene_home() {
     let place = Place::new();

@@ -28,7 +28,8 @@ fn value(flag: &'static Flag) -> BoxedStrategy<String> {
         | FlagId::LMStudioEndpoint
         | FlagId::LocalLLMProviderUrl
         | FlagId::LocalLLMHealthcheckUrl => {
-            "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?[a-z]{1,6}(:80[0-9]{2})?".boxed()
+            "(http://)?([a-z]{1,3}:[a-z]{0,3}@)?(localhost|127\\.0\\.0\\.[1-9])(:80[0-9]{2})?"
+                .boxed()
         }
         FlagId::Header => "[A-Z]{1,4}: [!-~]{1,6}".boxed(),
         FlagId::Workflow | FlagId::Story | FlagId::Baseline | FlagId::ApiKeyFile => {

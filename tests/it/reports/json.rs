@@ -156,6 +156,8 @@ fn docs_and_documents_have_the_same_keys() {
     walk(&unknown, "", &rows, &mut seen);
     // Nor is one of the script's keys.
     assert_eq!(validator::missing(&unknown), [""; 0]);
+    let ran = crate::server_life::run_that_starts_it(&["--json"]).exits(0);
+    walk(&document(&ran.stdout), "", &rows, &mut seen);
     // Items have a row for what they are, and not every list has one here.
     let told = rows.iter().map(|row| row.path.clone()).filter(|path| !path.ends_with("[]"));
     let told: Vec<String> = told.chain(of_log.iter().map(|row| row.path.clone())).collect();
