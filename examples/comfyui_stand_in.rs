@@ -2,6 +2,8 @@
 //!
 //! `comfyui_stand_in PORT [WAY]`, where a way is one of
 //! - `ends-with N`: ends with that code, having said why;
+//! - `stays`: ends with 0, and another process of it answers a second later;
+//! - `occupied FILE`: cannot bind its port while there is no such file, which it makes;
 //! - `silent`: says a line and never answers;
 //! - `page`: answers every request with a web page;
 //! - `elsewhere PORT`: listens on that port;
@@ -40,6 +42,17 @@ fn main() -> std::io::Result<()> {
             println!("Press any key to continue . . .");
             exit(code.parse().expect("a code"))
         }
+        ["stays"] => {
+            let own = std::env::current_exe()?;
+            std::process::Command::new(own).args([&arguments[0], "late"]).spawn()?;
+            return Ok(());
+        }
+        ["occupied", file] if !std::path::Path::new(file).exists() => {
+            std::fs::write(file, "")?;
+            eprintln!("OSError: [Errno 98] error while attempting to bind on address");
+            exit(1)
+        }
+        ["late"] => std::thread::sleep(Duration::from_secs(1)),
         ["silent"] => {
             println!("Loading a model");
             std::thread::sleep(LONGEST);

@@ -16,7 +16,9 @@ const CHUNK: u64 = 256 << 10;
 /// A longer file is cut.
 const LONGEST_LOG: u64 = 100 << 20;
 /// A longer line is quoted in part.
-const LONGEST_QUOTE: usize = 200;
+const LONGEST_QUOTE: usize = 160;
+/// An error further back than so many lines is not what it said last; a dump of threads may follow one.
+const LATEST_LINES: usize = 100;
 
 /// A command that starts `ComfyUI`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +42,8 @@ impl StartCommand {
             Some(file) => vec![file.to_string_lossy().into_owned()],
             None => split(text)?,
         };
-        let (program, arguments) = words.split_first().ok_or("it is empty")?;
+        let (program, arguments) =
+            words.split_first().filter(|(program, _)| !program.is_empty()).ok_or("it is empty")?;
         let has_folder = program.contains(['/', '\\']);
         let program = match std::path::absolute(program) {
             Ok(path) if has_folder => path,
@@ -195,7 +198,8 @@ pub struct Output {
     read: u64,
     line: Vec<u8>,
     last: String,
-    error: Option<String>,
+    /// The latest line of an error, and how many came since.
+    error: Option<(String, usize)>,
     /// When the latest line came; at first, when the reading began.
     pub heard: Instant,
     /// The thread that executes prompts has died (`prompt_worker` of `main.py`): it will execute none
@@ -230,7 +234,15 @@ impl Output {
     /// What it said last of an error, else its last line; a question of the command interpreter and a
     /// list of modules say nothing. To be redacted by whoever shows it.
     pub fn last_words(&self) -> &str {
-        self.error.as_deref().unwrap_or(&self.last)
+        match &self.error {
+            Some((error, since)) if *since < LATEST_LINES => error,
+            _ => &self.last,
+        }
+    }
+
+    /// It has started: what it said before is not what it dies of.
+    pub fn forget_error(&mut self) {
+        self.error = None;
     }
 
     /// Reads a bounded amount of what is new. A file that cannot be read tells nothing.
@@ -270,7 +282,10 @@ impl Output {
     }
 
     fn take(&mut self, line: &str) {
-        let line = sanitize_line(line.trim());
+        let line = sanitize_line(without_colours(line).trim());
+        if let Some((_, since)) = &mut self.error {
+            *since += 1;
+        }
         if line.is_empty() {
             return;
         }
@@ -289,8 +304,79 @@ impl Output {
         }
         let quote = shortened(&line, LONGEST_QUOTE);
         if ["Fatal", "Error", "Killed"].iter().any(|word| line.contains(word)) {
-            self.error = Some(quote.clone());
+            self.error = Some((quote.clone(), 0));
         }
         self.last = quote;
+    }
+}
+
+/// The text without the escape sequences that colour it.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+    rest.fold(first, |text, part| text + part.get(1..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_a_file_or_words() {
+        let root = std::env::temp_dir().join(format!("command-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        let file = root.join("my start.bat");
+        fs::write(&file, "").unwrap();
+        let parse = |text: &str| StartCommand::parse(text, Path::new("root"));
+        let by_file = parse(&file.to_string_lossy()).unwrap();
+        assert_eq!((by_file.program, by_file.folder), (file, root.clone()));
+        assert_eq!(by_file.arguments, [""; 0]);
+        let line = format!("\"{}/python\"  -s 'a \"b c\"d ", root.display());
+        let by_words = parse(&line).unwrap();
+        assert_eq!((by_words.program, by_words.folder), (root.join("python"), root.clone()));
+        assert_eq!(by_words.arguments, ["-s", "'a", "b cd"]);
+        let in_root = parse("python main.py").unwrap();
+        assert_eq!((in_root.program, in_root.folder), ("python".into(), "root".into()));
+        for wrong in ["", "  ", "a \"b", "\"\""] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_a_server_prints_is_read_as_it_comes() {
+        let log = std::env::temp_dir().join(format!("output-{}.log", std::process::id()));
+        let write = |text: &str| {
+            io::Write::write_all(&mut open_to_append(&log).unwrap(), text.as_bytes()).unwrap();
+        };
+        let _ = fs::remove_file(&log);
+        write("of a start before\n");
+        let mut output = Output::new(&log, fs::metadata(&log).unwrap().len());
+        write("\x1b[32mSta");
+        output.read();
+        assert_eq!(output.last_line(), "");
+        write("rting\x1b[0m\n");
+        output.read();
+        assert_eq!(output.last_line(), "Starting");
+        write("\n 10%|#\r 20%|##\rTo see the GUI go to: http://127.0.0.1:8188\n");
+        output.read();
+        assert!(output.last_line().starts_with("To see the GUI"), "{}", output.last_line());
+        assert_eq!((output.port, output.has_dead_worker), (Some(8188), false));
+        write("Exception in thread Thread-9 (prompt_worker):\nRuntimeError: no audio\n");
+        write(
+            "Extension modules: a (total: 1)\nPress any key to continue . . .\nC:\\ComfyUI>\nbye\n",
+        );
+        output.read();
+        assert!(output.has_dead_worker);
+        assert_eq!((output.last_words(), output.last_line()), ("RuntimeError: no audio", "bye"));
+        write(&"line\n".repeat(LATEST_LINES));
+        output.read();
+        assert_eq!(output.last_words(), "line");
+        // Of very much that is new the end is read.
+        write(&format!("{}\nKilled\n", "x".repeat(5 << 20)));
+        output.read();
+        assert_eq!(output.last_words(), "Killed");
+        fs::remove_file(&log).unwrap();
     }
 }

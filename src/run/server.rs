@@ -358,7 +358,10 @@ impl RunContext<'_> {
             }
         };
         let ready_after = begun.elapsed();
-        let last_line = self.server.process.as_ref().map(|it| it.output.last_line().to_owned());
+        let last_line = self.server.process.as_mut().map(|process| {
+            process.output.forget_error();
+            process.output.last_line().to_owned()
+        });
         let start = ServerStart {
             at,
             ready_after_seconds: (ready_after.as_secs_f64() * 10.0).round() / 10.0,
@@ -512,6 +515,13 @@ impl RunContext<'_> {
         }
         let is_hurried = self.events.intake().interrupted;
         self.end_process(GRACE[usize::from(is_hurried)]);
+        if self.client.system_stats().is_ok() {
+            // It was started by something that has ended before.
+            let line = "WARNING: ComfyUI still answers after its end: give the command that stays";
+            self.events.console.log(&format!("{line} (process {id})"));
+            self.record.server.end = Some(ServerEnd::Left);
+            return;
+        }
         self.state.forget_prompts();
         self.record.aftermath.still_running = None;
         self.record.aftermath.may_come = None;

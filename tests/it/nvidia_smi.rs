@@ -69,6 +69,20 @@ fn nvidia_smi_fills_exactly_the_missed_ticks() {
 }
 
 #[test]
+fn what_a_card_holds_while_comfyui_is_away_is_none_of_the_run_s() {
+    let bench = Bench::new(Config::cuda());
+    let running = bench.start("", &line(0, CARD, "{n}"), &FAST);
+    bench.wait_for_rounds(4);
+    bench.fail(1, Fault::Status(500, "busy"));
+    bench.folder.wait_for_lines(FALLBACK, 1);
+    bench.server.stop_listening();
+    let log = bench.folder.wait_for_lines("Missed=refused", 4);
+    bench.server.listen_again();
+    bench.end(running);
+    assert!(figures(&log, ",Used=").len() <= 3, "{log}");
+}
+
+#[test]
 fn the_card_that_comfyui_uses_is_found_among_eight_equal_ones() {
     let bench = Bench::new(Config::cuda());
     let used = |n: u32| if n == 5 { "2250".to_owned() } else { (400 + n).to_string() };

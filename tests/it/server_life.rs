@@ -166,6 +166,11 @@ fn a_command_that_gives_no_comfyui_is_named_with_what_it_said_last() {
         ),
         ("page", vec![], "what answers is no ComfyUI"),
         (
+            "stays",
+            vec![],
+            "it has ended with exit code 0, and ComfyUI answers all the same: give the command that stays",
+        ),
+        (
             &format!("elsewhere {other}"),
             vec![],
             &format!("it listens on another port: --comfyui-url http://127.0.0.1:{other}"),
@@ -346,6 +351,15 @@ fn another_device_is_not_the_same_server() {
 }
 
 #[test]
+fn a_start_that_fails_since_something_is_in_use_is_repeated_once() {
+    let place = Place::new();
+    let command = place.command(&format!("occupied {}", place.marker("tried")));
+    let words = ["--start-comfyui", &command];
+    start(&place.folder, &place.url(), &[("a", video("a", 1))], &words).wait().exits(0);
+    assert_eq!(place.starts().len(), 1);
+}
+
+#[test]
 fn what_prints_without_end_fills_no_disk() {
     let place = Place::new();
     let command = place.command("flood");
@@ -397,6 +411,23 @@ fn all_that_the_command_has_started_is_ended_with_the_run() {
     assert!(!place.answers());
     wait_until("its end", || !crate::support::is_alive(child.trim()));
     assert!(!place.state().exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_ends_it_by_force() {
+    let place = Place::new();
+    let file = script(&place, "trap '' TERM");
+    let scenes = [("a", graphs::deaf("video/a", 600.0, 600.0))];
+    let running = start(&place.folder, &place.url(), &scenes, &["--start-comfyui", &file]);
+    running.until_it_says("prompt queued");
+    crate::signals::signal(&running, "-INT");
+    running.until_it_says("stopping");
+    // What comes within 2 s of the first is the same interrupt.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    crate::signals::signal(&running, "-INT");
+    running.wait().exits(130);
+    wait_until("its end", || !place.answers());
 }
 
 #[cfg(unix)]
