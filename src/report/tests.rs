@@ -213,6 +213,52 @@ fn a_free_parts_the_scenes_that_executed() {
     assert_eq!(scenes(&[good, (Rejected, &[true]), good]), "0 2");
 }
 
+/// A start of the server that took 14 s.
+fn started(why: &str) -> ServerStart {
+    let (at, last_line) = (datetime!(2026-11-24 23:05:00 -5), "Starting server".to_owned());
+    ServerStart { at, ready_after_seconds: 14.0, why: why.to_owned(), last_line }
+}
+
+#[test]
+fn a_start_of_the_server_parts_the_scenes_and_what_was_added_behind_it_is_not_known() {
+    let of = |(n, starts): (usize, &&[usize])| {
+        let attempts = starts.iter().map(|server_starts| Attempt {
+            server_starts: *server_starts,
+            freed: false,
+            ..attempt(Outcome::Succeeded, "")
+        });
+        scene(&n.to_string(), Outcome::Succeeded, 1.0, attempts.collect())
+    };
+    let scenes: [&[usize]; 6] = [&[1], &[1], &[1, 2], &[2], &[3], &[3]];
+    let run = RunRecord { scenes: scenes.iter().enumerate().map(of).collect(), ..night() };
+    assert_eq!(run.series(), [vec!["0", "1"], vec!["2", "3"], vec!["4", "5"]]);
+    assert_eq!(run.restarted(), ["2", "4"]);
+}
+
+#[test]
+fn the_server_has_a_row_where_the_run_started_it() {
+    let row = |whys: &[&str]| {
+        let starts = whys.iter().map(|why| started(why)).collect();
+        let server = Server { starts, ..Server::default() };
+        let block = summary_block(&RunRecord { server, ..night() }, &vram());
+        block.into_iter().find(|line| line.starts_with("Server"))
+    };
+    let wanted = |text: &str| Some(format!("Server     ComfyUI started {text}"));
+    assert_eq!(row(&[]), None);
+    assert_eq!(row(&["it did not answer"]), wanted("by this run, ready after 14 s"));
+    let died = "in scene-002 its worker died (failed to extract audio)";
+    assert_eq!(
+        row(&["it did not answer", died]),
+        wanted(&format!("again once: {died}; ready after 14 s"))
+    );
+    assert_eq!(
+        row(&["in a it went away", "in b it went away"]),
+        wanted(
+            "again twice: in a it went away; ready after 14 s; in b it went away; ready after 14 s"
+        )
+    );
+}
+
 #[test]
 fn with_many_scenes_failures_come_first() {
     let mut run = night();
@@ -237,7 +283,11 @@ fn the_metadata_hold_the_whole_record() {
         RunRecord {
             gates: verdicts(),
             aftermath: PostRunState { still_running, may_come, ..PostRunState::default() },
-            server: Server::default(),
+            server: Server {
+                starts: vec![started("it did not answer"), started("in a it went away (Killed)")],
+                end: Some(ServerEnd::Left),
+                ..Server::default()
+            },
             scenes: vec![],
             ..night()
         },

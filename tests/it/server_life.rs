@@ -413,6 +413,21 @@ fn all_that_the_command_has_started_is_ended_with_the_run() {
     assert!(!place.state().exists());
 }
 
+/// As the portable `ComfyUI`'s `run_nvidia_gpu.bat`, which ends with a `pause`.
+#[cfg(windows)]
+#[test]
+fn a_bat_is_started_in_its_own_folder_and_ended_with_all_it_started() {
+    let place = Place::new();
+    let text = format!("cd > where\r\n{}\r\npause\r\n", place.command(""));
+    let file = place.folder.write("my comfy\\run_nvidia_gpu.bat", text);
+    let words = ["--start-comfyui", file.to_str().unwrap()];
+    let ran = start(&place.folder, &place.url(), &[("a", video("a", 1))], &words).wait().exits(0);
+    ran.says("ComfyUI ended");
+    let here = fs::read_to_string(place.folder.path().join("my comfy\\where")).unwrap();
+    assert!(here.trim().ends_with("my comfy"), "{here}");
+    wait_until("its end", || !place.answers());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_interrupt_ends_it_by_force() {
