@@ -26,6 +26,8 @@ const LAYERS: usize = 3;
 pub(crate) struct Secrets {
     /// Each [`PIECE`] characters of one.
     pieces: HashSet<u128>,
+    /// Whether one may have such a [`Window::hash`].
+    filter: Vec<bool>,
     /// Those that have fewer.
     wholes: HashSet<u128>,
     /// Those that are looked for as a word.
@@ -116,7 +118,12 @@ impl Secrets {
         let decoded = [true, false].map(|breaks| spaced(decoded(secret, breaks)));
         for form in [spaced(units(secret))].into_iter().chain(decoded) {
             let dense: Vec<char> = form.iter().copied().filter(|c| *c != ' ').collect();
-            self.pieces.extend(dense.windows(PIECE).map(key));
+            for piece in dense.windows(PIECE) {
+                self.pieces.insert(key(piece));
+                let hash = piece.iter().fold(0_u16, |hash, c| hash << 4 ^ bits(*c));
+                self.filter.resize(1 << 16, false);
+                self.filter[usize::from(hash)] = true;
+            }
             if dense.len() < SHORT {
                 self.words.extend((!form.is_empty()).then(|| key(&form)));
             } else if dense.len() < PIECE {
@@ -247,7 +254,8 @@ impl Secrets {
             spaced.push(c, unit.start);
             since_cut = if c == CUT { 0 } else { since_cut + 1 };
             end = unit.end;
-            if dense.is_in(&self.pieces, PIECE) {
+            let may_be_one = self.filter.get(usize::from(dense.hash)) == Some(&true);
+            if may_be_one && dense.is_in(&self.pieces, PIECE) {
                 add(dense.start(PIECE), end);
             }
             if !self.wholes.is_empty() {
@@ -284,22 +292,26 @@ fn literal(json: &str) -> usize {
 #[derive(Default)]
 struct Window {
     chars: u128,
+    /// Of the last four.
+    hash: u16,
+    pushed: usize,
     starts: [usize; PIECE],
 }
 
 impl Window {
     fn push(&mut self, c: char, start: usize) {
-        self.chars = self.chars << 16 | key(&[c]);
-        self.starts.rotate_left(1);
-        self.starts[PIECE - 1] = start;
+        self.chars = self.chars << 16 | u128::from(bits(c));
+        self.hash = self.hash << 4 ^ bits(c);
+        self.starts[self.pushed % PIECE] = start;
+        self.pushed += 1;
     }
 
     fn is_in(&self, keys: &HashSet<u128>, count: usize) -> bool {
-        keys.contains(&(self.chars & u128::MAX >> (16 * (PIECE - count))))
+        count <= self.pushed && keys.contains(&(self.chars & u128::MAX >> (16 * (PIECE - count))))
     }
 
     fn start(&self, count: usize) -> usize {
-        self.starts[PIECE - count]
+        self.starts[(self.pushed - count) % PIECE]
     }
 
     fn is_free_before(&self, count: usize) -> bool {
@@ -308,9 +320,13 @@ impl Window {
     }
 }
 
+fn bits(c: char) -> u16 {
+    u16::try_from(u32::from(c) & 0xffff).unwrap_or_default().max(1)
+}
+
 /// A number for at most [`PIECE`] characters, as in a [`Window`].
 fn key(chars: &[char]) -> u128 {
-    chars.iter().fold(0, |key, c| key << 16 | u128::from((u32::from(*c) & 0xffff).max(1)))
+    chars.iter().fold(0, |key, c| key << 16 | u128::from(bits(*c)))
 }
 
 /// A word of a pass phrase, or a user's name: any text may have it. `edge` is where it was cut.
