@@ -63,15 +63,17 @@ impl Secrets {
     /// The value, what follows its scheme (`Bearer`), what that is decoded, and its parts.
     fn add_header(&mut self, value: &str) {
         const SCHEMES: [&str; 6] = ["basic", "bearer", "token", "digest", "apikey", "negotiate"];
-        let own = match value.split_once(' ') {
-            Some((scheme, rest)) if SCHEMES.contains(&&*scheme.to_ascii_lowercase()) => rest.trim(),
-            _ => value,
-        };
+        let (scheme, rest) = value.split_once(' ').unwrap_or_default();
+        let scheme = scheme.to_ascii_lowercase();
+        let own = if SCHEMES.contains(&&*scheme) { rest.trim() } else { value };
         self.add(own);
         self.add_parts(own);
         let decoded = BASE64_STANDARD.decode(own).or_else(|_| BASE64_STANDARD_NO_PAD.decode(own));
         let decoded = decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        match decoded.as_ref().ok().and_then(|it| it.split_once(':')) {
+        // What a token of another kind decodes to says nothing.
+        let is_noise = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+        let decoded = decoded.ok().filter(|text| scheme == "basic" || !text.contains(is_noise));
+        match decoded.as_ref().and_then(|it| it.split_once(':')) {
             None => {}
             Some((user, "")) => self.add(user),
             Some((user, password)) => {
@@ -486,6 +488,7 @@ mod tests {
             (basic, "an up/when, no such user", "an up/when, no such user"),
             ("Bearer ab", "ab, cab, x=ab&y, a%62, \\nab", "***, cab, x=***&y, ***, \\n***"),
             ("Bearer nab", "C:\\nab", "C:\\***"),
+            ("Bearer AAAAAAAAADph", "a sea", "a sea"),
             ("Token s3crettoken", "x-s3crettoken-y s3cret…", "x-***-y ***…"),
             ("Token s3crettoken", "begins…oken, s3cr", "begins…***, ***"),
             ("X", "X 1X k\\/Ey \\\"9", "*** 1X ***"),

@@ -183,7 +183,10 @@ fn what_is_no_file_is_refused_at_once() {
         ["", ":"].map(|before| format!("{before}{}", folder.path().join("f.json").display()))
     {
         let words = ["--comfyui-url", &url, "short.json"];
-        let ran = folder.start_with(&words, |command| drop(command.env("TZ", &zone))).wait();
+        let running = folder.start_with(&words, |command| {
+            command.env("TZ", &zone);
+        });
+        let ran = running.wait();
         ran.exits(0).says("the system does not tell its time zone: times are UTC");
     }
     // In place of a state file, and of a shell's `<(…)`.
