@@ -1,5 +1,7 @@
 //! Wall-clock time as the run's files show it.
 
+use std::env;
+use std::path::Path;
 use std::time::SystemTime;
 
 use time::format_description::well_known::Rfc3339;
@@ -21,7 +23,9 @@ pub struct Clock {
 impl Clock {
     /// The system's clock.
     pub fn start() -> Self {
-        let offset = UtcOffset::local_offset_at(now_utc(SystemTime::now())).ok();
+        let is_known = !zone_is_a_pipe();
+        let offset =
+            is_known.then(|| UtcOffset::local_offset_at(now_utc(SystemTime::now())).ok()).flatten();
         Clock { offset: offset.unwrap_or(UtcOffset::UTC), local: offset.is_some() }
     }
 
@@ -35,6 +39,14 @@ impl Clock {
     pub fn now(self) -> OffsetDateTime {
         now_utc(SystemTime::now()).to_offset(self.offset)
     }
+}
+
+/// Whether `TZ` names a pipe or a device: the system would wait for it.
+fn zone_is_a_pipe() -> bool {
+    let zone = env::var("TZ").unwrap_or_default();
+    let folder = env::var_os("TZDIR").unwrap_or_else(|| "/usr/share/zoneinfo".into());
+    let file = Path::new(&folder).join(zone.trim_start_matches(':')).metadata();
+    file.is_ok_and(|file| !file.is_file() && !file.is_dir())
 }
 
 fn now_utc(now: SystemTime) -> OffsetDateTime {

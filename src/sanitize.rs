@@ -105,7 +105,7 @@ pub fn escape_json(json: &str) -> String {
 
 /// Whether a terminal or a page would act on a character: control characters, those that reorder or
 /// hide what stands around them, and the two noncharacters that XML refuses.
-fn is_unsafe(c: char) -> bool {
+pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'

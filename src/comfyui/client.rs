@@ -119,8 +119,9 @@ impl Client {
         let mut parsed = json::parse(&answer).unwrap_or_default();
         let id = parsed.get_mut("prompt_id").map(Value::take);
         let mut shown = self.http.secrets.redact_values(parsed);
-        // An id that repeats a secret is none.
-        if let Some(id) = id.filter(|id| id.as_str().is_none_or(|id| self.redact(id) == id)) {
+        // An id that repeats a secret is none; ours may look like a piece of one.
+        let is_fine = |id: &str| id == ids.prompt || self.redact(id) == id;
+        if let Some(id) = id.filter(|id| id.as_str().is_none_or(is_fine)) {
             shown["prompt_id"] = id;
         }
         let mut submission = Submission::parse(status, &shown);
@@ -147,8 +148,12 @@ impl Client {
     pub fn history(&self, id: &str) -> Result<Option<HistoryEntry>, HttpError> {
         let path = format!("/history/{}", percent_encoded(id));
         let mut copy = history::Copy::default();
-        let answer = self.get_part(&path, LARGE, &history::is_wanted, &mut copy)?;
-        let Some(entry) = answer.get(id) else { return Ok(None) };
+        let mut answer = self.get_part(&path, LARGE, &history::is_wanted, &mut copy)?;
+        let Some(entry) = answer.get_mut(id) else { return Ok(None) };
+        // Before its texts are put together and cut.
+        if let Some(status) = entry.get_mut("status") {
+            *status = self.http.secrets.redact_values(status.take());
+        }
         let parsed = HistoryEntry::parse(entry);
         let mut entry = parsed.map_err(|why| self.bad_answer(&format!("GET {path}"), why))?;
         let raw = copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw));

@@ -18,14 +18,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use time::PrimitiveDateTime;
 
-use self::links::{BYPASSED, MUTED, Origin, Scope};
+use self::links::{BYPASSED, MAX_NODES, MUTED, Origin, Scope};
 use self::widgets::{Reader, Widget, index_of_choice, is_made_in_browser};
 use super::json::in_node_order;
 use super::validate::{MISSING_CLASS, ObjectInfo};
 use super::workflow::{Workflow, link_source};
 use crate::sanitize::sanitize_line;
 
-/// Subgraphs within subgraphs.
+/// Subgraphs within subgraphs; `docs/workflows.md` tells of it.
 const MAX_DEPTH: usize = 32;
 /// The origin of the links that come from outside a subgraph.
 const SUBGRAPH_INPUTS: &str = "-10";
@@ -149,9 +149,13 @@ impl<'f> EditorFile<'f> {
     /// Reads the file.
     ///
     /// # Errors
-    /// A node without an id, or two with the same one; one line.
+    /// A node without an id, two with the same one, or too many; one line.
     pub fn parse(file: &'f Value) -> Result<Self, String> {
         let definitions = array(&file["definitions"]["subgraphs"]);
+        let count = |graph: &Value| array(&graph["nodes"]).len() + 1;
+        if count(file) + definitions.iter().map(count).sum::<usize>() > MAX_NODES {
+            return Err(format!("more than {MAX_NODES} nodes and subgraphs in it"));
+        }
         let place = |(at, definition): (usize, &Value)| Some((id(&definition["id"])?, at + 1));
         let places: BTreeMap<String, usize> =
             definitions.iter().enumerate().filter_map(place).collect();
@@ -436,30 +440,32 @@ fn make_unique(graphs: &mut [Graph], last: i64) {
     let number = |id: &str| id.parse::<i64>().ok();
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut last = last;
-    for graph in 0..graphs.len() {
-        let mut renamed: Vec<(String, String)> = Vec::new();
-        for node in &mut graphs[graph].nodes {
+    let mut all_renamed: Vec<BTreeMap<String, String>> = Vec::with_capacity(graphs.len());
+    for (at, graph) in graphs.iter_mut().enumerate() {
+        let mut renamed = BTreeMap::new();
+        for node in &mut graph.nodes {
             let Some(id) = number(&node.id) else { continue };
             last = last.max(id);
-            if !taken.insert(node.id.clone()) && graph > 0 {
+            if !taken.insert(node.id.clone()) && at > 0 {
                 last = last.saturating_add(1);
                 let new = last.to_string();
                 taken.insert(new.clone());
-                renamed.push((std::mem::replace(&mut node.id, new.clone()), new));
+                renamed.entry(std::mem::replace(&mut node.id, new.clone())).or_insert(new);
             }
         }
-        if renamed.is_empty() {
-            continue;
+        graph.links.values_mut().for_each(|(origin, _)| rename(origin, &renamed));
+        all_renamed.push(renamed);
+    }
+    for node in graphs.iter_mut().flat_map(|graph| &mut graph.nodes) {
+        if let Some(renamed) = node.definition.and_then(|graph| all_renamed.get(graph)) {
+            node.proxies.iter_mut().for_each(|[id, ..]| rename(id, renamed));
         }
-        let rename = |id: &mut String| {
-            if let Some((_, new)) = renamed.iter().find(|(old, _)| old == id) {
-                new.clone_into(id);
-            }
-        };
-        graphs[graph].links.values_mut().for_each(|(origin, _)| rename(origin));
-        let instances = graphs.iter_mut().flat_map(|graph| &mut graph.nodes);
-        let instances = instances.filter(|node| node.definition == Some(graph));
-        instances.flat_map(|node| &mut node.proxies).for_each(|[id, ..]| rename(id));
+    }
+}
+
+fn rename(id: &mut String, renamed: &BTreeMap<String, String>) {
+    if let Some(new) = renamed.get(id) {
+        new.clone_into(id);
     }
 }
 

@@ -68,8 +68,7 @@ impl Listener {
             send(Instant::now(), Told::Lost);
             return Listener { _stop: stop };
         }
-        let headers = target.headers.iter().map(|(_, value)| value.as_str());
-        let secrets = Secrets::new(headers, target.api_key.as_deref());
+        let secrets = Secrets::new(&target.headers, target.api_key.as_deref());
         let listen = move || loop {
             let opened = Instant::now();
             let go_on = || stopped.try_recv() == Err(TryRecvError::Empty);

@@ -178,8 +178,7 @@ impl Http {
         let connector = connector.chain(ureq::unversioned::transport::RustlsConnector::default());
         let resolver = SharedResolver(Arc::clone(&target.addresses));
         let agent = Agent::with_parts(config.build(), connector, resolver);
-        let values = target.headers.iter().map(|(_, value)| value.as_str());
-        let secrets = Secrets::new(values, target.api_key.as_deref());
+        let secrets = Secrets::new(&target.headers, target.api_key.as_deref());
         Http { target, secrets, agent, shared }
     }
 

@@ -178,6 +178,17 @@ fn what_is_no_file_is_refused_at_once() {
     folder.run(&["summary", "run"]).exits(2);
     let monitor = ["monitor", "--duration", "0.1", "--append", "--log", "run.log"];
     folder.run(&monitor).refuses("a pipe or a device: name a file");
+    // As the time zone.
+    for zone in
+        ["", ":"].map(|before| format!("{before}{}", folder.path().join("f.json").display()))
+    {
+        let words = ["--comfyui-url", &url, "short.json"];
+        let running = folder.start_with(&words, |command| {
+            command.env("TZ", &zone);
+        });
+        let ran = running.wait();
+        ran.exits(0).says("the system does not tell its time zone: times are UTC");
+    }
     // In place of a state file, and of a shell's `<(…)`.
     let state = state(&folder, &server);
     mkfifo(state.file_name().unwrap().to_str().unwrap());

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use crate::reports::REPORTS;
@@ -227,5 +229,82 @@ fn a_server_repeats_them_in_other_forms() {
     for file in files(folder.path()).iter().filter(|file| *file != GIVEN) {
         let held: Vec<_> = secrets.iter().filter(|secret| holds(file, secret)).collect();
         assert!(held.is_empty(), "{file} holds {held:?}");
+    }
+}
+
+/// Every way in which eight characters of it and more can come back, each in every place.
+#[test]
+fn a_server_takes_them_to_pieces() {
+    const TOKEN: &str = "Xk9qPz77wLmV2s-crEtQ8b/tYh";
+    let each = |form: &dyn Fn(char) -> String| TOKEN.chars().map(form).collect::<String>();
+    let basic = BASE64_STANDARD.encode(format!("joe:{TOKEN}"));
+    let (left, right) = TOKEN.split_at(13);
+    let spread = |between: &str| format!("{left}{between}{right}");
+    let forms = [
+        TOKEN[5..20].to_owned(),
+        format!("in the middle {} of a text", &TOKEN[6..15]),
+        format!("x{}y", &TOKEN[4..12]),
+        format!("{} begins, and ends: {}", &TOKEN[20..], &TOKEN[..5]),
+        format!("…{}… {}…", &TOKEN[19..], &TOKEN[..6]),
+        basic[3..17].to_owned(),
+        format!("{} {}", &basic[..14], &basic[14..]),
+        format!("{}\n{}", &basic[..11], &basic[11..]),
+        basic.split("").collect::<Vec<_>>().join(" "),
+        each(&|c| format!("{c}\u{200b}")),
+        spread("\x1b[31m"),
+        each(&|c| format!("\u{202e}{c}\u{7f}")),
+        each(&|c| format!("%u{:04X}", u32::from(c))),
+        each(&|c| format!("\\x{:02x}", u32::from(c))),
+        each(&|c| format!("%5Cu{:04x}", u32::from(c))),
+        each(&|c| format!("&amp;#{:05};", u32::from(c))),
+        each(&|c| format!("\\{c}")),
+        TOKEN.to_uppercase(),
+    ];
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    folder.write(GIVEN, format!("X-Token: {TOKEN}\n"));
+    folder.workflow("flow.json", &graphs::images("img/x", 1, 1));
+    let url = server.url().replace(
+        "http://",
+        &format!("http://joe:{}@", utf8_percent_encode(TOKEN, NON_ALPHANUMERIC)),
+    );
+    let words = ["--header-file", GIVEN, "-SceneRetryBudget", "0", "flow.json"];
+    let words = [&["--comfyui-url", &url], &words[..], &REPORTS].concat();
+    for form in &forms {
+        let said: &'static str = form.clone().leak();
+        let error = json!({"error": {"message": said, "details": said}}).to_string();
+        let entry = json!({"status": {"status_str": "error", "completed": false, "messages": [
+            ["execution_error", {"exception_message": said, "traceback": [said]}],
+        ]}, "outputs": {}, "meta": {said: [said]}});
+        for (route, fault) in [
+            ("GET /system_stats", Fault::Status(401, said)),
+            (
+                "GET /system_stats",
+                Fault::Body(json!({"devices": [{"name": said, "type": "cuda"}]}).to_string()),
+            ),
+            ("POST /prompt", Fault::Status(400, error.leak())),
+            ("GET /history/", Fault::Change("/*".into(), entry)),
+        ] {
+            server.fail_next(route, 4, fault);
+            folder.run(&words);
+            server.clear_faults();
+        }
+    }
+    let letters = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric(), "");
+    for file in files(folder.path()).iter().filter(|file| *file != GIVEN) {
+        let text = fs::read(folder.path().join(file)).unwrap();
+        let text = String::from_utf8_lossy(&text).replace(r"\\", r"\");
+        let held: Vec<_> = forms.iter().filter(|form| text.contains(&form[..])).collect();
+        assert!(held.is_empty(), "{file} holds {held:?}");
+        for piece in [&TOKEN[20..], &TOKEN[..5]] {
+            assert!(!text.contains(piece), "{file} holds {piece}");
+        }
+        // Whatever stands between its characters.
+        let escapes = ["u200b", "u202e", "u007f", "u001b[31m"];
+        let text = escapes.iter().fold(text, |text, escape| text.replace(escape, ""));
+        for secret in [TOKEN, &TOKEN.to_uppercase(), &basic].map(letters) {
+            for piece in secret.as_bytes().windows(8).map(|it| str::from_utf8(it).unwrap()) {
+                assert!(!letters(&text).contains(piece), "{file} holds {piece}");
+            }
+        }
     }
 }

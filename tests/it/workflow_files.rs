@@ -1,5 +1,7 @@
 //! What people call a workflow file, and what of it reaches the server.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::stand_in::{StandIn, graphs};
@@ -166,6 +168,25 @@ fn a_file_of_the_editor_is_posted_as_the_editor_would() {
     folder.run(&[&[URL, &url], &words[..]].concat()).exits(0);
     assert_eq!(prompts(&server)[5]["prompt"]["4"]["inputs"]["text"], "of p");
     assert_eq!(prompts(&server)[5]["prompt"]["3"]["inputs"]["seed"], 6);
+}
+
+#[test]
+fn a_file_of_the_editor_without_end_is_refused_at_once() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    let graph = |nodes: Vec<Value>| json!({"id": "", "nodes": nodes, "links": []});
+    let node = |id: usize, class: String| json!({"id": id, "type": class});
+    let many = graph((0..50_000).map(|id| node(id, "SaveImage".to_owned())).collect());
+    let mut deep = graph(vec![node(1, "0".to_owned())]);
+    let subgraphs = (0..10_000).map(|at: usize| {
+        json!({"id": at.to_string(), "nodes": [node(1, (at + 1).to_string())], "links": []})
+    });
+    deep["definitions"] = json!({"subgraphs": subgraphs.collect::<Vec<_>>()});
+    let begun = Instant::now();
+    for (file, why) in [(many, "more than 50000 nodes"), (deep, "more than 32 deep")] {
+        folder.workflow("endless.json", &file);
+        folder.run(&[URL, &server.url(), "endless.json"]).exits(2).complains(why);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::{EditorFile, Input, MAX_DEPTH, Node, SUBGRAPH_INPUTS, VIRTUAL, is_one_of, text};
 
-/// Most nodes of a graph, those of each instance of a subgraph counted.
-const MAX_NODES: usize = 50_000;
+/// Most nodes and subgraphs of a file, and most nodes of a graph, those of each instance of a subgraph
+/// counted; `docs/workflows.md` tells of it.
+pub(super) const MAX_NODES: usize = 50_000;
 /// Most nodes that a link may be passed on by; beyond it is a circle.
 const LONGEST_CHAIN: usize = 10_000;
 pub(super) const MUTED: u64 = 2;
@@ -48,8 +49,10 @@ impl EditorFile<'_> {
             let Scope { graph, depth, is_emitted, .. } = scopes[at];
             count += self.graphs[graph].nodes.len();
             if count > MAX_NODES || depth > MAX_DEPTH {
-                let why = "its subgraphs have too many nodes: does one contain itself?";
-                return Err(why.to_owned());
+                return Err(format!(
+                    "its subgraphs have more than {MAX_NODES} nodes, or lie more than {MAX_DEPTH} \
+                     deep in each other: does one contain itself?"
+                ));
             }
             for (place, node) in self.graphs[graph].nodes.iter().enumerate() {
                 let Some(definition) = node.definition else { continue };
