@@ -129,9 +129,10 @@ impl ServerProcess {
 
     /// One that a killed run started, if it still runs. None, too, where the system does not tell when
     /// a process started: numbers are used anew.
-    pub fn adopt(id: u32, start: Option<u64>, log: &Path) -> Option<Self> {
+    /// `from`: where its output begins in the log.
+    pub fn adopt(id: u32, start: Option<u64>, log: &Path, from: u64) -> Option<Self> {
         start.filter(|_| process::process_start(id) == start)?;
-        let output = Output::new(log, fs::metadata(log).map_or(0, |about| about.len()));
+        let output = Output::new(log, from);
         let session = log.with_file_name("comfyui-session");
         Some(ServerProcess { child: None, id, start, output, session, is_left: false })
     }

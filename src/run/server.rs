@@ -280,8 +280,8 @@ impl RunContext<'_> {
     pub fn take_over(&mut self) {
         let Some(server) = self.state.server().cloned() else { return };
         let when = day_and_time(server.started);
-        let process =
-            server.id.and_then(|id| ServerProcess::adopt(id, server.process, &server.log));
+        let adopt = |id| ServerProcess::adopt(id, server.process, &server.log, server.log_from);
+        let process = server.id.and_then(adopt);
         let line = match (&process, server.id, server.process) {
             (Some(process), ..) => {
                 let id = process.id;
@@ -378,8 +378,9 @@ impl RunContext<'_> {
     fn spawn(&mut self) -> Result<(), RunError> {
         let Some(command) = &self.options.start_comfyui else { return Ok(()) };
         let log = self.folder.join("steps").join("comfyui.log");
-        let server =
-            KnownServer { id: None, process: None, started: self.clock.now(), log: log.clone() };
+        let log_from = log.metadata().map_or(0, |about| about.len());
+        let started = self.clock.now();
+        let server = KnownServer { id: None, process: None, started, log: log.clone(), log_from };
         self.state.set_server(Some(server.clone()));
         let process = ServerProcess::start(command, &log).map_err(|why| self.not_started(&why))?;
         let (id, start) = (Some(process.id), process.start);

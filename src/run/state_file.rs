@@ -78,6 +78,8 @@ pub struct KnownServer {
     pub started: OffsetDateTime,
     /// Where its output goes.
     pub log: PathBuf,
+    /// Where in it that begins, in bytes.
+    pub log_from: u64,
 }
 
 impl KnownServer {
@@ -87,6 +89,7 @@ impl KnownServer {
             process: value["ProcessStart"].as_u64(),
             started: from_iso(value["Started"].as_str()?)?,
             log: value["Log"].as_str()?.into(),
+            log_from: value["LogFrom"].as_u64()?,
         })
     }
 
@@ -96,6 +99,7 @@ impl KnownServer {
             "ProcessStart": self.process,
             "Started": iso(self.started),
             "Log": self.log.to_string_lossy(),
+            "LogFrom": self.log_from,
         })
     }
 }
@@ -351,7 +355,7 @@ mod tests {
         let (url, killed) = ("http://127.0.0.1:8188".into(), vec![run.clone()]);
         let log = "/logs/20261124-230004/steps/comfyui.log".into();
         let started = datetime!(2026-11-24 23:00:05 -5);
-        let server = Some(KnownServer { id: Some(8), process: None, started, log });
+        let server = Some(KnownServer { id: Some(8), process: None, started, log, log_from: 9 });
         RunState { run, url, ended: false, killed, prompts, server }
     }
 
