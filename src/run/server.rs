@@ -250,6 +250,7 @@ impl RunContext<'_> {
     /// Waits while somebody else's prompt runs, for up to `MaxWaitSeconds`. Returns whether none does.
     fn wait_for_others(&mut self) -> Result<bool, Interrupted> {
         let until = Instant::now() + self.options.max_wait;
+        let mut logged = false;
         loop {
             let others = self
                 .client
@@ -261,7 +262,11 @@ impl RunContext<'_> {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            self.events.wait(Duration::from_secs(2))?;
+            if !std::mem::replace(&mut logged, true) {
+                let line = "ComfyUI is started anew when somebody else's prompt has ended";
+                self.events.console.log(line);
+            }
+            self.events.wait(LOOK_AGAIN)?;
         }
     }
 
@@ -524,6 +529,7 @@ impl RunContext<'_> {
             return;
         }
         self.state.forget_prompts();
+        self.record.aftermath.queue = Some(0);
         self.record.aftermath.still_running = None;
         self.record.aftermath.may_come = None;
         self.record.server.end = Some(ServerEnd::Ended);
