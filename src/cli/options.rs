@@ -60,6 +60,8 @@ pub struct RunOptions {
     pub scene_retry_budget: u32,
     /// How long an unreachable server is waited for at the start, in whole seconds. Default 0.
     pub wait_for_comfyui: Duration,
+    /// Whether the computer may fall asleep meanwhile.
+    pub allow_sleep: bool,
     /// How memory is sampled.
     pub sampling: SamplingOptions,
     /// The VRAM gates.
@@ -119,6 +121,8 @@ pub struct MonitorOptions {
     pub log: Option<PathBuf>,
     /// Whether a log that exists is continued.
     pub append: bool,
+    /// Whether the computer may fall asleep while the command runs.
+    pub allow_sleep: bool,
     /// How memory is sampled.
     pub sampling: SamplingOptions,
     /// The VRAM gates.
@@ -269,6 +273,7 @@ impl RunOptions {
             post_execution_timeout: args.value(FlagId::PostExecutionTimeoutSeconds).seconds()?,
             scene_retry_budget: args.value(FlagId::SceneRetryBudget).integer()?,
             wait_for_comfyui: args.value(FlagId::WaitForComfyUI).seconds()?,
+            allow_sleep: args.is_on(FlagId::AllowSleep),
             sampling: SamplingOptions::from_args(args, &server)?,
             gates: GateOptions::from_args(args)?,
             server,
@@ -351,6 +356,7 @@ impl MonitorOptions {
             duration: duration.map(FlagValue::decimal_seconds).transpose()?,
             log,
             append: args.is_on(FlagId::Append),
+            allow_sleep: args.is_on(FlagId::AllowSleep),
             sampling: SamplingOptions::from_args(args, &server)?,
             gates: GateOptions::from_args(args)?,
             server,

@@ -2,10 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, PipeReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(unix)]
 mod unix;
@@ -14,7 +14,8 @@ mod windows;
 
 pub use crate::interrupt::Interrupted;
 pub use platform::{
-    block_signals, end_group_with_us, own_group, process_start, signal_tree, spawn_as_found,
+    block_signals, end_group_with_us, kill_group, own_group, process_start, signal_tree,
+    spawn_as_found,
 };
 #[cfg(unix)]
 use unix as platform;
@@ -23,6 +24,7 @@ use windows as platform;
 
 use crate::clock::span;
 use crate::sanitize::sanitize_line;
+use crate::sleep;
 
 /// How long a process that is ended has to clean up, and again after it was killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -91,7 +93,7 @@ pub fn run(
         Err(why) => return Ok(Ended::NotStarted(why)),
     };
     let _watcher = end_group_with_us(&child);
-    let deadline = Instant::now() + limit;
+    let deadline = sleep::now() + limit;
     let mut pause = FIRST_POLL;
     loop {
         match child.try_wait() {
@@ -99,7 +101,7 @@ pub fn run(
             Ok(None) => {}
             Err(error) => return Ok(Ended::Unknown(no_code(&error))),
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(sleep::now());
         if left.is_zero() {
             end_group(&mut child, wait)?;
             return Ok(Ended::TimedOut(limit));
@@ -110,6 +112,17 @@ pub fn run(
         }
         pause = (pause * 2).min(LONGEST_POLL);
     }
+}
+
+/// Starts a child whose output and errors come through one pipe, in the order in which it wrote them.
+///
+/// # Errors
+/// It does not start.
+pub fn spawn_to_pipe(mut command: Command) -> io::Result<(Child, PipeReader)> {
+    let (output, into) = io::pipe()?;
+    // The command has the other ends of the pipe and is dropped here: the child alone keeps it open.
+    let child = command.stdout(into.try_clone()?).stderr(into).spawn()?;
+    Ok((child, output))
 }
 
 fn spawn(command: &mut Command, log: &Path) -> Result<Child, String> {
@@ -140,12 +153,12 @@ fn refusal(command: &Command, error: &io::Error) -> String {
 fn end_group(child: &mut Child, wait: &mut Wait) -> Result<(), Interrupted> {
     let mut result = Ok(());
     platform::end_group(child, &mut |is_over| {
-        let until = Instant::now() + GRACE;
+        let until = sleep::now() + GRACE;
         loop {
             if is_over() {
                 return true;
             }
-            if Instant::now() >= until {
+            if sleep::now() >= until {
                 return false;
             }
             result = result.and(wait(ENDING_POLL));
@@ -188,6 +201,8 @@ fn find_in(name: &str, path: &OsStr) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
+    use std::time::Instant;
 
     /// Only a `.cmd` refuses words that a command line can hold.
     #[cfg(windows)]

@@ -100,6 +100,12 @@ pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() 
     }
 }
 
+/// Kills the group that the child leads, and what it has started there.
+pub fn kill_group(child: &mut Child) {
+    let _ = killpg(Pid::from_raw(child.id().cast_signed()), UnixSignal::SIGKILL);
+    let _ = child.wait();
+}
+
 /// Ends the group that the child leads when we end without having done so, however we end: a shell
 /// waits for the end of a pipe of ours. Nothing is watched once this is dropped, or without a shell.
 pub fn end_group_with_us(child: &Child) -> Watcher {

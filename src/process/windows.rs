@@ -37,6 +37,12 @@ pub fn end_group(child: &mut Child, wait_until: &mut dyn FnMut(&mut dyn FnMut() 
     wait_until(&mut || !matches!(child.try_wait(), Ok(None)));
 }
 
+/// Kills the child alone.
+pub fn kill_group(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 /// Asks the child and its descendants to end, or ends them. Returns without waiting for that.
 pub fn signal_tree(child: &mut Child, signal: Signal) {
     if taskkill(child, signal).is_err() && signal == Signal::Kill {

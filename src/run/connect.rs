@@ -1,12 +1,13 @@
 //! Reaching the server at the start of a run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::RunError;
 use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
 use crate::comfyui::{Client, ErrorKind, HttpError, OnWait, SystemStats, Target};
 use crate::exit_code::Exit;
+use crate::sleep;
 
 /// Between two tries at a server that is waited for.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ pub fn connect(
     events: &mut EventLoop,
 ) -> Result<(Target, SystemStats), RunError> {
     let mut target = target(&options.server);
-    let until = Instant::now() + options.wait_for_comfyui;
+    let until = sleep::now() + options.wait_for_comfyui;
     let mut logged = false;
     loop {
         let mut answer = probe(options, &target, events.on_wait());
@@ -36,7 +37,7 @@ pub fn connect(
             Ok(stats) => return Ok((target, stats)),
             Err(error) => error,
         };
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(sleep::now());
         if left.is_zero() || matches!(error.kind, ErrorKind::Status(401 | 403)) {
             return Err(no_server(&target.base, &error));
         }

@@ -27,6 +27,7 @@ use crate::interrupt::Interrupted;
 use crate::process::process_start;
 use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
+use crate::sleep;
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 use crate::vram::log::names;
 use crate::vram::reading::{Answer, MissReason, Reading};
@@ -195,7 +196,7 @@ impl<'a> RunContext<'a> {
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_until_clear(&mut self) -> Result<bool, Interrupted> {
-        let until = Instant::now() + self.options.max_wait;
+        let until = sleep::now() + self.options.max_wait;
         let mut logged = false;
         // Without an answer it is looked for at the next poll.
         let _ = self.find_unseen();
@@ -205,7 +206,7 @@ impl<'a> RunContext<'a> {
             if self.state.first_known().is_none() {
                 break;
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(sleep::now());
             if left.is_zero() {
                 self.stop_reason = Some(format!("GPU still busy with {scene}"));
                 return Ok(false);
@@ -232,12 +233,12 @@ impl<'a> RunContext<'a> {
             return Ok(None);
         }
         self.freed = true;
-        let (begun, mut wait) = (Instant::now(), FreedMemoryWait::default());
+        let (begun, mut wait) = (sleep::now(), FreedMemoryWait::default());
         let mut last = None;
         loop {
             let now = self.server_memory();
             last = now.or(last);
-            match wait.next_check(begun.elapsed(), now.and_then(|memory| memory.free)) {
+            match wait.next_check(sleep::now() - begun, now.and_then(|memory| memory.free)) {
                 Some(time) => self.events.wait(time)?,
                 None => break,
             }

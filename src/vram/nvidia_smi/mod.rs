@@ -9,7 +9,7 @@ mod cards;
 pub(crate) mod properties;
 
 use std::convert::Infallible;
-use std::io::{self, BufReader, ErrorKind, PipeReader, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -139,7 +139,7 @@ impl ChildSupervisor {
             loop {
                 let started = Instant::now();
                 // Starting may take its time: the lock is not held meanwhile.
-                match spawn(command()) {
+                match process::spawn_to_pipe(command()) {
                     Ok((child, output)) => {
                         let _watcher = process::end_group_with_us(&child);
                         *lock(&shared) = Some(child);
@@ -179,14 +179,6 @@ impl Drop for ChildSupervisor {
             let _ = child.try_wait();
         }
     }
-}
-
-/// Starts a child whose output and errors come through one pipe, in the order in which it wrote them.
-fn spawn(mut command: Command) -> io::Result<(Child, PipeReader)> {
-    let (output, into) = io::pipe()?;
-    // The command has the other ends of the pipe and is dropped here: the child alone keeps it open.
-    let child = command.stdout(into.try_clone()?).stderr(into).spawn()?;
-    Ok((child, output))
 }
 
 /// Kills the child, whose output has ended, and waits for it.
