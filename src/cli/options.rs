@@ -111,6 +111,7 @@ pub struct SummaryOptions {
 
 /// The options of `monitor`. Every path is absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct MonitorOptions {
     /// The program to run and its arguments, as they were given; never empty. None: sampling goes
     /// on for `duration`, else until Ctrl-C.
