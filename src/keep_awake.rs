@@ -9,8 +9,8 @@ use crate::process;
 
 /// More than this of what the child says is not read, in bytes.
 const LONGEST: u64 = 1 << 16;
-/// How the child's line begins once the request is granted; then follows what is held off.
-const HELD: &str = "held ";
+/// How the child's last line begins; then follows what is held off, if anything is.
+const HELD: &str = "held";
 const ALL: &str = "idle:sleep";
 
 /// The shell tries what it can have. Who is not logged on at the machine may hold off idling alone.
@@ -35,13 +35,13 @@ done
 const SCRIPT: &str = r#"
 $ErrorActionPreference = 'Stop'
 try {
-    $kernel = Add-Type -Name Kernel -PassThru -MemberDefinition `
-        '[DllImport("kernel32.dll")] public static extern uint SetThreadExecutionState(uint flags);'
+    $kernel = Add-Type -Name Kernel -PassThru -MemberDefinition '
+        [DllImport("kernel32.dll")] public static extern uint SetThreadExecutionState(uint flags);'
     # ES_CONTINUOUS and ES_SYSTEM_REQUIRED.
-    if ($kernel::SetThreadExecutionState([uint32]2147483649) -eq 0) { 'SetThreadExecutionState refuses'; exit }
+    if ($kernel::SetThreadExecutionState([uint32]2147483649) -eq 0) { throw 'the system refuses' }
     'held idle:sleep'
     [void][Console]::In.ReadToEnd()
-} catch { "$_" }
+} catch { "$_"; 'held' }
 "#;
 
 /// The child. Dropping this ends it.
@@ -89,12 +89,13 @@ fn spawn() -> io::Result<(Child, PipeReader)> {
 /// Reads until it is known what is held off: the line for the user, if that is not all.
 fn read(output: impl Read) -> Option<String> {
     let mut last: Option<String> = None;
-    for line in BufReader::new(output.take(LONGEST)).lines().map_while(Result::ok) {
+    for line in BufReader::new(output.take(LONGEST)).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
         match line.strip_prefix(HELD).map(str::trim) {
             Some(ALL) => return None,
             Some(held) => return Some(problem(held, &last.unwrap_or_default())),
             None if line.trim().is_empty() => {}
-            None => last = Some(line),
+            None => last = Some(line.trim().to_owned()),
         }
     }
     Some(problem("", &last.unwrap_or_else(|| "no answer".to_owned())))
@@ -126,6 +127,8 @@ mod tests {
         let wanted =
             "the computer may fall asleep meanwhile: Failed to connect to bus: No such file";
         assert_eq!(told(&format!("\n{refused}{refused}")).unwrap(), wanted);
+        // PowerShell then goes on reading its input.
+        assert_eq!(told(&format!("{refused}held\r\n")).unwrap(), wanted);
         assert_eq!(told("").unwrap(), "the computer may fall asleep meanwhile: no answer");
     }
 }

@@ -98,19 +98,19 @@ fn a_run_holds_off_sleep_from_its_beginning_to_its_end() {
 
 #[test]
 fn nothing_is_held_off_any_more_however_the_run_ends() {
-    for end in ["no server", "SIGTERM", "SIGKILL"] {
+    for end in ["a failed scene", "SIGTERM", "SIGKILL"] {
         let bench = Bench::new("", GRANTS);
-        if end == "no server" {
-            bench.server.stop_listening();
-        }
         let running = bench.start_run(&[]);
         let id = bench.started();
         let help_has_none = !bench.notes()[0].1.contains("--no-ask-password");
         assert!(help_has_none, "an older one does not know it");
+        assert!(bench.server.wait_until_running(SOON) && is_alive(&id));
         match end {
-            "no server" => drop(running.wait().exits(3)),
+            "a failed scene" => {
+                bench.server.interrupt_running();
+                running.wait().exits(1);
+            }
             "SIGTERM" => {
-                assert!(bench.server.wait_until_running(SOON));
                 signals::signal(&running, "-TERM");
                 running.wait().exits(130);
             }
