@@ -21,6 +21,7 @@ use cards::CardList;
 use super::log::read_line;
 use super::reading::Reading;
 use crate::process;
+use crate::sleep;
 pub use cards::{CardId, NoReading, Wanted};
 
 /// Bounds of nvidia-smi's pace: it may need the shortest for eight cards; beyond the longest a
@@ -71,7 +72,9 @@ impl CardReader {
     /// # Errors
     /// Why there is none.
     pub fn reading(&self, at: Instant) -> Result<Reading, NoReading> {
-        lock(&self.list).reading(&self.wanted, at, self.within)
+        let mut list = lock(&self.list);
+        list.wake(at, sleep::since(0).len());
+        list.reading(&self.wanted, at, self.within)
     }
 
     /// Whether it has listed every card, or will not do so.
