@@ -12,6 +12,7 @@ const LONGEST: u64 = 1 << 16;
 /// How the child's last line begins; then follows what is held off, if anything is.
 const HELD: &str = "held";
 const ALL: &str = "idle:sleep";
+const PROGRAM: &str = if cfg!(windows) { "powershell.exe" } else { "sh" };
 
 /// The shell tries what it can have. Who is not logged on at the machine may hold off idling alone.
 /// Newer versions of the program would ask for a password on the terminal.
@@ -53,7 +54,7 @@ impl KeepAwake {
         let (child, output) = match spawn() {
             Ok(spawned) => spawned,
             Err(error) => {
-                tell(problem("", &error.to_string()));
+                tell(problem("", &format!("{PROGRAM}: {error}")));
                 return None;
             }
         };
@@ -75,15 +76,14 @@ impl Drop for KeepAwake {
 }
 
 fn spawn() -> io::Result<(Child, PipeReader)> {
-    #[cfg(unix)]
-    let (program, arguments) = ("sh", ["-c"]);
+    let mut command = Command::new(PROGRAM);
     #[cfg(windows)]
-    let (program, arguments) = ("powershell.exe", ["-NoProfile", "-NonInteractive", "-Command"]);
-    let mut command = Command::new(program);
-    command.args(arguments).arg(SCRIPT).stdin(Stdio::piped());
+    command.args(["-NoProfile", "-NonInteractive", "-Command"]);
+    #[cfg(unix)]
+    command.arg("-c");
+    command.arg(SCRIPT).stdin(Stdio::piped());
     process::own_group(&mut command);
     process::spawn_to_pipe(command)
-        .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))
 }
 
 /// Reads until it is known what is held off: the line for the user, if that is not all.
@@ -98,7 +98,7 @@ fn read(output: impl Read) -> Option<String> {
             None => last = Some(line.trim().to_owned()),
         }
     }
-    Some(problem("", &last.unwrap_or_else(|| "no answer".to_owned())))
+    Some(problem("", &last.unwrap_or_else(|| format!("{PROGRAM} says nothing"))))
 }
 
 /// The line for what is not held off.
@@ -129,6 +129,7 @@ mod tests {
         assert_eq!(told(&format!("\n{refused}{refused}")).unwrap(), wanted);
         // PowerShell then goes on reading its input.
         assert_eq!(told(&format!("{refused}held\r\n")).unwrap(), wanted);
-        assert_eq!(told("").unwrap(), "the computer may fall asleep meanwhile: no answer");
+        let wanted = format!("the computer may fall asleep meanwhile: {PROGRAM} says nothing");
+        assert_eq!(told("").unwrap(), wanted);
     }
 }
