@@ -1,7 +1,8 @@
 //! The thread that takes a reading at every moment of a fixed grid.
 //!
 //! It knows neither who gives the readings nor where they go. Where the computer slept, the grid
-//! begins anew. It ends when its handle is dropped: within 10 ms between readings, within the reader's own timeout during one.
+//! begins anew. It ends when its handle is dropped: within 10 ms between readings, within the
+//! reader's own timeout during one.
 
 use std::convert::Infallible;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
