@@ -193,7 +193,8 @@ fn minutes(time: Duration) -> String {
 /// Writes each line as it comes, to the file and to the output. The file is opened for every line,
 /// since helper scripts append to it too and people follow it.
 pub struct Console {
-    clock: Clock,
+    /// The time before each line.
+    pub clock: Clock,
     file: Option<PathBuf>,
     terminal: Terminal,
     has_live: bool,
@@ -271,11 +272,6 @@ impl Console {
         if self.live.is_none() {
             self.draw_over("");
         }
-    }
-
-    /// Whether there is a row to draw from time to time.
-    pub fn is_live(&self) -> bool {
-        self.has_live && self.live.is_some()
     }
 
     /// Draws the live row, in 79 columns or one less than the terminal has; not while the terminal

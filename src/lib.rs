@@ -35,6 +35,7 @@
 //! | `report` | every text about a finished run, made of its `RunRecord` and `VramStats` | the server |
 //! | `monitor`, `summary` | the other two verbs, with the same event loop, log and reports | |
 //! | `console`, `screen` | run-summary.txt, the live row; the outputs' thread | what is logged |
+//! | `keep_awake`, `sleep` | a child that keeps the computer awake; sleeps, noticed afterwards | |
 //!
 //! **A reading** is asked for by the sampler (`vram::sampler`) from a `ReadingSource`
 //! (`vram::source`: `ComfyUI`'s `/system_stats`, nvidia-smi where that gives none), sent as a
@@ -64,6 +65,7 @@ mod exit_code;
 mod fs;
 mod http;
 mod interrupt;
+mod keep_awake;
 mod monitor;
 mod process;
 mod project;
@@ -74,6 +76,7 @@ mod report;
 mod run;
 mod sanitize;
 mod screen;
+mod sleep;
 mod suggest;
 mod summary;
 pub mod vram;

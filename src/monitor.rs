@@ -36,8 +36,8 @@ use crate::vram::timeline::Timeline;
 
 /// The pause between two looks at whether the command has ended.
 const COMMAND_POLL: Duration = Duration::from_millis(25);
-/// One wait of a monitor that ends with Ctrl-C alone.
-const LONG: Duration = Duration::from_secs(3600);
+/// The longest wait of a monitor without a command: its time is that of the wall.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How long an interrupted command has to end, and again after each signal.
 const GRACE: Duration = Duration::from_secs(5);
 /// A shell's codes for a command that it does not find, and for one that it cannot start.
@@ -90,6 +90,8 @@ impl<'a> Monitor<'a> {
     }
 
     fn run(mut self) -> Result<i32, Failure> {
+        let is_kept_awake = self.options.command.is_some() && !self.options.allow_sleep;
+        let _awake = is_kept_awake.then(|| self.events.keep_awake());
         let readings = Readings::new(self.options, &mut self.events);
         // Before the command is started: what was in use without it.
         let started = readings.source.wait_for_nvidia_smi(&mut |time| self.events.wait(time));
@@ -138,8 +140,8 @@ impl<'a> Monitor<'a> {
         let (since, limit) = (Instant::now(), self.options.duration);
         self.events.console.set_live(Some(LiveRow::new("monitor", "", limit)));
         loop {
-            let left = limit.map_or(LONG, |limit| limit.saturating_sub(since.elapsed()));
-            if left.is_zero() || self.events.wait(left).is_err() {
+            let left = limit.map_or(LONGEST_WAIT, |limit| limit.saturating_sub(since.elapsed()));
+            if left.is_zero() || self.events.wait(left.min(LONGEST_WAIT)).is_err() {
                 return;
             }
         }

@@ -244,6 +244,9 @@ flags! {
         kind: Number("a number", 0.0, 100.0), default: "1", script: true, short: true,
         alias: Some("MaxSceneRetries"), env: &["SCENE_RETRY_BUDGET"],
     }
+    /// Does not keep the computer awake. Else it does not fall asleep by itself while a run, or
+    /// monitor's command, is under way; its display may.
+    AllowSleep { verbs: &[Run, Monitor] }
 
 ["The server"]
     /// Seconds to wait for a server that is not up. Also for one that goes away later, then 60 where

@@ -26,6 +26,7 @@ impl RunContext<'_> {
         // An interrupt counts if it arrived before the end.
         self.events.drain();
         self.record.ended = self.clock.now();
+        self.record.asleep.clone_from(&self.events.asleep);
         let generated = self.record.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
         let (scenes, records) = (&self.scenes, &self.record.scenes);

@@ -69,6 +69,7 @@ pub fn command(
     }
     words.given("-NvidiaSmiGpu", options.sampling.card.as_ref());
     words.unless_default("-SampleIntervalSeconds", &options.sampling.interval.as_secs_f64());
+    words.switch("-AllowSleep", options.allow_sleep);
     words.unless_default("-SceneRetryBudget", &options.scene_retry_budget);
     words.unless_default("-MemoryCleanupInterval", &options.memory_cleanup_interval);
     match options.seed {

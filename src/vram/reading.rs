@@ -118,11 +118,13 @@ pub enum MissReason {
     NoDevice,
     /// The tick passed while an earlier request was still out.
     Late,
+    /// The computer slept: no gap, since nothing ran.
+    Asleep,
 }
 
 impl MissReason {
     /// Every reason, in the order in which they are listed.
-    pub const ALL: [MissReason; 7] = [
+    pub const ALL: [MissReason; 8] = [
         MissReason::Timeout,
         MissReason::Refused,
         MissReason::Reset,
@@ -130,11 +132,13 @@ impl MissReason {
         MissReason::BadJson,
         MissReason::NoDevice,
         MissReason::Late,
+        MissReason::Asleep,
     ];
 
     /// The word in the log.
     pub fn name(self) -> &'static str {
-        ["timeout", "refused", "reset", "status", "badJson", "noDevice", "late"][self as usize]
+        ["timeout", "refused", "reset", "status", "badJson", "noDevice", "late", "asleep"]
+            [self as usize]
     }
 
     /// The reason of that name.

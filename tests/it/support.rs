@@ -1,6 +1,7 @@
 //! What the tests share: a folder for each test, the program run in it as a user runs it, and ways to
 //! look at what a run left and what the stand-in server received.
 
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs;
 use std::io::{Error, ErrorKind};
@@ -46,6 +47,33 @@ pub fn example(name: &str) -> PathBuf {
     let how = "cargo test builds it, or cargo build --examples";
     assert!(program.exists(), "{}: {how}", program.display());
     program
+}
+
+/// The folder of a program that holds off sleep for a test, in place of the system's.
+#[cfg(unix)]
+fn awake_stand_in() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/awake")
+}
+
+/// The folder of a program that holds off sleep for a test, in place of the system's.
+#[cfg(windows)]
+fn awake_stand_in() -> PathBuf {
+    let program = example("keep_awake_stand_in");
+    let folder = program.with_file_name("awake");
+    let copy = folder.join("powershell.exe");
+    if !copy.exists() {
+        fs::create_dir_all(&folder).unwrap();
+        // Another test may have been first, and run it.
+        let _ = fs::copy(program, copy);
+    }
+    folder
+}
+
+/// The PATH with a folder before all others.
+pub fn first_on_path(folder: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).unwrap()
 }
 
 impl Folder {
@@ -134,6 +162,7 @@ impl Folder {
         for variable in read.split_whitespace() {
             command.env_remove(variable);
         }
+        command.env("PATH", first_on_path(&awake_stand_in()));
         // Files, not pipes: a test may look at the output while the program runs.
         let output = ["stdout", "stderr"].map(|name| {
             static NEXT: AtomicUsize = AtomicUsize::new(0);

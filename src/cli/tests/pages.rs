@@ -19,7 +19,7 @@ const OTHERS: &str = "\
     --no-block --failed --user --same-dir --unit --job-name --array --gres --time --format -File \
     -Execute -Argument -WorkingDirectory -Daily -At -TaskName -Action -Trigger \
     -Settings -WakeToRun -StartWhenAvailable -ExecutionTimeLimit -MultipleInstances -Directory -Last \
-    -ExecutionPolicy -RunDir -Scope";
+    -ExecutionPolicy -RunDir -Scope -UserId -LogonType -Principal";
 
 /// Words of a text that look like options: `--max-wait-seconds`, `-MaxWaitSeconds`.
 fn options(text: &str) -> BTreeSet<&str> {

@@ -52,6 +52,7 @@ fn run(scenes: Vec<SceneRecord>) -> RunRecord {
         scenes,
         interrupted: false,
         failure: None,
+        asleep: vec![],
         gates: Vec::new(),
         aftermath: PostRunState::default(),
         next: None,
