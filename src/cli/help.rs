@@ -24,6 +24,8 @@ Every option has one name, written two ways: --max-wait-seconds 600 (or
 --max-wait-seconds=600, exact) and PowerShell's -MaxWaitSeconds 600 (or
 -MaxWaitSeconds:600, in any letter case, any unambiguous prefix). A switch
 takes $true or $false after a colon: -FastIteration:$false.
+A time takes a unit, 90s, 10m or 2h, and so does memory, 23000MB or 23GB
+(1 GB = 1024 MB).
 -- ends the options. A value comes from the command line, else from
 FastIteration, else from the environment, else it is the default.
 ";
@@ -61,7 +63,10 @@ pub(super) fn short() -> String {
         // A default in words is for the full help.
         let default = match flag.default {
             default if default.is_empty() || default.contains(' ') => String::new(),
-            default => format!(" [{default}]"),
+            default => match flag.kind {
+                Kind::Number("seconds", ..) => format!(" [{default} s]"),
+                _ => format!(" [{default}]"),
+            },
         };
         lines.push(format!("{head:<MARGIN$}{sentence}{default}"));
     }
@@ -109,8 +114,9 @@ fn entry(flag: &Flag) -> Vec<String> {
     let mut facts = vec![flag.help.to_owned()];
     facts.extend(flag.alias.map(|alias| format!("Also {}.", Style::PowerShell.write(alias))));
     facts.extend(flag.repeatable.then(|| "Repeatable.".to_owned()));
-    if let Kind::Number(unit, min, max) = flag.kind {
-        facts.push(format!("{}{} from {min} to {max}.", unit[..1].to_uppercase(), &unit[1..]));
+    if let Kind::Number(..) = flag.kind {
+        let range = flag.kind.expected();
+        facts.push(format!("{}{}.", range[..1].to_uppercase(), &range[1..]));
     }
     let defaults = [
         ("Default", Some(flag.default).filter(|default| !default.is_empty())),
@@ -176,6 +182,9 @@ mod tests {
             let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(words(&text).contains(&words(flag.help)), "{}", flag.name);
             assert_eq!(flag.help.is_empty(), flag.group == INERT, "{}", flag.name);
+        }
+        for part in ["Seconds from 1 to 604800 (also 90s, 10m, 2h).", "(1 GB = 1024 MB)"] {
+            assert!(text.contains(part), "{part}");
         }
         for exit in Exit::all() {
             let line = format!("  {:<5}{}\n", exit.code(), exit.sentence());

@@ -31,6 +31,7 @@ pub use options::{
     Assignment, Format, GateOptions, LlmOptions, MonitorOptions, RunOptions, SamplingOptions, Seed,
     ServerOptions, SummaryOptions, VramSource,
 };
+pub use parser::Style;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,9 +71,9 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// The value of a run's option where nothing gives one; empty if there is no such option. `name` is
-/// as PowerShell writes it, `-MaxWaitSeconds`. `fast`: under `FastIteration`.
+/// `MaxWaitSeconds`. `fast`: under `FastIteration`.
 pub fn default_value(name: &str, fast: bool) -> &'static str {
-    let flag = FLAGS.iter().find(|flag| name.strip_prefix('-') == Some(flag.name));
+    let flag = FLAGS.iter().find(|flag| name == flag.name);
     flag.map_or("", |flag| flag.default_for(Verb::Run, fast))
 }
 

@@ -144,7 +144,7 @@ fn an_earlier_run_is_a_baseline() {
     folder.workflow("flow.json", &graphs::video("video/flow", 0.6, 900, 1065));
     let ran = run_flow(&server, &folder, &["-Baseline", &before]).exits(7);
     let why = line(&ran.stdout, "  flow ").trim_start_matches("  flow").trim_start();
-    assert_eq!(why, "not judged: 1 of 4 nodes came from the cache, use --fresh", "{ran}");
+    assert_eq!(why, "not judged: 1 of 4 nodes came from the cache, use -Fresh", "{ran}");
 }
 
 #[test]
