@@ -53,7 +53,7 @@
 //! poll alone decides. Its files are downloaded (`run::download`) into the run folder, and its outcome
 //! goes into the `SceneRecord` that the reports read.
 //!
-//! What is public is so for benches and fuzz targets.
+//! What is public is so for benches, fuzz targets and the example that prints the manual page.
 
 mod archive;
 mod cli;
@@ -78,6 +78,7 @@ mod suggest;
 mod summary;
 pub mod vram;
 
+pub use cli::man_page;
 pub use comfyui::{ObjectInfo, editor_format, output_file};
 
 use std::ffi::OsString;

@@ -217,7 +217,7 @@ flags! {
     /// Only these scenes.
     SceneFilter { kind: Text("ID[,ID...]", "scene ids with commas between them"), default: "all" }
     /// Runs every scene N times: flow-r1, flow-r2 and so on. For a baseline, or growth over a
-    /// batch; with -Seed random, since ComfyUI's cache answers the second of two equal ones.
+    /// batch; with --seed random, since ComfyUI's cache answers the second of two equal ones.
     Repeat { kind: Number("times", 1.0, 1000.0), default: "1" }
     /// Sets one input of one node. NODE is an id, or a title or class_type that only one node has;
     /// VALUE keeps the type the input has.
@@ -405,9 +405,10 @@ flags! {
     ErrorAction { kind: Text("X", "PowerShell's word for it"), script: true }
 
 [ABOUT]
-    /// A script on stdout for bash or powershell, which completes options there.
+    /// A script on stdout for bash, zsh, fish or powershell, which completes options there.
     Completions {
-        kind: Text("SHELL", "bash or powershell"), words: &["bash", "powershell"],
+        kind: Text("SHELL", "bash, zsh, fish or powershell"),
+        words: &["bash", "zsh", "fish", "powershell"],
         verbs: &Verb::ALL,
     }
     /// This text. The short one: -h, -?, /?

@@ -19,7 +19,7 @@ Usage: run-comfyui-e2e [OPTIONS] [PROJECT_ROOT | WORKFLOW.json ...]  a run
        run-comfyui-e2e monitor [OPTIONS] [-- COMMAND ...]            sampling alone
 ";
 
-const SPELLINGS: &str = "\
+pub(super) const SPELLINGS: &str = "\
 Every option has one name, written two ways: --max-wait-seconds 600 (or
 --max-wait-seconds=600, exact) and PowerShell's -MaxWaitSeconds 600 (or
 -MaxWaitSeconds:600, in any letter case, any unambiguous prefix). A switch
@@ -31,9 +31,9 @@ FastIteration, else from the environment, else it is the default.
 ";
 
 const SHORT_END: &str =
-    "PowerShell's spelling works too: -MaxWaitSeconds 600. --help: everything; -V: the version";
+    "PowerShell's spelling works too: -MaxWaitSeconds 10m. --help: everything; -V: the version";
 
-const EXAMPLES: [(&str, &str); 7] = [
+pub(super) const EXAMPLES: [(&str, &str); 7] = [
     ("run-comfyui-e2e flow.json", "one workflow, one scene"),
     ("run-comfyui-e2e --workflow nightly --fresh --quiet", "each file of a folder, from cron"),
     ("run-comfyui-e2e -FastIteration -SceneRetryBudget 0", "as the script was called"),
@@ -110,7 +110,8 @@ fn signature(flag: &Flag) -> String {
     format!("{name} {}", flag.kind.placeholder()).trim_end().to_owned()
 }
 
-fn entry(flag: &Flag) -> Vec<String> {
+/// What an option means, takes, and is without being given.
+pub(super) fn facts(flag: &Flag) -> String {
     let mut facts = vec![flag.help.to_owned()];
     facts.extend(flag.alias.map(|alias| format!("Also {}.", Style::PowerShell.write(alias))));
     facts.extend(flag.repeatable.then(|| "Repeatable.".to_owned()));
@@ -129,9 +130,13 @@ fn entry(flag: &Flag) -> Vec<String> {
         let others = flag.verbs.iter().filter(|verb| **verb != Verb::Run);
         facts.extend(others.map(|verb| format!("Of {} too.", verb.name())));
     }
+    facts.join(" ").trim_end().to_owned()
+}
+
+fn entry(flag: &Flag) -> Vec<String> {
     let name = Style::PowerShell.write(flag.name);
     let mut lines = vec![format!("  {}, {name}", signature(flag))];
-    lines.extend(paragraph(&facts.join(" ")));
+    lines.extend(paragraph(&facts(flag)));
     lines
 }
 

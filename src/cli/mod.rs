@@ -8,6 +8,7 @@ mod args;
 mod completions;
 mod flags;
 mod help;
+mod man_page;
 mod options;
 mod parser;
 #[cfg(any(test, fuzzing))]
@@ -27,6 +28,7 @@ use values::FlagValue;
 
 pub use crate::vram::nvidia_smi::CardId;
 pub use args::is_workflow_name;
+pub use man_page::man_page;
 pub use options::{
     Assignment, Format, GateOptions, LlmOptions, MonitorOptions, RunOptions, SamplingOptions, Seed,
     ServerOptions, SummaryOptions, VramSource,

@@ -44,7 +44,7 @@ const OPTIONS: &[Case] = &[
     ("-Gpu=", "the value of -Gpu is written -Gpu N or --gpu=N"),
     ("-Fresh=true", "-Fresh is a switch: it is written -Fresh or -Fresh:$false"),
     ("-Workflwo=flow .json", "unknown option -Workflwo: did you mean -Workflow?"),
-    ("--completions zsh", "--completions takes bash or powershell, not 'zsh'"),
+    ("--completions ksh", "--completions takes bash, zsh, fish or powershell, not 'ksh'"),
     // A prefix that was the server's option before there were completions still is.
     (
         "-Com http://127.0.0.1:9 -Com http://127.0.0.1:9",
