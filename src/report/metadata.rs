@@ -1,6 +1,7 @@
 //! `artifact-metadata.json`: the record of a run as JSON, and the record read back from it.
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::legacy;
 use super::record::{
@@ -153,7 +154,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
     })
 }
 
-/// The record in a document; its script's part is not read.
+/// The record in a document; of its script's part the times of the scenes alone are read.
 ///
 /// # Errors
 /// One line: the key that is missing or has a value of another kind.
@@ -226,8 +227,16 @@ fn read_scene(scene: &Fields) -> Result<SceneRecord, String> {
             Value::Array(nodes) => nodes.iter().filter_map(read_node).collect(),
             _ => Vec::new(),
         },
-        legacy: LegacyScene::default(),
+        legacy: LegacyScene {
+            span: read_span(&scene.value["Telemetry"]),
+            ..LegacyScene::default()
+        },
     })
+}
+
+fn read_span(telemetry: &Value) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    let at = |key| from_iso(telemetry[key].as_str()?);
+    at("QueueStart").zip(at("QueueEnd"))
 }
 
 fn read_node(node: &Value) -> Option<NodeFacts> {

@@ -306,8 +306,8 @@ pub fn table(verdicts: &[Verdict]) -> Vec<String> {
 }
 
 impl Verdict {
-    /// The cells of its row in [`table`].
-    fn row(&self) -> [String; 6] {
+    /// The cells of its row in [`table`]: name, before, now, change, limit, verdict.
+    pub fn row(&self) -> [String; 6] {
         let name = match &self.scene {
             Some(scene) => format!("  {scene}"),
             None => self.gate.name().to_owned(),
