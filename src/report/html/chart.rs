@@ -353,9 +353,11 @@ fn total(page: &Page, scale: &Scale) -> Option<String> {
     // At the end where the peak is not.
     let is_right = scale.peak.is_none_or(|peak| peak.at_ms * 2 < page.timeline.span_ms());
     let place = if is_right { r#"class="end" x="100%" dx="-4""# } else { r#"x="0%" dx="4""# };
+    // Below the line where the peak's text is above it.
+    let dy = if scale.peak.is_some_and(|peak| peak.mb * 10 > mb * 9) { 14 } else { -5 };
     Some(format!(
         "<line class=\"total\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>\n\
-         <text {place} dy=\"-5\" y=\"{y}\">total {mb} MB</text>\n"
+         <text {place} dy=\"{dy}\" y=\"{y}\">total {mb} MB</text>\n"
     ))
 }
 

@@ -54,7 +54,7 @@ impl Page<'_> {
         let verdict = block.first().map_or(self.input.title, |line| headline(line));
         let is_good = run.is_none_or(|run| run.exit() == Exit::Success);
         let mut main = vec![
-            summary(&block, is_good),
+            self.summary(&block, is_good),
             chart::section(self),
             sections::scenes(self),
             sections::outputs(self),
@@ -95,6 +95,45 @@ impl Page<'_> {
         header + "</header>\n"
     }
 
+    /// The lines of the summary block below the verdict. Scenes that succeeded do not stand below one that
+    /// failed, and many are folded away: the table has them. So it is with the gates, and the page is
+    /// the report itself.
+    fn summary(&self, block: &[String], is_good: bool) -> String {
+        let (marked, others): (Vec<&String>, Vec<&String>) =
+            block.iter().skip(1).partition(|line| line.starts_with(['✓', '✗']));
+        let (good, bad): (Vec<&String>, Vec<&String>) =
+            marked.iter().partition(|line| line.starts_with('✓'));
+        let mut content = marked_list(bad);
+        if is_good && good.len() > MANY_SCENES {
+            let (count, good) = (good.len(), marked_list(good));
+            let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
+            content += &format!("<details>\n{summary}\n{good}</details>\n");
+        } else if is_good {
+            content += &marked_list(good);
+        }
+        let mut facts = String::new();
+        let command = self.input.record.and_then(|run| run.next.as_deref());
+        for line in others {
+            // A name, and at the eleventh column what it is of.
+            let end = [line.find("  "), line.find(": ")].into_iter().flatten().min();
+            let (name, text) = line.split_at(end.filter(|end| *end <= 11).unwrap_or(0));
+            let text = text.trim_start_matches([':', ' ']);
+            facts += &match name {
+                "Gates" | "Report" => String::new(),
+                "" if line.starts_with(' ') => String::new(),
+                "" => format!("<dd class=\"all\">{}</dd>\n", Escaped(text)),
+                "Next" if command.is_some_and(|command| line.ends_with(command)) => {
+                    format!("<dt>Next</dt><dd><code>{}</code></dd>\n", Escaped(text))
+                }
+                _ => format!("<dt>{}</dt><dd>{}</dd>\n", Escaped(name), Escaped(text)),
+            };
+        }
+        if !facts.is_empty() {
+            content += &format!("<dl>\n{facts}</dl>\n");
+        }
+        section("closing", "In short", &content)
+    }
+
     /// The statistics, except for those in the table of scenes.
     fn figures(&self) -> String {
         if self.input.vram.samples == 0 || self.is_cached() {
@@ -132,42 +171,6 @@ fn section(id: &str, title: &str, content: &str) -> String {
     format!(
         "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title}</h2>\n{content}</section>\n"
     )
-}
-
-/// The lines of the summary block below the verdict. Scenes that succeeded do not stand below one that
-/// failed, and many are folded away: the table has them. So it is with the gates, and the page is
-/// the report itself.
-fn summary(block: &[String], is_good: bool) -> String {
-    let (marked, others): (Vec<&String>, Vec<&String>) =
-        block.iter().skip(1).partition(|line| line.starts_with(['✓', '✗']));
-    let (good, bad): (Vec<&String>, Vec<&String>) =
-        marked.iter().partition(|line| line.starts_with('✓'));
-    let mut content = marked_list(bad);
-    if is_good && good.len() > MANY_SCENES {
-        let (count, good) = (good.len(), marked_list(good));
-        let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
-        content += &format!("<details>\n{summary}\n{good}</details>\n");
-    } else if is_good {
-        content += &marked_list(good);
-    }
-    let mut facts = String::new();
-    for line in others {
-        // A name, and at the eleventh column what it is of.
-        let end = [line.find("  "), line.find(": ")].into_iter().flatten().min();
-        let (name, text) = line.split_at(end.filter(|end| *end <= 11).unwrap_or(0));
-        let text = text.trim_start_matches([':', ' ']);
-        facts += &match name {
-            "Gates" | "Report" => String::new(),
-            "" if line.starts_with(' ') => String::new(),
-            "" => format!("<dd class=\"all\">{}</dd>\n", Escaped(text)),
-            "Next" => format!("<dt>Next</dt><dd><code>{}</code></dd>\n", Escaped(text)),
-            _ => format!("<dt>{}</dt><dd>{}</dd>\n", Escaped(name), Escaped(text)),
-        };
-    }
-    if !facts.is_empty() {
-        content += &format!("<dl>\n{facts}</dl>\n");
-    }
-    section("closing", "In short", &content)
 }
 
 /// Lines that begin with a mark.
