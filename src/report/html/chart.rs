@@ -470,7 +470,9 @@ fn dots(columns: &[Column], scale: &Scale, metric: Metric) -> String {
         .iter()
         .enumerate()
         .filter(|(i, _)| (*i == 0 || is_far(*i - 1, *i)) && is_far(*i, *i + 1));
-    dots.map(|(_, (x, mb))| format!("M{x} {}h.1", scale.y_of(*mb))).collect()
+    let dots: Vec<String> =
+        dots.map(|(_, (x, mb))| format!("M{x} {}h.1", scale.y_of(*mb))).collect();
+    dots.concat()
 }
 
 /// What lies under the used figure's line.

@@ -142,7 +142,7 @@ impl Page<'_> {
         let facts = self.input.record.map(RunRecord::facts).unwrap_or_default();
         let mut block = self.input.vram.block(None, &facts).split_off(1);
         if self.input.is_system_ram() {
-            block.iter_mut().for_each(|line| *line = line.replace("VRAM", "RAM"));
+            block = block.iter().map(|line| line.replace("VRAM", "RAM")).collect();
         }
         let mut figures = plain_list(&block);
         for other in self.others {

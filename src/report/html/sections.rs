@@ -170,7 +170,7 @@ fn brief(page: &Page, scene: &SceneRecord) -> String {
     let executed = scene.server_seconds().unwrap_or(scene.seconds);
     let at_least = if vram.is_lower_bound(figures, executed) { "at least " } else { "" };
     let peak = figures.driver_peak.or(figures.peak);
-    text += &peak.map(|mb| format!(" · {at_least}{mb} MB")).unwrap_or_default();
+    text += &peak.map(|mb| format!(" · {at_least}{mb}\u{a0}MB")).unwrap_or_default();
     let added = figures.added.filter(|_| at_least.is_empty());
     text + &added.map(|mb| format!(" · +{mb}")).unwrap_or_default()
 }

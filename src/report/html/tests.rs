@@ -196,12 +196,9 @@ fn few_readings_are_dots_and_the_peak_has_its_node() {
     assert_eq!(dots.split_once('"').unwrap().0.matches("h.1").count(), 4, "{dots}");
     holds(&text, &["peak 19310 MB, node 3 KSampler</text>", "<path class=\"driver dots\""]);
     // A line that is dense needs none.
-    use std::fmt::Write as _;
-    let mut dense = String::new();
-    for n in 0..1000 {
-        writeln!(dense, "23:{:02}:{:02},Used={n}MB,Total=24576MB", n / 60, n % 60).unwrap();
-    }
-    assert!(!page(None, &dense, "").contains("dots\" d=\"M"));
+    let line = |n| format!("23:{:02}:{:02},Used={n}MB,Total=24576MB\n", n / 60, n % 60);
+    let dense: Vec<String> = (0..1000).map(line).collect();
+    assert!(!page(None, &dense.concat(), "").contains("dots\" d=\"M"));
 }
 
 fn gate(gate: Gate, scene: Option<&str>, now: u64, before: u64, state: State) -> Verdict {
@@ -255,7 +252,7 @@ fn outputs_are_one_grid_each_with_its_figures() {
     holds(
         &text,
         &[
-            "<b>scene-001</b> 1:30 · at least 19310 MB</p>",
+            "<b>scene-001</b> 1:30 · at least 19310\u{a0}MB</p>",
             "<a href=\"outputs/scene-001/a%20b.png\">a b.png (1.53 MB)</a>",
         ],
     );
