@@ -582,7 +582,7 @@ impl<'a> RunVram<'a> {
                 "it came from ComfyUI's cache: nothing was executed".to_owned()
             }
             None if !scenes.is_empty() && scenes.iter().all(|id| is_cached(id)) => {
-                "all of it came from ComfyUI's cache (use --fresh or --seed random)".to_owned()
+                "all of it came from ComfyUI's cache (use --fresh)".to_owned()
             }
             _ if self.vram.samples == 0 => "no VRAM sample was taken".to_owned(),
             Some(id) if sampled(id) => "what it added is not known on both sides".to_owned(),
