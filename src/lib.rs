@@ -54,7 +54,7 @@
 //! poll alone decides. Its files are downloaded (`run::download`) into the run folder, and its outcome
 //! goes into the `SceneRecord` that the reports read.
 //!
-//! What is public is so for benches and fuzz targets.
+//! What is public is so for benches, fuzz targets and the example that prints the manual page.
 
 mod archive;
 mod cli;
@@ -81,12 +81,13 @@ mod suggest;
 mod summary;
 pub mod vram;
 
+pub use cli::man_page;
 pub use comfyui::{ObjectInfo, editor_format, output_file};
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::{Command, Env};
+use cli::{Command, Env, Style};
 use exit_code::Exit;
 
 /// The whole program: arguments without the program's name in, the code that it ends with out.
@@ -97,7 +98,9 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         current_dir: std::env::current_dir().unwrap_or_default(),
         program: std::env::current_exe().ok(),
     };
-    let exit = match cli::parse(arguments, &env) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    console::spell_as(Style::of(&words));
+    let exit = match cli::parse(words, &env) {
         Ok(Command::Print(text)) => console::print(&(text + "\n"), Exit::Success),
         Ok(Command::Run(options)) => run::run(&options),
         Ok(Command::Summary(options)) => summary::summary(&options),

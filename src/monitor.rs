@@ -28,7 +28,7 @@ use crate::sanitize::sanitize_line;
 use crate::screen;
 use crate::vram::gates::{self, Verdict};
 use crate::vram::log::Writer;
-use crate::vram::reading::MissReason;
+use crate::vram::reading::{MissReason, is_system_ram, memory_name};
 use crate::vram::sampler::Sampler;
 use crate::vram::source::{ReadingSource, TIMEOUT};
 use crate::vram::stats::{LogSummary, VramStats};
@@ -120,7 +120,7 @@ impl<'a> Monitor<'a> {
         if !self.options.quiet || code != 0 {
             self.print_statistics(&vram, &timeline, &verdicts);
         }
-        self.write_page(&vram, &timeline, &verdicts);
+        self.write_page(readings.system_ram, &vram, &timeline, &verdicts);
         Ok(code)
     }
 
@@ -192,11 +192,17 @@ impl<'a> Monitor<'a> {
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(&self, vram: &VramStats, timeline: &Timeline, gates: &[Verdict]) {
+    fn write_page(
+        &self,
+        system_ram: bool,
+        vram: &VramStats,
+        timeline: &Timeline,
+        gates: &[Verdict],
+    ) {
         let Some(path) = &self.options.html else { return };
-        let title = "VRAM recorded by monitor";
-        let input = ReportInput { record: None, title, note: None, vram, gates };
-        let page = Page { input, timeline, others: &[], folder: "" };
+        let title = format!("{} recorded by monitor", memory_name(system_ram));
+        let input = ReportInput { record: None, title: &title, note: None, vram, gates };
+        let page = Page { input, timeline, others: &[], system_ram, folder: "" };
         if let Err(why) = write_report("--html", path, &page.html()) {
             print_error(&why);
         }
@@ -255,6 +261,8 @@ struct Readings {
     source: Arc<ReadingSource>,
     /// Of `localhost` one for IPv4 and one for any address.
     clients: Arc<[Client]>,
+    /// Whether the device's memory is the machine's own.
+    system_ram: bool,
 }
 
 impl Readings {
@@ -274,7 +282,8 @@ impl Readings {
         if let Some(device) = device {
             events.intake().recorder.set_dynamic_vram(device.dynamic_vram);
         }
-        Readings { source: Arc::new(source), clients }
+        let system_ram = device.is_some_and(|device| is_system_ram(&device.kind));
+        Readings { source: Arc::new(source), clients, system_ram }
     }
 
     /// The line for a first tick without a reading; `None` where the reason was printed already.

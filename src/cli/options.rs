@@ -547,11 +547,16 @@ impl LlmOptions {
         let mut variables = Vec::new();
         for id in LlmOptions::GENERATOR_VARIABLES {
             let Some(given) = args.given(id) else { continue };
-            if let Kind::Number(..) = given.flag.kind {
-                given.decimal()?;
-            }
-            let trimmed = given.value.to_str().map(|text| text.trim().into());
-            let value = trimmed.unwrap_or_else(|| given.value.clone());
+            let is_number = matches!(given.flag.kind, Kind::Number(..));
+            let number = is_number.then(|| given.decimal()).transpose()?;
+            let value = match (number, given.value.to_str().map(str::trim)) {
+                // The generator knows no units.
+                (Some(number), Some(text)) if text.ends_with(char::is_alphabetic) => {
+                    number.to_string().into()
+                }
+                (_, Some(text)) => text.into(),
+                (_, None) => given.value.clone(),
+            };
             variables.extend(given.flag.env.iter().map(|name| (*name, value.clone())));
         }
         let skip_variable = (args.env.var)("LOCAL_LLM_SKIP_HEALTHCHECK");

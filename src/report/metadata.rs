@@ -169,7 +169,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
     })
 }
 
-/// The record in a document; its script's part is not read.
+/// The record in a document; of its script's part the times of the scenes alone are read.
 ///
 /// # Errors
 /// One line: the key that is missing or has a value of another kind.
@@ -260,7 +260,10 @@ fn read_scene(scene: &Fields) -> Result<SceneRecord, String> {
             Value::Array(nodes) => nodes.iter().filter_map(read_node).collect(),
             _ => Vec::new(),
         },
-        legacy: LegacyScene::default(),
+        legacy: LegacyScene {
+            span: read_span(&scene.value["Telemetry"]),
+            ..LegacyScene::default()
+        },
     })
 }
 
@@ -271,6 +274,11 @@ fn read_start(start: &Fields) -> Result<ServerStart, String> {
         why: start.get("Why", line)?,
         last_line: start.get("LastLine", line)?,
     })
+}
+
+fn read_span(telemetry: &Value) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    let at = |key| from_iso(telemetry[key].as_str()?);
+    at("QueueStart").zip(at("QueueEnd"))
 }
 
 fn read_node(node: &Value) -> Option<NodeFacts> {

@@ -162,7 +162,7 @@ pub struct SceneRecord {
     pub node_count: usize,
     /// Its nodes that were executed, as far as the server told, in order.
     pub nodes: Vec<NodeFacts>,
-    /// What only the script's lines and fields tell. Not read back from the metadata.
+    /// What only the script's lines and fields tell. Of it the metadata give back `span` alone.
     pub legacy: LegacyScene,
 }
 

@@ -116,7 +116,10 @@ impl Folder {
     }
 
     pub fn start_on<A: AsRef<str> + Debug>(&self, url: &str, arguments: &[A]) -> Running {
-        let mut all = vec!["--comfyui-url", url];
+        // In the spelling of the others, which the hints follow.
+        let spelled = |dash: &str| arguments.iter().any(|word| word.as_ref().starts_with(dash));
+        let gnu = spelled("--") || !spelled("-");
+        let mut all = vec![if gnu { "--comfyui-url" } else { "-ComfyUIUrl" }, url];
         all.extend(arguments.iter().map(AsRef::as_ref));
         self.start(&all)
     }
@@ -155,6 +158,11 @@ impl Folder {
 
     pub fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Running {
         command.current_dir(&self.path);
+        // As installed: a command that is advised names the program alone.
+        let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap().to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [built].into_iter().chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(path).unwrap());
         let read = "COMFYUI_URL LOCAL_COMFY_URL SCENE_MAX_WAIT_SECONDS SCENE_HISTORY_MAX_ATTEMPTS \
             SCENE_HISTORY_POLL_INTERVAL_SECONDS SCENE_POST_EXECUTION_TIMEOUT_SECONDS \
             SCENE_RETRY_BUDGET LOCAL_STORY_PROVIDER_URL LOCAL_LLM_HEALTHCHECK_URL \
