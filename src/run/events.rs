@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::following::Following;
 use super::recorder::Recorder;
 use crate::comfyui::{OnWait, Told};
-use crate::console::Console;
+use crate::console::{Console, Figures};
 use crate::interrupt::{self, Interrupted};
 use crate::vram::sampler::SamplerEvent;
 
@@ -25,8 +25,8 @@ pub enum Event {
 
 /// What listeners may have sent before it is taken; beyond that they are not heard.
 const MOST_TOLD: usize = 4096;
-/// Between two draws of the live row.
-const REDRAW: Duration = Duration::from_millis(500);
+/// Between two looks at whether the live row is to be drawn.
+const REDRAW: Duration = Duration::from_millis(250);
 
 /// The receiving end of the channel, and where its events go.
 pub struct Intake {
@@ -77,12 +77,22 @@ impl EventLoop {
     /// For HTTP calls of the main thread: takes what has arrived. `false` where an interrupt came
     /// with it; calls after that one are made in peace.
     pub fn on_wait(&self) -> OnWait {
-        let intake = Arc::clone(&self.intake);
+        let (intake, live) = (Arc::clone(&self.intake), self.console.live.clone());
         Arc::new(move || {
             let Ok(mut intake) = intake.try_lock() else { return true };
             let was_interrupted = intake.interrupted;
             intake.drain();
+            live.draw(|| intake.figures());
             was_interrupted || !intake.interrupted
+        })
+    }
+
+    /// For HTTP calls that are not cut off: draws the live row while they wait.
+    pub fn drawing(&self) -> OnWait {
+        let live = self.console.live.clone();
+        Arc::new(move || {
+            live.draw(Figures::default);
+            true
         })
     }
 
@@ -170,6 +180,7 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         intake.drain();
         intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
+        self.console.live.draw(|| intake.figures());
     }
 
     /// What a sampler's thread calls with its events.
@@ -198,9 +209,9 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         while !done(&intake) {
             intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
-            self.console.draw(intake.recorder.latest_and_peak());
+            self.console.live.draw(|| intake.figures());
             let left = until.saturating_duration_since(Instant::now());
-            let slice = if self.console.is_live() { left.min(REDRAW) } else { left };
+            let slice = if self.console.live.is_on() { left.min(REDRAW) } else { left };
             match intake.events.recv_timeout(slice) {
                 Ok(event) => intake.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -215,6 +226,12 @@ impl EventLoop {
 }
 
 impl Intake {
+    /// What the live row shows.
+    fn figures(&self) -> Figures {
+        let node = self.following.as_ref().and_then(Following::node);
+        Figures { memory: self.recorder.latest_and_peak(), node }
+    }
+
     fn drain(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             self.take(event);

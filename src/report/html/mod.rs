@@ -14,7 +14,7 @@ use super::ReportInput;
 use super::escape::Escaped;
 use super::record::RunRecord;
 use super::saved_run::OtherDevice;
-use super::text::{MANY_SCENES, headline, mark, summary_block, times};
+use super::text::{MANY_SCENES, REPORT, headline, mark, summary_block, times};
 use crate::exit_code::Exit;
 use crate::vram::log::time_text;
 use crate::vram::timeline::Timeline;
@@ -146,9 +146,11 @@ fn summary(block: &[String]) -> String {
     } else {
         marked_list(marked)
     };
-    for line in others {
-        content += &match line.strip_prefix("Next: ") {
-            Some(next) => format!("<p>Next: <code>{}</code></p>\n", Escaped(next)),
+    for line in others.into_iter().filter(|line| !line.starts_with(REPORT)) {
+        content += &match line.strip_prefix("Next       run-comfyui-e2e") {
+            Some(next) => {
+                format!("<p>Next: <code>run-comfyui-e2e{}</code></p>\n", Escaped(next))
+            }
             None => format!("<p>{}</p>\n", Escaped(line)),
         };
     }
