@@ -198,9 +198,10 @@ fn block_rows(line: &str, columns: usize) -> Vec<String> {
     if line.starts_with("Next  ") && line[LABEL_WIDTH..].starts_with(env!("CARGO_PKG_NAME")) {
         return wrapped_command(line, head, columns);
     }
-    // The mark and its space are more than two bytes.
-    let mark = if line.starts_with(['✓', '✗']) { '✓'.len_utf8() + 1 } else { head };
-    wrapped(line, mark, columns)
+    // Behind a mark stands a name, then what there is to tell.
+    let name = line.starts_with(['✓', '✗']).then(|| line.find("  ").map(|at| at + 2));
+    let mark = name.map(|end| end.unwrap_or('✓'.len_utf8() + 1));
+    wrapped(line, mark.unwrap_or(head), columns)
 }
 
 /// A verdict without its times where there is no room for them.

@@ -84,19 +84,16 @@ fn wrap(
     let has_room = columns >= indent + LEAST_ROOM;
     let small = if columns < LEAST_ROOM / 2 { 0 } else { SMALL_INDENT };
     let indent = if has_room { indent } else { small };
-    let room = |row: &str| columns.saturating_sub(width(row));
+    // Of a command, each row but the last has its sign.
+    let room = |row: &str| columns.saturating_sub(width(continued) + width(row));
     let (mut rows, mut row, mut is_empty) = (Vec::new(), first.to_owned(), true);
     if !has_room {
         // The head is text like the rest of it.
         row = String::new();
     }
     let all = if has_room { words(text) } else { words(line) };
-    for (place, word) in all.iter().enumerate() {
-        let mut word = *word;
-        let last = place + 1 == all.len();
-        let space = usize::from(!is_empty);
-        let needed = width(word) + space + if last { 0 } else { width(continued) };
-        if needed > room(&row) && !is_empty {
+    for mut word in all.into_iter().filter(|word| !word.is_empty()) {
+        if !is_empty && room(&row) < width(word) + 1 {
             rows.push(row + continued);
             (row, is_empty) = (" ".repeat(indent), true);
         }

@@ -12,7 +12,7 @@ use crate::vram::freed_memory::NOISE_MB;
 use crate::vram::gates::{self, Gate, Verdict};
 use crate::vram::log::time_text;
 use crate::vram::reading::{DynamicVram, MB, memory_name, quotient};
-use crate::vram::stats::{Metric, PeakGenerating, SceneStatistics, VramStats, seconds_text};
+use crate::vram::stats::{Added, Metric, PeakGenerating, SceneStatistics, VramStats, seconds_text};
 
 /// Memory sizes of cards that are sold, in GB.
 const CARDS_GB: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];
@@ -88,7 +88,10 @@ fn rows(run: &RunRecord, vram: &VramStats, on_screen: bool) -> Vec<String> {
         (peak_label.as_str(), generating.and_then(|at| peak(run, vram, at, on_screen))),
         // What did not end may have needed more.
         ("Needs", generating.filter(|_| run.succeeded() > 0).and_then(|at| needs(run, vram, at))),
-        ("Spilled", spilled.map(|text| format!("{text}: {SPILLED_HELP}"))),
+        (
+            "Spilled",
+            spilled.map(|line| format!("{}: {SPILLED_HELP}", line.trim_start_matches("Spilled "))),
+        ),
         ("After", Some(post_run_state(run))),
     ];
     rows.extend(run.server_lines.iter().map(|line| ("Server", Some(line.clone()))));
@@ -402,7 +405,8 @@ pub fn log_block(
         lines.extend(gates::table(gates));
     }
     lines.extend(vram.metric.first_of(vram.peak, vram.driver_peak).map(|mb| {
-        let added = vram.added.map(|added| format!(", {} more than at the start", added.mb()));
+        let added = vram.added.map(Added::mb).filter(|mb| *mb > 0);
+        let added = added.map(|mb| format!(", {mb} more than at the start"));
         labelled(&format!("{memory} peak"), &(of_card(mb, vram.total) + &added.unwrap_or_default()))
     }));
     lines

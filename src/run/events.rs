@@ -41,6 +41,8 @@ pub struct Intake {
     pub recorder: Recorder,
     /// What the recorder has to say.
     problems: Vec<String>,
+    /// What the source of the readings has to say, which is of no use on a screen.
+    notes: Vec<String>,
 }
 
 /// The event loop. Readings go to the recorder, an interrupt is remembered.
@@ -64,6 +66,7 @@ impl EventLoop {
             following: None,
             recorder,
             problems: Vec::new(),
+            notes: Vec::new(),
         };
         EventLoop { intake: Arc::new(Mutex::new(intake)), sender, console }
     }
@@ -179,7 +182,7 @@ impl EventLoop {
     pub fn drain(&mut self) {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         intake.drain();
-        intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
+        intake.tell(&mut self.console);
         self.console.live.draw(|| intake.figures());
     }
 
@@ -208,7 +211,7 @@ impl EventLoop {
     fn receive(&mut self, until: Instant, done: impl Fn(&Intake) -> bool) {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         while !done(&intake) {
-            intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
+            intake.tell(&mut self.console);
             self.console.live.draw(|| intake.figures());
             let left = until.saturating_duration_since(Instant::now());
             let slice = if self.console.live.is_on() { left.min(REDRAW) } else { left };
@@ -226,6 +229,11 @@ impl EventLoop {
 }
 
 impl Intake {
+    fn tell(&mut self, console: &mut Console) {
+        self.notes.drain(..).for_each(|note| console.log(&format!("WARNING: {note}")));
+        self.problems.drain(..).for_each(|problem| console.warn(&problem));
+    }
+
     /// What the live row shows.
     fn figures(&self) -> Figures {
         let node = self.following.as_ref().and_then(Following::node);
@@ -248,6 +256,7 @@ impl Intake {
                     self.recorder.set_running(at, scene, node);
                 }
             }
+            Event::Sampler(SamplerEvent::Warning(text)) => self.notes.push(text),
             Event::Sampler(event) => self.problems.extend(self.recorder.record(event)),
         }
     }
