@@ -10,7 +10,7 @@ use crate::exit_code::Exit;
 use crate::project::llm::HealthCheck;
 use crate::project::story::{Story, StoryScene};
 use crate::vram::gates::Verdict;
-use crate::vram::reading::{DynamicVram, Reading, is_system_ram};
+use crate::vram::reading::{DynamicVram, Reading, is_system_ram, memory_name};
 use crate::vram::stats::{NodeFacts, SceneFacts, SceneStatistics, VramStats};
 
 /// How the reason begins of a scene whose history could not be read as often as was allowed.
@@ -302,6 +302,10 @@ pub struct RunRecord {
     pub failure: Option<(Exit, String)>,
     /// The verdicts of its gates.
     pub gates: Vec<Verdict>,
+    /// The names of the runs that it was held against.
+    pub baselines: Vec<String>,
+    /// What became of the server meanwhile: its starts, one line each.
+    pub server_lines: Vec<String>,
     /// The GPU after the run.
     pub aftermath: PostRunState,
     /// The command that repeats what failed.
@@ -335,6 +339,8 @@ impl RunRecord {
             interrupted: false,
             failure: None,
             gates: Vec::new(),
+            baselines: Vec::new(),
+            server_lines: Vec::new(),
             aftermath: PostRunState::default(),
             next: None,
             legacy: LegacyRun::default(),
@@ -385,6 +391,11 @@ impl RunRecord {
     /// Whether the figures are the machine's own memory, as of `cpu` and `mps` devices.
     pub fn is_system_ram(&self) -> bool {
         self.server.device_kind.as_deref().is_some_and(is_system_ram)
+    }
+
+    /// How its memory is called.
+    pub fn memory(&self) -> &'static str {
+        memory_name(self.is_system_ram())
     }
 
     /// Whether nothing was executed: every scene came from `ComfyUI`'s cache.

@@ -12,7 +12,7 @@ use super::poll::{Decision, Observation, Poller};
 use super::submit::{Posted, SubmitError};
 use crate::clock::hms;
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, Ids, PromptOutcome, QueuePosition};
-use crate::console::LiveRow;
+use crate::console::{Activity, LiveRow, SceneProgress};
 use crate::fs::{has_image_content, open_file};
 use crate::interrupt::Interrupted;
 use crate::project::story::NO_IMAGE;
@@ -42,8 +42,8 @@ pub struct AttemptResult {
 struct AttemptState<'r, 'a> {
     run: &'r mut RunContext<'a>,
     scene: &'r Scene,
-    /// How the live row counts the scene: `2/3`.
-    number: &'r str,
+    /// Which of how many scenes it is.
+    number: (usize, usize),
     submitted: Instant,
     deadline: Instant,
     prompt_id: Option<String>,
@@ -65,7 +65,7 @@ struct AttemptState<'r, 'a> {
 pub fn attempt(
     run: &mut RunContext,
     scene: &Scene,
-    number: &str,
+    number: (usize, usize),
 ) -> Result<AttemptResult, Interrupted> {
     let (now, options) = (Instant::now(), run.options);
     let mut attempt = AttemptState {
@@ -103,7 +103,7 @@ pub fn attempt(
     attempt.run.listener = None;
     let (now, events) = (Instant::now(), &mut attempt.run.events);
     events.intake().recorder.set_running(now, None, None);
-    let nodes = events.intake().following.take().map(|mut it| it.nodes(&scene.workflow, now));
+    let nodes = events.intake().following.take().map(|mut it| it.nodes(now));
     Ok(AttemptResult { nodes: nodes.unwrap_or_default(), ..result? })
 }
 
@@ -135,6 +135,7 @@ impl AttemptState<'_, '_> {
     /// Uploads a local file. Returns its name on the server.
     fn upload(&mut self, place: &str, path: &Path) -> Result<String, SubmitError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.show(&format!("uploading {name}"));
         let name = file_name(&format!("{}-{place}{}", self.scene.id, file_name(&name)));
         let image = open_file(path).and_then(|mut file| {
             let mut image = Vec::new();
@@ -153,12 +154,17 @@ impl AttemptState<'_, '_> {
     }
 
     fn show(&mut self, doing: &str) {
-        self.run.events.console.set_live(Some(LiveRow {
-            what: format!("{} {doing}", self.number),
+        let following = self.run.events.intake().following.as_ref().and_then(|it| it.started);
+        let progress = SceneProgress {
             name: self.scene.id.clone(),
-            since: self.submitted,
-            limit: Some(self.run.options.max_wait),
-        }));
+            names: self.run.name_width,
+            number: self.number,
+            doing: doing.to_owned(),
+            running_since: following.or(self.poller.running_since),
+            expected: self.run.expected_time(self.scene.workflow.node_count()),
+        };
+        let what = Activity::Scene(progress);
+        self.run.events.console.set_live(Some(LiveRow { since: self.run.scene_begun, what }));
     }
 
     fn poll_to_end(&mut self) -> Result<AttemptResult, Interrupted> {
@@ -170,10 +176,7 @@ impl AttemptState<'_, '_> {
             let at_deadline = Instant::now() >= self.deadline;
             let (observation, problem) = self.poll(&id)?;
             match &observation {
-                Observation::At(QueuePosition::Running) => {
-                    let place = self.place().unwrap_or_default();
-                    self.show(format!("running {place}").trim_end());
-                }
+                Observation::At(QueuePosition::Running) => self.show("running"),
                 Observation::At(QueuePosition::Pending(before)) => {
                     self.show(&format!("queued, {before} before it"));
                 }
@@ -308,7 +311,7 @@ impl AttemptState<'_, '_> {
 
     /// `node 3 KSampler (12 of 20)`, if that is known.
     fn place(&self) -> Option<String> {
-        self.run.events.intake().following.as_ref()?.place(&self.scene.workflow)
+        self.run.events.intake().following.as_ref()?.place()
     }
 
     fn end_at_deadline(&mut self, id: &str) -> Result<AttemptResult, Interrupted> {
@@ -375,6 +378,7 @@ impl AttemptState<'_, '_> {
             PromptOutcome::Success => {
                 let took = seconds(server_time.unwrap_or(self.submitted.elapsed()));
                 self.run.log(&self.scene.id, &format!("Wan2 execution completed ({took:.1}s)"));
+                self.show("downloading");
                 self.download(&entry)?
             }
         };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::context::RunError;
 use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
+use crate::clock::span;
 use crate::comfyui::{Client, ErrorKind, HttpError, OnWait, SystemStats, Target};
 use crate::exit_code::Exit;
 
@@ -23,7 +24,9 @@ pub fn connect(
     let mut target = target(&options.server);
     let until = Instant::now() + options.wait_for_comfyui;
     let mut logged = false;
+    let what = format!("waiting for ComfyUI at {}", target.base);
     loop {
+        events.console.wait_for(&what, &waited_for(options));
         let mut answer = probe(options, &target, events.on_wait());
         if target.ipv4_only && matches!(&answer, Err(error) if error.kind == ErrorKind::Refused) {
             let any = Target { ipv4_only: false, ..target.clone() };
@@ -33,11 +36,15 @@ pub fn connect(
             }
         }
         let error = match answer {
-            Ok(stats) => return Ok((target, stats)),
+            Ok(stats) => {
+                events.console.set_live(None);
+                return Ok((target, stats));
+            }
             Err(error) => error,
         };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || matches!(error.kind, ErrorKind::Status(401 | 403)) {
+            events.console.set_live(None);
             return Err(no_server(&target.base, &error));
         }
         if !std::mem::replace(&mut logged, true) {
@@ -49,6 +56,16 @@ pub fn connect(
             ));
         }
         events.wait(TRY_AGAIN.min(left))?;
+    }
+}
+
+/// How long it is waited for at most, where it is.
+fn waited_for(options: &RunOptions) -> String {
+    let time = options.wait_for_comfyui;
+    if time.is_zero() {
+        String::new()
+    } else {
+        format!("up to {}", span(time.try_into().unwrap_or_default()))
     }
 }
 

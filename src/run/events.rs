@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::following::Following;
 use super::recorder::Recorder;
 use crate::comfyui::{OnWait, Told};
-use crate::console::Console;
+use crate::console::{Console, Figures};
 use crate::interrupt::{self, Interrupted};
 use crate::vram::sampler::SamplerEvent;
 
@@ -25,8 +25,8 @@ pub enum Event {
 
 /// What listeners may have sent before it is taken; beyond that they are not heard.
 const MOST_TOLD: usize = 4096;
-/// Between two draws of the live row.
-const REDRAW: Duration = Duration::from_millis(500);
+/// Between two looks at whether the live row is to be drawn.
+const REDRAW: Duration = Duration::from_millis(250);
 
 /// The receiving end of the channel, and where its events go.
 pub struct Intake {
@@ -41,6 +41,8 @@ pub struct Intake {
     pub recorder: Recorder,
     /// What the recorder has to say.
     problems: Vec<String>,
+    /// What the source of the readings has to say, which is of no use on a screen.
+    notes: Vec<String>,
 }
 
 /// The event loop. Readings go to the recorder, an interrupt is remembered.
@@ -64,6 +66,7 @@ impl EventLoop {
             following: None,
             recorder,
             problems: Vec::new(),
+            notes: Vec::new(),
         };
         EventLoop { intake: Arc::new(Mutex::new(intake)), sender, console }
     }
@@ -77,12 +80,22 @@ impl EventLoop {
     /// For HTTP calls of the main thread: takes what has arrived. `false` where an interrupt came
     /// with it; calls after that one are made in peace.
     pub fn on_wait(&self) -> OnWait {
-        let intake = Arc::clone(&self.intake);
+        let (intake, live) = (Arc::clone(&self.intake), self.console.live.clone());
         Arc::new(move || {
             let Ok(mut intake) = intake.try_lock() else { return true };
             let was_interrupted = intake.interrupted;
             intake.drain();
+            live.draw(|| intake.figures());
             was_interrupted || !intake.interrupted
+        })
+    }
+
+    /// For HTTP calls that are not cut off: draws the live row while they wait.
+    pub fn drawing(&self) -> OnWait {
+        let live = self.console.live.clone();
+        Arc::new(move || {
+            live.draw(Figures::default);
+            true
         })
     }
 
@@ -169,7 +182,8 @@ impl EventLoop {
     pub fn drain(&mut self) {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         intake.drain();
-        intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
+        intake.tell(&mut self.console);
+        self.console.live.draw(|| intake.figures());
     }
 
     /// What a sampler's thread calls with its events.
@@ -197,10 +211,10 @@ impl EventLoop {
     fn receive(&mut self, until: Instant, done: impl Fn(&Intake) -> bool) {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         while !done(&intake) {
-            intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
-            self.console.draw(intake.recorder.latest_and_peak());
+            intake.tell(&mut self.console);
+            self.console.live.draw(|| intake.figures());
             let left = until.saturating_duration_since(Instant::now());
-            let slice = if self.console.is_live() { left.min(REDRAW) } else { left };
+            let slice = if self.console.live.is_on() { left.min(REDRAW) } else { left };
             match intake.events.recv_timeout(slice) {
                 Ok(event) => intake.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -215,6 +229,17 @@ impl EventLoop {
 }
 
 impl Intake {
+    fn tell(&mut self, console: &mut Console) {
+        self.notes.drain(..).for_each(|note| console.log(&format!("WARNING: {note}")));
+        self.problems.drain(..).for_each(|problem| console.warn(&problem));
+    }
+
+    /// What the live row shows.
+    fn figures(&self) -> Figures {
+        let node = self.following.as_ref().and_then(Following::node);
+        Figures { memory: self.recorder.latest_and_peak(), node }
+    }
+
     fn drain(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             self.take(event);
@@ -231,6 +256,7 @@ impl Intake {
                     self.recorder.set_running(at, scene, node);
                 }
             }
+            Event::Sampler(SamplerEvent::Warning(text)) => self.notes.push(text),
             Event::Sampler(event) => self.problems.extend(self.recorder.record(event)),
         }
     }

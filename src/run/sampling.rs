@@ -36,6 +36,7 @@ impl RunContext<'_> {
         let (options, local) = (&self.options.sampling, self.options.server.url.is_loopback());
         let send = self.events.sampler_events();
         let source = Arc::new(ReadingSource::new(options, local, Some(stats), send));
+        self.events.console.wait_for("the first VRAM reading", "");
         source.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
         let clients = [Client::with_timeout(target, source::TIMEOUT)].into();
         let sampler = source.sampler(self.clock, clients).inspect_err(|error| {
@@ -47,6 +48,7 @@ impl RunContext<'_> {
             self.events.console.log(&banner::initial(&first));
         }
         self.sampling = Some(Sampling { source, sampler: sampler.ok() });
+        self.events.console.set_live(None);
         Ok(())
     }
 
@@ -64,6 +66,9 @@ impl RunContext<'_> {
         self.events.intake().recorder.set_dynamic_vram(server.dynamic_vram);
         let queue = self.client.queue().ok().map(|queue| queue.count());
         self.events.console.log(&banner::plan(self.options, stats, queue, scenes));
+        let options = self.options;
+        let opening = |columns| banner::opening(options, stats, queue, scenes, columns);
+        self.events.console.show_lines(opening);
         // Where the device that was asked for is not there, nothing is recorded.
         if device.is_none() {
             return;

@@ -14,6 +14,11 @@ pub fn is_system_ram(kind: &str) -> bool {
     matches!(kind, "cpu" | "mps")
 }
 
+/// How the memory of a device is called in every line: the machine's own is no VRAM.
+pub fn memory_name(system_ram: bool) -> &'static str {
+    if system_ram { "RAM" } else { "VRAM" }
+}
+
 /// 16 TiB in MB: a higher figure is a mistake, and is neither written nor read.
 pub const HIGHEST_MB: u64 = 1 << 24;
 
