@@ -120,7 +120,7 @@ impl<'a> Monitor<'a> {
         if !self.options.quiet || code != 0 {
             self.print_statistics(&readings, &vram, &timeline, &verdicts);
         }
-        self.write_page(&vram, &timeline, &verdicts);
+        self.write_page(readings.system_ram, &vram, &timeline, &verdicts);
         Ok(code)
     }
 
@@ -200,11 +200,17 @@ impl<'a> Monitor<'a> {
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(&self, vram: &VramStats, timeline: &Timeline, gates: &[Verdict]) {
+    fn write_page(
+        &self,
+        system_ram: bool,
+        vram: &VramStats,
+        timeline: &Timeline,
+        gates: &[Verdict],
+    ) {
         let Some(path) = &self.options.html else { return };
-        let title = "VRAM recorded by monitor";
-        let input = ReportInput { record: None, title, note: None, vram, gates };
-        let page = Page { input, timeline, others: &[], folder: "" };
+        let title = format!("{} recorded by monitor", memory_name(system_ram));
+        let input = ReportInput { record: None, title: &title, note: None, vram, gates };
+        let page = Page { input, timeline, others: &[], system_ram, folder: "" };
         if let Err(why) = write_report("--html", path, &page.html()) {
             print_error(&why);
         }

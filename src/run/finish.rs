@@ -53,7 +53,9 @@ impl RunContext<'_> {
         }
         let document = self.run_helpers_around_metadata(&vram, &others);
         let input = ReportInput::of_run(&self.record, &vram);
-        let page = Page { input, timeline: &timeline, others: &others, folder: "" }.html();
+        let system_ram = self.record.is_system_ram();
+        let page = Page { input, timeline: &timeline, others: &others, system_ram, folder: "" };
+        let page = page.html();
         self.write("report.html", &page);
         self.write_reports(&vram, baselines);
         self.events.console.header("RUN COMPLETE");

@@ -50,9 +50,14 @@ fn program(file: Option<&Path>, path: Option<&OsStr>, folder: &Path) -> String {
         return stem.to_string_lossy().into_owned();
     }
     let inside = file.strip_prefix(folder).map(|inside| Path::new(".").join(inside));
-    let word = quoted(&inside.as_deref().unwrap_or(file).to_string_lossy(), cfg!(windows));
-    // PowerShell runs a quoted word only so.
-    if cfg!(windows) && word.starts_with(['"', '\'']) { format!("& {word}") } else { word }
+    let word = inside.as_deref().unwrap_or(file).to_string_lossy();
+    // PowerShell and cmd take a plain path as it is; PowerShell runs a quoted one behind an ampersand.
+    let is_plain = |c: char| c.is_alphanumeric() || r"-_.:\/".contains(c);
+    match quoted(&word, cfg!(windows)) {
+        _ if cfg!(windows) && word.chars().all(is_plain) => word.into_owned(),
+        quoted if cfg!(windows) => format!("& {quoted}"),
+        quoted => quoted,
+    }
 }
 
 /// One command line, or none where all is well; it can be pasted into PowerShell and into bash.

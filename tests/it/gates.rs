@@ -88,7 +88,7 @@ fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
 fn what_cannot_be_judged_is_exit_7_and_says_why() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     take(&server, &folder, 100, &[]).exits(0);
-    let cached = "all of it came from ComfyUI's cache (use --fresh)";
+    let cached = "all of it came from ComfyUI's cache (use -Fresh)";
     run_flow(&server, &folder, &["-MaxPeakMB", "20000"])
         .exits(7)
         .tells(&format!("MaxPeakMB 20000 ✗ not judged: {cached}"))

@@ -18,6 +18,7 @@ use super::text::{MANY_SCENES, headline, summary_block, times};
 use crate::exit_code::Exit;
 use crate::vram::gates::Verdict;
 use crate::vram::log::time_text;
+use crate::vram::reading::memory_name;
 use crate::vram::timeline::Timeline;
 
 /// What a page is made of.
@@ -28,6 +29,8 @@ pub struct Page<'a> {
     pub timeline: &'a Timeline,
     /// The devices beside the run's own.
     pub others: &'a [OtherDevice],
+    /// Whether the memory is the machine's own.
+    pub system_ram: bool,
     /// What stands before a file of the run folder in a link; see [`link::to_folder`].
     pub folder: &'a str,
 }
@@ -141,7 +144,7 @@ impl Page<'_> {
         }
         let facts = self.input.record.map(RunRecord::facts).unwrap_or_default();
         let mut block = self.input.vram.block(None, &facts).split_off(1);
-        if self.input.is_system_ram() {
+        if self.system_ram {
             block = block.iter().map(|line| line.replace("VRAM", "RAM")).collect();
         }
         let mut figures = plain_list(&block);
@@ -154,7 +157,7 @@ impl Page<'_> {
     }
 
     fn memory(&self) -> &'static str {
-        if self.input.is_system_ram() { "RAM" } else { "VRAM" }
+        memory_name(self.system_ram)
     }
 
     /// Whether everything came from the cache: then what was sampled says nothing about it.
