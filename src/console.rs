@@ -95,12 +95,22 @@ impl Output {
     }
 }
 
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A pipe, a file, or nothing.
+    Pipe,
+    /// A terminal that takes lines and no escape sequences.
+    Lines,
+    /// A terminal that takes escape sequences.
+    Escapes,
+}
+
 /// An output and what it can show.
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal {
     output: Output,
-    is_terminal: bool,
-    has_escapes: bool,
+    kind: Kind,
     has_colours: bool,
     has_blocks: bool,
 }
@@ -112,12 +122,15 @@ impl Terminal {
         let term = std::env::var_os("TERM");
         let in_windows_terminal = std::env::var_os("WT_SESSION").is_some();
         let (escapes, blocks) = capabilities(term.as_deref(), in_windows_terminal);
-        let is_terminal = output.is_terminal();
-        let has_escapes = escapes && is_terminal;
+        let kind = match (output.is_terminal(), escapes) {
+            (false, _) => Kind::Pipe,
+            (true, false) => Kind::Lines,
+            (true, true) => Kind::Escapes,
+        };
+        let has_escapes = kind == Kind::Escapes;
         Terminal {
             output,
-            is_terminal,
-            has_escapes,
+            kind,
             has_colours: has_escapes && !no_color,
             has_blocks: has_escapes && blocks,
         }
@@ -125,7 +138,7 @@ impl Terminal {
 
     /// Whether a person reads it.
     pub fn is_terminal(self) -> bool {
-        self.is_terminal
+        self.kind != Kind::Pipe
     }
 
     fn stream(self) -> Stream {
@@ -181,7 +194,7 @@ impl Terminal {
     /// Lines as they are printed here: on a terminal in rows of its width, each continued below the
     /// end of its label, else as they are.
     pub fn laid_out(self, lines: &[String]) -> Vec<String> {
-        if !self.is_terminal {
+        if !self.is_terminal() {
             return lines.to_vec();
         }
         lines.iter().flat_map(|line| block_rows(line, self.columns())).collect()
@@ -359,9 +372,8 @@ mod tests {
 
     #[test]
     fn marks_are_coloured_and_a_path_is_dimmed() {
-        let (is_terminal, has_escapes, has_blocks) = (true, true, true);
-        let output = Output::Stdout;
-        let terminal = Terminal { output, is_terminal, has_escapes, has_colours: true, has_blocks };
+        let (output, kind) = (Output::Stdout, Kind::Escapes);
+        let terminal = Terminal { output, kind, has_colours: true, has_blocks: true };
         let shown = terminal.paint_with("✓ a  a.mp4  a.mp4\n✗ b\u{1b}[2J", Some("a.mp4"));
         let signs = [(GREEN, "<g>"), (RED, "<r>"), (DIM, "<d>"), (RESET, "</>")];
         let shown = signs.iter().fold(shown, |text, (escape, sign)| text.replace(escape, sign));

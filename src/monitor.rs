@@ -194,7 +194,9 @@ impl<'a> Monitor<'a> {
         if let Some(width) = terminal.curve_width() {
             lines.extend(sparkline::lines(timeline, vram, None, width));
         }
-        lines.push(String::new());
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
         lines.extend(vram.block(self.options.log.as_deref(), &[]));
         terminal.print(&(terminal.laid_out(&lines).join("\n") + "\n"));
     }

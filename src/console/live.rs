@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{CYAN, RESET, Terminal};
+use super::{CYAN, Kind, RESET, Terminal};
 use crate::layout::{ellipsized, padded, width, wrapped};
 use crate::report::text::minutes;
 use crate::sanitize::sanitize_line;
@@ -126,7 +126,7 @@ impl SceneProgress {
         let wide = |rest: String| format!("  {time:>TIME_WIDTH$}  {memory}  {rest}");
         let short = |parts: &[&str]| {
             let parts = parts.iter().filter(|part| !part.is_empty());
-            parts.map(|part| format!(" {part}")).collect::<String>()
+            parts.fold(String::new(), |text, part| text + " " + part)
         };
         let short_doing = steps.as_deref().unwrap_or(&self.doing);
         let memory_now = memory.trim_start();
@@ -242,7 +242,7 @@ impl Live {
         let (terminal, time) = (state.terminal, now - row.since);
         let is_waiting = matches!(row.what, Activity::Waiting(..));
         let [drawn_after, told_after] = SHOWN_AFTER;
-        if !terminal.has_escapes {
+        if terminal.kind != Kind::Escapes {
             if let Activity::Waiting(what, detail) = &row.what
                 && time >= told_after
                 && !state.is_told

@@ -157,10 +157,13 @@ fn run_on(
 /// Compares a screen with a snapshot, in which what differs from run to run is replaced, at the same
 /// width where it matters.
 fn is_shown(screen: &str, folder: &Folder, wanted: &Expect) {
-    let mut text = normalized(&without_sampling(screen), folder);
-    for (shape, name) in [(" 0:00", " M:SS"), (" in 9 s", " in N s"), ("after 9 s", "after N s")] {
-        text = replaced(&text, shape, name);
-    }
+    let text = normalized(&without_sampling(screen), folder);
+    // Its rows depend on the length of the folder's path.
+    let text = match text.split_once("\nNext       run-comfyui-e2e ") {
+        Some((shown, _)) => format!("{shown}\nNext       run-comfyui-e2e …\n"),
+        None => text,
+    };
+    let text = replaced(&text, "after 9 s", "after N s");
     wanted.assert_eq(&text);
 }
 
@@ -201,7 +204,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
         ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
         ✓ castle     M:SS  19310 MB  +17070  castle.mp4  2420 bytes
         ✓ 1 scene in N s
@@ -210,7 +213,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
         Needs      17070 MB of its own: a 20 GB card, not a 16 GB one
         After      GPU idle, queue empty, 2240 MB in use as before
         Report     logs/RUN-ID/report.html
-    "#]],
+    "]],
     );
     let words = ["lake.json", "forest.json", "hill.json"];
     let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
@@ -219,7 +222,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
         ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
         3 scenes, at most 10 min each
 
@@ -232,7 +235,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
         Needs      4000 MB of its own: a 4 GB card
         After      GPU idle, queue empty, 2240 MB in use as before
         Report     logs/RUN-ID/report.html
-    "#]],
+    "]],
     );
 }
 
@@ -249,7 +252,7 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
             3 scenes, at most 10 min each
 
@@ -263,9 +266,8 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
             Needs      17070 MB of its own: a 20 GB card, not a 16 GB one
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
-            Next       run-comfyui-e2e -ComfyUIUrl http://SERVER /
-                       -SampleIntervalSeconds 0.1 -Workflow FOLDER/doomed.json
-        "#]],
+            Next       run-comfyui-e2e …
+        "]],
     );
 }
 
@@ -282,7 +284,7 @@ fn a_gate_that_failed_stands_above_its_table() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
         ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
         ✓ node     M:SS   4152 MB  +1912  node.mp4  2420 bytes
         ✗ VRAM is worse than logs/RUN-ID (exit 7)
@@ -292,7 +294,7 @@ fn a_gate_that_failed_stands_above_its_table() {
         Needs      1912 MB of its own: a 4 GB card
         After      GPU idle, queue empty, 2240 MB in use as before
         Report     logs/RUN-ID/report.html
-    "#]],
+    "]],
     );
 }
 
@@ -309,7 +311,7 @@ fn what_came_from_the_cache_has_no_figures() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
         ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
         2 scenes, at most 10 min each
 
@@ -318,7 +320,7 @@ fn what_came_from_the_cache_has_no_figures() {
         ✓ nothing was generated: all 2 scenes came from ComfyUI's cache (use --fresh)
         After      GPU idle, queue empty, 2240 MB in use as before
         Report     logs/RUN-ID/report.html
-    "#]],
+    "]],
     );
 }
 
@@ -332,10 +334,10 @@ fn without_comfyui_there_is_one_message() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
         ✗ no ComfyUI at http://SERVER (connection refused): start it, or
           --comfyui-url URL, or --wait-for-comfyui 120 (exit 3)
-    "#]],
+    "]],
     );
 }
 
@@ -352,7 +354,7 @@ fn a_dry_run_tells_its_verdict_first() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ✗ 1 of 2 scenes would be rejected (exit 1)
             ✓ good
             ✗ bad  node 4 CheckpointLoaderSimple ckpt_name: 'x.safetensors' is not in the
@@ -361,7 +363,7 @@ fn a_dry_run_tells_its_verdict_first() {
             http://SERVER: ComfyUI 0.3.64, PyTorch 2.15.0+cu132, cuda:0 NVIDIA
               GeForce RTX 4090, 24576 MB, 2240 in use
             Nothing was uploaded or posted, and no folder was made
-        "#]],
+        "]],
     );
 }
 
@@ -380,12 +382,12 @@ fn monitor_tells_its_peak_first() {
     is_shown(
         &head,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ✗ VRAM peak 2240 MB is above 5 MB (exit 7)
                           before    now   change   limit
               MaxPeakMB            2240                5  ✗
             VRAM peak  2240 of 24576 MB (9 %), 22336 to spare
-        "#]],
+        "]],
     );
 }
 
@@ -496,17 +498,16 @@ fn ctrl_c_leaves_the_terminal_clean() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
-        ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
-        stopping… (again in N s or later to quit at once)
-        ✗ flow     M:SS  interrupted: by a signal (Ctrl-C); cancelled on the server
-        ✗ interrupted after N s (exit 130)
-        VRAM peak  2304 of 24576 MB (9 %), 22272 to spare, in flow, node 2
-        After      GPU idle, queue empty, 2240 MB in use as before
-        Report     logs/RUN-ID/report.html
-        Next       run-comfyui-e2e -ComfyUIUrl http://SERVER -Workflow /
-                   FOLDER/flow.json
-    "#]],
+        &expect![[r"
+            ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
+            stopping… (again in N s or later to quit at once)
+            ✗ flow     M:SS  interrupted: by a signal (Ctrl-C); cancelled on the server
+            ✗ interrupted after N s (exit 130)
+            VRAM peak  2304 of 24576 MB (9 %), 22272 to spare, in flow, node 2
+            After      GPU idle, queue empty, 2240 MB in use as before
+            Report     logs/RUN-ID/report.html
+            Next       run-comfyui-e2e …
+        "]],
     );
 }
 
