@@ -51,7 +51,8 @@ pub fn print_document(text: &str, exit: Exit) -> Exit {
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
     let why = without_credentials(&sanitize_line(why));
-    screen::print(Stream::Stderr, format!("run-comfyui-e2e: {why}\n"));
+    let terminal = Terminal::new(Output::Stderr, true);
+    terminal.print_lines(&[format!("run-comfyui-e2e: {why}")]);
 }
 
 /// Where human lines go besides the file.
@@ -175,8 +176,13 @@ impl Terminal {
     }
 
     /// Prints the text, coloured.
-    pub fn print(self, text: &str) {
+    fn print(self, text: &str) {
         self.write(self.paint(text));
+    }
+
+    /// Prints lines, coloured, in rows of the width of a terminal.
+    pub fn print_lines(self, lines: &[String]) {
+        self.print(&(self.laid_out(lines).join("\n") + "\n"));
     }
 
     fn write(self, text: String) {
@@ -265,7 +271,10 @@ impl Console {
     pub fn log(&mut self, text: &str) {
         let text = sanitize_line(text);
         let Some(file) = self.file.clone() else {
-            return self.print_line(&format!("run-comfyui-e2e: {text}\n"));
+            if !self.has_screen {
+                self.terminal.print_lines(&[format!("run-comfyui-e2e: {text}")]);
+            }
+            return;
         };
         let line = format!("[{}] {text}\n", hms(self.clock.now()));
         let opened = OpenOptions::new().append(true).create(true).open(&file);

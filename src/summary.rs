@@ -10,6 +10,7 @@ use crate::exit_code::Exit;
 use crate::fs::{check_writable, write_report};
 use crate::report::export;
 use crate::report::html::{Page, link};
+use crate::report::record::RunRecord;
 use crate::report::saved_run::{SavedRun, newest};
 use crate::report::text::{log_block, summary_block};
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
@@ -107,8 +108,9 @@ fn lines(
         let block = log_block(&run.vram, memory_name(false), gates, baselines);
         (unfinished.into_iter().chain(block).collect(), Vec::new())
     };
+    let is_system_ram = run.record().is_some_and(RunRecord::is_system_ram);
     if let Some(width) = curve_width {
-        lines.extend(sparkline::lines(&run.timeline, &run.vram, run.record(), width));
+        lines.extend(sparkline::lines(&run.timeline, &run.vram, is_system_ram, width));
     }
     if !lines.is_empty() {
         lines.push(String::new());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{CYAN, Kind, RESET, Terminal};
-use crate::layout::{ellipsized, padded, width, wrapped};
+use crate::layout::{ellipsized, padded, width};
 use crate::report::text::minutes;
 use crate::sanitize::sanitize_line;
 use crate::screen;
@@ -132,8 +132,8 @@ impl SceneProgress {
         let memory_now = memory.trim_start();
         // From all there is to tell down to the time; the least of a name that is worth its room.
         let forms = [
-            (wide(format!("{doing}{left}   {number} of {all}")), true, 8),
-            (wide(format!("{doing}{left}")), true, 8),
+            (wide(format!("{doing}{left}   {number} of {all}")), true, 24),
+            (wide(format!("{doing}{left}")), true, 12),
             (wide(doing.clone()), true, 8),
             (short(&[&time, short_doing, memory_now]), false, 6),
             (short(&[&time, memory_now]), false, 3),
@@ -248,7 +248,7 @@ impl Live {
                 && !state.is_told
             {
                 let line = format!("{what}  {detail}").trim_end().to_owned();
-                terminal.print(&(wrapped(&line, 0, terminal.columns()).join("\n") + "\n"));
+                terminal.print_lines(&[line]);
                 state.is_told = true;
             }
             return;

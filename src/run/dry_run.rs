@@ -233,6 +233,6 @@ impl Dry<'_> {
     fn print(&self, output: Output, lines: &[String]) {
         let terminal = Terminal::new(output, self.options.no_color);
         let lines: Vec<String> = lines.iter().map(|line| sanitize_line(line)).collect();
-        terminal.print(&(terminal.laid_out(&lines).join("\n") + "\n"));
+        terminal.print_lines(&lines);
     }
 }

@@ -65,7 +65,7 @@ impl RunContext<'_> {
         }
         if self.options.quiet && exit != Exit::Success {
             let terminal = Terminal::new(Output::Stderr, self.options.no_color);
-            terminal.print(&(block.join("\n") + "\n"));
+            terminal.print_lines(&block);
         }
         let exit = self.archive().unwrap_or(exit);
         self.state.close();
