@@ -203,6 +203,7 @@ pub fn flush() {
 /// Same as [`flush`], once, at the end of the program. Returns the number of lines that were not
 /// printed.
 pub fn finish() -> usize {
+    erase_live();
     if !FINISHED.swap(true, Ordering::Relaxed) {
         flush();
     }

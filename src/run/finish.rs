@@ -24,6 +24,7 @@ impl RunContext<'_> {
     pub(super) fn finish(mut self, baselines: &[SavedRun]) -> Exit {
         // An interrupt counts if it arrived before the end.
         self.events.drain();
+        self.events.console.set_live(None);
         self.record.ended = self.clock.now();
         let generated = self.record.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
