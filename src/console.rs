@@ -66,7 +66,8 @@ pub fn style() -> Style {
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
     let why = style().respell(&without_credentials(&sanitize_line(why)));
-    screen::print(Stream::Stderr, format!("run-comfyui-e2e: {why}\n"));
+    let terminal = Terminal::new(Output::Stderr, true);
+    terminal.print_lines(&[format!("run-comfyui-e2e: {why}")]);
 }
 
 /// Where human lines go besides the file.
@@ -110,12 +111,22 @@ impl Output {
     }
 }
 
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A pipe, a file, or nothing.
+    Pipe,
+    /// A terminal that takes lines and no escape sequences.
+    Lines,
+    /// A terminal that takes escape sequences.
+    Escapes,
+}
+
 /// An output and what it can show.
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal {
     output: Output,
-    is_terminal: bool,
-    has_escapes: bool,
+    kind: Kind,
     has_colours: bool,
     has_blocks: bool,
 }
@@ -127,12 +138,15 @@ impl Terminal {
         let term = std::env::var_os("TERM");
         let in_windows_terminal = std::env::var_os("WT_SESSION").is_some();
         let (escapes, blocks) = capabilities(term.as_deref(), in_windows_terminal);
-        let is_terminal = output.is_terminal();
-        let has_escapes = escapes && is_terminal;
+        let kind = match (output.is_terminal(), escapes) {
+            (false, _) => Kind::Pipe,
+            (true, false) => Kind::Lines,
+            (true, true) => Kind::Escapes,
+        };
+        let has_escapes = kind == Kind::Escapes;
         Terminal {
             output,
-            is_terminal,
-            has_escapes,
+            kind,
             has_colours: has_escapes && !no_color,
             has_blocks: has_escapes && blocks,
         }
@@ -140,7 +154,7 @@ impl Terminal {
 
     /// Whether a person reads it.
     pub fn is_terminal(self) -> bool {
-        self.is_terminal
+        self.kind != Kind::Pipe
     }
 
     fn stream(self) -> Stream {
@@ -177,8 +191,14 @@ impl Terminal {
     }
 
     /// Prints the text, coloured.
-    pub fn print(self, text: &str) {
+    fn print(self, text: &str) {
         self.write(self.paint(text));
+    }
+
+    /// Prints lines, coloured, in rows of the width of a terminal.
+    pub fn print_lines(self, lines: &[String]) {
+        let lines: Vec<String> = lines.iter().map(|line| style().respell(line)).collect();
+        self.print(&(self.laid_out(&lines).join("\n") + "\n"));
     }
 
     fn write(self, text: String) {
@@ -196,7 +216,7 @@ impl Terminal {
     /// Lines as they are printed here: on a terminal in rows of its width, each continued below the
     /// end of its label, else as they are.
     pub fn laid_out(self, lines: &[String]) -> Vec<String> {
-        if !self.is_terminal {
+        if !self.is_terminal() {
             return lines.to_vec();
         }
         lines.iter().flat_map(|line| block_rows(line, self.columns())).collect()
@@ -267,7 +287,10 @@ impl Console {
     pub fn log(&mut self, text: &str) {
         let text = style().respell(&sanitize_line(text));
         let Some(file) = self.file.clone() else {
-            return self.print_line(&format!("run-comfyui-e2e: {text}\n"));
+            if !self.has_screen {
+                self.terminal.print_lines(&[format!("run-comfyui-e2e: {text}")]);
+            }
+            return;
         };
         let line = format!("[{}] {text}\n", hms(self.clock.now()));
         let opened = OpenOptions::new().append(true).create(true).open(&file);
@@ -311,9 +334,9 @@ impl Console {
     /// Prints lines on the screen alone, in rows of its width.
     pub fn show(&self, lines: &[String]) {
         if self.has_screen {
-            for line in lines {
+            for line in lines.iter().map(|line| style().respell(line)) {
                 let path = line.strip_prefix(REPORT).map(str::trim);
-                self.print_rows(&block_rows(line, self.terminal.columns()), path);
+                self.print_rows(&block_rows(&line, self.terminal.columns()), path);
             }
         }
     }
@@ -374,9 +397,8 @@ mod tests {
 
     #[test]
     fn marks_are_coloured_and_a_path_is_dimmed() {
-        let (is_terminal, has_escapes, has_blocks) = (true, true, true);
-        let output = Output::Stdout;
-        let terminal = Terminal { output, is_terminal, has_escapes, has_colours: true, has_blocks };
+        let (output, kind) = (Output::Stdout, Kind::Escapes);
+        let terminal = Terminal { output, kind, has_colours: true, has_blocks: true };
         let shown = terminal.paint_with("✓ a  a.mp4  a.mp4\n✗ b\u{1b}[2J", Some("a.mp4"));
         let signs = [(GREEN, "<g>"), (RED, "<r>"), (DIM, "<d>"), (RESET, "</>")];
         let shown = signs.iter().fold(shown, |text, (escape, sign)| text.replace(escape, sign));

@@ -192,11 +192,13 @@ impl<'a> Monitor<'a> {
         let baselines: Vec<String> = self.baselines.iter().map(SavedRun::name).collect();
         let mut lines = log_block(vram, memory_name(readings.system_ram), verdicts, &baselines);
         if let Some(width) = terminal.curve_width() {
-            lines.extend(sparkline::lines(timeline, vram, None, width));
+            lines.extend(sparkline::lines(timeline, vram, readings.system_ram, width));
         }
-        lines.push(String::new());
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
         lines.extend(vram.block(self.options.log.as_deref(), &[]));
-        terminal.print(&(terminal.laid_out(&lines).join("\n") + "\n"));
+        terminal.print_lines(&lines);
     }
 
     /// A page that cannot be written costs the command nothing.

@@ -203,8 +203,36 @@ pub fn flush() {
 /// Same as [`flush`], once, at the end of the program. Returns the number of lines that were not
 /// printed.
 pub fn finish() -> usize {
+    erase_live();
     if !FINISHED.swap(true, Ordering::Relaxed) {
         flush();
     }
     UNWRITTEN.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set in the process that draws a row and panics.
+    const PANICS: &str = "SCREEN_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_told_in_place_of_the_live_row() {
+        if std::env::var_os(PANICS).is_some() {
+            start();
+            draw_live(Stream::Stderr, "⠋ flow");
+            flush();
+            panic!("as it should");
+        }
+        let mut itself = Command::new(std::env::current_exe().unwrap());
+        itself.args(["a_panic_is_told_in_place_of_the_live_row", "--nocapture"]);
+        let output = itself.env(PANICS, "1").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        let row = format!("{ERASE}{NO_WRAP}⠋ flow\r{WRAP}{ERASE}");
+        let (before, after) = told.split_once(&row).unwrap_or_else(|| panic!("{told:?}"));
+        assert!(!before.contains("panicked") && after.contains("as it should"), "{told:?}");
+    }
 }

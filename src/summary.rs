@@ -101,18 +101,20 @@ fn lines(
     baselines: &[String],
     curve_width: Option<usize>,
 ) -> Vec<String> {
-    let (mut lines, facts) = match run.record() {
-        Some(record) => (summary_block(record, &run.vram), record.facts()),
-        None => {
-            let unfinished = run.is_unfinished().then(|| UNFINISHED.to_owned());
-            let block = log_block(&run.vram, memory_name(false), gates, baselines);
-            (unfinished.into_iter().chain(block).collect(), Vec::new())
-        }
+    let (mut lines, facts) = if let Some(record) = run.record() {
+        (summary_block(record, &run.vram), record.facts())
+    } else {
+        let unfinished = run.is_unfinished().then(|| UNFINISHED.to_owned());
+        let block = log_block(&run.vram, memory_name(false), gates, baselines);
+        (unfinished.into_iter().chain(block).collect(), Vec::new())
     };
+    let is_system_ram = run.record().is_some_and(RunRecord::is_system_ram);
     if let Some(width) = curve_width {
-        lines.extend(sparkline::lines(&run.timeline, &run.vram, run.record(), width));
+        lines.extend(sparkline::lines(&run.timeline, &run.vram, is_system_ram, width));
     }
-    lines.push(String::new());
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
     lines.extend(run.vram.block(Some(&run.log), &facts));
     lines.extend(run.others.iter().flat_map(|device| device.block(&facts)));
     lines

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{CYAN, RESET, Terminal};
-use crate::layout::{ellipsized, padded, width, wrapped};
+use super::{CYAN, Kind, RESET, Terminal};
+use crate::layout::{ellipsized, padded, width};
 use crate::report::text::minutes;
 use crate::sanitize::sanitize_line;
 use crate::screen;
@@ -18,6 +18,8 @@ const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '�
 /// The same for a terminal without those characters.
 const PLAIN_SPINNER: [char; 4] = ['|', '/', '-', '\\'];
 const TURN: Duration = Duration::from_millis(100);
+/// With less room a detail is left out.
+const LEAST_DETAIL: usize = 12;
 /// The columns of a scene's time.
 const TIME_WIDTH: usize = 7;
 
@@ -84,19 +86,37 @@ impl LiveRow {
         let time = now.saturating_duration_since(self.since);
         let turn = (time.as_millis() / TURN.as_millis()) as usize;
         let spinner = spinner[turn % spinner.len()];
-        let text = match &self.what {
-            Activity::Waiting(what, detail) => format!("{what} {}  {detail}", clock(time)),
+        match &self.what {
+            Activity::Waiting(what, detail) => {
+                let time = clock(time);
+                let what = ellipsized(what, columns.saturating_sub(3 + width(&time)));
+                let text = format!("{spinner} {what} {time}");
+                let room = columns.saturating_sub(width(&text) + 2);
+                if detail.is_empty() || room < LEAST_DETAIL {
+                    return ellipsized(&text, columns);
+                }
+                format!("{text}  {}", ellipsized(detail, room))
+            }
             Activity::Sampling(limit) => {
+                let time = clock(time);
                 let limit = limit.map(|limit| format!(" of {}", clock(limit)));
-                let memory = figures.memory.map(|(mb, peak)| format!("  {mb} MB, peak {peak} MB"));
-                let (limit, memory) = (limit.unwrap_or_default(), memory.unwrap_or_default());
-                format!("monitor {}{limit}{memory}", clock(time))
+                let limit = limit.unwrap_or_default();
+                let memory = figures.memory.map(|(mb, peak)| (mb.to_string(), peak.to_string()));
+                let with = |start: &str, text: &dyn Fn(&str, &str) -> String| {
+                    let memory = memory.as_ref().map(|(mb, peak)| text(mb, peak));
+                    format!("{spinner} {start}{}", memory.unwrap_or_default())
+                };
+                let peak = |mb: &str, peak: &str| format!("  {mb} MB, peak {peak} MB");
+                let forms = [
+                    with(&format!("monitor {time}{limit}"), &peak),
+                    with(&time, &peak),
+                    with(&time, &|mb, _| format!(" {mb} MB")),
+                ];
+                let fits = forms.into_iter().find(|form| width(form) <= columns);
+                fits.unwrap_or_else(|| ellipsized(&time, columns))
             }
-            Activity::Scene(scene) => {
-                return scene.text(spinner, now, time, figures, columns);
-            }
-        };
-        ellipsized(&format!("{spinner} {}", text.trim_end()), columns)
+            Activity::Scene(scene) => scene.text(spinner, now, time, figures, columns),
+        }
     }
 }
 
@@ -126,14 +146,15 @@ impl SceneProgress {
         let wide = |rest: String| format!("  {time:>TIME_WIDTH$}  {memory}  {rest}");
         let short = |parts: &[&str]| {
             let parts = parts.iter().filter(|part| !part.is_empty());
-            parts.map(|part| format!(" {part}")).collect::<String>()
+            parts.fold(String::new(), |text, part| text + " " + part)
         };
-        let short_doing = steps.as_deref().unwrap_or(&self.doing);
+        let first_word = self.doing.split([',', ' ']).next().unwrap_or_default();
+        let short_doing = steps.as_deref().unwrap_or(first_word);
         let memory_now = memory.trim_start();
         // From all there is to tell down to the time; the least of a name that is worth its room.
         let forms = [
-            (wide(format!("{doing}{left}   {number} of {all}")), true, 8),
-            (wide(format!("{doing}{left}")), true, 8),
+            (wide(format!("{doing}{left}   {number} of {all}")), true, 24),
+            (wide(format!("{doing}{left}")), true, 12),
             (wide(doing.clone()), true, 8),
             (short(&[&time, short_doing, memory_now]), false, 6),
             (short(&[&time, memory_now]), false, 3),
@@ -242,13 +263,13 @@ impl Live {
         let (terminal, time) = (state.terminal, now - row.since);
         let is_waiting = matches!(row.what, Activity::Waiting(..));
         let [drawn_after, told_after] = SHOWN_AFTER;
-        if !terminal.has_escapes {
+        if terminal.kind != Kind::Escapes {
             if let Activity::Waiting(what, detail) = &row.what
                 && time >= told_after
                 && !state.is_told
             {
                 let line = format!("{what}  {detail}").trim_end().to_owned();
-                terminal.print(&(wrapped(&line, 0, terminal.columns()).join("\n") + "\n"));
+                terminal.print_lines(&[line]);
                 state.is_told = true;
             }
             return;
@@ -322,6 +343,8 @@ mod tests {
         }
         let queued = shown(forest("forest", "queued, 2 before it"), 5, &figures, 79);
         assert_eq!(queued, "⠹ forest     0:05  18100 MB  queued, 2 before it   3 of 3");
+        let queued = shown(forest("forest", "queued, 2 before it"), 5, &figures, 39);
+        assert_eq!(queued, "⠹ forest 0:05 queued 18100 MB");
     }
 
     #[test]
@@ -332,13 +355,20 @@ mod tests {
             shown(waiting, 14, &Figures::default(), columns)
         };
         assert_eq!(row(79), "⠹ starting ComfyUI 0:14  Import times for custom nodes:");
-        assert_eq!(row(30), "⠹ starting ComfyUI 0:14  Impo…");
+        assert_eq!(row(40), "⠹ starting ComfyUI 0:14  Import times f…");
+        assert_eq!(row(30), "⠹ starting ComfyUI 0:14");
+        assert_eq!(row(19), "⠹ starting Co… 0:14");
         let memory = Figures { memory: Some((2140, 19_310)), node: None };
         let limit = Some(Duration::from_secs(600));
         assert_eq!(
             shown(Activity::Sampling(limit), 65, &memory, 79),
             "⠹ monitor 1:05 of 10:00  2140 MB, peak 19310 MB"
         );
+        for (columns, wanted) in
+            [(39, "⠹ 1:05  2140 MB, peak 19310 MB"), (19, "⠹ 1:05 2140 MB"), (5, "1:05")]
+        {
+            assert_eq!(shown(Activity::Sampling(limit), 65, &memory, columns), wanted);
+        }
         assert_eq!(shown(Activity::Sampling(None), 65, &Figures::default(), 79), "⠹ monitor 1:05");
     }
 

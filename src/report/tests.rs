@@ -213,14 +213,14 @@ fn below_a_gate_that_failed_stands_its_table_and_no_scene_has_a_mark() {
         of("scene-001", 1512, 1912, 1588, State::Failed),
         of("scene-002", 1510, 1521, 1586, State::Held),
     ];
-    expect![[r#"
+    expect![[r"
         ✗ VRAM is worse than logs/20261121-230004 (exit 7)
 
           scene-001    +1512   +1912     +400  +26 %   +1588  ✗
           scene-002    +1510   +1521
           scene-001  3:08  partly cached (1 node)  19310 MB  +17070  video/scene-001/scene-001.mp4  1.53 MB
           scene-002  3:11  partly cached (1 node)  at least 19080 MB: 1 reading  2nd attempt (1st: lost, server restarted 23:05:12)
-    "#]]
+    "]]
     .assert_eq(&lines(&run, 6));
     run.gates[0].state = State::Held;
     let block = summary_block(&run, &vram());
@@ -322,7 +322,7 @@ fn a_scene_has_a_row_on_a_screen() {
             }
         }
     }
-    expect![[r#"
+    expect![[r"
         ✓ 城のシーン     3:08  19310 MB  +17070  scene-001.mp4  1.5 MB
         ✓ scene-002      3:11  from the cache, no figures (use --fresh)  2nd attempt
         ✗ scene-003     12:05  node 4 FailAlways: CLIP model not found:
@@ -347,7 +347,7 @@ fn a_scene_has_a_row_on_a_screen() {
           umt5_xxl_fp8.safe
           tensors (2
           attempts)
-    "#]]
+    "]]
     .assert_eq(&shown);
 }
 

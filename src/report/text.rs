@@ -209,9 +209,9 @@ impl SceneRow {
             None => cells.push("no reading".to_owned()),
         }
         let again = scene.attempts.len() > 1;
-        let again = again.then(|| match on_screen {
-            true => format!("{} attempt", ordinal(scene.attempts.len())),
-            false => attempts(&scene.attempts),
+        let again = again.then(|| {
+            let count = format!("{} attempt", ordinal(scene.attempts.len()));
+            if on_screen { count } else { attempts(&scene.attempts) }
         });
         let file = scene.outputs.first().filter(|_| !on_screen || scene.outcome != Outcome::Cached);
         let file = file.map(|file| {

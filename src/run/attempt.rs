@@ -154,17 +154,9 @@ impl AttemptState<'_, '_> {
     }
 
     fn show(&mut self, doing: &str) {
-        let following = self.run.events.intake().following.as_ref().and_then(|it| it.started);
-        let progress = SceneProgress {
-            name: self.scene.id.clone(),
-            names: self.run.name_width,
-            number: self.number,
-            doing: doing.to_owned(),
-            running_since: following.or(self.poller.running_since),
-            expected: self.run.expected_time(self.scene.workflow.node_count()),
-        };
-        let what = Activity::Scene(progress);
-        self.run.events.console.set_live(Some(LiveRow { since: self.run.scene_begun, what }));
+        let started = self.run.events.intake().following.as_ref().and_then(|it| it.started);
+        let running_since = started.or(self.poller.running_since);
+        self.run.show_scene(self.scene, self.number, doing, running_since);
     }
 
     fn poll_to_end(&mut self) -> Result<AttemptResult, Interrupted> {
@@ -439,6 +431,27 @@ impl AttemptState<'_, '_> {
 }
 
 impl RunContext<'_> {
+    /// Sets the live row of a scene: which of how many it is, what is done, and since when the server
+    /// executes it.
+    pub(super) fn show_scene(
+        &self,
+        scene: &Scene,
+        number: (usize, usize),
+        doing: &str,
+        running_since: Option<Instant>,
+    ) {
+        let progress = SceneProgress {
+            name: scene.id.clone(),
+            names: self.name_width,
+            number,
+            doing: doing.to_owned(),
+            running_since,
+            expected: self.expected_time(scene.workflow.node_count()),
+        };
+        let what = Activity::Scene(progress);
+        self.events.console.set_live(Some(LiveRow { since: self.scene_begun, what }));
+    }
+
     /// Notes prompts that run and are not ours; the first one is logged.
     fn count_foreign<'i>(&mut self, running: impl Iterator<Item = &'i str>) {
         for id in running {

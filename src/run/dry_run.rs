@@ -199,17 +199,17 @@ impl Dry<'_> {
         lines
     }
 
-    /// An unknown is null; `Lacking` is null where it was not checked.
+    /// An unknown is null; `Lacks` is null where it was not checked.
     fn document(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Value {
         let server = self.server.as_ref();
         let scenes = self.scenes.iter().enumerate().map(|(index, scene)| {
             json!({
                 "SceneId": scene.id,
-                "Workflow": slashes(&scene.source),
+                "Source": slashes(&scene.source),
                 "Keyframe": scene.keyframe.as_deref().map(slashes),
                 "Seed": scene.seed,
                 "Warnings": scene.warnings,
-                "Lacking": lacking.as_ref().map(|lacking| &lacking[index]),
+                "Lacks": lacking.as_ref().map(|lacking| &lacking[index]),
                 "Graph": (!scene.workflow.is_drawn()).then(|| scene.workflow.to_json()),
             })
         });
@@ -233,6 +233,6 @@ impl Dry<'_> {
     fn print(&self, output: Output, lines: &[String]) {
         let terminal = Terminal::new(output, self.options.no_color);
         let lines: Vec<String> = lines.iter().map(|line| sanitize_line(line)).collect();
-        terminal.print(&(terminal.laid_out(&lines).join("\n") + "\n"));
+        terminal.print_lines(&lines);
     }
 }

@@ -24,6 +24,7 @@ impl RunContext<'_> {
     pub(super) fn finish(mut self, baselines: &[SavedRun]) -> Exit {
         // An interrupt counts if it arrived before the end.
         self.events.drain();
+        self.events.console.set_live(None);
         self.record.ended = self.clock.now();
         let generated = self.record.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
@@ -73,7 +74,7 @@ impl RunContext<'_> {
         }
         if self.options.quiet && exit != Exit::Success {
             let terminal = Terminal::new(Output::Stderr, self.options.no_color);
-            terminal.print(&(block.join("\n") + "\n"));
+            terminal.print_lines(&block);
         }
         let exit = self.archive().unwrap_or(exit);
         self.state.close();

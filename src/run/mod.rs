@@ -168,6 +168,7 @@ impl RunContext<'_> {
     /// server that was not there before.
     fn complete_scenes(&mut self) -> Result<(), RunError> {
         let failed = |why| RunError::failed(Exit::Failed, why, "a workflow is wrong");
+        self.events.console.wait_for("asking ComfyUI about the nodes of the workflow", "");
         for class in plan::open_classes(&self.scenes) {
             self.events.check()?;
             let asked = self.object_info.fetch(&self.client, class);
@@ -176,6 +177,7 @@ impl RunContext<'_> {
         let (info, now) = (&self.object_info, self.clock.now());
         let left_out = plan::complete(&mut self.scenes, self.options, info, now).map_err(failed)?;
         self.log_left_out(&left_out);
+        self.events.console.set_live(None);
         Ok(())
     }
 

@@ -32,11 +32,11 @@ impl RunContext<'_> {
         stats: &SystemStats,
         scenes: usize,
     ) -> Result<(), RunError> {
+        self.events.console.wait_for("the first reading, and ComfyUI's queue", "");
         self.note_server(stats, scenes);
         let (options, local) = (&self.options.sampling, self.options.server.url.is_loopback());
         let send = self.events.sampler_events();
         let source = Arc::new(ReadingSource::new(options, local, Some(stats), send));
-        self.events.console.wait_for("the first VRAM reading", "");
         source.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
         let clients = [Client::with_timeout(target, source::TIMEOUT)].into();
         let sampler = source.sampler(self.clock, clients).inspect_err(|error| {
@@ -101,6 +101,7 @@ impl RunContext<'_> {
     /// Ends the sampling with a reading of this moment: the last scene's outputs are home.
     pub(super) fn end_sampling(&mut self) {
         let Some(Sampling { source, sampler }) = self.sampling.take() else { return };
+        self.events.console.wait_for("the last reading, and ComfyUI's queue", "");
         drop(sampler);
         self.events.drain();
         let taken = source.measure(self.clock, std::slice::from_ref(&self.client));

@@ -72,6 +72,7 @@ impl RunContext<'_> {
 
     /// Records why the run goes no further, and its scenes as skipped: none has been started.
     pub(super) fn skip_scenes(&mut self, error: RunError) {
+        self.events.console.set_live(None);
         let why = match error {
             RunError::Interrupted => "interrupted",
             RunError::Failed { exit, why, skipped, server_may_come } => {
@@ -156,6 +157,7 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
     fn run(run: &'r mut RunContext<'a>, scene: &'r Scene, number: (usize, usize)) -> SceneRecord {
         let (begun, start) = (Instant::now(), run.clock.now());
         run.scene_begun = begun;
+        run.show_scene(scene, number, "starting", None);
         run.log(&scene.id, "Starting video generation...");
         let node_count = scene.workflow.node_count();
         let record = SceneRecord { seed: scene.seed, node_count, ..skipped(scene, "") };

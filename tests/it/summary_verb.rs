@@ -27,6 +27,8 @@ fn summary_of_a_log_is_its_statistics() {
     let ran = folder.run(&["summary", "old.log"]).exits(0);
     let printed = ran.stdout.replace(&folder.path().display().to_string(), "FOLDER");
     expect![[r#"
+        VRAM peak  19102 of 24576 MB (78 %), 5474 to spare, 16862 more than at the start
+
         === VRAM Usage Statistics ===
         Peak VRAM: 18231 MB (from 4 samples)
         Average VRAM: 10188 MB

@@ -542,10 +542,11 @@ pub fn normalized(text: &str, folder: &Folder) -> String {
         ("TIMESTAMPZ", "TIMESTAMP"),
         ("00:00:00.000", "TIME"),
         ("00:00:00", "TIME"),
-        ("to TIME (9 s)", "to TIME (N s)"),
         ("HistoryAttempts=9", "HistoryAttempts=N"),
         ("9.9 s", "N s"),
         ("9.9s", "Ns"),
+        (" in 9 s", " in N s"),
+        (" 0:00 ", " M:SS "),
     ] {
         text = replaced(&text, shape, name);
     }

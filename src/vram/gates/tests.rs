@@ -189,14 +189,14 @@ fn verdicts_are_told_as_a_table() {
     let [before, now] = [&before, &now].map(|vram| RunVram { vram, facts: None });
     let limits = Limits { peak_mb: Some(20_000), growth_mb: Some(5) };
     let verdicts = judge(limits, &now, &[("b".into(), before)]);
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
         verdict
                         before     now   change          limit
           MaxPeakMB              10000                   20000  ✓
           node-r1         1512    1912     +400  +26 %    1588  ✗
           r2              1510    1521      +11   +1 %    1586  ✓
           MaxGrowthMB                                        5  ✗ not judged: too few scenes: growth is known from four that executed and were sampled without a /free between them
-    "#]]
+    "]]
     .assert_eq(&format!("verdict\n{}\n", table(&verdicts).join("\n")));
     assert_eq!(table(&[]), [""; 0]);
 }

@@ -15,7 +15,7 @@ pub fn rows_at_the_start() -> Vec<Row> {
     let dry = |name, told, route, fault: Fault| {
         let play = move || with(route, ALWAYS, fault.clone(), &["-DryRun"]);
         let line = "`GET /object_info/{class}` of a dry run";
-        Row::one_of(line, name, (told, ""), play).also(format!(": {told}\n"))
+        Row::one_of(line, name, (told, ""), play).also(format!(": {told} (exit 3)\n"))
     };
     vec![
         row("nobody listens at the start", || {
