@@ -56,9 +56,9 @@ fn a_cached_scene_has_its_files_and_no_figures() {
     run(&server, &video(), &[]).1.exits(0);
     let (folder, ran) = run(&server, &video(), &[]);
     ran.exits(0)
-        .says("✓ nothing was generated: the scene came from ComfyUI's cache (use --fresh)")
+        .says("✓ nothing was generated: the scene came from ComfyUI's cache (use -Fresh)")
         .says("a: no execution")
-        .says("  from the cache, no figures (use --fresh)  video/a/a.mp4  ");
+        .says("  from the cache, no figures (use -Fresh)  video/a/a.mp4  ");
     folder.ended(&[("cached", "")]);
     let scene = &folder.metadata()["Scenes"][0];
     assert_eq!(scene["Vram"], Value::Null);
@@ -194,6 +194,6 @@ fn fresh_repeats_what_came_from_the_cache_all_the_same() {
     ran.exits(0)
         .says("nothing was freed: POST /free")
         .says("-Fresh: nodes came from the cache again")
-        .says("from the cache, no figures (use --fresh)");
+        .says("from the cache, no figures (use -Fresh)");
     folder.ended(&[("cached", "")]);
 }

@@ -74,7 +74,7 @@ fn the_summary_is_what_was_printed_line_for_line() {
         [TIME] ✗ bad  failed: node 2 FailAlways: RuntimeError: it broke
         [TIME] After      GPU idle, queue empty, 2240 MB in use as before
         [TIME] Report     logs/RUN-ID/report.html
-        [TIME] Next       run-comfyui-e2e -FastIteration -ComfyUIUrl http://SERVER -SampleIntervalSeconds 3600 -SceneRetryBudget 0 -Workflow FOLDER/bad.json
+        [TIME] Next       run-comfyui-e2e -FastIteration -ComfyUIUrl http://SERVER -SampleIntervalSeconds 3600 -SceneRetryBudget 0 bad.json
     "#]].assert_eq(&shown);
 }
 

@@ -51,7 +51,7 @@ fn summary_of_a_run_repeats_its_lines() {
     folder.workflow("bad.json", &graphs::failing("it broke"));
     // The third scene comes from the cache.
     folder.workflow("again.json", &graphs::video("video/flow", 600.0, 1000, 1));
-    let words = ["-SampleIntervalSeconds", "0.05", "flow.json", "bad.json", "again.json"];
+    let words = ["--sample-interval-seconds", "0.05", "flow.json", "bad.json", "again.json"];
     run_sampled(&server, &folder, &words, &["flow"]).exits(1);
     let summary = folder.read("run-summary.txt");
     let closing = from(&summary, "✗ 1 of 3 scenes failed ");
