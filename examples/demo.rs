@@ -26,10 +26,16 @@ fn main() -> std::io::Result<ExitCode> {
         "image": ["2", 0], "mb": 12_000, "seconds": 2.0,
     }});
     unlucky["3"]["inputs"]["images"] = json!(["5", 0]);
+    unlucky["5"]["inputs"]["steps"] = 20.into();
+    let steady = |name: &str, mb| {
+        let mut graph = graphs::video(name, 3.0, mb, mb);
+        graph["2"]["inputs"]["steps"] = 20.into();
+        graph
+    };
     let scenes = [
-        ("scene-001", graphs::video("scene-001", 3.0, 9_000, 1)),
+        ("scene-001", steady("scene-001", 9_000)),
         ("scene-002", unlucky),
-        ("scene-003", graphs::video("scene-003", 3.0, 16_000, 3)),
+        ("scene-003", steady("scene-003", 16_000)),
     ];
     let mut arguments = vec!["--project-root".into(), home.clone().into_os_string()];
     arguments.extend(["--comfyui-url", &server.url()].map(Into::into));

@@ -1,35 +1,36 @@
-//! The human lines: `run-summary.txt`, the terminal with its colours, and the live row below them.
-//! Pipes and files get plain lines only.
+//! The human lines: `run-summary.txt`, the screen with its colours, and the live row below it. Pipes
+//! and files get plain lines only.
+
+mod live;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use terminal_size::{Width, terminal_size_of};
 
 use crate::cli::Style;
 use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
+use crate::layout::{width, wrapped, wrapped_command};
+use crate::report::text::{LABEL_WIDTH, REPORT, headline};
 use crate::sanitize::{sanitize_line, sanitize_lines, without_credentials};
 use crate::screen::{self, Stream};
 
+pub use live::{Activity, Figures, Live, LiveRow, RunningNode, SceneProgress};
+
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
+const CYAN: &str = "\x1b[36m";
+const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
 
-/// Turns line wrapping off and on again: a live row that wraps cannot be drawn over. Older Windows
-/// consoles would print the sequences.
-const NO_WRAP: &str = if cfg!(windows) { "" } else { "\x1b[?7l" };
-const WRAP: &str = if cfg!(windows) { "" } else { "\x1b[?7h" };
-
-/// The widest live row, in columns.
-const LIVE_WIDTH: usize = 79;
 /// The widest curve, in columns.
 const CURVE_WIDTH: usize = 60;
+/// The columns of a terminal that does not tell them.
+const USUAL_WIDTH: usize = 80;
 
 /// Prints a text on standard output, and returns `exit`; [`Exit::Failed`] if it could not be
 /// written, which is then said on standard error. A reader that went away (`| head`) is no failure.
@@ -65,7 +66,8 @@ pub fn style() -> Style {
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
     let why = style().respell(&without_credentials(&sanitize_line(why)));
-    screen::print(Stream::Stderr, format!("run-comfyui-e2e: {why}\n"));
+    let terminal = Terminal::new(Output::Stderr, true);
+    terminal.print_lines(&[format!("run-comfyui-e2e: {why}")]);
 }
 
 /// Where human lines go besides the file.
@@ -109,11 +111,22 @@ impl Output {
     }
 }
 
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A pipe, a file, or nothing.
+    Pipe,
+    /// A terminal that takes lines and no escape sequences.
+    Lines,
+    /// A terminal that takes escape sequences.
+    Escapes,
+}
+
 /// An output and what it can show.
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal {
     output: Output,
-    has_escapes: bool,
+    kind: Kind,
     has_colours: bool,
     has_blocks: bool,
 }
@@ -125,28 +138,72 @@ impl Terminal {
         let term = std::env::var_os("TERM");
         let in_windows_terminal = std::env::var_os("WT_SESSION").is_some();
         let (escapes, blocks) = capabilities(term.as_deref(), in_windows_terminal);
-        let has_escapes = escapes && output.is_terminal();
+        let kind = match (output.is_terminal(), escapes) {
+            (false, _) => Kind::Pipe,
+            (true, false) => Kind::Lines,
+            (true, true) => Kind::Escapes,
+        };
+        let has_escapes = kind == Kind::Escapes;
         Terminal {
             output,
-            has_escapes,
+            kind,
             has_colours: has_escapes && !no_color,
             has_blocks: has_escapes && blocks,
         }
     }
 
-    /// The text without what a terminal would act on, its lines coloured where the output has colours.
+    /// Whether a person reads it.
+    pub fn is_terminal(self) -> bool {
+        self.kind != Kind::Pipe
+    }
+
+    fn stream(self) -> Stream {
+        if self.output == Output::Stderr { Stream::Stderr } else { Stream::Stdout }
+    }
+
+    /// The columns that a row may have now: one less than there are, since many a terminal begins a
+    /// new row behind the last.
+    pub fn columns(self) -> usize {
+        let columns = self.output.columns().filter(|columns| *columns > 0);
+        columns.unwrap_or(USUAL_WIDTH).saturating_sub(1).max(1)
+    }
+
+    /// The text without what a terminal would act on; its marks coloured where the output has
+    /// colours.
     pub fn paint(self, text: &str) -> String {
-        let text = sanitize_lines(text);
-        if self.has_colours { text.split_inclusive('\n').map(paint_line).collect() } else { text }
+        self.paint_with(text, None)
+    }
+
+    /// The same, with a path in it dimmed.
+    fn paint_with(self, text: &str, path: Option<&str>) -> String {
+        let mut text = sanitize_lines(text);
+        if !self.has_colours {
+            return text;
+        }
+        if let Some(path) = path.filter(|path| !path.is_empty())
+            && let Some(at) = text.rfind(path)
+        {
+            text.replace_range(at..at + path.len(), &format!("{DIM}{path}{RESET}"));
+        }
+        [('✓', GREEN), ('✗', RED)].iter().fold(text, |text, (mark, colour)| {
+            text.replace(*mark, &format!("{colour}{mark}{RESET}"))
+        })
     }
 
     /// Prints the text, coloured.
-    pub fn print(self, text: &str) {
-        let text = self.paint(text);
-        match self.output {
-            Output::Stdout => screen::print(Stream::Stdout, text),
-            Output::Stderr => screen::print(Stream::Stderr, text),
-            Output::Quiet => {}
+    fn print(self, text: &str) {
+        self.write(self.paint(text));
+    }
+
+    /// Prints lines, coloured, in rows of the width of a terminal.
+    pub fn print_lines(self, lines: &[String]) {
+        let lines: Vec<String> = lines.iter().map(|line| style().respell(line)).collect();
+        self.print(&(self.laid_out(&lines).join("\n") + "\n"));
+    }
+
+    fn write(self, text: String) {
+        if self.output != Output::Quiet {
+            screen::print(self.stream(), text);
         }
     }
 
@@ -155,6 +212,36 @@ impl Terminal {
         let columns = || self.output.columns().unwrap_or(CURVE_WIDTH).min(CURVE_WIDTH);
         self.has_blocks.then(columns)
     }
+
+    /// Lines as they are printed here: on a terminal in rows of its width, each continued below the
+    /// end of its label, else as they are.
+    pub fn laid_out(self, lines: &[String]) -> Vec<String> {
+        if !self.is_terminal() {
+            return lines.to_vec();
+        }
+        lines.iter().flat_map(|line| block_rows(line, self.columns())).collect()
+    }
+}
+
+/// A line of a summary block in rows of at most so many columns.
+fn block_rows(line: &str, columns: usize) -> Vec<String> {
+    let line = headline_that_fits(line, columns);
+    let label = line.get(..LABEL_WIDTH).filter(|label| label.ends_with("  "));
+    let is_label = label.is_some_and(|label| label.starts_with(|c: char| c.is_ascii_uppercase()));
+    let head = if is_label { LABEL_WIDTH } else { 2 };
+    let head = if line.is_char_boundary(head.min(line.len())) { head } else { 0 };
+    if line.starts_with("Next  ") && line[LABEL_WIDTH..].starts_with(env!("CARGO_PKG_NAME")) {
+        return wrapped_command(line, head, columns);
+    }
+    // Behind a mark stands a name, then what there is to tell.
+    let name = line.starts_with(['✓', '✗']).then(|| line.find("  ").map(|at| at + 2));
+    let mark = name.map(|end| end.unwrap_or('✓'.len_utf8() + 1));
+    wrapped(line, mark.unwrap_or(head), columns)
+}
+
+/// A verdict without its times where there is no room for them.
+fn headline_that_fits(line: &str, columns: usize) -> &str {
+    if width(line) > columns && line.starts_with(['✓', '✗']) { headline(line) } else { line }
 }
 
 /// Whether a terminal with this `TERM` takes escape sequences, and whether it has all eight block
@@ -172,93 +259,50 @@ fn capabilities(term: Option<&OsStr>, in_windows_terminal: bool) -> (bool, bool)
     }
 }
 
-/// The row that is drawn over and over below the lines.
-#[derive(Clone, Debug)]
-pub struct LiveRow {
-    /// What is going on: `2/3 running`.
-    pub what: String,
-    /// The scene or the script; last on the row, since a long name is what may be cut.
-    pub name: String,
-    /// When it began.
-    pub since: Instant,
-    /// The time it may take, if that is known.
-    pub limit: Option<Duration>,
-}
-
-impl LiveRow {
-    /// The row of something that begins now.
-    pub fn new(what: &str, name: &str, limit: Option<Duration>) -> Self {
-        LiveRow { what: what.to_owned(), name: name.to_owned(), since: Instant::now(), limit }
-    }
-
-    /// The text at a moment, in at most so many columns; `memory` is latest and peak, in MB.
-    fn text(&self, now: Instant, memory: Option<(u64, u64)>, columns: usize) -> String {
-        let mut text = format!("{}  {}", self.what, minutes(now - self.since));
-        text.extend(self.limit.map(|limit| format!(" of {}", minutes(limit))));
-        text.extend(memory.map(|(latest, peak)| format!("  {latest} MB, peak {peak}")));
-        text.push_str(&format!("  {}", self.name));
-        text.trim_end().chars().take(columns).collect()
-    }
-}
-
-fn minutes(time: Duration) -> String {
-    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
-}
-
-/// Writes each line as it comes, to the file and to the output. The file is opened for every line,
-/// since helper scripts append to it too and people follow it.
+/// Writes each line as it comes, to the file and to the output; a person at a terminal gets the
+/// screen in their place: what will run, a row a scene, the verdict. The file is opened for every
+/// line, since helper scripts append to it too and people follow it.
 pub struct Console {
     /// The time before each line.
     pub clock: Clock,
     file: Option<PathBuf>,
     terminal: Terminal,
-    has_live: bool,
-    live: Option<LiveRow>,
-    /// Columns of the live row that is on the screen.
-    drawn: usize,
+    /// Whether the output is a terminal that gets the screen in place of the lines.
+    has_screen: bool,
+    /// The row below the lines.
+    pub live: Live,
     file_failed: bool,
 }
 
 impl Console {
     /// A console that also appends to this file. Without a file its lines may stand among those of
-    /// a command, so each begins with the program's name instead of the time.
-    pub fn new(clock: Clock, file: Option<PathBuf>, output: Output, no_color: bool) -> Self {
-        let can_draw = cfg!(windows) || Terminal::new(Output::Stderr, true).has_escapes;
-        let is_shown = output.is_terminal() && Output::Stderr.is_terminal();
-        Console {
-            clock,
-            file,
-            terminal: Terminal::new(output, no_color),
-            has_live: is_shown && can_draw,
-            live: None,
-            drawn: 0,
-            file_failed: false,
-        }
-    }
-
-    /// Prints lines on the terminal alone, which has room for a curve of so many columns.
-    pub fn show(&mut self, lines: impl FnOnce(usize) -> Vec<String>) {
-        if let Some(width) = self.terminal.curve_width() {
-            let lines = lines(width);
-            self.print(&lines.iter().map(|line| sanitize_line(line) + "\n").collect::<String>());
-        }
+    /// a command, so each begins with the program's name instead of the time. With `all_lines` a
+    /// terminal gets them too.
+    pub fn new(clock: Clock, file: Option<PathBuf>, terminal: Terminal, all_lines: bool) -> Self {
+        let has_screen = terminal.is_terminal() && !all_lines;
+        let live = Live::new(terminal);
+        Console { clock, file, terminal, has_screen, live, file_failed: false }
     }
 
     /// Writes one line, `[HH:mm:ss] text`.
     pub fn log(&mut self, text: &str) {
         let text = style().respell(&sanitize_line(text));
         let Some(file) = self.file.clone() else {
-            return self.print(&format!("run-comfyui-e2e: {text}\n"));
+            if !self.has_screen {
+                self.terminal.print_lines(&[format!("run-comfyui-e2e: {text}")]);
+            }
+            return;
         };
         let line = format!("[{}] {text}\n", hms(self.clock.now()));
         let opened = OpenOptions::new().append(true).create(true).open(&file);
         let written = opened.and_then(|mut file| file.write_all(line.as_bytes()));
-        self.print(&line);
+        self.print_line(&line);
         if let Err(error) = written
             && !std::mem::replace(&mut self.file_failed, true)
         {
-            let file = file.display();
-            self.print(&format!("WARNING: {file}: {error}: lines are missing there\n"));
+            let warning = format!("{}: {error}: lines are missing there", file.display());
+            self.print_line(&format!("WARNING: {warning}\n"));
+            self.show(&[format!("Warning: {warning}")]);
         }
     }
 
@@ -269,9 +313,16 @@ impl Console {
         }
     }
 
-    /// Writes a warning.
+    /// Writes a line that is for the screen too.
+    pub fn note(&mut self, text: &str) {
+        self.log(text);
+        self.show(&[sanitize_line(text)]);
+    }
+
+    /// Writes a warning, which is for the screen too.
     pub fn warn(&mut self, text: &str) {
         self.log(&format!("WARNING: {text}"));
+        self.show(&[format!("Warning: {}", sanitize_line(text))]);
     }
 
     /// Writes a title between blank lines.
@@ -281,33 +332,47 @@ impl Console {
         self.log("");
     }
 
-    /// Sets the live row that the next [`Console::draw`] shows; `None` takes it off the screen.
-    pub fn set_live(&mut self, live: Option<LiveRow>) {
-        self.live = live;
-        if self.live.is_none() {
-            self.draw_over("");
+    /// Prints lines on the screen alone, in rows of its width.
+    pub fn show(&self, lines: &[String]) {
+        if self.has_screen {
+            for line in lines.iter().map(|line| style().respell(line)) {
+                let path = line.strip_prefix(REPORT).map(str::trim);
+                self.print_rows(&block_rows(&line, self.terminal.columns()), path);
+            }
         }
     }
 
-    /// Draws the live row, in 79 columns or one less than the terminal has; not while the terminal
-    /// is behind.
-    pub fn draw(&mut self, memory: Option<(u64, u64)>) {
-        let can_draw = self.has_live && screen::is_idle();
-        let Some(live) = self.live.as_ref().filter(|_| can_draw) else { return };
-        let columns =
-            Output::Stderr.columns().map_or(LIVE_WIDTH, |columns| columns.saturating_sub(1));
-        self.draw_over(&live.text(Instant::now(), memory, columns.min(LIVE_WIDTH)));
+    /// Prints lines on the screen alone, which depend on its columns.
+    pub fn show_lines(&self, lines: impl FnOnce(usize) -> Vec<String>) {
+        self.show(&lines(self.terminal.columns()));
     }
 
-    /// Replaces what is drawn by this text.
-    fn draw_over(&mut self, text: &str) {
-        let width = text.chars().count();
-        if self.drawn == 0 && width == 0 {
-            return;
+    /// Prints rows of at most so many columns on the screen alone, the path in them dimmed.
+    pub fn show_rows(&self, path: Option<&str>, rows: impl FnOnce(usize) -> Vec<String>) {
+        if self.has_screen {
+            self.print_rows(&rows(self.terminal.columns()), path);
         }
-        let rest = " ".repeat(self.drawn.saturating_sub(width));
-        screen::print(Stream::Stderr, format!("{NO_WRAP}\r{text}{rest}\r{text}{WRAP}"));
-        self.drawn = width;
+    }
+
+    fn print_rows(&self, rows: &[String], path: Option<&str>) {
+        let rows: String = rows.iter().map(|row| sanitize_line(row) + "\n").collect();
+        self.terminal.write(self.terminal.paint_with(&rows, path));
+    }
+
+    /// Whether a person at a terminal has the screen.
+    pub fn has_screen(&self) -> bool {
+        self.has_screen
+    }
+
+    /// Shows on a live row what is waited for, with the time since the first call that names it and
+    /// a detail that may change: `⠹ starting ComfyUI 0:14  Import times for custom nodes:`.
+    pub fn wait_for(&self, what: &str, detail: &str) {
+        self.live.wait_for(what, detail);
+    }
+
+    /// Sets the live row; `None` takes it off the screen.
+    pub fn set_live(&self, row: Option<LiveRow>) {
+        self.live.set(row);
     }
 
     /// Waits for the terminal, but not for one that takes nothing; what it has not got is told in the
@@ -320,54 +385,11 @@ impl Console {
         }
     }
 
-    fn print(&mut self, text: &str) {
-        self.draw_over("");
-        self.terminal.print(text);
+    fn print_line(&self, text: &str) {
+        if !self.has_screen {
+            self.terminal.print(text);
+        }
     }
-}
-
-/// How a coloured line begins, and its colour. Of a mark the mark alone has it, of a verdict what
-/// stands before the run's times, else the whole line.
-const LINE_STARTS: [(&str, &str); 11] = [
-    ("OK: ", GREEN),
-    ("OK, but ", YELLOW),
-    ("FAILED: ", RED),
-    ("INTERRUPTED: ", RED),
-    ("✓", GREEN),
-    ("✗", RED),
-    ("⚠", YELLOW),
-    ("WARNING: ", YELLOW),
-    ("HISTORY WARNING: ", YELLOW),
-    ("run-comfyui-e2e: WARNING: ", YELLOW),
-    ("ERROR: ", RED),
-];
-
-/// The words of a gate's verdict.
-const VERDICTS: [(&str, &str); 3] = [(" held", GREEN), (" FAILED", RED), (" not judged", YELLOW)];
-
-/// One line in its colours, by how its text begins behind `[time] [scene] `.
-fn paint_line(line: &str) -> String {
-    let mut prefix = 0;
-    while line[prefix..].starts_with('[')
-        && let Some(end) = line[prefix..].find("] ")
-    {
-        prefix += end + 2;
-    }
-    let (head, rest) = line.split_at(prefix);
-    let text = rest.trim_end_matches('\n');
-    let gates = ["Gates: ", "MaxPeakMB ", "Baseline ", "MaxGrowthMB "];
-    if gates.iter().any(|gate| text.starts_with(gate)) {
-        return VERDICTS.iter().fold(line.to_owned(), |line, (word, colour)| {
-            line.replace(word, &format!("{colour}{word}{RESET}"))
-        });
-    }
-    let Some((start, colour)) = LINE_STARTS.iter().find(|(start, _)| text.starts_with(start))
-    else {
-        return line.to_owned();
-    };
-    let is_mark = !start.is_ascii();
-    let end = if is_mark { start.len() } else { text.find("      ").unwrap_or(text.len()) };
-    format!("{head}{colour}{}{RESET}{}", &rest[..end], &rest[end..])
 }
 
 #[cfg(test)]
@@ -375,47 +397,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_live_line_has_a_limit_only_where_there_is_one() {
-        let since = Instant::now();
-        let line = |limit| {
-            let live = LiveRow { since, ..LiveRow::new("monitor", "", limit) };
-            live.text(since + Duration::from_secs(65), None, LIVE_WIDTH)
-        };
-        assert_eq!(line(None), "monitor  1:05");
-        assert_eq!(line(Some(Duration::from_secs(600))), "monitor  1:05 of 10:00");
+    fn marks_are_coloured_and_a_path_is_dimmed() {
+        let (output, kind) = (Output::Stdout, Kind::Escapes);
+        let terminal = Terminal { output, kind, has_colours: true, has_blocks: true };
+        let shown = terminal.paint_with("✓ a  a.mp4  a.mp4\n✗ b\u{1b}[2J", Some("a.mp4"));
+        let signs = [(GREEN, "<g>"), (RED, "<r>"), (DIM, "<d>"), (RESET, "</>")];
+        let shown = signs.iter().fold(shown, |text, (escape, sign)| text.replace(escape, sign));
+        assert_eq!(shown, "<g>✓</> a  a.mp4  <d>a.mp4</>\n<r>✗</> b[2J");
+        let plain = Terminal { has_colours: false, ..terminal };
+        assert_eq!(plain.paint_with("✓ a", Some("a")), "✓ a");
     }
 
     #[test]
-    fn the_live_line_is_cut_at_its_columns() {
-        let live = LiveRow::new("2/3 running", &"x".repeat(100), None);
-        let text = |columns| live.text(live.since, Some((2140, 19_310)), columns);
-        assert_eq!(text(30), "2/3 running  0:00  2140 MB, pe");
-        assert_eq!(text(LIVE_WIDTH).chars().count(), 79);
-    }
-
-    #[test]
-    fn a_line_has_the_colour_of_what_it_says() {
-        for (line, wanted) in [
-            ("✓ a  1 s\n", "<g>✓</> a  1 s\n"),
-            ("[23:00:01] ✗ a  failed: OK: no\n", "[23:00:01] <r>✗</> a  failed: OK: no\n"),
-            ("[23:00:01] [Scene a] WARNING: x\n", "[23:00:01] [Scene a] <y>WARNING: x</>\n"),
-            ("OK: 1 of 1 scenes      24 Nov\n", "<g>OK: 1 of 1 scenes</>      24 Nov\n"),
-            ("OK, but nothing", "<y>OK, but nothing</>"),
-            ("FAILED: 1 of 2 gates, exit 7\n", "<r>FAILED: 1 of 2 gates, exit 7</>\n"),
-            ("MaxPeakMB 5: held, driver 4 MB\n", "MaxPeakMB 5:<g> held</>, driver 4 MB\n"),
-            (
-                "Gates: MaxPeakMB 5 FAILED (driver 6); MaxGrowthMB 5 not judged (few)\n",
-                "Gates: MaxPeakMB 5<r> FAILED</> (driver 6); MaxGrowthMB 5<y> not judged</> (few)\n",
-            ),
-            ("[23:00:01] \n", "[23:00:01] \n"),
-            ("Peak VRAM: 5 MB\n", "Peak VRAM: 5 MB\n"),
-            ("[", "["),
-        ] {
-            let signs = [(GREEN, "<g>"), (RED, "<r>"), (YELLOW, "<y>"), (RESET, "</>")];
-            let shown = paint_line(line);
-            let shown = signs.iter().fold(shown, |text, (escape, sign)| text.replace(escape, sign));
-            assert_eq!(shown, wanted);
-        }
+    fn a_block_is_laid_out_in_the_width_of_a_terminal() {
+        let verdict = format!("{:<66}      24 Nov 23:00:04 to 23:27:41", "✓ 3 of 3 scenes in 9 s");
+        assert_eq!(block_rows(&verdict, 100), [verdict.as_str()]);
+        assert_eq!(block_rows(&verdict, 79), ["✓ 3 of 3 scenes in 9 s"]);
+        let needs = "Needs      17070 MB of its own: a 20 GB card, not a 16 GB one";
+        assert_eq!(
+            block_rows(needs, 39),
+            ["Needs      17070 MB of its own: a 20 GB", "           card, not a 16 GB one"]
+        );
+        assert_eq!(block_rows("✗ doomed  it broke", 12), ["✗ doomed it", "  broke"]);
     }
 
     #[test]

@@ -10,6 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::sanitize::url_without_credentials;
 
+/// A path as a person reads it: one below the current folder from there on.
+pub fn from_here(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}
+
 /// Largest text that is read: 64 MiB.
 const LARGEST_TEXT: u64 = 64 << 20;
 /// How long a pipe that holds headers or a key is read.

@@ -36,8 +36,10 @@ pub fn listen(
         None => {
             first = Some(Instant::now());
             notify();
-            let notice = "\nstopping… (again in 2 s or later to quit at once)\n";
-            screen::print(Stream::Stderr, notice.to_owned());
+            // Where there was a live row, what the terminal echoed of Ctrl-C is gone with it.
+            let start = if screen::erase_live() { "" } else { "\n" };
+            let notice = format!("{start}stopping… (again in 2 s or later to quit at once)\n");
+            screen::print(Stream::Stderr, notice);
         }
         Some(first) if first.elapsed() < SAME_CAUSE => {}
         Some(_) => quit(last.take()),
@@ -46,6 +48,7 @@ pub fn listen(
 }
 
 fn quit(last: Option<impl FnOnce() + Send + 'static>) {
+    screen::end_live();
     let (running, ended) = mpsc::channel::<Infallible>();
     let last = move || {
         let _running = running;

@@ -34,7 +34,7 @@
 //! | `run` | the order of a run, attempts, cancelling, state file and lock | how a report looks |
 //! | `report` | every text about a finished run, made of its `RunRecord` and `VramStats` | the server |
 //! | `monitor`, `summary` | the other two verbs, with the same event loop, log and reports | |
-//! | `console`, `screen` | run-summary.txt, the live row; the outputs' thread | what is logged |
+//! | `console`, `layout`, `screen` | run-summary.txt, the screen and its live row; columns; the outputs' thread | what is logged |
 //! | `keep_awake`, `sleep` | a child that keeps the computer awake; sleeps, noticed afterwards | |
 //!
 //! **A reading** is asked for by the sampler (`vram::sampler`) from a `ReadingSource`
@@ -66,6 +66,7 @@ mod fs;
 mod http;
 mod interrupt;
 mod keep_awake;
+mod layout;
 mod monitor;
 mod process;
 mod project;

@@ -14,19 +14,20 @@ use std::time::{Duration, Instant};
 use crate::cli::{MonitorOptions, VramSource};
 use crate::clock::Clock;
 use crate::comfyui::{Client, Target};
-use crate::console::{Console, LiveRow, Output, Terminal, print_error};
+use crate::console::{Activity, Console, LiveRow, Output, Terminal, print_error};
 use crate::exit_code::Exit;
 use crate::fs::{check_writable, write_report};
 use crate::process::{self, Signal};
 use crate::report::html::Page;
 use crate::report::saved_run::SavedRun;
+use crate::report::text::log_block;
 use crate::report::{self, ReportInput, sparkline};
 use crate::run::connect;
 use crate::run::events::EventLoop;
 use crate::run::recorder::Recorder;
 use crate::sanitize::sanitize_line;
 use crate::screen;
-use crate::vram::gates::{self, Verdict};
+use crate::vram::gates::Verdict;
 use crate::vram::log::Writer;
 use crate::vram::reading::{MissReason, is_system_ram, memory_name};
 use crate::vram::sampler::Sampler;
@@ -76,8 +77,9 @@ impl<'a> Monitor<'a> {
         let log = open_log(options).map_err(usage)?;
         screen::start();
         let clock = Clock::start();
-        let output = Output::of(options.quiet, true);
-        let console = Console::new(clock, None, output, options.no_color);
+        // Its lines stand among those of the command, so there is no screen.
+        let terminal = Terminal::new(Output::of(options.quiet, true), options.no_color);
+        let console = Console::new(clock, None, terminal, true);
         let recorder = Recorder::summarizing(log, options.sampling.interval);
         let mut events = EventLoop::new(recorder, console);
         if let Err(error) = events.listen_for_interrupt(|| {}) {
@@ -118,7 +120,7 @@ impl<'a> Monitor<'a> {
         let all_held = verdicts.iter().all(Verdict::held);
         let code = if code == 0 && !all_held { Exit::Gate.code().into() } else { code };
         if !self.options.quiet || code != 0 {
-            self.print_statistics(&vram, &timeline, &verdicts);
+            self.print_statistics(&readings, &vram, &timeline, &verdicts);
         }
         self.write_page(readings.system_ram, &vram, &timeline, &verdicts);
         Ok(code)
@@ -138,7 +140,7 @@ impl<'a> Monitor<'a> {
     /// has the terminal to itself.
     fn sample(&mut self) {
         let (since, limit) = (Instant::now(), self.options.duration);
-        self.events.console.set_live(Some(LiveRow::new("monitor", "", limit)));
+        self.events.console.set_live(Some(LiveRow { since, what: Activity::Sampling(limit) }));
         loop {
             let left = limit.map_or(LONGEST_WAIT, |limit| limit.saturating_sub(since.elapsed()));
             if left.is_zero() || self.events.wait(left.min(LONGEST_WAIT)).is_err() {
@@ -181,14 +183,24 @@ impl<'a> Monitor<'a> {
         let _ = self.events.intake().recorder.record_last(&taken);
     }
 
-    fn print_statistics(&self, vram: &VramStats, timeline: &Timeline, verdicts: &[Verdict]) {
-        let mut lines = vram.block(self.options.log.as_deref(), &[]);
-        lines.extend(gates::table(verdicts));
+    fn print_statistics(
+        &self,
+        readings: &Readings,
+        vram: &VramStats,
+        timeline: &Timeline,
+        verdicts: &[Verdict],
+    ) {
         let terminal = Terminal::new(Output::Stderr, self.options.no_color);
+        let baselines: Vec<String> = self.baselines.iter().map(SavedRun::name).collect();
+        let mut lines = log_block(vram, memory_name(readings.system_ram), verdicts, &baselines);
         if let Some(width) = terminal.curve_width() {
-            lines.extend(sparkline::lines(timeline, vram, None, width));
+            lines.extend(sparkline::lines(timeline, vram, readings.system_ram, width));
         }
-        terminal.print(&(lines.join("\n") + "\n"));
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(vram.block(self.options.log.as_deref(), &[]));
+        terminal.print_lines(&lines);
     }
 
     /// A page that cannot be written costs the command nothing.

@@ -12,10 +12,11 @@ use crate::report::export;
 use crate::report::html::{Page, link};
 use crate::report::record::RunRecord;
 use crate::report::saved_run::{SavedRun, newest};
-use crate::report::text::summary_block;
+use crate::report::text::{log_block, summary_block};
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
 use crate::sanitize::{json_text, sanitize_line};
 use crate::vram::gates::{self, Verdict};
+use crate::vram::reading::memory_name;
 
 /// What stands in place of the verdict of a run without metadata.
 const UNFINISHED: &str = "No verdict: this run is still going, or was killed";
@@ -63,13 +64,15 @@ fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Ex
         return Ok((json_text(&document), exit));
     }
     let texts = both.zip(&targets).map(|((run, verdicts), target)| {
-        let text = text(run, verdicts, terminal.curve_width());
+        let names: Vec<String> = baselines.iter().map(SavedRun::name).collect();
+        let lines = lines(run, verdicts, &names, terminal.curve_width());
+        let text = terminal.laid_out(&lines).join("\n") + "\n";
         let name = sanitize_line(&target.to_string_lossy());
         if targets.len() == 1 { text } else { format!("==> {name} <==\n{text}") }
     });
     let mut texts: Vec<String> = texts.collect();
     if let ([before, now], false) = (runs.as_slice(), options.gates.any()) {
-        texts.push(comparison(before, now));
+        texts.insert(0, terminal.laid_out(&comparison(before, now)).join("\n") + "\n");
     }
     Ok((texts.join("\n"), exit))
 }
@@ -82,6 +85,7 @@ fn judge(run: &mut SavedRun, options: &SummaryOptions, baselines: &[SavedRun]) -
     let verdicts = report::verdicts(&options.gates, run.record(), &run.vram, baselines);
     if let Some((record, _)) = &mut run.run {
         record.gates.clone_from(&verdicts);
+        record.baselines = baselines.iter().map(SavedRun::name).collect();
     }
     verdicts
 }
@@ -90,33 +94,38 @@ fn no_run(logs: &Path) -> String {
     format!("no run in {}: name a log or a run folder, or --logs-dir FOLDER", logs.display())
 }
 
-/// The block of one log, a run's verdict first; with a curve where it may have columns.
-fn text(run: &SavedRun, gates: &[Verdict], curve_width: Option<usize>) -> String {
-    let (mut lines, facts) = match run.record() {
-        Some(record) => (summary_block(record, &run.vram), record.facts()),
-        None if run.is_unfinished() => (vec![UNFINISHED.to_owned()], Vec::new()),
-        None => (Vec::new(), Vec::new()),
+/// The lines of one log, a run's verdict first; with a curve where it may have columns.
+fn lines(
+    run: &SavedRun,
+    gates: &[Verdict],
+    baselines: &[String],
+    curve_width: Option<usize>,
+) -> Vec<String> {
+    let (mut lines, facts) = if let Some(record) = run.record() {
+        (summary_block(record, &run.vram), record.facts())
+    } else {
+        let unfinished = run.is_unfinished().then(|| UNFINISHED.to_owned());
+        let block = log_block(&run.vram, memory_name(false), gates, baselines);
+        (unfinished.into_iter().chain(block).collect(), Vec::new())
     };
+    let is_system_ram = run.record().is_some_and(RunRecord::is_system_ram);
     if let Some(width) = curve_width {
-        lines.extend(sparkline::lines(&run.timeline, &run.vram, run.record(), width));
+        lines.extend(sparkline::lines(&run.timeline, &run.vram, is_system_ram, width));
     }
-    if run.record().is_some() {
+    if !lines.is_empty() {
         lines.push(String::new());
     }
     lines.extend(run.vram.block(Some(&run.log), &facts));
-    lines.extend(gates::table(gates));
     lines.extend(run.others.iter().flat_map(|device| device.block(&facts)));
-    lines.join("\n") + "\n"
+    lines
 }
 
 /// The second of two runs beside the first.
-fn comparison(before: &SavedRun, now: &SavedRun) -> String {
-    let [before_name, now_name] = [before, now].map(|run| run.baseline().0);
-    let mut rows = gates::compare(&now.baseline().1, &[before.baseline()]);
-    for row in &mut rows {
-        row.limit = None;
-    }
-    format!("{now_name} compared with {before_name}\n{}\n", gates::table(&rows).join("\n"))
+fn comparison(before: &SavedRun, now: &SavedRun) -> Vec<String> {
+    let rows = gates::compare(&now.baseline().1, &[before.baseline()]);
+    let mut lines = vec![format!("{} compared with {}", now.name(), before.name())];
+    lines.extend(gates::comparison(&rows));
+    lines
 }
 
 /// Writes the page and the reports for other programs, as far as they are asked for.

@@ -234,8 +234,8 @@ flags! {
     Fresh { short: true }
     /// Empties ComfyUI's memory after every N scenes, and says what it freed; 0: never.
     MemoryCleanupInterval { kind: Number("scenes", 0.0, I32_MAX), default: "10" }
-    /// Runs nothing: prints the graphs, and what the server lacks. No folder is made, nothing is
-    /// uploaded or posted. A story generator is not run either: the template alone is checked.
+    /// Runs nothing: says what the server lacks. No folder is made, nothing is uploaded or posted.
+    /// The graphs come with -Verbose or -Json. A story generator is not run either: the template alone is checked.
     DryRun { short: true }
     /// Shorter waits, for trying things out. A value given on the command line wins over it.
     FastIteration { script: true, short: true }
@@ -359,6 +359,8 @@ flags! {
     Markdown { kind: FILE, verbs: &[Run, Summary] }
     /// Metrics for node_exporter's textfile collector, which reads the .prom files of a folder.
     PromFile { kind: FILE, verbs: &[Run, Summary] }
+    /// Every line of run-summary.txt on a terminal too. A pipe has them always.
+    Verbose { script: true }
     /// No colours on the terminal. Pipes and files never get any.
     NoColor { verbs: &Verb::ALL, env: &["NO_COLOR"] }
     /// For summary and monitor: an HTML page with the memory curve. A run always writes one,
@@ -411,7 +413,6 @@ flags! {
     StopComfyUI { script: true }
     SkipComfyUI { script: true }
     Debug { script: true }
-    Verbose { script: true }
     ErrorAction { kind: Text("X", "PowerShell's word for it"), script: true }
 
 [ABOUT]

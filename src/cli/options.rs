@@ -94,6 +94,8 @@ pub struct RunOptions {
     pub reports: Vec<(Format, PathBuf)>,
     /// Whether colours are off on a terminal too.
     pub no_color: bool,
+    /// Whether a terminal gets every line.
+    pub verbose: bool,
     /// Warnings to print first, one line each.
     pub warnings: Vec<String>,
 }
@@ -302,6 +304,7 @@ impl RunOptions {
             json: args.is_on(FlagId::Json),
             reports: reports(args)?,
             no_color: args.no_color(),
+            verbose: args.is_on(FlagId::Verbose),
             warnings,
             project_root,
             root_given,

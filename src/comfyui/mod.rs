@@ -23,8 +23,8 @@ mod template;
 mod validate;
 mod workflow;
 
+pub(crate) use crate::http::OnWait;
 pub use crate::http::{ErrorKind, HttpError, Target};
-pub(crate) use crate::http::{OnWait, never_cut_off};
 pub use broken_contexts::BrokenContext;
 pub use client::Client;
 pub use history::{HistoryEntry, OutputFile, PromptOutcome};

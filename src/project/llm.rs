@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::cli::LlmOptions;
 use crate::clock::iso;
-use crate::http::{ErrorKind, Http, HttpError, ServerUrl, Target, Timeout, never_cut_off};
+use crate::http::{ErrorKind, Http, HttpError, OnWait, ServerUrl, Target, Timeout};
 use crate::sanitize::{sanitize_line, shortened};
 
 /// Why nothing was asked where there is no provider.
@@ -46,14 +46,14 @@ pub enum Status {
 /// Asks the provider of the story, if one is configured: its `/v1/models`, which has to be a list
 /// of models, or the URL that was given for it, whose 200 is enough unless its body holds an error.
 /// Takes 5 s at most.
-pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
+pub fn check(llm: &LlmOptions, at: OffsetDateTime, on_wait: &OnWait) -> HealthCheck {
     let overridden = llm.health_url.is_some();
     let asked = llm.provider.as_ref().map(|provider| match &llm.health_url {
         Some(url) => {
             let (origin, path) = split(url.base());
-            (server(url, origin), if path.is_empty() { "/" } else { path })
+            (server(url, origin, on_wait), if path.is_empty() { "/" } else { path })
         }
-        None => (server(provider, before_v1(provider.base())), "/v1/models"),
+        None => (server(provider, before_v1(provider.base()), on_wait), "/v1/models"),
     });
     let status = match &asked {
         _ if llm.skip_health_check => Status::Skipped,
@@ -63,7 +63,7 @@ pub fn check(llm: &LlmOptions, at: OffsetDateTime) -> HealthCheck {
             Err(error) => Status::Failed(error.to_string()),
         },
     };
-    let url = asked.map(|(server, path)| format!("{}{path}", server.base));
+    let url = asked.map(|(server, path)| format!("{}{path}", server.target.base));
     HealthCheck { url, overridden, status, at }
 }
 
@@ -153,28 +153,37 @@ const LONGEST_LIST: usize = 1 << 20;
 /// The longest error text of a server that is repeated, in characters.
 const LONGEST_ERROR: usize = 200;
 
-/// A server of language models; `base` is the part of its URL that a path is appended to.
-pub(super) fn server(url: &ServerUrl, base: &str) -> Target {
-    Target { base: base.to_owned(), ..Target::new(url, "user:password@ in the URL") }
+/// A server of language models.
+pub(super) struct LlmServer {
+    pub(super) target: Target,
+    /// Called while an answer is waited for.
+    on_wait: OnWait,
+}
+
+/// The server at a URL; `base` is the part of it that a path is appended to.
+pub(super) fn server(url: &ServerUrl, base: &str, on_wait: &OnWait) -> LlmServer {
+    let target = Target { base: base.to_owned(), ..Target::new(url, "user:password@ in the URL") };
+    LlmServer { target, on_wait: on_wait.clone() }
 }
 
 /// What `read` finds in the body of a GET that answered 200, within 5 s; its error says what the
 /// body is instead. `localhost` is tried on IPv4 first.
 pub(super) fn get<T>(
-    server: &Target,
+    server: &LlmServer,
     path: &str,
     read: impl FnOnce(&[u8]) -> Result<T, String>,
 ) -> Result<T, HttpError> {
     let begun = Instant::now();
     let ask = |ipv4_only| {
         let left = CALL.saturating_sub(begun.elapsed());
-        let http = Http::new(Target { ipv4_only, ..server.clone() }, CONNECT, never_cut_off());
+        let target = Target { ipv4_only, ..server.target.clone() };
+        let http = Http::new(target, CONNECT, server.on_wait.clone());
         let shown =
             |body: Vec<u8>| http.secrets.redact_json(&String::from_utf8_lossy(&body)).into_bytes();
         http.get(path, Timeout::Whole(left)).map(shown)
     };
-    let answer = match ask(server.ipv4_only) {
-        Err(error) if error.kind == ErrorKind::Refused && server.ipv4_only => ask(false),
+    let answer = match ask(server.target.ipv4_only) {
+        Err(error) if error.kind == ErrorKind::Refused && server.target.ipv4_only => ask(false),
         answer => answer,
     };
     let answer = answer?;
@@ -184,7 +193,7 @@ pub(super) fn get<T>(
         Err("an answer of more than 1 MiB".to_owned())
     };
     read.map_err(|why| {
-        HttpError::new(&format!("GET {path}"), &server.base, ErrorKind::BadJson, &why)
+        HttpError::new(&format!("GET {path}"), &server.target.base, ErrorKind::BadJson, &why)
     })
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::llm::{get, models, server};
+use super::llm::{LlmServer, get, models, server};
 use crate::cli::LlmOptions;
-use crate::http::{ErrorKind, HttpError, Target};
+use crate::http::{ErrorKind, HttpError, OnWait};
 use crate::interrupt::Interrupted;
 use crate::process::{self, Wait};
 use crate::sleep;
@@ -36,6 +36,7 @@ pub fn unload(
     llm: &LlmOptions,
     log: &Path,
     free: impl Fn() -> Option<u64>,
+    on_wait: &OnWait,
     wait: &mut Wait,
 ) -> Result<Vec<String>, Interrupted> {
     if llm.skip_unload {
@@ -43,7 +44,7 @@ pub fn unload(
     }
     let skipped = |why: &str| Ok(vec![format!("LM Studio unload skipped: {why}")]);
     let failed = |why: String| Ok(vec![format!("⚠ LM Studio unload failed: {why}")]);
-    let studio = server(&llm.lm_studio, llm.lm_studio.base());
+    let studio = server(&llm.lm_studio, llm.lm_studio.base(), on_wait);
     let (path, count) = match find_list(&studio) {
         Ok((_, 0)) => return skipped("no model is loaded"),
         Ok(found) => found,
@@ -98,7 +99,7 @@ fn run_lms(count: usize, log: &Path, wait: &mut Wait) -> Result<Option<String>, 
 }
 
 /// How many models are loaded, and the path that tells it: an older LM Studio has only the second.
-fn find_list(studio: &Target) -> Result<(&'static str, usize), HttpError> {
+fn find_list(studio: &LlmServer) -> Result<(&'static str, usize), HttpError> {
     match count_loaded(studio, ALL_MODELS) {
         Err(error) if was_answered(&error) => {
             Ok((LOADED_MODELS, count_loaded(studio, LOADED_MODELS)?))
@@ -107,7 +108,7 @@ fn find_list(studio: &Target) -> Result<(&'static str, usize), HttpError> {
     }
 }
 
-fn count_loaded(studio: &Target, path: &str) -> Result<usize, HttpError> {
+fn count_loaded(studio: &LlmServer, path: &str) -> Result<usize, HttpError> {
     let models = get(studio, path, models)?;
     let is_loaded = |model: &&Value| path == LOADED_MODELS || model["state"] == "loaded";
     Ok(models.iter().filter(is_loaded).count())

@@ -59,6 +59,7 @@ pub fn document(
         "Scenes": run.scenes.iter().map(|scene| scene_json(scene, run, vram)).collect::<Vec<_>>(),
         "Vram": vram.json(),
         "Gates": gates_json(&run.gates),
+        "Baselines": run.baselines,
         "Aftermath": {
             "QueueLength": run.aftermath.queue,
             "UsedBeforeMB": run.aftermath.used_before_mb,
@@ -223,6 +224,8 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
             _ => Vec::new(),
         },
         gates: doc.each("Gates", |gate| read_verdict(&gate))?,
+        // Older versions did not write it.
+        baselines: lines(&document["Baselines"]).unwrap_or_default(),
         aftermath: PostRunState {
             queue: after.value["QueueLength"].as_u64(),
             used_before_mb: after.value["UsedBeforeMB"].as_u64(),

@@ -10,7 +10,7 @@ use crate::exit_code::Exit;
 use crate::project::llm::HealthCheck;
 use crate::project::story::{Story, StoryScene};
 use crate::vram::gates::Verdict;
-use crate::vram::reading::{DynamicVram, Reading, is_system_ram};
+use crate::vram::reading::{DynamicVram, Reading, is_system_ram, memory_name};
 use crate::vram::stats::{NodeFacts, SceneFacts, SceneStatistics, VramStats};
 
 /// How the reason begins of a scene whose history could not be read as often as was allowed.
@@ -330,6 +330,8 @@ pub struct RunRecord {
     pub asleep: Vec<(OffsetDateTime, OffsetDateTime)>,
     /// The verdicts of its gates.
     pub gates: Vec<Verdict>,
+    /// The names of the runs that it was held against.
+    pub baselines: Vec<String>,
     /// The GPU after the run.
     pub aftermath: PostRunState,
     /// The command that repeats what failed.
@@ -364,6 +366,7 @@ impl RunRecord {
             failure: None,
             asleep: Vec::new(),
             gates: Vec::new(),
+            baselines: Vec::new(),
             aftermath: PostRunState::default(),
             next: None,
             legacy: LegacyRun::default(),
@@ -433,6 +436,11 @@ impl RunRecord {
         self.server.device_kind.as_deref().is_some_and(is_system_ram)
     }
 
+    /// How its memory is called.
+    pub fn memory(&self) -> &'static str {
+        memory_name(self.is_system_ram())
+    }
+
     /// Whether nothing was executed: every scene came from `ComfyUI`'s cache.
     pub fn is_cached(&self) -> bool {
         let cached = |scene: &SceneRecord| scene.outcome == Outcome::Cached;
@@ -447,6 +455,11 @@ impl RunRecord {
             nodes: scene.nodes.clone(),
         };
         self.scenes.iter().map(facts).collect()
+    }
+
+    /// Whether any scene was tried.
+    pub fn has_attempts(&self) -> bool {
+        self.scenes.iter().any(|scene| !scene.attempts.is_empty())
     }
 
     /// How many scenes succeeded.

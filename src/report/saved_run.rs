@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::legacy::slashes;
 use super::metadata;
 use super::record::RunRecord;
-use crate::fs::read_text;
+use crate::fs::{from_here, read_text};
 use crate::sanitize::sanitize_line;
 use crate::vram::gates::RunVram;
 use crate::vram::log::names;
@@ -54,7 +55,7 @@ impl SavedRun {
             LogSummary::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let metadata = log.with_file_name(METADATA);
         let name = log.file_name().and_then(|name| name.to_str());
-        let (run, note) = match read_text(&metadata).map(|text| parse(&text)) {
+        let (mut run, note) = match read_text(&metadata).map(|text| parse(&text)) {
             Err(_) => (None, None),
             // The metadata are of the run's own device.
             _ if name.and_then(names::device_of).is_some() => (None, None),
@@ -64,9 +65,11 @@ impl SavedRun {
         if vram.ticks == 0 && run.is_none() {
             return Err(format!("{}: no line of a VRAM log in it", log.display()));
         }
-        if let Some((record, _)) = &run {
+        if let Some((record, _)) = &mut run {
             vram.grow_by(&record.series());
             vram.forget_added(&record.restarted());
+            // It may have been moved.
+            record.folder = slashes(log.parent().unwrap_or(&log));
         }
         let document = run.as_ref().map(|(_, document)| document);
         let others = if is_folder { OtherDevice::all(target, document)? } else { Vec::new() };
@@ -109,9 +112,16 @@ impl SavedRun {
         self.run.as_ref().map(|(record, _)| record)
     }
 
+    /// Its run folder, or its log.
+    pub fn name(&self) -> String {
+        let is_of_run = self.log.file_name().is_some_and(|name| name == names::MAIN);
+        let folder = self.log.parent().filter(|_| is_of_run);
+        sanitize_line(&from_here(folder.unwrap_or(&self.log)))
+    }
+
     /// What gates hold a run against, with its name.
     pub fn baseline(&self) -> (String, RunVram<'_>) {
-        (sanitize_line(&self.log.to_string_lossy()), super::subject(self.record(), &self.vram))
+        (self.name(), super::subject(self.record(), &self.vram))
     }
 }
 

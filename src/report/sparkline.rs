@@ -2,9 +2,9 @@
 
 use time::Duration;
 
-use super::record::RunRecord;
 use super::text::metric_name;
 use crate::vram::log::time_text;
+use crate::vram::reading::memory_name;
 use crate::vram::stats::{Metric, VramStats};
 use crate::vram::timeline::Timeline;
 
@@ -13,14 +13,8 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// The scale, and the curve in at most `width` columns: one for each tick; if there are more ticks,
 /// the highest reading of several. A gap is blank. Empty if nothing was sampled.
 ///
-/// The figure is the one that counts in the statistics; `run` says whether it is the machine's own
-/// memory.
-pub fn lines(
-    timeline: &Timeline,
-    vram: &VramStats,
-    run: Option<&RunRecord>,
-    width: usize,
-) -> Vec<String> {
+/// The figure is the one that counts in the statistics; `system_ram`: it is the machine's own memory.
+pub fn lines(timeline: &Timeline, vram: &VramStats, system_ram: bool, width: usize) -> Vec<String> {
     let all = |metric| timeline.columns.iter().filter_map(move |column| column.readings(metric));
     let metrics = [vram.metric, Metric::Driver, Metric::Used];
     let Some(metric) = metrics.into_iter().find(|metric| all(*metric).next().is_some()) else {
@@ -28,12 +22,16 @@ pub fn lines(
     };
     let low = all(metric).map(|readings| readings.low).min().unwrap_or_default();
     let high = all(metric).map(|readings| readings.high).max().unwrap_or_default();
-    let name = metric_name(metric, run.is_some_and(RunRecord::is_system_ram));
+    let (memory, name) = match memory_name(system_ram) {
+        ram if system_ram => (ram, String::new()),
+        vram => (vram, format!(" {}", metric_name(metric, false))),
+    };
     let from = timeline.first_at.unwrap_or(time::Time::MIDNIGHT);
     let to = from + Duration::milliseconds(i64::try_from(timeline.span_ms()).unwrap_or_default());
     let [from, to] = [from, to].map(|at| time_text(at.replace_millisecond(0).unwrap_or(from)));
     let scale = format!("▁ {low} █ {high} MB");
-    let scales = [format!("VRAM {scale} {name}, {from} to {to}"), format!("VRAM {scale} {name}")];
+    let whole = format!("{memory} {scale}{name}");
+    let scales = [format!("{whole}, {from} to {to}"), whole];
     let fits = scales.into_iter().find(|line| line.chars().count() <= width);
     vec![fits.unwrap_or(scale), blocks(timeline, metric, width, low, high)]
 }
@@ -73,7 +71,7 @@ mod tests {
     fn drawn(log: &str, width: usize) -> Vec<String> {
         let LogSummary { timeline, .. } = LogSummary::of(log.as_bytes()).unwrap();
         let vram = VramStats { metric: Metric::Driver, ..VramStats::default() };
-        lines(&timeline, &vram, None, width)
+        lines(&timeline, &vram, false, width)
     }
 
     /// A line a second, its driver's figure or a missed tick.

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use expect_test::expect;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::metadata;
 use super::record::*;
-use super::text::summary_block;
+use super::text::{SceneRow, headline, summary_block};
 use crate::exit_code::Exit;
+use crate::layout::width;
 use crate::project::helpers::HelperFiles;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
 use crate::vram::stats::{LogSummary, VramStats};
@@ -77,6 +79,7 @@ pub(super) fn night() -> RunRecord {
         failure: None,
         asleep: vec![],
         gates: vec![],
+        baselines: vec![],
         aftermath: PostRunState {
             queue: Some(0),
             used_before_mb: Some(2140),
@@ -138,15 +141,16 @@ fn the_closing_block_is_what_a_person_needs() {
     assert_eq!(
         summary_block(&night(), &vram()),
         [
-            "FAILED: 1 of 3 scenes, exit 4 (deadline)      24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
-            "✓ scene-001  188 s  partly cached (1 node)  19310 MB  +17070  video/scene-001/scene-001.mp4 (1.53 MB)",
-            "✓ scene-002  191 s  partly cached (1 node)  at least 19080 MB: 1 reading  2nd attempt (1st: lost, server restarted 23:05:12)",
+            "✗ 1 of 3 scenes failed in 27 min 37 s (exit 4, deadline)                24 Nov 23:00:04 to 23:27:41",
+            "✓ scene-001  3:08  partly cached (1 node)  19310 MB  +17070  video/scene-001/scene-001.mp4  1.53 MB",
+            "✓ scene-002  3:11  partly cached (1 node)  at least 19080 MB: 1 reading  2nd attempt (1st: lost, server restarted 23:05:12)",
             "✗ scene-003  deadline, 2 × 360 s: running all the time, never finished; cancelled on the server",
-            "GPU free: queue empty, 2140 MB in use (2140 before the run)",
             "VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, 23:04:10 in scene-001",
             "Needs      17070 MB of its own: a 20 GB card, not a 16 GB one",
-            "Sampling   read every 5.0 s, 1 of 5 lines missed, longest gap 10.0 s: spikes shorter than that may be missed, 2 of other clients ran meanwhile, their memory is in the figures",
-            "Next: run-comfyui-e2e -SceneFilter scene-003",
+            "After      GPU idle, queue empty, 2140 MB in use as before",
+            "Sampling   read every 5.0 s, 1 of 5 lines missed, longest gap 10.0 s: spikes shorter than that may be missed, 2 prompts of other clients ran meanwhile, their memory is in them",
+            "Report     logs/20261124-230004/report.html",
+            "Next       run-comfyui-e2e -SceneFilter scene-003",
         ]
     );
 }
@@ -192,18 +196,177 @@ fn gates_stand_in_the_closing_block_and_decide_where_all_scenes_succeeded() {
     };
     run.gates = vec![bad];
     let block = summary_block(&run, &vram());
-    assert_eq!(block[8], "Gates: MaxPeakMB 19000 FAILED (driver 19310)");
+    assert_eq!(block[8], "Gates      MaxPeakMB 19000 FAILED (19310)");
     assert_eq!(run.exit(), Exit::Deadline);
     run.scenes.truncate(2);
     assert_eq!(run.exit(), Exit::Gate);
     let verdict = &summary_block(&run, &vram())[0];
-    assert!(verdict.starts_with("FAILED: 1 of 1 gates, exit 7 (gate)      24 Nov"), "{verdict}");
+    let wanted = "✗ VRAM peak 19310 MB is above 19000 MB (exit 7)                       ";
+    assert!(verdict.starts_with(wanted) && verdict.ends_with(" 23:27:41"), "{verdict}");
     run.gates[0].state = State::NotJudged("why".into());
     assert_eq!(run.exit(), Exit::Gate);
     run.gates[0].state = State::Held;
     assert_eq!(run.exit(), Exit::Success);
     run.interrupted = true;
     assert_eq!(run.exit(), Exit::Interrupted);
+}
+
+#[test]
+fn below_a_gate_that_failed_stands_its_table_and_no_scene_has_a_mark() {
+    let mut run = night();
+    run.scenes.truncate(2);
+    run.baselines = vec!["logs/20261121-230004".to_owned()];
+    let of = |scene: &str, before, now, limit, state| Verdict {
+        gate: Gate::Baseline,
+        scene: Some(scene.to_owned()),
+        limit: Some(limit),
+        measured: Some(Measured::Added(now)),
+        before: Some(before),
+        state,
+    };
+    run.gates = vec![
+        of("scene-001", 1512, 1912, 1588, State::Failed),
+        of("scene-002", 1510, 1521, 1586, State::Held),
+    ];
+    expect![[r"
+        ✗ VRAM is worse than logs/20261121-230004 (exit 7)
+
+          scene-001    +1512   +1912     +400  +26 %   +1588  ✗
+          scene-002    +1510   +1521
+          scene-001  3:08  partly cached (1 node)  19310 MB  +17070  video/scene-001/scene-001.mp4  1.53 MB
+          scene-002  3:11  partly cached (1 node)  at least 19080 MB: 1 reading  2nd attempt (1st: lost, server restarted 23:05:12)
+    "]]
+    .assert_eq(&lines(&run, 6));
+    run.gates[0].state = State::Held;
+    let block = summary_block(&run, &vram());
+    let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
+    assert!(block[0].starts_with("✓ 2 of 2 scenes in 27 min 37 s  "), "{block:?}");
+    assert_eq!(block[table - 3], "Gates      2 scenes within their baselines");
+}
+
+/// The first lines of the block of a run, without their times.
+fn lines(run: &RunRecord, count: usize) -> String {
+    let block = summary_block(run, &vram());
+    block.iter().take(count).map(|line| headline(line).to_owned() + "\n").collect()
+}
+
+#[test]
+fn a_verdict_counts_right_and_says_what_to_do() {
+    fn set(run: &mut RunRecord, count: usize, outcome: Outcome) {
+        run.scenes.truncate(count);
+        run.scenes.iter_mut().for_each(|scene| scene.outcome = outcome);
+    }
+    let first = |change: fn(&mut RunRecord)| {
+        let mut run = night();
+        change(&mut run);
+        lines(&run, 1)
+    };
+    let texts = [
+        first(|run| set(run, 1, Outcome::Succeeded)),
+        first(|run| set(run, 3, Outcome::Succeeded)),
+        first(|run| set(run, 1, Outcome::Cached)),
+        first(|run| set(run, 3, Outcome::Cached)),
+        first(|run| set(run, 1, Outcome::Failed)),
+        first(|run| set(run, 2, Outcome::OutOfMemory)),
+        first(|run| run.interrupted = true),
+        first(|run| {
+            run.interrupted = true;
+            run.scenes.clear();
+        }),
+        first(|run| {
+            run.failure = Some((Exit::Unreachable, "no ComfyUI".into()));
+            run.scenes.iter_mut().for_each(|scene| scene.attempts.clear());
+        }),
+    ];
+    expect![[r"
+        ✓ 1 scene in 27 min 37 s
+        ✓ 3 of 3 scenes in 27 min 37 s
+        ✓ nothing was generated: the scene came from ComfyUI's cache (use --fresh)
+        ✓ nothing was generated: all 3 scenes came from ComfyUI's cache (use --fresh)
+        ✗ 1 scene failed in 27 min 37 s (exit 1)
+        ✗ 2 of 2 scenes failed in 27 min 37 s (exit 5, out of memory)
+        ✗ interrupted after 27 min 37 s: 2 of 3 scenes succeeded (exit 130)
+        ✗ interrupted before a scene was run (exit 130)
+        ✗ no scene was run (exit 3, unreachable)
+    "]]
+    .assert_eq(&texts.concat());
+    let mut run = night();
+    set(&mut run, 2, Outcome::Rejected);
+    let block = summary_block(&run, &vram());
+    assert_eq!(
+        block.last().unwrap(),
+        "Next       correct what the server rejects, then run it again"
+    );
+    // What did not end may have needed more.
+    assert!(!block.iter().any(|line| line.starts_with("Needs")), "{block:?}");
+}
+
+#[test]
+fn the_machine_s_own_memory_is_no_vram() {
+    let mut run = night();
+    run.server.device_kind = Some("cpu".into());
+    run.server.starts = vec![started("it did not answer")];
+    run.aftermath.other_prompts = 1;
+    let block = summary_block(&run, &vram());
+    assert!(!block.concat().contains("VRAM") && !block.concat().contains("GPU"), "{block:?}");
+    assert_eq!(
+        block[4..8],
+        [
+            "RAM peak   19310 of 24576 MB (79 %), 5266 to spare, 23:04:10 in scene-001",
+            "Needs      17070 MB of RAM of its own",
+            "After      ComfyUI idle, queue empty, 2140 MB of RAM in use as before",
+            "Server     ComfyUI started by this run, ready after 14 s",
+        ]
+    );
+    assert!(block[8].contains(", 1 prompt of another client ran meanwhile, "), "{block:?}");
+}
+
+#[test]
+fn a_scene_has_a_row_on_a_screen() {
+    let mut run = night();
+    run.scenes[0].attempts[0].cached_nodes.clear();
+    run.scenes[0].id = "城のシーン".into();
+    let mut vram = vram();
+    vram.scenes[0].id = "城のシーン".into();
+    run.scenes[1].outcome = Outcome::Cached;
+    run.scenes[2].outcome = Outcome::Failed;
+    run.scenes[2].why = "node 4 FailAlways: CLIP model not found: umt5_xxl_fp8.safetensors".into();
+    let mut shown = String::new();
+    for columns in [79, 39, 19] {
+        for scene in &run.scenes {
+            for row in SceneRow::new(scene, &run, &vram, true).rows(10, columns) {
+                assert!(width(&row) <= columns, "{columns}: {row}");
+                shown += &(row + "\n");
+            }
+        }
+    }
+    expect![[r"
+        ✓ 城のシーン     3:08  19310 MB  +17070  scene-001.mp4  1.5 MB
+        ✓ scene-002      3:11  from the cache, no figures (use --fresh)  2nd attempt
+        ✗ scene-003     12:05  node 4 FailAlways: CLIP model not found:
+                               umt5_xxl_fp8.safetensors (2 attempts)
+        ✓ 城のシーン 3:08 19310 MB +17070
+        ✓ scene-002 3:11 from the cache, no
+          figures (use --fresh) 2nd attempt
+        ✗ scene-003 12:05 node 4 FailAlways:
+          CLIP model not found:
+          umt5_xxl_fp8.safetensors (2 attempts)
+        ✓ 城のシーン 3:08
+          19310 MB +17070
+        ✓ scene-002 3:11
+          from the cache,
+          no figures (use
+          --fresh) 2nd
+          attempt
+        ✗ scene-003 12:05
+          node 4
+          FailAlways: CLIP
+          model not found:
+          umt5_xxl_fp8.safe
+          tensors (2
+          attempts)
+    "]]
+    .assert_eq(&shown);
 }
 
 #[test]
@@ -323,7 +486,10 @@ fn a_cached_scene_has_no_figures_whatever_the_log_says() {
     assert!(document["Scenes"][0]["Vram"].is_null());
     assert_eq!(document["Scenes"][1]["Vram"]["PeakDriverMB"], 19080);
     let block = summary_block(&run, &vram());
-    assert!(block[1].starts_with("✓ scene-001  188 s  cached, no execution"), "{block:?}");
+    assert!(
+        block[1].starts_with("✓ scene-001  3:08  from the cache, no figures (use --fresh)  "),
+        "{block:?}"
+    );
 }
 
 #[test]

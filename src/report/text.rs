@@ -1,14 +1,21 @@
 //! The block that closes a run: what a person needs in the morning.
 
+use std::path::Path;
+use std::time::Duration;
+
 use super::record::{
     Attempt, Outcome, Output, RunRecord, SceneRecord, Server, ServerEnd, ServerStart,
 };
 use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
+use crate::fs::from_here;
+use crate::layout::{ellipsized, padded, width, wrapped};
 use crate::sanitize::first_of;
+use crate::vram::freed_memory::NOISE_MB;
+use crate::vram::gates::{self, Gate, Verdict};
 use crate::vram::log::time_text;
-use crate::vram::reading::{DynamicVram, MB, quotient};
-use crate::vram::stats::{Metric, PeakGenerating, SceneStatistics, VramStats, seconds_text};
+use crate::vram::reading::{DynamicVram, MB, memory_name, quotient};
+use crate::vram::stats::{Added, Metric, PeakGenerating, SceneStatistics, VramStats, seconds_text};
 
 /// Memory sizes of cards that are sold, in GB.
 const CARDS_GB: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];
@@ -19,65 +26,143 @@ const SPILLED_HELP: &str =
     "everything is slow there; fewer frames or pixels, or a smaller model, help";
 /// Of more starts of the server the rest is counted.
 const MOST_STARTS: usize = 3;
+/// The columns of a row's label.
+pub const LABEL_WIDTH: usize = 11;
+/// The label of the row that holds the page's path.
+pub const REPORT: &str = "Report";
 /// Of more scenes than this the failures come first.
 pub(super) const MANY_SCENES: usize = 8;
 
-/// The block, verdict first.
+/// The columns of a verdict that its run's times stand behind.
+const VERDICT_WIDTH: usize = 66;
+/// The columns of a scene's time on a screen.
+const TIME_WIDTH: usize = 7;
+/// The least room for what stands behind it, with all in columns.
+const LEAST_CELLS: usize = 30;
+/// What parts the two.
+const GAP: &str = "      ";
+
+/// The block, verdict first. Below the verdict of a gate stands its table, and no scene has a ✓.
 pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
+    let verdict = verdict(run);
+    let is_gate = run.exit() == Exit::Gate;
+    let mut lines = vec![format!("{verdict:<VERDICT_WIDTH$}{GAP}{}", times(run))];
+    lines.extend(run.failure.iter().map(|(_, why)| why.trim_start().to_owned()));
+    lines.extend(is_gate.then(|| gates::table(&run.gates)).into_iter().flatten());
+    lines.extend(ordered_scenes(run).into_iter().map(|scene| {
+        let line = SceneRow::new(scene, run, vram, false).line();
+        if is_gate { line.replacen('✓', " ", 1) } else { line }
+    }));
+    lines.extend(rows(run, vram, false));
+    lines.extend((!is_gate).then(|| gates::table(&baselines(run))).into_iter().flatten());
+    lines.extend(next(run).map(|next| labelled("Next", &next)));
+    lines
+}
+
+/// What stands of the block below the rows of a run's screen, where its scenes have theirs.
+pub fn screen_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
+    if let Some((exit, why)) = run.failure.as_ref().filter(|_| !run.has_attempts()) {
+        return vec![format!("✗ {why} (exit {})", exit.code())];
+    }
     let mut lines = vec![verdict(run)];
     lines.extend(run.failure.iter().map(|(_, why)| why.clone()));
-    lines.extend(ordered_scenes(run).into_iter().map(|scene| scene_line(scene, run, vram)));
+    lines.extend(gates::table(&if run.exit() == Exit::Gate {
+        run.gates.clone()
+    } else {
+        baselines(run)
+    }));
+    lines.extend(rows(run, vram, true));
+    lines.extend(next(run).map(|next| labelled("Next", &next)));
+    lines
+}
+
+/// The verdicts that are told as a table wherever they are told.
+fn baselines(run: &RunRecord) -> Vec<Verdict> {
+    run.gates.iter().filter(|verdict| verdict.gate == Gate::Baseline).cloned().collect()
+}
+
+fn labelled(label: &str, text: &str) -> String {
+    format!("{label:<LABEL_WIDTH$}{text}")
+}
+
+/// The rows with a label below the scenes.
+fn rows(run: &RunRecord, vram: &VramStats, on_screen: bool) -> Vec<String> {
+    let peak_label = format!("{} peak", run.memory());
+    let generating = vram.peak_generating.as_ref();
+    let spilled = vram.spilled_line(&run.facts());
     let ended = run.server.end.map(|end| match end {
         ServerEnd::Ended => "; ComfyUI ended",
         ServerEnd::Left => "; ComfyUI left running for somebody else's prompt",
     });
-    lines.push(post_run_state(run) + ended.unwrap_or_default());
-    lines.extend(peak(run, vram));
-    // Without a sample in a scene it would be the difference of two idle moments.
-    lines.extend(vram.peak_generating.as_ref().and_then(|peak| needs(run, vram, peak)));
-    let spilled = vram.spilled_line(&run.facts());
-    lines.extend(spilled.map(|line| format!("{line}: {SPILLED_HELP}")));
-    lines.extend(server(&run.server));
-    lines.extend(sampling(run, vram));
-    lines.extend(asleep(run));
-    lines.extend(crate::vram::gates::closing(&run.gates));
-    lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
-    lines
+    let rows = [
+        (peak_label.as_str(), generating.and_then(|at| peak(run, vram, at, on_screen))),
+        // What did not end may have needed more.
+        ("Needs", generating.filter(|_| run.succeeded() > 0).and_then(|at| needs(run, vram, at))),
+        (
+            "Spilled",
+            spilled.map(|line| format!("{}: {SPILLED_HELP}", line.trim_start_matches("Spilled "))),
+        ),
+        ("After", Some(post_run_state(run) + ended.unwrap_or_default())),
+        ("Server", server(&run.server)),
+        ("Sampling", sampling(run, vram)),
+        ("Asleep", asleep(run)),
+        ("Gates", gates::closing(&run.gates).filter(|_| run.exit() != Exit::Gate)),
+        (REPORT, Some(from_here(Path::new(&format!("{}/report.html", run.folder))))),
+    ];
+    let known = rows.into_iter().filter_map(|(label, text)| Some(labelled(label, &text?)));
+    known.collect()
+}
+
+/// The command that repeats what failed; where that cannot help, what to do first.
+fn next(run: &RunRecord) -> Option<String> {
+    let mut failed = run.scenes.iter().filter(|scene| !scene.outcome.is_success()).peekable();
+    if failed.peek().is_some() && failed.all(|scene| scene.outcome == Outcome::Rejected) {
+        return Some("correct what the server rejects, then run it again".to_owned());
+    }
+    run.next.clone()
 }
 
 fn verdict(run: &RunRecord) -> String {
     let (all, good, exit) = (run.scenes.len(), run.succeeded(), run.exit());
-    let code = format!("exit {} ({})", exit.code(), exit.reason());
-    let verdict = match exit {
+    let bad = all - good;
+    let took = span(run.ended - run.started);
+    let reason = match exit {
+        Exit::Failed | Exit::Gate | Exit::Interrupted => String::new(),
+        exit => format!(", {}", exit.reason()),
+    };
+    let code = format!("(exit {}{reason})", exit.code());
+    match exit {
         Exit::Success if run.is_cached() => {
             let all = if all == 1 { "the scene".to_owned() } else { format!("all {all} scenes") };
-            return format!(
-                "OK, but nothing was generated: {all} came from ComfyUI's cache (use -Fresh or -Seed random); no VRAM figures"
-            );
+            format!("✓ nothing was generated: {all} came from ComfyUI's cache (use --fresh)")
         }
-        // The story could not be generated.
-        Exit::Interrupted if all == 0 => format!("INTERRUPTED: no scene was run, {code}"),
-        _ if all == 0 => format!("FAILED: no scene was run, {code}"),
-        Exit::Success => format!("OK: {good} of {all} scenes, exit 0"),
+        Exit::Success if all == 1 => format!("✓ 1 scene in {took}"),
+        Exit::Success => format!("✓ {good} of {all} scenes in {took}"),
+        Exit::Interrupted if !run.has_attempts() => {
+            format!("✗ interrupted before a scene was run {code}")
+        }
+        Exit::Interrupted if all == 1 => format!("✗ interrupted after {took} {code}"),
+        Exit::Interrupted => {
+            format!("✗ interrupted after {took}: {good} of {all} scenes succeeded {code}")
+        }
+        // A story could not be generated, or there was no server.
+        _ if !run.has_attempts() => format!("✗ no scene was run {code}"),
         Exit::Gate => {
-            let failed = run.gates.iter().filter(|gate| !gate.held()).count();
-            format!("FAILED: {failed} of {} gates, {code}", run.gates.len())
+            format!("✗ {} {code}", gates::failure(&run.gates, run.memory(), &run.baselines))
         }
-        Exit::Interrupted => format!("INTERRUPTED: {good} of {all} scenes succeeded, {code}"),
-        _ => format!("FAILED: {} of {all} scenes, {code}", all - good),
-    };
-    format!("{verdict}      {}", times(run))
+        _ if all == 1 => format!("✗ 1 scene failed in {took} {code}"),
+        _ => format!("✗ {bad} of {all} scenes failed in {took} {code}"),
+    }
 }
 
-/// `24 Nov 23:00:04 to 23:27:41 (27 min 37 s)`.
+/// `24 Nov 23:00:04 to 23:27:41`.
 pub(super) fn times(run: &RunRecord) -> String {
-    let (from, to) = (day_and_time(run.started), hms(run.ended));
-    format!("{from} to {to} ({})", span(run.ended - run.started))
+    format!("{} to {}", day_and_time(run.started), hms(run.ended))
 }
 
 /// The first line of a block, without the times behind the verdict.
-pub(super) fn headline(line: &str) -> &str {
-    line.split_once("      ").map_or(line, |(verdict, _)| verdict)
+pub fn headline(line: &str) -> &str {
+    line.split_once(GAP).map_or(line, |(verdict, _)| verdict.trim_end())
 }
 
 /// The scenes in their order; if there are many, those that failed first.
@@ -89,48 +174,125 @@ pub(super) fn ordered_scenes(run: &RunRecord) -> Vec<&SceneRecord> {
     scenes
 }
 
-fn scene_line(scene: &SceneRecord, run: &RunRecord, vram: &VramStats) -> String {
-    if !scene.outcome.is_success() {
-        return format!("✗ {}  {}", scene.id, failure(scene, run));
-    }
-    let mut line = format!("✓ {}  {} s", scene.id, seconds(scene.seconds));
-    let queued = scene.queued_seconds().filter(|queued| *queued >= 5.0);
-    line.extend(queued.map(|queued| format!(" ({} s queued)", seconds(queued))));
-    line.push_str(&match scene.figures(vram) {
-        _ if scene.outcome == Outcome::Cached => "  cached, no execution".to_owned(),
-        Some(figures) => scene_figures(scene, figures, vram),
-        None => "  no sample fell into it".to_owned(),
-    });
-    if let Some(first) = scene.outputs.first() {
-        line.push_str(&format!("  {}{}", with_size(&first.path, first), and_more(&scene.outputs)));
-    }
-    let again = scene.attempts.len() > 1;
-    line.extend(again.then(|| format!("  {}", attempts(&scene.attempts))));
-    line
+/// The row of a scene, cell by cell.
+#[derive(Clone, Debug, Default)]
+pub struct SceneRow {
+    pub mark: char,
+    /// The scene's id.
+    pub name: String,
+    /// `3:08`; empty where it was not started, and in a file of a scene that failed.
+    pub time: String,
+    /// Figures and notes, in order; of one that failed, why.
+    cells: Vec<String>,
+    /// Its first output, and how large it is.
+    pub file: Option<(String, String)>,
+    /// Which attempt succeeded, where it was not the first.
+    again: Option<String>,
 }
 
-/// `  19310 MB  +17070`: what the device held at most, and what the scene added to it.
-fn scene_figures(scene: &SceneRecord, figures: &SceneStatistics, vram: &VramStats) -> String {
-    let mut text = match (scene.cached_nodes().len(), scene.node_count) {
-        (0, _) => String::new(),
-        (1, 0) => "  partly cached (1 node)".to_owned(),
-        (n, 0) => format!("  partly cached ({n} nodes)"),
-        (n, count) => format!("  partly cached ({n} of {count} nodes)"),
-    };
+impl SceneRow {
+    /// The row on a screen, or in a file, where paths are told in full.
+    pub fn new(scene: &SceneRecord, run: &RunRecord, vram: &VramStats, on_screen: bool) -> Self {
+        let time = minutes(scene.seconds);
+        let name = scene.id.clone();
+        if !scene.outcome.is_success() {
+            let (time, why) = match on_screen {
+                false => (String::new(), failure(scene, run)),
+                true if scene.outcome == Outcome::Failed && scene.attempts.len() > 1 => {
+                    (time, format!("{} ({} attempts)", scene.why, scene.attempts.len()))
+                }
+                true if scene.outcome == Outcome::Failed => (time, scene.why.clone()),
+                true => (time, failure(scene, run)),
+            };
+            let (file, again) = (None, None);
+            return SceneRow { mark: '✗', name, time, cells: vec![why], file, again };
+        }
+        let queued = scene.queued_seconds().filter(|queued| *queued >= 5.0);
+        let mut cells: Vec<String> =
+            queued.map(|queued| format!("{} of it queued", minutes(queued))).into_iter().collect();
+        match scene.figures(vram) {
+            _ if scene.outcome == Outcome::Cached => {
+                cells.push("from the cache, no figures (use --fresh)".to_owned());
+            }
+            Some(figures) => cells.extend(figure_cells(scene, figures, vram, on_screen)),
+            None => cells.push("no reading".to_owned()),
+        }
+        let again = scene.attempts.len() > 1;
+        let again = again.then(|| {
+            let count = format!("{} attempt", ordinal(scene.attempts.len()));
+            if on_screen { count } else { attempts(&scene.attempts) }
+        });
+        let file = scene.outputs.first().filter(|_| !on_screen || scene.outcome != Outcome::Cached);
+        let file = file.map(|file| {
+            let path = if on_screen { file.file_name() } else { &file.path };
+            let size = size(file, if on_screen { 1 } else { 2 }) + &and_more(&scene.outputs);
+            (path.to_owned(), size)
+        });
+        SceneRow { mark: '✓', name, time, cells, file, again }
+    }
+
+    /// The row on a screen of so many columns, its name in a column of `names`.
+    /// The file goes where there is no room for it.
+    pub fn rows(&self, names: usize, columns: usize) -> Vec<String> {
+        let names = names.min(columns / 3).max(width(&self.name).min(8));
+        let name = padded(&self.name, names);
+        let head = format!("{} {name}  {:>TIME_WIDTH$}  ", self.mark, self.time);
+        let whole = head.clone() + &self.cells(2).join("  ");
+        if width(&whole) <= columns {
+            return vec![whole];
+        }
+        if columns >= width(&head) + LEAST_CELLS {
+            return wrapped(&(head.clone() + &self.cells(0).join("  ")), head.len(), columns);
+        }
+        let most = columns.saturating_sub(width(&self.time) + 3).max(1);
+        let head = format!("{} {} {} ", self.mark, ellipsized(&self.name, most), self.time);
+        let cells = self.cells(0);
+        let cells: Vec<&str> = cells.iter().map(|cell| cell.trim()).collect();
+        wrapped(&(head + &cells.join(" ")), self.mark.len_utf8() + 1, columns)
+    }
+
+    /// What stands behind name and time: without the file, with its path, with its size too.
+    fn cells(&self, of_file: usize) -> Vec<&str> {
+        let file = self.file.iter().flat_map(|(path, size)| [path, size]).take(of_file);
+        self.cells.iter().chain(file).chain(&self.again).map(String::as_str).collect()
+    }
+
+    /// The row in one line of any length.
+    pub fn line(&self) -> String {
+        let time = Some(&self.time).filter(|time| !time.is_empty());
+        let cells: Vec<&str> = time.map(String::as_str).into_iter().chain(self.cells(2)).collect();
+        format!("{} {}  {}", self.mark, self.name, cells.join("  "))
+    }
+}
+
+/// `19310 MB`, `+17070`: what the device held at most, and what the scene added to it.
+fn figure_cells(
+    scene: &SceneRecord,
+    figures: &SceneStatistics,
+    vram: &VramStats,
+    aligned: bool,
+) -> Vec<String> {
+    let mut cells = Vec::new();
+    match (scene.cached_nodes().len(), scene.node_count) {
+        (0, _) => {}
+        (1, 0) => cells.push("partly cached (1 node)".to_owned()),
+        (n, 0) => cells.push(format!("partly cached ({n} nodes)")),
+        (n, count) => cells.push(format!("partly cached ({n} of {count} nodes)")),
+    }
     let seconds = scene.server_seconds().unwrap_or(scene.seconds);
-    let peak = figures.driver_peak.or(figures.peak);
-    text += &match peak {
-        None => "  no sample fell into it".to_owned(),
+    let width = if aligned { 5 } else { 0 };
+    match figures.driver_peak.or(figures.peak) {
+        None => cells.push("no reading".to_owned()),
         Some(mb) if vram.is_lower_bound(figures, seconds) => {
-            format!("  at least {mb} MB: 1 reading")
+            cells.push(format!("at least {mb} MB: 1 reading"));
         }
         Some(mb) => {
-            let added = figures.added.map(|added| format!("  +{added}"));
-            format!("  {mb} MB{}", added.unwrap_or_default())
+            cells.push(format!("{mb:>width$} MB"));
+            cells.extend(figures.added.map(|added| format!("+{added}")));
         }
-    };
-    let spilled = figures.spilled_peak.map(|mb| format!("  {mb} MB spilled into system RAM"));
-    text + &spilled.unwrap_or_default()
+    }
+    cells.extend(figures.spilled_peak.map(|mb| format!("{mb} MB spilled into system RAM")));
+    cells
 }
 
 /// `2nd attempt (1st: lost, server restarted 23:05:12)`.
@@ -168,30 +330,36 @@ pub(super) fn failure(scene: &SceneRecord, run: &RunRecord) -> String {
 
 fn post_run_state(run: &RunRecord) -> String {
     let after = &run.aftermath;
-    let before = after.used_before_mb.map(|before| format!(" ({before} before the run)"));
-    let before = before.unwrap_or_default();
-    let memory = after.used_after_mb.map(|used| format!(", {used} MB in use{before}"));
+    let device = if run.is_system_ram() { "ComfyUI" } else { "GPU" };
+    let ram = if run.is_system_ram() { " of RAM" } else { "" };
+    let memory = after.used_after_mb.zip(after.used_before_mb).map(|(used, before)| {
+        if used.abs_diff(before) <= NOISE_MB {
+            format!(", {used} MB{ram} in use as before")
+        } else {
+            format!(", {used} MB{ram} in use ({before} before the run)")
+        }
+    });
     let memory = memory.unwrap_or_default();
     if let (None, Some(scene)) = (&after.still_running, &after.may_come) {
         return format!(
-            "GPU not known to stay free: {scene} was posted without a proper answer and may yet come; the \
-             next run looks for it{memory}"
+            "{device} not known to stay idle: {scene} was posted without a proper answer and may \
+             yet come; the next run looks for it{memory}"
         );
     }
     match (&after.still_running, after.queue) {
         (Some(scene), Some(_)) => {
-            format!("GPU not free: {scene} was asked to end and still runs{memory}")
+            format!("{device} not idle: {scene} was asked to end and still runs{memory}")
         }
         (Some(scene), None) => {
-            format!("GPU: unknown, the server does not answer: {scene} may still run there")
+            format!("not known, the server does not answer: {scene} may still run there")
         }
-        (None, Some(0)) => format!("GPU free: queue empty{memory}"),
-        (None, Some(1)) => format!("GPU: 1 prompt of somebody else in the queue{memory}"),
-        (None, Some(n)) => format!("GPU: {n} prompts of somebody else in the queue{memory}"),
+        (None, Some(0)) => format!("{device} idle, queue empty{memory}"),
+        (None, Some(1)) => format!("1 prompt of somebody else in the queue{memory}"),
+        (None, Some(n)) => format!("{n} prompts of somebody else in the queue{memory}"),
         (None, None) if run.scenes.iter().all(|scene| scene.attempts.is_empty()) => {
-            "GPU: nothing was posted".to_owned()
+            "nothing was posted".to_owned()
         }
-        (None, None) => "GPU: unknown, the server does not answer".to_owned(),
+        (None, None) => "not known, the server does not answer".to_owned(),
     }
 }
 
@@ -199,22 +367,58 @@ fn post_run_state(run: &RunRecord) -> String {
 pub(super) fn metric_name(metric: Metric, system_ram: bool) -> &'static str {
     match metric {
         Metric::Driver => "driver",
-        Metric::Used if system_ram => "system RAM",
+        Metric::Used if system_ram => memory_name(true),
         Metric::Used => "used",
     }
 }
 
-fn peak(run: &RunRecord, vram: &VramStats) -> Option<String> {
-    let peak = vram.peak_generating.as_ref()?;
-    let mb = vram.peak_generating_mb()?;
-    let card = vram.total.filter(|total| *total > 0).map(|total| {
-        let percent = quotient(u128::from(mb) * 100, total.into());
-        format!(" of {total} MB ({percent} %), {} to spare", total.saturating_sub(mb))
-    });
-    let card = card.unwrap_or_else(|| " MB".to_owned());
-    let memory = if run.is_system_ram() { "RAM peak " } else { "VRAM peak" };
-    let (at, place) = (time_text(peak.at), peak.place.text(&run.facts()));
-    Some(format!("{memory}  {mb}{card}, {at} in {place}"))
+fn peak(
+    run: &RunRecord,
+    vram: &VramStats,
+    peak: &PeakGenerating,
+    on_screen: bool,
+) -> Option<String> {
+    let mb = of_card(vram.peak_generating_mb()?, vram.total);
+    let at = if on_screen { String::new() } else { time_text(peak.at) + " " };
+    Some(format!("{mb}, {at}in {}", peak.place.text(&run.facts())))
+}
+
+/// `19310 of 24576 MB (79 %), 5266 to spare`; `19310 MB` where the card's size is not known.
+fn of_card(mb: u64, total: Option<u64>) -> String {
+    match total.filter(|total| *total > 0) {
+        Some(total) => {
+            let percent = quotient(u128::from(mb) * 100, total.into());
+            let spare = total.saturating_sub(mb);
+            format!("{mb} of {total} MB ({percent} %), {spare} to spare")
+        }
+        None => format!("{mb} MB"),
+    }
+}
+
+/// What stands above the statistics of a log without a run: the gates where there are some, the
+/// peak, and how far that is above its start.
+pub fn log_block(
+    vram: &VramStats,
+    memory: &str,
+    gates: &[Verdict],
+    baselines: &[String],
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !gates.is_empty() {
+        lines.push(if gates.iter().all(Verdict::held) {
+            format!("✓ {}", gates::closing(gates).unwrap_or_default())
+        } else {
+            let why = gates::failure(gates, memory, baselines);
+            format!("✗ {why} (exit {})", Exit::Gate.code())
+        });
+        lines.extend(gates::table(gates));
+    }
+    lines.extend(vram.metric.first_of(vram.peak, vram.driver_peak).map(|mb| {
+        let added = vram.added.map(Added::mb).filter(|mb| *mb > 0);
+        let added = added.map(|mb| format!(", {mb} more than at the start"));
+        labelled(&format!("{memory} peak"), &(of_card(mb, vram.total) + &added.unwrap_or_default()))
+    }));
+    lines
 }
 
 /// How often and why the run has started the server. The first start, of one that did not answer, is
@@ -236,7 +440,7 @@ fn server(server: &Server) -> Option<String> {
             format!("ComfyUI started again {times}: {each}")
         }
     };
-    Some(format!("Server     {text}"))
+    Some(text)
 }
 
 /// What of it the run needs. Where `ComfyUI` fills the card with weights that it gives back, that is
@@ -248,13 +452,13 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     let torch = peak.torch.map(|mb| format!("{mb} MB"));
     match (dynamic, torch) {
         (DynamicVram::On, Some(mb)) => {
-            return Some(format!("Needs      {mb}, the most that its tensors held: {FILLED}"));
+            return Some(format!("{mb}, the most that its tensors held: {FILLED}"));
         }
-        (DynamicVram::On, None) => return Some(format!("Needs      not known: {FILLED}")),
+        (DynamicVram::On, None) => return Some(format!("not known: {FILLED}")),
         (DynamicVram::Unknown, torch) if is_full && vram.dynamic_vram.is_some() => {
             let held = torch.map(|mb| format!("; its tensors held {mb} at most"));
             return Some(format!(
-                "Needs      not known: the card was full, maybe with weights that dynamic VRAM \
+                "not known: the card was full, maybe with weights that dynamic VRAM \
                  gives back{}",
                 held.unwrap_or_default()
             ));
@@ -265,7 +469,7 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     let spilled = vram.scenes.iter().filter_map(|scene| scene.device_peak).max();
     let mb = spilled.max(Some(added.peak))?.saturating_sub(added.start);
     if run.is_system_ram() {
-        return Some(format!("Needs      {mb} MB of system RAM of its own"));
+        return Some(format!("{mb} MB of RAM of its own"));
     }
     let a = |gb: u64| format!("{} {gb} GB", if matches!(gb, 8 | 11 | 80) { "an" } else { "a" });
     let smaller = CARDS_GB.into_iter().rev().find(|gb| gb * 1024 < mb).map(a);
@@ -276,7 +480,7 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
         (Some(smaller), None) => format!(": more than {smaller} card has"),
         (None, None) => String::new(),
     };
-    Some(format!("Needs      {mb} MB of its own{cards}"))
+    Some(format!("{mb} MB of its own{cards}"))
 }
 
 /// How far the figures can be trusted, where there is something to say.
@@ -294,22 +498,26 @@ fn sampling(run: &RunRecord, vram: &VramStats) -> Option<String> {
         (missed > 0).then(|| format!("{missed} of {} lines missed", vram.samples + missed)),
         gap.as_ref()
             .map(|gap| format!("longest gap {gap}: spikes shorter than that may be missed")),
-        (others > 0).then(|| {
-            format!("{others} of other clients ran meanwhile, their memory is in the figures")
-        }),
+        match others {
+            0 => None,
+            1 => Some("1 prompt of another client ran meanwhile, its memory is in them".to_owned()),
+            n => {
+                Some(format!("{n} prompts of other clients ran meanwhile, their memory is in them"))
+            }
+        },
     ];
     if missed == 0 && gap.is_none() && others == 0 {
         return None;
     }
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    Some(format!("Sampling   {}", parts.join(", ")))
+    Some(parts.join(", "))
 }
 
-/// `Asleep     03:10:22 to 07:45:01`: what the times of the run hold beside its work.
+/// `03:10:22 to 07:45:01`: what the times of the run hold beside its work.
 fn asleep(run: &RunRecord) -> Option<String> {
     let sleeps = run.asleep.iter().map(|(from, to)| format!("{} to {}", hms(*from), hms(*to)));
     let sleeps: Vec<String> = sleeps.collect();
-    (!sleeps.is_empty()).then(|| format!("Asleep     {}", sleeps.join(", ")))
+    (!sleeps.is_empty()).then(|| sleeps.join(", "))
 }
 
 /// `✓` or `✗`.
@@ -322,14 +530,28 @@ pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 10.0 { format!("{seconds:.1}") } else { format!("{seconds:.0}") }
 }
 
-/// `video/a/a.mp4 (1.53 MB)`: a path or name of an output with its size, in bytes if it is small.
+/// `3:08`, `1:02:15`.
+pub fn minutes(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+/// `video/a/a.mp4 (1.53 MB)`: a path or name of an output with its size.
 pub(super) fn with_size(name: &str, output: &Output) -> String {
+    format!("{name} ({})", size(output, 2))
+}
+
+/// `1.53 MB`; in bytes if it is small.
+fn size(output: &Output, places: usize) -> String {
     if output.bytes < MB / 100 {
-        return format!("{name} ({} bytes)", output.bytes);
+        return format!("{} bytes", output.bytes);
     }
     #[allow(clippy::cast_precision_loss)] // two decimals are shown
     let mb = output.bytes as f64 / MB as f64;
-    format!("{name} ({mb:.2} MB)")
+    format!("{mb:.places$} MB")
 }
 
 /// ` and 2 more` behind the first of several outputs.

@@ -15,7 +15,7 @@ use crate::clock::hms;
 use crate::comfyui::{
     BrokenContext, ErrorKind, HistoryEntry, HttpError, Ids, PromptOutcome, QueuePosition,
 };
-use crate::console::LiveRow;
+use crate::console::{Activity, LiveRow, SceneProgress};
 use crate::fs::{has_image_content, open_file};
 use crate::interrupt::Interrupted;
 use crate::project::story::NO_IMAGE;
@@ -48,8 +48,8 @@ pub struct AttemptResult {
 struct AttemptState<'r, 'a> {
     run: &'r mut RunContext<'a>,
     scene: &'r Scene,
-    /// How the live row counts the scene: `2/3`.
-    number: &'r str,
+    /// Which of how many scenes it is.
+    number: (usize, usize),
     submitted: Instant,
     /// Sleeps of the computer do not count.
     deadline: Instant,
@@ -74,7 +74,7 @@ struct AttemptState<'r, 'a> {
 pub fn attempt(
     run: &mut RunContext,
     scene: &Scene,
-    number: &str,
+    number: (usize, usize),
 ) -> Result<AttemptResult, Interrupted> {
     let (now, options) = (Instant::now(), run.options);
     let mut attempt = AttemptState {
@@ -118,7 +118,7 @@ pub fn attempt(
     attempt.run.listener = None;
     let (now, events) = (Instant::now(), &mut attempt.run.events);
     events.intake().recorder.set_running(now, None, None);
-    let nodes = events.intake().following.take().map(|mut it| it.nodes(&scene.workflow, now));
+    let nodes = events.intake().following.take().map(|mut it| it.nodes(now));
     Ok(AttemptResult { nodes: nodes.unwrap_or_default(), ..result? })
 }
 
@@ -150,6 +150,7 @@ impl AttemptState<'_, '_> {
     /// Uploads a local file. Returns its name on the server.
     fn upload(&mut self, place: &str, path: &Path) -> Result<String, SubmitError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.show(&format!("uploading {name}"));
         let name = file_name(&format!("{}-{place}{}", self.scene.id, file_name(&name)));
         let image = open_file(path).and_then(|mut file| {
             let mut image = Vec::new();
@@ -168,12 +169,9 @@ impl AttemptState<'_, '_> {
     }
 
     fn show(&mut self, doing: &str) {
-        self.run.events.console.set_live(Some(LiveRow {
-            what: format!("{} {doing}", self.number),
-            name: self.scene.id.clone(),
-            since: self.submitted,
-            limit: Some(self.run.options.max_wait),
-        }));
+        let started = self.run.events.intake().following.as_ref().and_then(|it| it.started);
+        let running_since = started.or(self.running_since);
+        self.run.show_scene(self.scene, self.number, doing, running_since);
     }
 
     fn poll_to_end(&mut self) -> Result<AttemptResult, Interrupted> {
@@ -191,8 +189,7 @@ impl AttemptState<'_, '_> {
             match &observation {
                 Observation::At(QueuePosition::Running) => {
                     self.running_since.get_or_insert_with(Instant::now);
-                    let place = self.place().unwrap_or_default();
-                    self.show(format!("running {place}").trim_end());
+                    self.show("running");
                 }
                 Observation::At(QueuePosition::Pending(before)) => {
                     self.show(&format!("queued, {before} before it"));
@@ -362,7 +359,7 @@ impl AttemptState<'_, '_> {
 
     /// `node 3 KSampler (12 of 20)`, if that is known.
     fn place(&self) -> Option<String> {
-        self.run.events.intake().following.as_ref()?.place(&self.scene.workflow)
+        self.run.events.intake().following.as_ref()?.place()
     }
 
     fn end_at_deadline(&mut self, id: &str) -> Result<AttemptResult, Interrupted> {
@@ -432,6 +429,7 @@ impl AttemptState<'_, '_> {
                 let took = seconds(server_time.unwrap_or(self.submitted.elapsed()));
                 self.run.log(&self.scene.id, &format!("Wan2 execution completed ({took:.1}s)"));
                 self.note_end(None);
+                self.show("downloading");
                 self.download(&entry)?
             }
         };
@@ -500,6 +498,27 @@ impl AttemptState<'_, '_> {
 }
 
 impl RunContext<'_> {
+    /// Sets the live row of a scene: which of how many it is, what is done, and since when the server
+    /// executes it.
+    pub(super) fn show_scene(
+        &self,
+        scene: &Scene,
+        number: (usize, usize),
+        doing: &str,
+        running_since: Option<Instant>,
+    ) {
+        let progress = SceneProgress {
+            name: scene.id.clone(),
+            names: self.name_width,
+            number,
+            doing: doing.to_owned(),
+            running_since,
+            expected: self.expected_time(scene.workflow.node_count()),
+        };
+        let what = Activity::Scene(progress);
+        self.events.console.set_live(Some(LiveRow { since: self.scene_begun, what }));
+    }
+
     /// Notes prompts that run and are not ours; the first one is logged.
     fn count_foreign<'i>(&mut self, running: impl Iterator<Item = &'i str>) {
         for id in running {

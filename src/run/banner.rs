@@ -5,20 +5,72 @@ use std::path::Path;
 use crate::cli::RunOptions;
 use crate::clock::span;
 use crate::comfyui::{Device, SystemStats};
+use crate::layout::width;
+use crate::vram::gates::card;
 use crate::vram::reading::{Reading, is_system_ram};
 
-/// The lines that need no server.
-pub fn lines(options: &RunOptions, id: &str, folder: &Path, local_time: bool) -> Vec<String> {
-    let mut lines = vec![
+/// The first lines.
+pub fn lines(id: &str, folder: &Path) -> Vec<String> {
+    vec![
         format!("E2E Story-to-Video Run: {id}"),
         format!("Run directory: {}", folder.display()),
         String::new(),
-    ];
-    lines.extend(options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
-    if !local_time {
-        lines.push("WARNING: the system does not tell its time zone: times are UTC".into());
+    ]
+}
+
+/// The warnings that need no server.
+pub fn warnings(options: &RunOptions, local_time: bool) -> Vec<String> {
+    let utc = "the system does not tell its time zone: times are UTC".to_owned();
+    options.warnings.iter().cloned().chain((!local_time).then_some(utc)).collect()
+}
+
+/// The opening of the screen: the server, and what will be done. In one row where there is one scene
+/// and room for both.
+pub fn opening(
+    options: &RunOptions,
+    stats: &SystemStats,
+    queue: Option<usize>,
+    scenes: usize,
+    columns: usize,
+) -> Vec<String> {
+    let mut parts: Vec<String> =
+        stats.comfyui.iter().map(|version| format!("ComfyUI {version}")).collect();
+    parts.push(match stats.devices.get(options.sampling.gpu) {
+        Some(device) => short_device(device),
+        None => no_device(options, stats),
+    });
+    parts.extend(queue.map(|queue| match queue {
+        0 => "queue empty".to_owned(),
+        n => format!("{n} in the queue"),
+    }));
+    let server = parts.join(" · ");
+    let most = span(options.max_wait.try_into().unwrap_or(time::Duration::MAX));
+    if scenes == 1 {
+        let both = format!("{server} · at most {most}");
+        if width(&both) <= columns {
+            return vec![both];
+        }
+        return vec![server, format!("1 scene, at most {most}")];
     }
-    lines
+    vec![server, format!("{}, at most {most} each", counted(scenes as u64, "scene", "scenes"))]
+}
+
+/// `RTX 3090, 24576 MB, 2240 in use`.
+fn short_device(device: &Device) -> String {
+    let name = card(&device.name);
+    let name = name.strip_prefix("NVIDIA ").unwrap_or(name);
+    let mut parts = vec![name.strip_prefix("GeForce ").unwrap_or(name).to_owned()];
+    if let Some(memory) = device.memory {
+        let ram = if is_system_ram(&device.kind) { " of RAM" } else { "" };
+        parts.extend(memory.total.map(|total| format!("{total} MB{ram}")));
+        parts.push(format!("{} in use", memory.device()));
+    }
+    parts.join(", ")
+}
+
+fn no_device(options: &RunOptions, stats: &SystemStats) -> String {
+    let (gpu, devices) = (options.sampling.gpu, stats.devices.len());
+    format!("no device {gpu} (it lists {devices}): no VRAM is recorded")
 }
 
 /// The lines about deadlines and retries.
@@ -78,18 +130,14 @@ pub fn server(options: &RunOptions, stats: &SystemStats) -> String {
     parts.extend(stats.pytorch.as_ref().map(|version| format!("PyTorch {version}")));
     match stats.devices.get(options.sampling.gpu) {
         Some(Device { name, kind, memory, .. }) => {
-            let kind = if is_system_ram(kind) { " of system RAM" } else { "" };
+            let kind = if is_system_ram(kind) { " of RAM" } else { "" };
             parts.push(name.split(" : ").next().unwrap_or_default().to_owned());
             if let Some(memory) = memory {
                 parts.extend(memory.total.map(|total| format!("{total} MB{kind}")));
                 parts.push(format!("{} in use", memory.device()));
             }
         }
-        None => parts.push(format!(
-            "no device {} (it lists {}): no VRAM is recorded",
-            options.sampling.gpu,
-            stats.devices.len()
-        )),
+        None => parts.push(no_device(options, stats)),
     }
     parts.join(", ")
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::context::RunError;
 use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
+use crate::clock::span;
 use crate::comfyui::{Client, ErrorKind, HttpError, OnWait, SystemStats, Target};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -48,7 +49,9 @@ pub fn connect(
     let mut target = target(&options.server);
     let until = sleep::now() + options.wait_for_comfyui;
     let mut logged = false;
+    let what = format!("waiting for ComfyUI at {}", target.base);
     loop {
+        events.console.wait_for(&what, &waited_for(options));
         let mut answer = probe(options, &target, events.on_wait());
         if target.ipv4_only && matches!(&answer, Err(error) if error.kind == ErrorKind::Refused) {
             let any = Target { ipv4_only: false, ..target.clone() };
@@ -58,7 +61,10 @@ pub fn connect(
             }
         }
         let error = match answer {
-            Ok(stats) => return Ok((target, stats)),
+            Ok(stats) => {
+                events.console.set_live(None);
+                return Ok((target, stats));
+            }
             Err(error) => error,
         };
         let left = until.saturating_duration_since(sleep::now());
@@ -68,6 +74,7 @@ pub fn connect(
             _ => false,
         };
         if left.is_zero() || is_final {
+            events.console.set_live(None);
             return Err(NoServer::Failed(target.base, error));
         }
         if !std::mem::replace(&mut logged, true) {
@@ -79,6 +86,16 @@ pub fn connect(
             ));
         }
         events.wait(TRY_AGAIN.min(left))?;
+    }
+}
+
+/// How long it is waited for at most, where it is.
+fn waited_for(options: &RunOptions) -> String {
+    let time = options.wait_for_comfyui;
+    if time.is_zero() {
+        String::new()
+    } else {
+        format!("up to {}", span(time.try_into().unwrap_or_default()))
     }
 }
 

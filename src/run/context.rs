@@ -25,12 +25,12 @@ use super::submit::LISTENER_TIMEOUT;
 use crate::cli::RunOptions;
 use crate::clock::{Clock, run_id};
 use crate::comfyui::{Client, Listener, ObjectInfo, Target};
-use crate::console::{Console, Output};
+use crate::console::{Console, Output, Terminal};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::process::process_start;
 use crate::report::legacy::slashes;
-use crate::report::record::{RunRecord, Settings};
+use crate::report::record::{Outcome, RunRecord, SceneRecord, Settings};
 use crate::sleep;
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 use crate::vram::log::names;
@@ -124,6 +124,10 @@ pub struct RunContext<'a> {
     pub foreign_prompts: HashSet<String>,
     /// Why no further scene is started.
     pub stop_reason: Option<String>,
+    /// The columns of the scenes' names on the screen.
+    pub name_width: usize,
+    /// When the scene that is run began.
+    pub scene_begun: Instant,
 }
 
 impl<'a> RunContext<'a> {
@@ -143,11 +147,15 @@ impl<'a> RunContext<'a> {
             .map_err(|why| RunError::refused(Exit::Failed, why))?;
         let output = Output::of(options.quiet, options.json);
         let summary = folder.join("run-summary.txt");
-        events.console = Console::new(clock, Some(summary), output, options.no_color);
+        let terminal = Terminal::new(output, options.no_color);
+        events.console = Console::new(clock, Some(summary), terminal, options.verbose);
         let (recorder, no_log) =
             Recorder::new(&folder.join(names::MAIN), options.sampling.interval);
         events.intake().recorder = recorder;
-        events.console.log_all(&banner::lines(options, &id, &folder, clock.local));
+        events.console.log_all(&banner::lines(&id, &folder));
+        for warning in banner::warnings(options, clock.local) {
+            events.console.warn(&warning);
+        }
         // Without the lock the state may be that of a run at work.
         let file = lock.file.is_ok().then(|| lock.state_path());
         let (previous_run, unread) = match file.as_deref().map_or(Ok(None), RunState::read) {
@@ -195,6 +203,8 @@ impl<'a> RunContext<'a> {
             freed: false,
             foreign_prompts: HashSet::new(),
             stop_reason: None,
+            name_width: 0,
+            scene_begun: Instant::now(),
         })
     }
 
@@ -219,9 +229,11 @@ impl<'a> RunContext<'a> {
             let left_over = self.state.first_known().map(|prompt| prompt.scene.clone());
             // Where it is not started again, an answer is looked for at the next poll.
             if left_over.is_none() && (problem.is_none() || !self.restarts_server()) {
+                self.events.console.set_live(None);
                 return Ok(true);
             }
             let scene = left_over.unwrap_or_else(|| self.server.scene.clone());
+            self.events.console.wait_for(&format!("waiting until {scene} is gone"), "");
             let is_away = problem.as_ref().is_some_and(is_refused);
             if let Some(error) = &problem
                 && outage.lasts(sleep::now(), error)
@@ -268,6 +280,7 @@ impl<'a> RunContext<'a> {
             return Ok(None);
         }
         self.freed = true;
+        self.events.console.wait_for("emptying ComfyUI's memory", "");
         self.server.health.take_free();
         let (begun, mut wait) = (sleep::now(), FreedMemoryWait::default());
         let mut last = None;
@@ -279,6 +292,7 @@ impl<'a> RunContext<'a> {
                 None => break,
             }
         }
+        self.events.console.set_live(None);
         Ok(before.zip(last).map(|(before, after)| (before.used, after.used)))
     }
 
@@ -313,6 +327,17 @@ impl<'a> RunContext<'a> {
             Ok((stats, answer)) => (reading(source.reading_of(now, Ok(&stats))), answer),
             Err(error) => (reading(source.reading_of(now, Err(&error.kind))), Value::Null),
         }
+    }
+
+    /// How long scenes of so many nodes took to execute, where this run has had one.
+    pub fn expected_time(&self, node_count: usize) -> Option<Duration> {
+        let alike =
+            self.record.scenes.iter().filter(|scene| {
+                scene.node_count == node_count && scene.outcome == Outcome::Succeeded
+            });
+        let times: Vec<f64> = alike.filter_map(SceneRecord::server_seconds).collect();
+        let mean = times.iter().sum::<f64>() / f64::from(u32::try_from(times.len()).ok()?);
+        Duration::try_from_secs_f64(mean).ok()
     }
 
     /// The memory of the run's device at this moment, as the server says.

@@ -1,4 +1,4 @@
-//! A dry run: graphs are loaded, patched, printed and checked against the server's `/object_info`.
+//! A dry run: graphs are loaded, patched and checked against the server's `/object_info`.
 //! Nothing is uploaded or posted; no folder, no lock and no state file is made.
 
 use std::collections::BTreeSet;
@@ -10,37 +10,37 @@ use super::connect::connect;
 use super::context::RunError;
 use super::events::EventLoop;
 use super::plan::{self, Plan, Scene};
-use super::recorder::Recorder;
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
-use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats, never_cut_off};
-use crate::console::{Console, Output, Terminal, print_document};
+use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
+use crate::console::{Output, Terminal, print_document};
 use crate::exit_code::Exit;
 use crate::report::legacy::slashes;
 use crate::sanitize::{json_text, sanitize_line};
 
-/// Prints the scenes of the plan and what the server lacks of each. Returns 0 if nothing is lacking,
-/// 1 if a scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
-pub(super) fn run(options: &RunOptions, plan: Plan, clock: Clock, object_info: ObjectInfo) -> Exit {
+/// Prints what the server lacks of each scene of the plan. Returns 0 if nothing is lacking, 1 if a
+/// scene would be rejected at least in part, 3 without a server, 130 after an interrupt.
+pub(super) fn run(
+    options: &RunOptions,
+    plan: Plan,
+    clock: Clock,
+    events: EventLoop,
+    object_info: ObjectInfo,
+) -> Exit {
     let count = plan.count(options);
     let (scenes, left_out, template_only) = match plan {
         Plan::Scenes(scenes, _, left_out) => (scenes, left_out, false),
         Plan::Generate(_, scenes) => (scenes, Vec::new(), true),
     };
     let server = None;
-    let mut dry = Dry { options, clock, object_info, scenes, template_only, server };
-    dry.say(&dry.opening(count, &left_out));
-    let is_open = plan::are_open(&dry.scenes);
-    if !is_open {
-        dry.say_scenes();
-    }
-    let (lacking, exit, why) = match dry.check(is_open) {
+    let mut dry = Dry { options, clock, object_info, scenes, left_out, template_only, server };
+    let (lacking, exit, why) = match dry.check(events) {
         Ok(lacking) if lacking.iter().all(Vec::is_empty) => (Some(lacking), Exit::Success, None),
         Ok(lacking) => (Some(lacking), Exit::Failed, None),
         Err(RunError::Interrupted) => (None, Exit::Interrupted, None),
         Err(RunError::Failed { exit, why, .. }) => (None, exit, Some(why)),
     };
-    dry.close(&CheckResult { lacking, exit, why })
+    dry.close(&CheckResult { lacking, exit, why }, count)
 }
 
 struct Dry<'a> {
@@ -49,6 +49,8 @@ struct Dry<'a> {
     /// What the server said of its classes so far.
     object_info: ObjectInfo,
     scenes: Vec<Scene>,
+    /// Files without a workflow, and why each is left out.
+    left_out: Vec<String>,
     /// The story is not written yet: its template stands for its scenes.
     template_only: bool,
     /// The server's first answer.
@@ -64,69 +66,19 @@ struct CheckResult {
     why: Option<String>,
 }
 
-fn left_out_lines(files: &[String]) -> impl Iterator<Item = String> + '_ {
-    files.iter().map(|why| format!("WARNING: left out: {why}"))
-}
-
 impl Dry<'_> {
-    /// The lines that need no server.
-    fn opening(&self, count: usize, left_out: &[String]) -> Vec<String> {
-        let mut lines =
-            vec!["Dry run: nothing is uploaded or posted, no folder is made".to_owned()];
-        lines.push(banner::bounds(self.options, count));
-        lines.extend(self.options.warnings.iter().map(|warning| format!("WARNING: {warning}")));
-        lines.extend(left_out_lines(left_out));
-        lines.extend(self.options.reports.iter().map(|(format, _)| {
-            let option = format.option();
-            format!("WARNING: {option}: a dry run has nothing to report, it is not written")
-        }));
-        if self.template_only {
-            lines.push("A dry run generates no story: its template alone is checked".to_owned());
-        }
-        lines
-    }
-
-    /// Every graph as it would be posted.
-    fn say_scenes(&mut self) {
-        for scene in self.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()) {
-            scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
-        }
-        let mut lines = Vec::new();
-        for scene in &self.scenes {
-            let seed = scene.seed.map(|seed| match self.options.seed {
-                Seed::Fixed(_) => format!(", seed {seed}"),
-                // A run gets another one.
-                Seed::Random | Seed::Keep => format!(", a random seed, here {seed}"),
-            });
-            let (id, file) = (&scene.id, scene.source.display());
-            lines.push(String::new());
-            lines.push(format!("{id}: {file}{}", seed.unwrap_or_default()));
-            lines.extend(scene.warnings.iter().map(|warning| format!("WARNING: {warning}")));
-            lines.extend(scene.keyframe.as_ref().map(|file| {
-                let file = file.display();
-                format!("keyframe {file}: its name on the server stands for __KEYFRAME_IMAGE__")
-            }));
-            lines.extend(scene.workflow.to_pretty_json().lines().map(str::to_owned));
-        }
-        lines.push(String::new());
-        self.say(&lines);
-    }
-
     /// Asks the server for each class of the graphs, once.
-    fn check(&mut self, is_open: bool) -> Result<Vec<Vec<String>>, RunError> {
-        let output = Output::of(self.options.quiet, true);
-        let console = Console::new(self.clock, None, output, self.options.no_color);
-        let mut events = EventLoop::new(Recorder::default(), console);
+    fn check(&mut self, mut events: EventLoop) -> Result<Vec<Vec<String>>, RunError> {
+        let is_open = plan::are_open(&self.scenes);
         if let Err(error) = events.listen_for_interrupt(|| {}) {
-            self.say(&[format!("WARNING: Ctrl-C ends this without a verdict: {error}")]);
+            events.console.warn(&format!("Ctrl-C ends this without a verdict: {error}"));
         }
         let connected = connect(self.options, &mut events, false).map_err(RunError::from);
         events.check()?;
         let (target, stats) = connected?;
-        let line = banner::server(self.options, &stats);
-        self.say(&[format!("{}: {line}", target.base)]);
         self.server = Some(stats);
-        let client = Client::new(target, self.options.post_execution_timeout, never_cut_off());
+        events.console.wait_for("asking ComfyUI about its nodes", "");
+        let client = Client::new(target, self.options.post_execution_timeout, events.drawing());
         let mut wanted = BTreeSet::new();
         wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
         for class in wanted {
@@ -141,21 +93,28 @@ impl Dry<'_> {
             self.object_info.names = client.class_names().unwrap_or_default();
         }
         events.check()?;
+        events.console.set_live(None);
         if is_open {
             let (info, now) = (&self.object_info, self.clock.now());
             let left_out = plan::complete(&mut self.scenes, self.options, info, now)
                 .map_err(|why| RunError::refused(Exit::Usage, why))?;
-            self.say(&left_out_lines(&left_out).collect::<Vec<_>>());
-            self.say_scenes();
+            self.left_out.extend(left_out);
         }
         Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&self.object_info)).collect())
     }
 
-    /// The verdict, and the document where one was asked for.
-    fn close(&self, verdict: &CheckResult) -> Exit {
-        let lines = self.verdict(verdict);
+    /// The verdict, what it is about, and the document where one was asked for.
+    fn close(mut self, verdict: &CheckResult, count: usize) -> Exit {
+        for scene in self.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()) {
+            scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
+        }
+        let mut lines = self.verdict(verdict);
         if !self.options.quiet {
-            self.say(&lines);
+            lines.extend(self.details(count));
+            if self.options.verbose {
+                lines.extend(self.graphs());
+            }
+            self.print(Output::of(false, self.options.json), &lines);
         } else if verdict.exit != Exit::Success {
             self.print(Output::Stderr, &lines);
         }
@@ -166,22 +125,24 @@ impl Dry<'_> {
     }
 
     fn verdict(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Vec<String> {
-        let ended = format!("exit {} ({})", exit.code(), exit.reason());
         let what = if self.template_only { "template" } else { "scene" };
         let all = match self.scenes.len() {
             1 => format!("1 {what}"),
             n => format!("{n} {what}s"),
         };
+        let code = exit.code();
         let Some(lacking) = lacking else {
-            let word = if why.is_none() { "INTERRUPTED" } else { "FAILED" };
-            let first = format!("{word}: {all} not checked, {ended}");
-            return [first].into_iter().chain(why.clone()).collect();
+            return vec![match why {
+                Some(why) => format!("✗ {all} not checked: {why} (exit {code})"),
+                None => format!("✗ interrupted, {all} not checked (exit {code})"),
+            }];
         };
         let bad = lacking.iter().filter(|lines| !lines.is_empty()).count();
         let or = if self.object_info.has_unavailable() { " or could not be checked" } else { "" };
         let mut lines = vec![match bad {
-            0 => format!("OK: {all} ready to run, exit 0"),
-            bad => format!("FAILED: {bad} of {all} would be rejected{or}, {ended}"),
+            0 => format!("✓ {all} ready to run"),
+            1 if self.scenes.len() == 1 => format!("✗ {all} would be rejected{or} (exit {code})"),
+            bad => format!("✗ {bad} of {all} would be rejected{or} (exit {code})"),
         }];
         for (scene, lacking) in self.scenes.iter().zip(lacking) {
             let id = &scene.id;
@@ -193,17 +154,62 @@ impl Dry<'_> {
         lines
     }
 
-    /// An unknown is null; `Lacking` is null where it was not checked.
+    /// What would be done, where, and what is to be known of it.
+    fn details(&self, count: usize) -> Vec<String> {
+        let mut lines = vec![banner::bounds(self.options, count)];
+        let base = self.options.server.url.base();
+        lines.extend(
+            self.server.iter().map(|it| format!("{base}: {}", banner::server(self.options, it))),
+        );
+        if self.template_only {
+            lines.push("A dry run generates no story: its template alone is checked".to_owned());
+        }
+        let warnings = self.options.warnings.iter().cloned();
+        let left_out = self.left_out.iter().map(|why| format!("left out: {why}"));
+        let reports = self.options.reports.iter().map(|(format, _)| {
+            format!("{}: a dry run has nothing to report, it is not written", format.option())
+        });
+        let of_scenes = self.scenes.iter().flat_map(|scene| {
+            scene.warnings.iter().map(move |warning| format!("{}: {warning}", scene.id))
+        });
+        let all = warnings.chain(left_out).chain(reports).chain(of_scenes);
+        lines.extend(all.map(|warning| format!("WARNING: {warning}")));
+        lines.push("Nothing was uploaded or posted, and no folder was made".to_owned());
+        lines
+    }
+
+    /// Every graph as it would be posted.
+    fn graphs(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for scene in &self.scenes {
+            let seed = scene.seed.map(|seed| match self.options.seed {
+                Seed::Fixed(_) => format!(", seed {seed}"),
+                // A run gets another one.
+                Seed::Random | Seed::Keep => format!(", a random seed, here {seed}"),
+            });
+            let (id, file) = (&scene.id, scene.source.display());
+            lines.push(String::new());
+            lines.push(format!("{id}: {file}{}", seed.unwrap_or_default()));
+            lines.extend(scene.keyframe.as_ref().map(|file| {
+                let file = file.display();
+                format!("keyframe {file}: its name on the server stands for __KEYFRAME_IMAGE__")
+            }));
+            lines.extend(scene.workflow.to_pretty_json().lines().map(str::to_owned));
+        }
+        lines
+    }
+
+    /// An unknown is null; `Lacks` is null where it was not checked.
     fn document(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Value {
         let server = self.server.as_ref();
         let scenes = self.scenes.iter().enumerate().map(|(index, scene)| {
             json!({
                 "SceneId": scene.id,
-                "Workflow": slashes(&scene.source),
+                "Source": slashes(&scene.source),
                 "Keyframe": scene.keyframe.as_deref().map(slashes),
                 "Seed": scene.seed,
                 "Warnings": scene.warnings,
-                "Lacking": lacking.as_ref().map(|lacking| &lacking[index]),
+                "Lacks": lacking.as_ref().map(|lacking| &lacking[index]),
                 "Graph": (!scene.workflow.is_drawn()).then(|| scene.workflow.to_json()),
             })
         });
@@ -224,12 +230,9 @@ impl Dry<'_> {
     }
 
     /// Human lines: where a run has them. A reader that went away is no reason to end.
-    fn say(&self, lines: &[String]) {
-        self.print(Output::of(self.options.quiet, self.options.json), lines);
-    }
-
     fn print(&self, output: Output, lines: &[String]) {
-        let lines: String = lines.iter().map(|line| sanitize_line(line) + "\n").collect();
-        Terminal::new(output, self.options.no_color).print(&lines);
+        let terminal = Terminal::new(output, self.options.no_color);
+        let lines: Vec<String> = lines.iter().map(|line| sanitize_line(line)).collect();
+        terminal.print_lines(&lines);
     }
 }

@@ -12,7 +12,7 @@ use super::following::Following;
 use super::recorder::Recorder;
 use crate::clock::hms;
 use crate::comfyui::{OnWait, Told};
-use crate::console::Console;
+use crate::console::{Console, Figures};
 use crate::interrupt::{self, Interrupted};
 use crate::keep_awake::KeepAwake;
 use crate::sleep;
@@ -32,8 +32,9 @@ pub enum Event {
 
 /// What listeners may have sent before it is taken; beyond that they are not heard.
 const MOST_TOLD: usize = 4096;
-/// Between two draws of the live row; the longest wait, after which a sleep of the computer shows.
-const REDRAW: Duration = Duration::from_millis(500);
+/// Between two looks at whether the live row is to be drawn; the longest wait, after which a sleep of the
+/// computer shows.
+const REDRAW: Duration = Duration::from_millis(250);
 
 /// The receiving end of the channel, and where its events go.
 pub struct Intake {
@@ -90,12 +91,22 @@ impl EventLoop {
     /// For HTTP calls of the main thread: takes what has arrived. `false` where an interrupt came
     /// with it; calls after that one are made in peace.
     pub fn on_wait(&self) -> OnWait {
-        let intake = Arc::clone(&self.intake);
+        let (intake, live) = (Arc::clone(&self.intake), self.console.live.clone());
         Arc::new(move || {
             let Ok(mut intake) = intake.try_lock() else { return true };
             let was_interrupted = intake.interrupted;
             intake.drain();
+            live.draw(|| intake.figures());
             was_interrupted || !intake.interrupted
+        })
+    }
+
+    /// For HTTP calls that are not cut off: draws the live row while they wait.
+    pub fn drawing(&self) -> OnWait {
+        let live = self.console.live.clone();
+        Arc::new(move || {
+            live.draw(Figures::default);
+            true
         })
     }
 
@@ -190,6 +201,7 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         intake.drain();
         tell(&mut intake, &mut self.console, &mut self.asleep);
+        self.console.live.draw(|| intake.figures());
     }
 
     /// What a sampler's thread calls with its events.
@@ -218,7 +230,7 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         while !done(&intake) {
             tell(&mut intake, &mut self.console, &mut self.asleep);
-            self.console.draw(intake.recorder.latest_and_peak());
+            self.console.live.draw(|| intake.figures());
             let slice = until.saturating_duration_since(sleep::now()).min(REDRAW);
             let began = Instant::now();
             let received = intake.events.recv_timeout(slice);
@@ -252,6 +264,12 @@ fn tell(
 }
 
 impl Intake {
+    /// What the live row shows.
+    fn figures(&self) -> Figures {
+        let node = self.following.as_ref().and_then(Following::node);
+        Figures { memory: self.recorder.latest_and_peak(), node }
+    }
+
     fn drain(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             self.take(event);
@@ -268,6 +286,9 @@ impl Intake {
                 if let Some((scene, node)) = following.and_then(|it| it.take(&client, at, told)) {
                     self.recorder.set_running(at, scene, node);
                 }
+            }
+            Event::Sampler(SamplerEvent::Warning(text)) => {
+                self.notes.push(format!("WARNING: {text}"));
             }
             Event::Sampler(event) => self.problems.extend(self.recorder.record(event)),
         }

@@ -14,9 +14,8 @@ use crate::project::helpers::{HelperFiles, Phase};
 use crate::report::export::Report;
 use crate::report::html::Page;
 use crate::report::saved_run::{OtherDevice, SavedRun};
-use crate::report::{self, ReportInput, export, legacy, metadata, sparkline, text};
+use crate::report::{self, ReportInput, export, legacy, metadata, text};
 use crate::sanitize::json_text;
-use crate::vram::gates;
 use crate::vram::log::names;
 use crate::vram::stats::{LogSummary, VramStats};
 
@@ -25,11 +24,13 @@ impl RunContext<'_> {
     pub(super) fn finish(mut self, baselines: &[SavedRun]) -> Exit {
         // An interrupt counts if it arrived before the end.
         self.events.drain();
+        self.events.console.set_live(None);
         self.record.ended = self.clock.now();
         self.record.asleep.clone_from(&self.events.asleep);
         let generated = self.record.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
         let (scenes, records) = (&self.scenes, &self.record.scenes);
+        self.record.baselines = baselines.iter().map(SavedRun::name).collect();
         self.record.next = rerun::command(
             self.options,
             story,
@@ -67,15 +68,14 @@ impl RunContext<'_> {
         self.events.console.log(&legacy::tally(&self.record.scenes));
         let block = text::summary_block(&self.record, &vram);
         self.events.console.log_all(&block);
-        let record = Some(&self.record);
-        self.events.console.show(|room| sparkline::lines(&timeline, &vram, record, room));
+        self.events.console.show(&text::screen_block(&self.record, &vram));
         let mut exit = self.record.exit();
         if self.options.json {
             exit = print_document(&document, exit);
         }
         if self.options.quiet && exit != Exit::Success {
             let terminal = Terminal::new(Output::Stderr, self.options.no_color);
-            terminal.print(&(block.join("\n") + "\n"));
+            terminal.print_lines(&block);
         }
         let exit = self.archive().unwrap_or(exit);
         self.state.close();
@@ -97,7 +97,6 @@ impl RunContext<'_> {
             report::verdicts(&self.options.gates, Some(&self.record), vram, baselines);
         self.events.console.log("");
         self.events.console.log_all(&vram.block(Some(&log), &self.record.facts()));
-        self.events.console.log_all(&gates::table(&self.record.gates));
         summary
     }
 
@@ -203,6 +202,7 @@ impl RunContext<'_> {
     /// that arrives meanwhile.
     fn archive(&mut self) -> Option<Exit> {
         let target = self.record.legacy.archive.take()?;
+        self.events.console.wait_for("writing the archive", "");
         let (events, offset) = (&mut self.events, self.clock.now().offset());
         let mut check = || events.check();
         let written = archive::write(&self.folder, &self.record.id, &target, offset, &mut check);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::comfyui::{Progress, Told, Workflow};
+use crate::console::RunningNode;
 use crate::vram::stats::NodeFacts;
 
 /// So many nodes of a prompt have their times kept.
@@ -27,6 +28,10 @@ pub struct Following {
     running: Option<(String, Instant)>,
     steps: Option<(u64, u64)>,
     times: Vec<(String, Duration)>,
+    /// When it began to execute.
+    pub started: Option<Instant>,
+    /// What is posted.
+    workflow: Workflow,
 }
 
 /// What has been running since some moment; both none: nothing of ours.
@@ -34,7 +39,7 @@ pub type Change<'a> = (Option<&'a str>, Option<&'a str>);
 
 impl Following {
     /// The prompt of a POST with these ids.
-    pub fn new(scene: &str, client: &str, prompt: &str) -> Self {
+    pub fn new(scene: &str, client: &str, prompt: &str, workflow: Workflow) -> Self {
         Following {
             scene: scene.to_owned(),
             client: client.to_owned(),
@@ -46,6 +51,8 @@ impl Following {
             running: None,
             steps: None,
             times: Vec::new(),
+            started: None,
+            workflow,
         }
     }
 
@@ -78,7 +85,10 @@ impl Following {
         }
         self.is_exact = true;
         match progress {
-            Progress::Started => Some((Some(&self.scene), None)),
+            Progress::Started => {
+                self.started = Some(at);
+                Some((Some(&self.scene), None))
+            }
             Progress::Node(node) => {
                 self.end_node(at);
                 let (node, _) = self.running.insert((node, at));
@@ -108,20 +118,26 @@ impl Following {
         }
     }
 
+    /// The node that runs, if that is known.
+    pub fn node(&self) -> Option<RunningNode> {
+        let (node, since) = self.running.as_ref()?;
+        let name = format!("node {node} {}", self.workflow.class(node)).trim_end().to_owned();
+        Some(RunningNode { name, since: *since, steps: self.steps })
+    }
+
     /// `node 3 KSampler (12 of 20)`: what runs, if that is known.
-    pub fn place(&self, workflow: &Workflow) -> Option<String> {
-        let (node, _) = self.running.as_ref()?;
-        let steps = self.steps.map(|(done, all)| format!(" ({done} of {all})"));
-        let text = format!("node {node} {}", workflow.class(node));
-        Some(text.trim_end().to_owned() + &steps.unwrap_or_default())
+    pub fn place(&self) -> Option<String> {
+        let RunningNode { name, steps, .. } = self.node()?;
+        let steps = steps.map(|(done, all)| format!(" ({done} of {all})"));
+        Some(name + &steps.unwrap_or_default())
     }
 
     /// The nodes that ran, the running one to this moment.
-    pub fn nodes(&mut self, workflow: &Workflow, now: Instant) -> Vec<NodeFacts> {
+    pub fn nodes(&mut self, now: Instant) -> Vec<NodeFacts> {
         self.end_node(now);
         let facts = |(id, time): &(String, Duration)| NodeFacts {
             id: id.clone(),
-            class: workflow.class(id).to_owned(),
+            class: self.workflow.class(id).to_owned(),
             seconds: super::attempt::seconds(*time),
         };
         self.times.iter().map(facts).collect()
@@ -137,7 +153,7 @@ mod tests {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let workflow = Workflow::parse(r#"{"3":{"class_type":"KSampler","inputs":{}}}"#).unwrap();
-        let mut it = Following::new("flow", "c", "p");
+        let mut it = Following::new("flow", "c", "p", workflow);
         let of = |id: &str, progress| Told::Prompt(id.to_owned(), progress);
         assert_eq!(it.take("other", at(0), of("p", Progress::Over)), None);
         assert_eq!(it.take("c", at(0), of("q", Progress::Over)), None);
@@ -148,15 +164,15 @@ mod tests {
         let node = |node: &str| of("p", Progress::Node(node.to_owned()));
         assert_eq!(it.take("c", at(2), node("3")), Some((Some("flow"), Some("3"))));
         assert_eq!(it.take("c", at(3), of("p", Progress::Steps(12, 20))), None);
-        assert_eq!(it.place(&workflow).unwrap(), "node 3 KSampler (12 of 20)");
+        assert_eq!(it.place().unwrap(), "node 3 KSampler (12 of 20)");
         it.take("c", at(4), node("9"));
-        assert_eq!(it.place(&workflow).unwrap(), "node 9");
+        assert_eq!(it.place().unwrap(), "node 9");
         it.take("c", at(5), node("3"));
         assert_eq!(it.take("c", at(7), Told::Lost), Some((Some("flow"), None)));
         assert!(!it.is_exact);
         assert_eq!(it.take("c", at(9), of("p", Progress::Over)), Some((None, None)));
         assert_eq!(it.take("c", at(9), Told::Lost), None);
-        let nodes = it.nodes(&workflow, at(20));
+        let nodes = it.nodes(at(20));
         let nodes: Vec<_> =
             nodes.iter().map(|node| (&*node.id, &*node.class, node.seconds)).collect();
         assert_eq!(nodes, [("3", "KSampler", 4.0), ("9", "", 1.0)]);

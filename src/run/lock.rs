@@ -49,7 +49,10 @@ impl Lock {
             match file.try_lock() {
                 // Somebody may have deleted the file of a run that is at work (`git clean`).
                 Ok(()) if is_at_work(&path) => file.unlock().unwrap_or_default(),
-                Ok(()) => return Ok(Lock { path, file: Ok(file) }),
+                Ok(()) => {
+                    events.console.set_live(None);
+                    return Ok(Lock { path, file: Ok(file) });
+                }
                 Err(TryLockError::Error(error)) => return Ok(Lock::unavailable(path, &error)),
                 Err(TryLockError::WouldBlock) => {}
             }
@@ -65,6 +68,7 @@ impl Lock {
             if !std::mem::replace(&mut logged, true) {
                 let who = holder(&path);
                 events.console.log(&format!("waiting up to {seconds} s for {who}"));
+                events.console.wait_for(&format!("waiting up to {seconds} s for {who}"), "");
             }
             events.wait(TRY_AGAIN.min(left))?;
         }
@@ -139,11 +143,11 @@ fn holder(lock: &Path) -> String {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::console::{Console, Output};
+    use crate::console::{Console, Output, Terminal};
     use crate::run::recorder::Recorder;
 
     fn take(root: &Path, patience: Duration) -> Result<Lock, RunError> {
-        let console = Console::new(Clock::start(), None, Output::Quiet, true);
+        let console = Console::new(Clock::start(), None, Terminal::new(Output::Quiet, true), true);
         let mut events = EventLoop::new(Recorder::default(), console);
         Lock::take(path(root, &ServerUrl::parse("127.0.0.1:8188").unwrap()), patience, &mut events)
     }

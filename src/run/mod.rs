@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use crate::cli::RunOptions;
 use crate::clock::Clock;
-use crate::comfyui::{Client, ObjectInfo, Target, never_cut_off};
-use crate::console::{Console, Output, print_error};
+use crate::comfyui::{Client, ObjectInfo, Target};
+use crate::console::{Console, Output, Terminal, print_error};
 use crate::exit_code::Exit;
 use crate::fs::check_writable;
 use crate::process::{kill_group, process_start};
@@ -70,14 +70,19 @@ pub fn run(options: &RunOptions) -> Exit {
 fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let refused = |why| RunError::refused(Exit::Usage, why);
     let (clock, mut object_info) = (Clock::start(), ObjectInfo::default());
+    let terminal = Terminal::new(Output::of(options.quiet, true), options.no_color);
+    let console = Console::new(clock, None, terminal, options.verbose);
+    let mut events = EventLoop::new(Recorder::default(), console);
     let mut plan = Plan::make(options).map_err(refused)?;
     if plan::are_open(plan.scenes()) {
         // A mistake is told before anything is made, if the server is there.
         let target = connect::target(&options.server);
-        let client = Client::new(target, options.post_execution_timeout, never_cut_off());
+        events.console.wait_for("asking ComfyUI about the nodes of the workflow", "");
+        let client = Client::new(target, options.post_execution_timeout, events.drawing());
         let mut classes = plan::open_classes(plan.scenes()).into_iter();
         let asked = classes.try_for_each(|class| object_info.fetch(&client, class));
         drop(classes);
+        events.console.set_live(None);
         if asked.is_ok() {
             plan.complete(options, &object_info, clock.now()).map_err(refused)?;
         } else if options.wait_for_comfyui.is_zero()
@@ -96,12 +101,9 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
         check_writable(format.option(), path, &inputs).map_err(refused)?;
     }
     if options.dry_run {
-        return Ok(dry_run::run(options, plan, clock, object_info));
+        return Ok(dry_run::run(options, plan, clock, events, object_info));
     }
     screen::start();
-    let output = Output::of(options.quiet, true);
-    let console = Console::new(clock, None, output, options.no_color);
-    let mut events = EventLoop::new(Recorder::default(), console);
     let path = lock::path(&options.project_root, &options.server.url);
     let (state, target) = (path.with_extension("json"), connect::target(&options.server));
     let deaf = events.listen_for_interrupt(move || cancel_once(&state, &target)).err();
@@ -178,6 +180,7 @@ impl RunContext<'_> {
     /// server that was not there before.
     fn complete_scenes(&mut self) -> Result<(), RunError> {
         let failed = |why| RunError::failed(Exit::Failed, why, "a workflow is wrong");
+        self.events.console.wait_for("asking ComfyUI about the nodes of the workflow", "");
         for class in plan::open_classes(&self.scenes) {
             self.events.check()?;
             let asked = self.object_info.fetch(&self.client, class);
@@ -186,6 +189,7 @@ impl RunContext<'_> {
         let (info, now) = (&self.object_info, self.clock.now());
         let left_out = plan::complete(&mut self.scenes, self.options, info, now).map_err(failed)?;
         self.log_left_out(&left_out);
+        self.events.console.set_live(None);
         Ok(())
     }
 

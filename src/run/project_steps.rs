@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::context::{RunContext, RunError};
 use super::plan;
-use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::process::{self, Ended};
@@ -90,7 +89,7 @@ impl RunContext<'_> {
         what: &str,
         name: &str,
     ) -> Result<Ended, Interrupted> {
-        self.events.console.set_live(Some(LiveRow::new(what, name, Some(limit))));
+        self.events.console.wait_for(what, name);
         let mut wait = |time| self.events.wait_then_check(time);
         let ended = process::run(command, log, limit, &mut wait);
         self.events.console.set_live(None);
@@ -127,7 +126,9 @@ impl RunContext<'_> {
     fn begin_story(&mut self) -> Result<(), RunError> {
         self.events.console.header("STEP 1: Generate Story");
         self.events.check()?;
-        let check = llm::check(&self.options.llm, self.clock.now());
+        self.events.console.wait_for("asking the story's language model", "");
+        let check = llm::check(&self.options.llm, self.clock.now(), &self.events.drawing());
+        self.events.console.set_live(None);
         self.events.console.log(&check.to_string());
         let failure = check.failure();
         self.record.legacy.health_check = Some(check);
@@ -152,7 +153,7 @@ impl RunContext<'_> {
             idea.as_deref(),
         )
         .map_err(no_story)?;
-        let ended = self.run_child(command, &log, generator::LIMIT, "story", "")?;
+        let ended = self.run_child(command, &log, generator::LIMIT, "generating the story", "")?;
         match generator::problem(&ended, &output, &log) {
             Some(why) => Err(no_story(why)),
             None => Story::load(&output).map_err(no_story),
@@ -182,8 +183,12 @@ impl RunContext<'_> {
         let RunContext { client, events, options, .. } = self;
         let gpu = options.sampling.gpu;
         let free = || client.system_stats().ok()?.devices.get(gpu)?.memory?.free;
+        events.console.wait_for("unloading LM Studio's models", "");
+        let on_wait = events.drawing();
         let mut wait = |time| events.wait_then_check(time);
-        let lines = lm_studio::unload(&options.llm, &log, free, &mut wait)?;
+        let lines = lm_studio::unload(&options.llm, &log, free, &on_wait, &mut wait);
+        events.console.set_live(None);
+        let lines = lines?;
         self.events.console.log_all(&lines);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Writes the logs, and keeps the figures of the live line.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,16 @@ impl Recorder {
     /// The summary of the lines so far; there is none of later ones.
     pub fn summary(&mut self) -> LogSummary {
         self.summary.take().map(|lines| lines.finish(0)).unwrap_or_default()
+    }
+
+    /// What the log says so far, with the lines that the next tick would bring.
+    pub fn so_far(&self) -> LogSummary {
+        let open =
+            self.device.as_ref().map(|device| device.recording.clone().finish(Instant::now()));
+        let open = open.unwrap_or_default();
+        let open: String = open.iter().map(|line| line.format(true) + "\n").collect();
+        let log = std::fs::read(&self.path).unwrap_or_default();
+        LogSummary::of(Read::chain(&log[..], open.as_bytes())).unwrap_or_default()
     }
 
     /// What has been running since that moment, if it is something else than before. Readings

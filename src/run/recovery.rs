@@ -8,7 +8,7 @@ use super::cancel::Cancelled;
 use super::context::RunContext;
 use super::state_file::KnownRun;
 use crate::clock::{Clock, day_and_time, is_run_id};
-use crate::console::{Console, Output};
+use crate::console::{Console, Output, Terminal};
 use crate::vram::log::names;
 use crate::vram::stats::LogSummary;
 
@@ -25,7 +25,9 @@ impl RunContext<'_> {
             None => "nothing of it was left on the server".to_owned(),
             Some(scene) if !connected => format!("{scene} may still run on the server"),
             Some(scene) => {
+                self.events.console.wait_for(&format!("cancelling {scene} of an earlier run"), "");
                 let cancelled = self.cancel_all();
+                self.events.console.set_live(None);
                 self.state.forget_unseen(self.clock.now());
                 let left = cancelled.filter(|it| {
                     !matches!(it, Cancelled::Unseen) || !self.state.prompts().is_empty()
@@ -37,13 +39,12 @@ impl RunContext<'_> {
         if previous.ended {
             let KnownRun { started, folder, .. } = &previous.run;
             let (when, folder) = (day_and_time(*started), folder.display());
-            self.events.console.log(&format!("Left by the run of {when} ({folder}): {fate}"));
+            self.events.console.note(&format!("Left by the run of {when} ({folder}): {fate}"));
         }
         for KnownRun { pid, started, folder, .. } in previous.unfinished() {
             let (when, shown) = (day_and_time(*started), folder.display());
-            self.events
-                .console
-                .log(&format!("The run of {when} was killed (process {pid}, {shown}): {fate}"));
+            let line = format!("The run of {when} was killed (process {pid}, {shown}): {fate}");
+            self.events.console.note(&line);
             let id = &self.record.id;
             let line = format!("the process {pid} was killed; {fate} (told by run {id})");
             // A name that is no text is not the same when it is read: where this run's folder is.
@@ -81,7 +82,8 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         let opened = OpenOptions::new().append(true).open(&path);
         opened.and_then(|mut file| file.write_all(b"\n")).map_err(named)?;
     }
-    let mut console = Console::new(clock, Some(path.clone()), Output::Quiet, true);
+    let terminal = Terminal::new(Output::Quiet, true);
+    let mut console = Console::new(clock, Some(path.clone()), terminal, true);
     console.header("RUN INTERRUPTED");
     console.log(said);
     console.log("");

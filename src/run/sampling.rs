@@ -40,6 +40,7 @@ impl RunContext<'_> {
         stats: &SystemStats,
         scenes: usize,
     ) -> Result<(), RunError> {
+        self.events.console.wait_for("the first reading, and ComfyUI's queue", "");
         self.note_server(stats, scenes);
         let (options, local) = (&self.options.sampling, self.options.server.url.is_loopback());
         let send = self.events.sampler_events();
@@ -55,6 +56,7 @@ impl RunContext<'_> {
             self.events.console.log(&banner::initial(&first));
         }
         self.sampling = Some(Sampling { source, sampler: sampler.ok() });
+        self.events.console.set_live(None);
         Ok(())
     }
 
@@ -72,6 +74,9 @@ impl RunContext<'_> {
         self.events.intake().recorder.set_dynamic_vram(server.dynamic_vram);
         let queue = self.client.queue().ok().map(|queue| queue.count());
         self.events.console.log(&banner::plan(self.options, stats, queue, scenes));
+        let options = self.options;
+        let opening = |columns| banner::opening(options, stats, queue, scenes, columns);
+        self.events.console.show_lines(opening);
         // Where the device that was asked for is not there, nothing is recorded.
         if device.is_none() {
             return;
@@ -104,6 +109,7 @@ impl RunContext<'_> {
     /// Ends the sampling with a reading of this moment: the last scene's outputs are home.
     pub(super) fn end_sampling(&mut self) {
         let Some(Sampling { source, sampler }) = self.sampling.take() else { return };
+        self.events.console.wait_for("the last reading, and ComfyUI's queue", "");
         drop(sampler);
         self.events.drain();
         let taken = source.measure(self.clock, std::slice::from_ref(&self.client));

@@ -11,8 +11,10 @@ use super::health::Death;
 use super::plan::Scene;
 use crate::fs::{is_video, write_atomic};
 use crate::interrupt::Interrupted;
+use crate::layout::width;
 use crate::report::legacy;
 use crate::report::record::{Attempt, LegacyScene, Outcome, SceneRecord};
+use crate::report::text::SceneRow;
 use crate::sanitize::escape_json;
 use crate::vram::reading::Reading;
 
@@ -23,6 +25,10 @@ impl RunContext<'_> {
         let ids: Vec<_> = scenes.iter().map(|scene| scene.id.as_str()).collect();
         self.events.console.log(&format!("Scenes to process: {}", ids.join(", ")));
         self.events.console.header("STEP 2: Generate Videos (WAN I2V)");
+        self.name_width = ids.iter().map(|id| width(id)).max().unwrap_or_default();
+        if ids.len() > 1 {
+            self.events.console.show(&[String::new()]);
+        }
         let cleanup_interval = self.options.memory_cleanup_interval as usize;
         for (index, scene) in scenes.iter().enumerate() {
             if self.events.intake().interrupted {
@@ -30,7 +36,7 @@ impl RunContext<'_> {
             }
             let result = match self.stop_reason.clone() {
                 Some(why) => skipped(scene, &why),
-                None => SceneRunner::run(self, scene, &format!("{}/{}", index + 1, scenes.len())),
+                None => SceneRunner::run(self, scene, (index + 1, scenes.len())),
             };
             self.log_result(result);
             if let Some(problem) = self.state.problem.take() {
@@ -72,6 +78,7 @@ impl RunContext<'_> {
 
     /// Records why the run goes no further, and its scenes as skipped: none has been started.
     pub(super) fn skip_scenes(&mut self, error: RunError) {
+        self.events.console.set_live(None);
         let why = match error {
             RunError::Interrupted => "interrupted",
             RunError::Failed { exit, why, skipped, server_may_come } => {
@@ -94,6 +101,20 @@ impl RunContext<'_> {
             self.log(&scene.id, &line);
         }
         self.record.scenes.push(scene);
+        self.show_row();
+    }
+
+    /// Shows how the last scene ended on the screen, with what is known of its memory so far.
+    fn show_row(&self) {
+        let is_told = self.record.failure.is_none() || self.record.has_attempts();
+        let Some(scene) = self.record.scenes.last().filter(|_| is_told) else { return };
+        if self.events.console.has_screen() {
+            let vram = self.events.intake().recorder.so_far().stats;
+            let row = SceneRow::new(scene, &self.record, &vram, true);
+            let rows = |columns| row.rows(self.name_width, columns);
+            let path = row.file.as_ref().map(|(path, _)| path.as_str());
+            self.events.console.show_rows(path, rows);
+        }
     }
 
     /// The script's two phrases for whether there is a video, and the verdict.
@@ -131,8 +152,8 @@ const MOST_DEATHS: u32 = 2;
 struct SceneRunner<'r, 'a> {
     run: &'r mut RunContext<'a>,
     scene: &'r Scene,
-    /// How the live row counts it: `2/3`.
-    number: &'r str,
+    /// Which of how many it is.
+    number: (usize, usize),
     record: SceneRecord,
     /// Something was executed in one of the attempts: then the scene is not a cached one.
     executed: bool,
@@ -142,8 +163,10 @@ struct SceneRunner<'r, 'a> {
 
 impl<'r, 'a> SceneRunner<'r, 'a> {
     /// Runs the scene to its outcome.
-    fn run(run: &'r mut RunContext<'a>, scene: &'r Scene, number: &'r str) -> SceneRecord {
+    fn run(run: &'r mut RunContext<'a>, scene: &'r Scene, number: (usize, usize)) -> SceneRecord {
         let (begun, start) = (Instant::now(), run.clock.now());
+        run.scene_begun = begun;
+        run.show_scene(scene, number, "starting", None);
         run.log(&scene.id, "Starting video generation...");
         let node_count = scene.workflow.node_count();
         let record = SceneRecord { seed: scene.seed, node_count, ..skipped(scene, "") };

@@ -11,7 +11,6 @@ use crate::cli::START_WAIT;
 use crate::clock::{day_and_time, span};
 use crate::comfyui::server_process::{Life, ServerProcess};
 use crate::comfyui::{Device, ErrorKind, Queue, SystemStats};
-use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::report::record::{ServerEnd, ServerStart};
@@ -405,11 +404,9 @@ impl RunContext<'_> {
             };
             let life = process.look();
             let (port, heard) = (process.output.port, process.output.heard);
-            let row = format!("starting ComfyUI  {}", process.output.last_line());
+            let last_line = self.client.redact(process.output.last_line());
 
-            self.events
-                .console
-                .set_live(Some(LiveRow { since: begun, ..LiveRow::new(&row, "", None) }));
+            self.events.console.wait_for("starting ComfyUI", &last_line);
             if life == Life::Restart {
                 self.end_process(Duration::ZERO);
                 self.spawn()?;

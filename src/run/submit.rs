@@ -118,7 +118,7 @@ impl RunContext<'_> {
             self.events.check()?;
             let ids = match unsent.take() {
                 Some(ids) => ids,
-                None => self.listen(scene)?,
+                None => self.listen(scene, workflow)?,
             };
             // Nothing else is there: what the server does from now on is this prompt.
             let is_alone =
@@ -177,9 +177,10 @@ impl RunContext<'_> {
 
     /// New ids for a POST, and a listener for what the server tells of it, which is connected if it
     /// answers soon. One that did not is not waited for again.
-    fn listen(&mut self, scene: &str) -> Result<Ids, Interrupted> {
+    fn listen(&mut self, scene: &str, workflow: &Workflow) -> Result<Ids, Interrupted> {
         let ids = Ids::random();
-        self.events.intake().following = Some(Following::new(scene, &ids.client, &ids.prompt));
+        let following = Following::new(scene, &ids.client, &ids.prompt, workflow.clone());
+        self.events.intake().following = Some(following);
         let send = self.events.listener_events(&ids.client);
         self.listener = Some(Listener::start(self.target.clone(), &ids.client, send));
         self.events.wait_for_listener(self.listener_timeout)?;

@@ -6,7 +6,9 @@ mod tests;
 
 use std::fmt;
 
-use super::reading::quotient;
+use unicode_width::UnicodeWidthStr;
+
+use super::reading::{memory_name, quotient};
 use super::stats::{Added, Metric, SceneStatistics, VramStats};
 
 /// The least room above a baseline, in MB: about what a desktop takes and gives back.
@@ -149,7 +151,7 @@ impl Measured {
     fn text(self, unit: &str) -> String {
         match self {
             Measured::Added(mb) => format!("added {mb}{unit}"),
-            Measured::SystemRam(mb) => format!("system RAM {mb}{unit}"),
+            Measured::SystemRam(mb) => format!("{} {mb}{unit}", memory_name(true)),
             Measured::Growth(mb) => format!("{mb:+}{unit} per scene"),
             _ => format!("{} {}{unit}", self.name(), self.mb()),
         }
@@ -234,9 +236,15 @@ impl Verdict {
         }
     }
 
-    /// `MaxPeakMB 20000 held (driver 19310)`.
+    /// `MaxPeakMB 20000 held (19310)`.
     fn short(&self) -> String {
-        let detail = self.detail("").unwrap_or_default();
+        let detail = match (&self.state, self.measured) {
+            (State::Held | State::Failed, Some(measured)) => match measured {
+                Measured::Growth(_) => measured.text(""),
+                _ => measured.figure(),
+            },
+            _ => self.detail("").unwrap_or_default(),
+        };
         format!("{} {} ({detail})", self.head(), self.state.word())
     }
 }
@@ -255,8 +263,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// All verdicts in one line, `Gates: MaxPeakMB 20000 held (driver 19310)`; none without a gate.
-/// Of the scenes' verdicts the first three that did not hold are listed, the others counted.
+/// All verdicts in one line, `MaxPeakMB 20000 held (19310)`; none without a gate. Of the scenes'
+/// verdicts the first three that did not hold are listed, the others counted.
 pub fn closing(verdicts: &[Verdict]) -> Option<String> {
     if verdicts.is_empty() {
         return None;
@@ -275,66 +283,124 @@ pub fn closing(verdicts: &[Verdict]) -> Option<String> {
         1 => parts.push("1 scene within its baseline".to_owned()),
         n => parts.push(format!("{n} scenes within their baselines")),
     }
-    Some(format!("Gates: {}", parts.join("; ")))
+    Some(parts.join("; "))
+}
+
+/// What stands in a verdict of gates that did not hold: `VRAM is worse than logs/20261121-230004`.
+/// `memory` is how it is called, `baselines` their names.
+pub fn failure(verdicts: &[Verdict], memory: &str, baselines: &[String]) -> String {
+    let of = |gate: Gate| verdicts.iter().filter(move |verdict| verdict.gate == gate);
+    let has = |gate: &Gate| of(*gate).next().is_some();
+    let set: Vec<Gate> = Gate::ALL.into_iter().filter(has).collect();
+    let is_bad = |gate: &Gate| of(*gate).any(|verdict| !verdict.held());
+    let bad: Vec<Gate> = set.iter().copied().filter(is_bad).collect();
+    let [gate] = bad[..] else {
+        return format!("{} of {} gates did not hold", bad.len(), set.len());
+    };
+    let failed = of(gate).find(|verdict| verdict.state == State::Failed);
+    let Some(Verdict { limit: Some(limit), measured: Some(measured), .. }) = failed else {
+        return format!("{} could not be judged", gate.name());
+    };
+    match gate {
+        Gate::MaxPeak => format!("{memory} peak {} MB is above {limit} MB", measured.mb()),
+        Gate::MaxGrowth => {
+            format!("{memory} grows by {} MB per scene, more than {limit} MB", measured.mb())
+        }
+        Gate::Baseline => match baselines {
+            [one] => format!("{memory} is worse than {one}"),
+            more => format!("{memory} is worse than {} baselines", more.len()),
+        },
+    }
 }
 
 /// The verdicts as a table: what was before, what is now, the change, the limit and the verdict.
-/// Without verdicts no line; without limits, as of a comparison, neither they nor a verdict.
+/// Without verdicts no line.
 pub fn table(verdicts: &[Verdict]) -> Vec<String> {
-    let has_limits = verdicts.iter().any(|verdict| verdict.limit.is_some());
-    let heads = ["Gate", "before", "now", "change", "limit", ""].map(str::to_owned);
-    let rows: Vec<[String; 6]> = verdicts.iter().map(Verdict::row).collect();
-    let Some(last) = rows.first().map(|_| if has_limits { 6 } else { 4 }) else {
+    rows(verdicts, true)
+}
+
+/// The same of a comparison, which has neither limits nor a verdict.
+pub fn comparison(verdicts: &[Verdict]) -> Vec<String> {
+    rows(verdicts, false)
+}
+
+/// The rows of [`table`]: name, before, now, change, the same in percent, limit, and the verdict behind
+/// them. The highest of a run has a row only where it says more than the rows of the scenes.
+pub fn cells(verdicts: &[Verdict], has_limits: bool) -> Vec<([String; 6], String)> {
+    let of_scenes = || verdicts.iter().filter(|verdict| verdict.scene.is_some());
+    let is_said = |verdict: &Verdict| {
+        verdict.gate == Gate::Baseline
+            && verdict.scene.is_none()
+            && of_scenes().next().is_some()
+            && (verdict.held() || of_scenes().any(|scene| !scene.held()) || !has_limits)
+    };
+    let shown = verdicts.iter().filter(|verdict| !is_said(verdict));
+    shown.map(|it| it.row(has_limits)).collect()
+}
+
+fn rows(verdicts: &[Verdict], has_limits: bool) -> Vec<String> {
+    let rows = cells(verdicts, has_limits);
+    if rows.is_empty() {
         return Vec::new();
-    };
+    }
+    let heads = ["", "before", "now", "change", "", "limit"].map(str::to_owned);
     let width = |column: usize| {
-        let cells = rows.iter().chain([&heads]).map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
+        let cells = rows.iter().map(|(row, _)| row).chain([&heads]);
+        cells.map(|row| row[column].width()).max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..5).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let mut text = format!("{:<1$}", row[0], widths[0]);
-        for column in 1..last.min(5) {
-            text += &format!("  {:>1$}", row[column], widths[column]);
+    let columns = if has_limits { 6 } else { 5 };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &[String; 6], verdict: &str| {
+        let mut text = format!("  {}{}", row[0], " ".repeat(widths[0] - row[0].width()));
+        for column in (1..columns).filter(|column| widths[*column] > 0) {
+            let gap = if column == 4 { 2 } else { 3 };
+            text += &" ".repeat(gap + widths[column] - row[column].width());
+            text += &row[column];
         }
-        if last == 6 || !row[5].is_empty() && row[2].is_empty() {
-            text += &format!("  {}", row[5]);
-        }
-        text.trim_end().to_owned()
+        format!("{text}  {verdict}").trim_end().to_owned()
     };
-    [&heads].into_iter().chain(&rows).map(line).collect()
+    let head = [(&heads, "")].into_iter();
+    head.chain(rows.iter().map(|(row, verdict)| (row, verdict.as_str())))
+        .map(|(row, verdict)| line(row, verdict))
+        .collect()
 }
 
 impl Verdict {
-    /// The cells of its row in [`table`]: name, before, now, change, limit, verdict.
-    pub fn row(&self) -> [String; 6] {
-        let name = match &self.scene {
-            Some(scene) => format!("  {scene}"),
-            None => self.gate.name().to_owned(),
-        };
+    /// The cells of its row in [`table`], and what stands behind them.
+    pub fn row(&self, has_limits: bool) -> ([String; 6], String) {
+        let name = self.scene.clone().unwrap_or_else(|| match self.gate {
+            Gate::Baseline => "highest".to_owned(),
+            gate => gate.name().to_owned(),
+        });
         let of = |mb: u64| self.measured.map_or(Measured::Torch(mb), |it| it.with(mb)).figure();
         let change = self.measured.zip(self.before).map(|(now, before)| {
             let before = i64::try_from(before).unwrap_or(i64::MAX);
             let change = now.mb() - before;
             let percent = (before > 0).then(|| rounded_percent(change, before));
-            format!("{change:+}{}", percent.map(|it| format!(" {it:+} %")).unwrap_or_default())
+            let percent = percent.map(|it| format!("{it:+} %")).unwrap_or_default();
+            (format!("{change:+}"), percent)
         });
         let limit = |mb: u64| match self.measured {
             Some(Measured::Added(_)) => format!("+{mb}"),
             _ => mb.to_string(),
         };
         let verdict = match &self.state {
-            State::NotJudged(why) => format!("not judged: {why}"),
-            state => state.word().to_owned(),
+            State::NotJudged(why) if has_limits => format!("✗ not judged: {why}"),
+            State::NotJudged(why) => format!("not compared: {why}"),
+            _ if !has_limits => String::new(),
+            State::Held => "✓".to_owned(),
+            State::Failed => "✗".to_owned(),
         };
-        [
+        let (change, percent) = change.unwrap_or_default();
+        let cells = [
             name,
             self.before.map(of).unwrap_or_default(),
             self.measured.map(Measured::figure).unwrap_or_default(),
-            change.unwrap_or_default(),
-            self.limit.map(limit).unwrap_or_default(),
-            verdict,
-        ]
+            change,
+            percent,
+            self.limit.filter(|_| has_limits).map(limit).unwrap_or_default(),
+        ];
+        (cells, verdict)
     }
 }
 
@@ -405,7 +471,7 @@ fn limit(peaks: &[u64]) -> Option<u64> {
 
 /// `NVIDIA GeForce RTX 3090` of `cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync`: the same card
 /// in another slot is the same device.
-fn card(device: &str) -> &str {
+pub fn card(device: &str) -> &str {
     let name = device.split(" : ").next().unwrap_or(device);
     match name.split_once(' ') {
         Some((slot, card)) if slot.contains(':') => card,

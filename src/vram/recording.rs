@@ -25,7 +25,7 @@ pub struct Running {
 }
 
 /// The recording of one device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recording {
     interval: Duration,
     pace: Duration,
@@ -46,7 +46,7 @@ pub struct Recording {
     gap: Option<Duration>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Taken {
     at: OffsetDateTime,
     moment: Instant,

@@ -41,7 +41,7 @@ fn a_running_scene_is_cancelled_at_its_deadline_and_a_waiting_one_of_somebody_el
         running
             .wait()
             .exits(4)
-            .says("FAILED: 1 of 1 scenes, exit 4 (deadline)")
+            .concludes("✗ 1 scene failed in ", "(exit 4, deadline)")
             .says(&format!("✗ a  deadline, 1 s: {why}"));
         folder.ended(&[("deadline", why)]);
         assert!(succeeded(server, &other), "the other client's prompt did not survive");
@@ -75,7 +75,7 @@ fn a_queued_scene_is_taken_out_at_its_deadline_and_what_runs_before_it_goes_on()
             .exits(4)
             .says("Another client's prompt is running: its memory is in the figures")
             .says("✗ a  deadline, 1 s: queued all the time; cancelled on the server")
-            .says("GPU: 1 prompt of somebody else in the queue");
+            .says("After      1 prompt of somebody else in the queue");
         folder.ended(&[("deadline", "queued all the time")]);
         let only_it =
             |state: &State| state.running_id() == Some(&other) && state.pending.is_empty();

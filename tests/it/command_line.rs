@@ -132,7 +132,7 @@ fn a_long_scene_passes_although_one_history_attempt_is_allowed() {
     let running = folder.start_on(&server.url(), &[&words[..], &["long.json"]].concat());
     assert!(server.wait_until_request("GET /history/", 7, SOON));
     server.finish_running();
-    running.wait().exits(0).says("OK: 1 of 1 scenes, exit 0");
+    running.wait().exits(0).says("✓ 1 scene in ");
     let polls = folder.metadata()["Scenes"][0]["Attempts"][0]["Polls"].as_u64().unwrap();
     assert!(polls > 5, "{polls} polls");
 }

@@ -31,14 +31,15 @@ fn kept(folder: &Folder) -> Vec<String> {
 fn a_graph_is_shown_as_it_would_be_posted_and_nothing_is_left() {
     let (server, folder) = (StandIn::start(), Folder::new());
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
-    let words = ["flow.json", "--set", "1.width=96", "-Repeat", "2", "--junit", "junit.xml"];
+    let words =
+        ["flow.json", "--set", "1.width=96", "-Repeat", "2", "--junit", "junit.xml", "--verbose"];
     let ran = dry(&server, &folder, &words).exits(0);
     let ran = ran
         .says("WARNING: --junit: a dry run has nothing to report, it is not written\n")
-        .says("Dry run: nothing is uploaded or posted, no folder is made\n")
+        .says("Nothing was uploaded or posted, and no folder was made\n")
         .says("2 scenes, at most 600 s each and 1 retry: at worst 40 min; VRAM every 5 s\n")
         .says("ComfyUI 0.3.64")
-        .says("OK: 2 scenes ready to run, exit 0\n✓ flow-r1\n✓ flow-r2\n");
+        .says("✓ 2 scenes ready to run\n✓ flow-r1\n✓ flow-r2\n");
     assert_eq!(ran.stderr, "", "{ran}");
     let shown = ran.stdout.split("\n\n").find(|part| part.starts_with("flow-r2: ")).unwrap();
     let graph: Value = serde_json::from_str(shown.split_once('\n').unwrap().1).unwrap();
@@ -65,7 +66,7 @@ fn what_the_server_would_refuse_is_named() {
     }
     let ran = dry(&server, &folder, &["--workflow", "flows"]).exits(1);
     let ran = ran
-        .says("FAILED: 5 of 6 scenes would be rejected, exit 1 (failed)\n")
+        .says("✗ 5 of 6 scenes would be rejected (exit 1)\n")
         .says("✗ flow  node 4 CheckpointLoaderSimple ckpt_name: 'x.safetensors' is not in the server's list (nearest: 'xl.safetensors')\n")
         .says("✓ good\n")
         .says("✗ missing  node 3 SaveVideo video: Required input is missing\n")
@@ -90,14 +91,15 @@ fn a_class_that_cannot_be_checked_fails_the_dry_run() {
     );
     dry(&server, &folder, &["flow.json"])
         .exits(1)
-        .says("FAILED: 1 of 1 scene would be rejected or could not be checked, exit 1 (failed)\n")
+        .says("✗ 1 scene would be rejected or could not be checked (exit 1)\n")
         .says(&line);
 }
 
 #[test]
 fn a_keyframe_is_not_uploaded_and_its_place_is_shown() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    let ran = dry(&server, &folder, &keyframe_story(&folder)).exits(0);
+    let words = [&keyframe_story(&folder)[..], &["--verbose"]].concat();
+    let ran = dry(&server, &folder, &words).exits(0);
     ran.says("\"text\": \"a fox\"")
         .says("\"image\": \"__KEYFRAME_IMAGE__\"")
         .says("key.png: its name on the server stands for __KEYFRAME_IMAGE__\n")
@@ -113,12 +115,12 @@ fn a_story_yet_to_be_generated_has_only_its_template_checked() {
     let mut template = graphs::invalid();
     template["90"] = json!({"class_type": "Note", "inputs": {"text": "__PROMPT__ at dusk"}});
     folder.workflow("workflows/video_wan2_2_5B_ti2v.json", &template);
-    let ran = dry(&server, &folder, &["-Seed", "7"]).exits(1);
+    let ran = dry(&server, &folder, &["-Seed", "7", "-Verbose"]).exits(1);
     ran.says("A dry run generates no story: its template alone is checked\n")
         .says("3 scenes, at most 600 s")
         .says("__PROMPT__ at dusk")
         .says("\"seed\": 7")
-        .says("FAILED: 1 of 1 template would be rejected, exit 1 (failed)\n")
+        .says("✗ 1 template would be rejected (exit 1)\n")
         .says("✗ template  node 4 CheckpointLoaderSimple ckpt_name: 'x.safetensors'");
 }
 
@@ -128,16 +130,14 @@ fn without_a_server_it_shows_what_it_has_and_ends_with_3() {
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     server.stop_listening();
     let line = format!("no ComfyUI at {} (connection refused): start it, or", server.url());
-    let ran = dry(&server, &folder, &["flow.json"]).exits(3);
+    let ran = dry(&server, &folder, &["flow.json", "--verbose"]).exits(3);
     ran.says("\"class_type\": \"SaveImage\"")
-        .says("FAILED: 1 scene not checked, exit 3 (unreachable)\n")
-        .says(&line);
+        .says(&format!("✗ 1 scene not checked: {line}"))
+        .says(" (exit 3)\n");
     server.listen_again();
     // One that goes away meanwhile.
     server.fail_next("GET /object_info", usize::MAX, Fault::Reset);
-    dry(&server, &folder, &["flow.json"])
-        .exits(3)
-        .says("FAILED: 1 scene not checked, exit 3 (unreachable)\nGET /object_info/");
+    dry(&server, &folder, &["flow.json"]).exits(3).says("✗ 1 scene not checked: GET /object_info/");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn ctrl_c_ends_it_within_a_call() {
         .wait()
         .exits(130)
         .complains("stopping…")
-        .says("INTERRUPTED: 1 scene not checked, exit 130 (interrupted)\n");
+        .says("✗ interrupted, 1 scene not checked (exit 130)\n");
     assert_eq!((server.posts().len(), folder.runs().len()), (0, 0));
     // While it waits for a server, too.
     server.stop_listening();
@@ -163,7 +163,7 @@ fn ctrl_c_ends_it_within_a_call() {
     let running = folder.start_with(&words, signals::alone);
     running.until_it_says("Waiting up to 60 s for ComfyUI at ");
     signals::ctrl_c(&running);
-    running.wait().exits(130).says("INTERRUPTED: 1 scene not checked, exit 130 (interrupted)\n");
+    running.wait().exits(130).says("✗ interrupted, 1 scene not checked (exit 130)\n");
 }
 
 #[test]
@@ -174,22 +174,21 @@ fn quiet_and_json_work_for_a_dry_run() {
     let ran = dry(&server, &folder, &["--quiet", "good.json"]).exits(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
     let ran = dry(&server, &folder, &["--quiet", "good.json", "bad.json"]).exits(1);
-    assert!(ran.stderr.starts_with("FAILED: 1 of 2 scenes would be rejected"), "{ran}");
+    assert!(ran.stderr.starts_with("✗ 1 of 2 scenes would be rejected"), "{ran}");
     assert_eq!(ran.stdout, "");
 
     let ran = dry(&server, &folder, &["--json", "good.json", "bad.json"]).exits(1);
     let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
     assert_eq!((&document["DryRun"], &document["ExitCode"]), (&json!(true), &json!(1)));
     assert_eq!(document["Scenes"][0]["Graph"], graphs::images("img/good", 1, 1));
-    let lacking =
-        [0, 1].map(|scene| document["Scenes"][scene]["Lacking"].as_array().unwrap().len());
+    let lacking = [0, 1].map(|scene| document["Scenes"][scene]["Lacks"].as_array().unwrap().len());
     assert_eq!(lacking, [0, 1]);
-    ran.complains("FAILED: 1 of 2 scenes would be rejected, exit 1 (failed)\n");
+    ran.complains("✗ 1 of 2 scenes would be rejected (exit 1)\n");
 
     server.stop_listening();
     let ran = dry(&server, &folder, &["--json", "--quiet", "good.json"]).exits(3);
     let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
-    assert_eq!(document["Scenes"][0]["Lacking"], Value::Null);
+    assert_eq!(document["Scenes"][0]["Lacks"], Value::Null);
     let why = document["Failure"]["Why"].as_str().unwrap();
     assert!(why.starts_with("no ComfyUI at "), "{why}");
 }

@@ -27,6 +27,11 @@ fn take(server: &StandIn, folder: &Folder, mb: u64, words: &[&str]) -> Ran {
     running.wait()
 }
 
+/// A path as the program shows it, which runs in the folder.
+fn from_here(folder: &Folder, path: &std::path::Path) -> String {
+    path.strip_prefix(folder.path()).unwrap_or(path).display().to_string()
+}
+
 /// Runs `flow` where it is over at once, since it is cached or its graph is another one.
 fn run_flow(server: &StandIn, folder: &Folder, words: &[&str]) -> Ran {
     folder.run_on(&server.url(), &[words, &OFTEN, &["flow.json"]].concat())
@@ -45,10 +50,7 @@ fn log(peak: u64, total: u64) -> String {
 fn a_gate_that_held_is_told_and_the_run_is_well() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "20000"]).exits(0);
-    ran.tells("Gate before now change limit")
-        .tells("MaxPeakMB 19310 20000 held")
-        .says("OK: 1 of 1 scenes, exit 0")
-        .says("Gates: MaxPeakMB 20000 held (driver 19310)\n");
+    ran.says("✓ 1 scene in ").says("Gates      MaxPeakMB 20000 held (19310)\n");
     let wanted = json!([{
         "Gate": "MaxPeakMB", "SceneId": null, "LimitMB": 20_000, "Figure": "driver",
         "MeasuredMB": 19_310, "UsedMB": 19_210, "BeforeMB": null, "Verdict": "held", "Why": null,
@@ -60,21 +62,22 @@ fn a_gate_that_held_is_told_and_the_run_is_well() {
 fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let ran = take(&server, &folder, 17_070, &["-MaxPeakMB", "19000"]).exits(7);
-    ran.tells("MaxPeakMB 19310 19000 FAILED")
-        .says("FAILED: 1 of 1 gates, exit 7 (gate)")
-        .says("✓ flow  ")
-        .says("Gates: MaxPeakMB 19000 FAILED (driver 19310)\n");
+    ran.tells("before now change limit")
+        .tells("MaxPeakMB 19310 19000 ✗")
+        .says("✗ VRAM peak 19310 MB is above 19000 MB (exit 7)")
+        .says("]   flow  ")
+        .never_says("✓ flow");
     let document = folder.metadata();
     assert_eq!((&document["ExitCode"], &document["ExitReason"]), (&json!(7), &json!("gate")));
     // What the run recorded is told once more; only gates of its own fail a summary.
-    folder.run(&["summary"]).exits(0).says("Gates: MaxPeakMB 19000 FAILED (driver 19310)\n");
+    folder.run(&["summary"]).exits(0).tells("MaxPeakMB 19310 19000 ✗");
     let ran = folder.run(&["summary", "--json"]).exits(0);
     assert_eq!(ran.stdout, folder.read("artifact-metadata.json"));
     let ran = folder.run(&["summary", "--max-peak-mb", "20000", "--json"]).exits(0);
     let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&document["ExitCode"], &document["ExitReason"]), (&json!(0), &json!("success")));
     let ran = folder.run(&["summary", "--max-peak-mb", "20000"]).exits(0);
-    ran.says("OK: 1 of 1 scenes, exit 0").tells("MaxPeakMB 19310 20000 held");
+    ran.says("✓ 1 scene in ").says("Gates      MaxPeakMB 20000 held (19310)\n");
     let ran = folder.run(&["summary", "--max-peak-mb", "19309", "--json"]).exits(7);
     let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let told = (&document["ExitCode"], &document["Gates"][0]["LimitMB"]);
@@ -88,18 +91,17 @@ fn what_cannot_be_judged_is_exit_7_and_says_why() {
     let cached = "all of it came from ComfyUI's cache (use -Fresh)";
     run_flow(&server, &folder, &["-MaxPeakMB", "20000"])
         .exits(7)
-        .tells(&format!("MaxPeakMB 20000 not judged: {cached}"))
-        .says("FAILED: 1 of 1 gates, exit 7 (gate)")
-        .says(&format!("Gates: MaxPeakMB 20000 not judged ({cached})\n"));
+        .tells(&format!("MaxPeakMB 20000 ✗ not judged: {cached}"))
+        .says("✗ MaxPeakMB could not be judged (exit 7)");
     take(&server, &folder, 101, &["-MaxGrowthMB", "5"])
         .exits(7)
-        .says("  5  not judged: too few scenes: growth is known from four");
+        .says("  5  ✗ not judged: too few scenes: growth is known from four");
     server.fail_next("GET /system_stats", 1, Fault::Delay(Duration::ZERO));
     server.fail_next("GET /system_stats", usize::MAX, Fault::Status(500, "busy"));
     folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
     run_flow(&server, &folder, &["-MaxPeakMB", "20000"])
         .exits(7)
-        .tells("MaxPeakMB 20000 not judged: no VRAM sample was taken");
+        .tells("MaxPeakMB 20000 ✗ not judged: no VRAM sample was taken");
 }
 
 /// What another program takes meanwhile is not the workflow's.
@@ -117,10 +119,9 @@ fn an_earlier_run_is_a_baseline() {
     running
         .wait()
         .exits(0)
-        .tells("Gate before now change limit")
-        .tells("Baseline 1000 1064 +64 +6 % 1064 held")
-        .tells("flow 1000 1064 +64 +6 % 1064 held")
-        .says("Gates: Baseline 1064 held (torch 1064); 1 scene within its baseline\n")
+        .tells("before now change limit")
+        .tells("flow 1000 1064 +64 +6 % 1064 ✓")
+        .says("Gates      Baseline 1064 held (1064); 1 scene within its baseline\n")
         .says("VRAM peak  4004 of 24576 MB (16 %)");
     let gate = &folder.metadata()["Gates"][0];
     let wanted = (&json!("torch"), &json!(1000), &json!(1064), &json!(null));
@@ -128,23 +129,20 @@ fn an_earlier_run_is_a_baseline() {
     assert_eq!(told, wanted, "{gate}");
     take(&server, &folder, 1065, &["-Baseline", before])
         .exits(7)
-        .tells("flow 1000 1065 +65 +6 % 1064 FAILED")
-        .says("FAILED: 2 of 2 gates, exit 7 (gate)");
+        .tells("flow 1000 1065 +65 +6 % 1064 ✗")
+        .says(&format!("✗ VRAM is worse than {} (exit 7)", from_here(&folder, &run)));
     // Two runs side by side, without a gate.
     let now = folder.newest();
     let ran = folder.run(&["summary", before, now.to_str().unwrap()]).exits(0);
-    let [now, before] = [&now, &run].map(|run| run.join("vram-usage.log").display().to_string());
-    let ran = ran
-        .tells("Gate before now change")
-        .tells("Baseline 1000 1065 +65 +6 %")
-        .tells("flow 1000 1065 +65 +6 %");
-    let (_, table) = ran.stdout.split_once(&format!("\n\n{now} compared with {before}\n")).unwrap();
-    assert_eq!(table.lines().count(), 3, "{ran}");
+    let [now, before] = [&now, &run].map(|run| from_here(&folder, run));
+    let ran = ran.tells("before now change").tells("flow 1000 1065 +65 +6 %");
+    let table = ran.stdout.strip_prefix(&format!("{now} compared with {before}\n")).unwrap();
+    assert!(table.lines().nth(3).unwrap().starts_with("==> "), "{ran}");
     // The picture of the run before comes from the cache.
     folder.workflow("flow.json", &graphs::video("video/flow", 0.6, 900, 1065));
     let ran = run_flow(&server, &folder, &["-Baseline", &before]).exits(7);
     let why = line(&ran.stdout, "  flow ").trim_start_matches("  flow").trim_start();
-    assert_eq!(why, "not judged: 1 of 4 nodes came from the cache, use -Fresh", "{ran}");
+    assert_eq!(why, "✗ not judged: 1 of 4 nodes came from the cache, use -Fresh", "{ran}");
 }
 
 #[test]
@@ -154,9 +152,9 @@ fn bare_logs_are_baselines_and_several_tell_their_spread() {
     folder.write("two.log", two);
     // They know nothing of torch: what was added is judged, 760 and 860 here.
     let both = ["-Baseline", "one.log", "-Baseline", "two.log"];
-    take(&server, &folder, 961, &both).exits(7).tells("Baseline +860 +961 +101 +12 % +960 FAILED");
+    take(&server, &folder, 961, &both).exits(7).tells("flow +860 +961 +101 +12 % +960 ✗");
     let words = ["summary", "two.log", "--baseline", one.to_str().unwrap()];
-    folder.run(&words).exits(7).tells("flow +760 +860 +100 +13 % +824 FAILED");
+    folder.run(&words).exits(7).tells("flow +760 +860 +100 +13 % +824 ✗");
     folder.write("small.log", log(3000, 16_384));
     let ran = take(&server, &folder, 962, &["-Baseline", "small.log"]).exits(7);
     ran.says("small.log is of a device of 16384 MB, this one has 24576\n");
@@ -168,20 +166,23 @@ fn what_has_spilled_counts() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     let ran = take(&server, &folder, 27_000, &["-MaxPeakMB", "26000"])
         .exits(7)
-        .tells("MaxPeakMB 27000 26000 FAILED")
+        .tells("MaxPeakMB 27000 26000 ✗")
         .says("Needs      24760 MB of its own: a 32 GB card, not a 24 GB one\n");
     let line_of = ",Driver=24576MB,Torch=27000MB,Spilled=2424MB,Ram=24302MB,Scene=flow";
     folder.wait_for_lines(line_of, 3);
     let scene = line(&ran.stdout, "Scene flow: peak 24576 MB");
     assert!(scene.ends_with("; spilled at least 2424 MB into system RAM"), "{scene}");
     let block = &ran.stdout[ran.stdout.find("RUN COMPLETE").unwrap()..];
-    let told = line(block, "Spilled into system RAM: at least 2424 MB for ");
+    let told = line(block, "Spilled    into system RAM: at least 2424 MB for ");
     assert!(told.contains(" s, in flow") && told.contains("everything is slow there"), "{told}");
-    let row = line(block, "✓ flow  ");
+    let row = line(block, "  flow  ");
     assert!(row.contains("  24576 MB  +22336  2424 MB spilled into system RAM  "), "{row}");
     let vram = &folder.metadata()["Vram"];
     assert!(vram["SpilledMB"] == 2424 && vram["SpilledSeconds"].as_f64() > Some(0.0), "{vram}");
-    folder.run(&["summary", "-MaxPeakMB", "27000"]).exits(0).tells("MaxPeakMB 27000 27000 held");
+    folder
+        .run(&["summary", "-MaxPeakMB", "27000"])
+        .exits(0)
+        .says("Gates      MaxPeakMB 27000 held (27000)\n");
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn with_dynamic_vram_no_card_s_size_is_told() {
     folder.write("off.log", log(20_000, 24_576).replace("=1s", "=1s,DynamicVram=off"));
     take(&server, &folder, 17_070, &["-Baseline", "off.log"])
         .exits(7)
-        .says("  not judged: dynamic VRAM was off in ")
+        .says("✗ not judged: dynamic VRAM was off in ")
         .says("off.log, it is on here\n")
         .says("Needs      17070 MB, the most that its tensors held: ComfyUI filled the card on ")
         .never_says("GB card");

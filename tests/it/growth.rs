@@ -26,17 +26,17 @@ fn growth_is_what_each_scene_leaves_behind() {
     let (folder, ran) = run_leaking(&["-MaxGrowthMB", "9"], &[]);
     ran.exits(7)
         .says("Growth across scenes: +10 MB per scene\n")
-        .tells("MaxGrowthMB +10 9 FAILED")
-        .says("Gates: MaxGrowthMB 9 FAILED (+10 per scene)\n");
+        .tells("MaxGrowthMB +10 9 ✗")
+        .says("✗ VRAM grows by 10 MB per scene, more than 9 MB (exit 7)");
     let ran = folder.run(&["summary", "-MaxGrowthMB", "10"]).exits(0);
-    ran.tells("MaxGrowthMB +10 10 held");
+    ran.says("Gates      MaxGrowthMB 10 held (+10 per scene)\n");
 }
 
 #[test]
 fn growth_is_counted_anew_after_a_free() {
     let (folder, ran) = run_leaking(&["-MaxGrowthMB", "10"], &["large.json", "e.json"]);
     let line = "Growth across scenes: +10 MB per scene\n";
-    ran.exits(5).says(line).tells("MaxGrowthMB +10 10 held");
+    ran.exits(5).says(line).says("Gates      MaxGrowthMB 10 held (+10 per scene)\n");
     let scenes = &folder.metadata()["Scenes"];
     let freed = |scene: usize, attempt: usize| &scenes[scene]["Attempts"][attempt]["FreedBefore"];
     assert_eq!([freed(3, 0), freed(4, 0), freed(4, 1), freed(5, 0)], [false, false, true, false]);
@@ -50,7 +50,7 @@ fn growth_is_counted_anew_after_a_free() {
 fn fresh_scenes_have_no_growth() {
     let (_folder, ran) = run_leaking(&["-Fresh", "-MaxGrowthMB", "10"], &[]);
     ran.exits(7)
-        .says("10  not judged: too few scenes: growth is known from four")
+        .says("10  ✗ not judged: too few scenes: growth is known from four")
         .never_says("Growth across scenes");
 }
 
@@ -63,7 +63,7 @@ fn a_repeated_scene_has_an_id_each_time() {
     folder.workflow("flow.json", &graph);
     let words = ["-Repeat", "3", "-Seed", "random", "-SceneFilter", "flow", "flow.json"];
     let ran = folder.run_on(&server.url(), &words).exits(0);
-    ran.says("Scenes to process: flow-r1, flow-r2, flow-r3\n").says("OK: 3 of 3 scenes, exit 0");
+    ran.says("Scenes to process: flow-r1, flow-r2, flow-r3\n").says("✓ 3 of 3 scenes in ");
     let outputs = files(&folder.newest().join("outputs"));
     assert_eq!(outputs.len(), 3);
     assert!(outputs[2].starts_with("flow-r3/"), "{outputs:?}");
@@ -122,5 +122,5 @@ fn a_server_that_cannot_free_costs_a_warning() {
     server.fail_next("POST /free", usize::MAX, Fault::Status(500, "no"));
     let scenes = [("a", graphs::images("a", 1, 1)), ("b", graphs::images("b", 1, 2))];
     let (_folder, ran) = run(&server, &scenes, &["-Memory", "1"]);
-    ran.exits(0).says("WARNING: nothing was freed: POST /free at").says("OK: 2 of 2 scenes");
+    ran.exits(0).says("WARNING: nothing was freed: POST /free at").says("✓ 2 of 2 scenes in ");
 }

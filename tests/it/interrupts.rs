@@ -58,10 +58,10 @@ fn ctrl_c_leaves_an_empty_queue_and_a_whole_record() {
             .wait()
             .exits(130)
             .complains("stopping…")
-            .says("INTERRUPTED: 0 of 2 scenes succeeded, exit 130 (interrupted)")
+            .concludes("✗ interrupted after ", " s: 0 of 2 scenes succeeded (exit 130)")
             .says("✗ long  interrupted: by a signal (Ctrl-C); cancelled on the server")
             .says("✗ next  skipped: interrupted")
-            .says("GPU free: queue empty")
+            .says("ComfyUI idle, queue empty")
             .says("=== VRAM Usage Statistics ===");
         assert!(server.queue_is_empty(), "{version:?}\n{ran}");
         assert_eq!(server.posted(), 1);
@@ -181,7 +181,7 @@ fn a_post_that_is_carried_out_after_the_end_is_cancelled_by_the_next_run() {
     server.fail_next("POST /prompt", 1, Fault::ActLate(Duration::from_secs(6)));
     let running = start_on(&folder, &server.url(), &["long.json"]);
     running.until_it_says("looking whether the prompt arrived");
-    ends_within(5, running).says("should it yet come").says("not known to stay free");
+    ends_within(5, running).says("should it yet come").says("not known to stay idle");
     assert_eq!((left(&server, &folder), server.posted()), (1, 0));
     assert!(server.wait_until_running(SOON));
     folder.run_on(&server.url(), &["short.json"]).exits(0).says("long: cancelled on the server");
@@ -247,7 +247,7 @@ fn ctrl_c_while_the_server_is_silent_or_away() {
         ends_within(10, running)
             .says("✗ long  interrupted: by a signal (Ctrl-C); ")
             .says("✗ next  skipped: interrupted")
-            .says("GPU: unknown, the server does not answer: long may still run there");
+            .says("not known, the server does not answer: long may still run there");
         assert_eq!(left(&server, &folder), 1);
     }
 }
@@ -300,7 +300,7 @@ fn ctrl_c_while_a_helper_runs() {
         assert!(!project.root().join("artifacts").exists(), "{ran}");
         assert_eq!(project.folder.metadata()["ExitCode"], 130, "{ran}");
         assert!(project.notes().iter().all(|note| !note.contains("validate-run-summary")), "{ran}");
-        let no_scene = ran.stdout.contains("INTERRUPTED: no scene was run, exit 130 (interrupted)");
+        let no_scene = ran.stdout.contains("✗ interrupted before a scene was run (exit 130)");
         assert_eq!(no_scene, posted == 0, "{ran}");
     }
 }

@@ -31,12 +31,12 @@ fn a_scene_that_succeeds_has_its_files() {
     ];
     let (folder, ran) = run(&server, &scenes, &[]);
     ran.exits(0)
-        .says("OK: 3 of 3 scenes, exit 0")
+        .says("✓ 3 of 3 scenes in ")
         .says("✓ a  ")
-        .says("video/a/a.mp4 (")
-        .says("outputs/p/p_00001_.png (")
+        .says("video/a/a.mp4  ")
+        .says("outputs/p/p_00001_.png  ")
         .says(" and 1 more")
-        .says("GPU free: queue empty");
+        .says("ComfyUI idle, queue empty");
     folder.ended(&[("succeeded", ""); 3]);
     let bytes = has_the_video(&folder, &server);
     let outputs = &folder.metadata()["Scenes"][0]["Outputs"];
@@ -56,9 +56,9 @@ fn a_cached_scene_has_its_files_and_no_figures() {
     run(&server, &video(), &[]).1.exits(0);
     let (folder, ran) = run(&server, &video(), &[]);
     ran.exits(0)
-        .says("OK, but nothing was generated: the scene came from ComfyUI's cache (use -Fresh or -Seed random); no VRAM figures")
+        .says("✓ nothing was generated: the scene came from ComfyUI's cache (use -Fresh)")
         .says("a: no execution")
-        .says("  cached, no execution  video/a/a.mp4 (");
+        .says("  from the cache, no figures (use -Fresh)  video/a/a.mp4  ");
     folder.ended(&[("cached", "")]);
     let scene = &folder.metadata()["Scenes"][0];
     assert_eq!(scene["Vram"], Value::Null);
@@ -79,9 +79,9 @@ fn a_cached_scene_has_its_files_and_no_figures() {
 fn ends(graph: Value, options: &[&str], (exit, posted): (i32, usize), told: &str) -> StandIn {
     let server = StandIn::start();
     let (folder, ran) = run(&server, &[("a", graph)], options);
-    let reason = if exit == 5 { "out of memory" } else { "failed" };
+    let reason = if exit == 5 { ", out of memory" } else { "" };
     ran.exits(exit)
-        .says(&format!("FAILED: 1 of 1 scenes, exit {exit} ({reason})"))
+        .concludes("✗ 1 scene failed in ", &format!("(exit {exit}{reason})"))
         .says(&format!("✗ a  {told}"));
     let (outcome, why) = told.split_once(": ").unwrap();
     let outcome = outcome.split(',').next().unwrap();
@@ -144,7 +144,7 @@ fn a_second_attempt_that_succeeds_is_told_in_the_scenes_line() {
     let (folder, ran) = run(&server, &[("a", graphs::fail_once("video/a", "a hiccup"))], &[]);
     ran.exits(0)
         .says("ERROR: failed: node 2 FailOnce: RuntimeError: a hiccup: trying again (1 of 1)")
-        .says("OK: 1 of 1 scenes, exit 0")
+        .says("✓ 1 scene in ")
         .says("  2nd attempt (1st: failed, node 2 FailOnce: RuntimeError: a hiccup)");
     folder.ended(&[("succeeded", "")]);
     assert_eq!(folder.metadata()["Scenes"][0]["AttemptsRun"], 2);
@@ -194,6 +194,6 @@ fn fresh_repeats_what_came_from_the_cache_all_the_same() {
     ran.exits(0)
         .says("nothing was freed: POST /free")
         .says("-Fresh: nodes came from the cache again")
-        .says("cached, no execution");
+        .says("from the cache, no figures (use -Fresh)");
     folder.ended(&[("cached", "")]);
 }

@@ -43,7 +43,7 @@ fn a_run_leaves_a_page_that_leads_to_its_files() {
     let page = folder.read("report.html");
     leads_to_files(&run.join("report.html"), 7);
     for part in [
-        "<h1 class=\"bad\">FAILED: 1 of 3 scenes, exit 1 (failed)</h1>",
+        "<h1 class=\"bad\">✗ 1 of 3 scenes failed in ",
         "<svg class=\"plot\"",
         "<title>flow</title>",
         "&lt;b&gt;it&lt;/b&gt; &quot;broke&quot;",
@@ -58,7 +58,7 @@ fn a_run_leaves_a_page_that_leads_to_its_files() {
     // The page is a function of what the run left.
     let name = run.file_name().unwrap().to_str().unwrap();
     let inside = format!("logs/{name}/again.html");
-    folder.run(&["summary", "--html", &inside]).exits(0).says("FAILED: 1 of 3 scenes");
+    folder.run(&["summary", "--html", &inside]).exits(0).says("✗ 1 of 3 scenes failed in ");
     assert_eq!(folder.read("again.html"), page);
     folder.write("a b/keep", "");
     folder.run(&["summary", "-Html", "a b/page.html", &format!("logs/{name}")]).exits(0);

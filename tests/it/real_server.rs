@@ -40,7 +40,7 @@ fn three_scenes_run_and_their_videos_are_home() {
         folder.workflow(&format!("flows/{name}.json"), &video(name, shade));
     }
     let ran = folder.run_on(&url, &["--workflow", "flows"]).exits(0);
-    ran.says("OK: 3 of 3 scenes, exit 0").says("GPU free: queue empty");
+    ran.says("✓ 3 of 3 scenes in ").says("idle, queue empty");
     for name in names {
         let file = folder.newest().join(format!("video/{name}/{name}.mp4"));
         let bytes = std::fs::read(&file).unwrap();
@@ -54,10 +54,10 @@ fn the_same_again_is_cached_and_fresh_executes() {
     let (url, _alone) = server();
     let folder = Folder::new();
     folder.workflow("flow.json", &video("flow", new_shade()));
-    folder.run_on(&url, &["flow.json"]).exits(0).says("OK: 1 of 1 scenes");
-    folder.run_on(&url, &["flow.json"]).exits(0).says("OK, but nothing was generated");
+    folder.run_on(&url, &["flow.json"]).exits(0).says("✓ 1 scene in ");
+    folder.run_on(&url, &["flow.json"]).exits(0).says("✓ nothing was generated");
     for _ in 0..10 {
-        folder.run_on(&url, &["flow.json", "-Fresh"]).exits(0).says("OK: 1 of 1 scenes");
+        folder.run_on(&url, &["flow.json", "-Fresh"]).exits(0).says("✓ 1 scene in ");
         let metadata = folder.metadata();
         assert_eq!(metadata["Scenes"][0]["CachedNodes"], json!([]));
     }

@@ -97,7 +97,7 @@ fn a_successful_run_is_in_each_report() {
     fs::hard_link(before, bench.folder.path().join("kept")).unwrap();
     let words = ["-MaxPeakMB", "20000", "flow.json", "flow_2.json"];
     bench.run(&words, &["flow", "flow_2"]).exits(0);
-    let [junit, markdown, metrics] = bench.tell(0, [3, 0, 0, 0], "✓ OK: 2 of 2 scenes, exit 0\n");
+    let [junit, markdown, metrics] = bench.tell(0, [3, 0, 0, 0], "✓ 2 of 2 scenes in ");
     let flow = junit.split("<testcase ").nth(1).unwrap();
     assert!(flow.contains("] Scene flow: peak 19210 MB, average "), "{flow}");
     assert!(!flow.contains("[Scene flow_2]"), "{flow}");
@@ -120,10 +120,10 @@ fn a_failed_run_is_in_each_report_and_summary_writes_the_same() {
     bench.folder.workflow("again.json", &again);
     let words = ["flow.json", "bad.json", "again.json", "-MaxPeakMB", "1"];
     // A scene that failed wins over a gate that did.
-    let ran = bench.run(&words, &["flow"]).exits(1).tells("MaxPeakMB 2340 1 FAILED");
-    let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
+    let ran = bench.run(&words, &["flow"]).exits(1).says("Gates      MaxPeakMB 1 FAILED (2340)\n");
+    let next = line(&ran.stdout, "Next       run-comfyui-e2e ");
     assert!(next.contains(" --max-peak-mb 1 ") && !next.contains("flow.json"), "{next}");
-    let verdict = "✗ FAILED: 1 of 3 scenes, exit 1 (failed)\n";
+    let verdict = "✗ 1 of 3 scenes failed in ";
     let told = bench.tell(1, [4, 2, 0, 0], verdict);
     let [junit, markdown, metrics] = &told;
     for part in [
@@ -137,7 +137,7 @@ fn a_failed_run_is_in_each_report_and_summary_writes_the_same() {
         "| bad | ✗ failed<br>node 2 FailAlways: ",
         "&lt;b&gt;it&lt;/b&gt; \\| \"broke\" \\`here\\` &amp; \\[1m",
         "| again | ✓ cached<br>no execution | ",
-        &format!("\nNext: `{}`\n", &next["Next: ".len()..]),
+        &format!("\nNext: `{}`\n", &next["Next       ".len()..]),
     ] {
         assert!(markdown.contains(part), "{part}: {markdown}");
     }
@@ -148,7 +148,7 @@ fn a_failed_run_is_in_each_report_and_summary_writes_the_same() {
         fs::remove_file(bench.folder.path().join(name)).unwrap();
     }
     let ran = bench.folder.run(&[&["summary"][..], &REPORTS].concat()).exits(0);
-    assert!(ran.stdout.starts_with("FAILED: 1 of 3 scenes"), "{ran}");
+    assert!(ran.stdout.starts_with("✗ 1 of 3 scenes failed in "), "{ran}");
     assert_eq!(bench.tell(1, [4, 2, 0, 0], verdict), told);
     // Gates of the summary's own are judged in place of the run's.
     let words = [&["summary", "-MaxPeakMB", "20000"][..], &REPORTS].concat();
@@ -161,12 +161,13 @@ fn a_gate_that_failed_or_was_not_judged_is_in_each_report() {
     let bench = Bench::new();
     bench.flow("flow", 100, 1);
     bench.run(&["flow.json", "-MaxPeakMB", "1"], &["flow"]).exits(7);
-    let [_, _, metrics] = bench.tell(7, [2, 1, 0, 0], "✗ FAILED: 1 of 1 gates, exit 7 (gate)\n");
+    let verdict = "✗ VRAM peak 2340 MB is above 1 MB (exit 7)\n";
+    let [_, _, metrics] = bench.tell(7, [2, 1, 0, 0], verdict);
     assert_eq!(metric(&metrics, "gate_held", "gate=\"MaxPeakMB\""), Some("0"));
     // All of it comes from the cache now.
     bench.run(&["flow.json", "-MaxPeakMB", "20000"], &[]).exits(7);
     let [junit, _, metrics] =
-        bench.tell(7, [2, 0, 1, 0], "✗ FAILED: 1 of 1 gates, exit 7 (gate)\n");
+        bench.tell(7, [2, 0, 1, 0], "✗ MaxPeakMB could not be judged (exit 7)\n");
     let not_judged = "<error type=\"notJudged\" message=\"MaxPeakMB 20000: not judged, all ";
     assert!(junit.contains(not_judged), "{junit}");
     assert_eq!(metric(&metrics, "vram_driver_peak_bytes", ""), None);
@@ -174,7 +175,7 @@ fn a_gate_that_failed_or_was_not_judged_is_in_each_report() {
     assert_eq!(metric(&metrics, "gate_measured_bytes", "gate=\"MaxPeakMB\""), None);
     // Without a gate it is well.
     bench.run(&["flow.json"], &[]).exits(0);
-    bench.tell(0, [1, 0, 0, 0], "✓ OK, but nothing was generated: the scene ");
+    bench.tell(0, [1, 0, 0, 0], "✓ nothing was generated: the scene ");
 }
 
 #[test]
@@ -184,15 +185,15 @@ fn an_unreachable_server_is_an_error_of_the_run() {
     let words = [&REPORTS[..], &["flow.json"]].concat();
     bench.folder.run_on("http://127.0.0.1:1", &words).exits(3);
     let [junit, markdown, metrics] =
-        bench.tell(3, [2, 0, 1, 1], "✗ FAILED: 1 of 1 scenes, exit 3 (unreachable)\n");
+        bench.tell(3, [2, 0, 1, 1], "✗ no scene was run (exit 3, unreachable)\n");
     let run = "<testcase classname=\"run-comfyui-e2e.run\" name=\"run\" time=\"0.000\">\n\
                <error type=\"unreachable\" message=\"no ComfyUI at http://127.0.0.1:1 (connection";
     assert!(junit.contains(run), "{junit}");
     assert!(junit.contains("<skipped type=\"skipped\" message=\"no ComfyUI\">"), "{junit}");
     assert!(markdown.contains("\n- no ComfyUI at http\\://127.0.0.1:1 "), "{markdown}");
     assert_eq!(metric(&metrics, "samples", ""), Some("0"));
-    let ran = bench.folder.run(&["summary"]).exits(0).says("GPU: nothing was posted");
-    ran.says("FAILED: 1 of 1 scenes, exit 3 (unreachable)");
+    let ran = bench.folder.run(&["summary"]).exits(0).says("After      nothing was posted");
+    ran.says("✗ no scene was run (exit 3, unreachable)");
 }
 
 #[test]
@@ -206,10 +207,10 @@ fn reports_without_a_sample_have_no_memory_figures() {
     let log = bench.folder.read("vram-usage.log");
     let why =
         format!("No VRAM sample was taken: status {}\n", log.matches("Missed=status").count());
-    ran.says(&why).says("GPU free: queue empty\n").never_says("Peak");
+    ran.says(&why).says("GPU idle, queue empty\n").never_says("Peak");
     assert!(bench.folder.metadata()["Vram"]["PeakMB"].is_null());
-    let [_, markdown, metrics] = bench.tell(0, [1, 0, 0, 0], "✓ OK: 1 of 1 scenes, exit 0\n");
-    assert!(markdown.contains("\n- No VRAM sample was taken: status "), "{markdown}");
+    let [_, markdown, metrics] = bench.tell(0, [1, 0, 0, 0], "✓ 1 scene in ");
+    assert!(markdown.contains("\n- Sampling   No VRAM sample was taken: status "), "{markdown}");
     assert!(!metrics.contains("peak_bytes") && !metrics.contains("_size_bytes"), "{metrics}");
     let missed = metric(&metrics, "samples_missed", "reason=\"status\"").unwrap();
     assert!(missed.parse::<u64>().unwrap() > 0, "{metrics}");
@@ -227,7 +228,7 @@ fn an_interrupted_run_has_its_reports() {
     assert!(bench.server.wait_until_running(SOON));
     signals::ctrl_c(&running);
     running.wait().exits(130);
-    let [junit, ..] = bench.tell(130, [3, 0, 2, 1], "✗ INTERRUPTED: 0 of 2 scenes succeeded, ");
+    let [junit, ..] = bench.tell(130, [3, 0, 2, 1], "✗ interrupted after ");
     let why = "<error type=\"interrupted\" message=\"by a signal (Ctrl-C); ";
     assert!(junit.contains(why), "{junit}");
 }
@@ -360,6 +361,6 @@ fn a_report_that_can_no_longer_be_written_is_a_warning() {
         let printed = if quiet { &ran.stderr } else { &ran.stdout };
         assert_eq!(printed.matches("--junit ").count(), 1, "{ran}");
         // `-` is a name like another.
-        assert!(bench.read("-").starts_with("### ✓ OK: 1 of 1 scenes"));
+        assert!(bench.read("-").starts_with("### ✓ 1 scene in "));
     }
 }

@@ -69,11 +69,12 @@ fn the_summary_is_what_was_printed_line_for_line() {
         [TIME] 
         [TIME] Run directory: FOLDER/logs/RUN-ID
         [TIME] Files: 1/2
-        [TIME] FAILED: 1 of 2 scenes, exit 1 (failed)      DATE TIME to TIME (N s)
-        [TIME] ✓ good  N s  no sample fell into it  outputs/good/good_00001_.png (72 bytes)
+        [TIME] ✗ 1 of 2 scenes failed in N s (exit 1)                                  DATE TIME to TIME
+        [TIME] ✓ good  M:SS  no reading  outputs/good/good_00001_.png  72 bytes
         [TIME] ✗ bad  failed: node 2 FailAlways: RuntimeError: it broke
-        [TIME] GPU free: queue empty, 2240 MB in use (2240 before the run)
-        [TIME] Next: run-comfyui-e2e -FastIteration -ComfyUIUrl http://SERVER -SampleIntervalSeconds 3600 -SceneRetryBudget 0 bad.json
+        [TIME] After      GPU idle, queue empty, 2240 MB in use as before
+        [TIME] Report     logs/RUN-ID/report.html
+        [TIME] Next       run-comfyui-e2e -FastIteration -ComfyUIUrl http://SERVER -SampleIntervalSeconds 3600 -SceneRetryBudget 0 bad.json
     "#]].assert_eq(&shown);
 }
 

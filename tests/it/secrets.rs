@@ -89,7 +89,7 @@ fn credentials_are_in_no_output_file_or_error() {
     llm.fail_next("GET /v1/models", usize::MAX, Fault::Body(models));
     server.fail_next("GET /view", 1, Fault::Status(500, "in trouble"));
     let ran = project.run().exits(1).says("✓ good").says("✗ bad  failed");
-    assert!(ran.stdout.contains("Next: run-comfyui-e2e "), "{ran}");
+    assert!(ran.stdout.contains("Next       run-comfyui-e2e "), "{ran}");
     let sent = |name: &str, value: &str| {
         server.requests().iter().all(|request| request.header(name) == Some(value))
     };

@@ -27,6 +27,8 @@ fn summary_of_a_log_is_its_statistics() {
     let ran = folder.run(&["summary", "old.log"]).exits(0);
     let printed = ran.stdout.replace(&folder.path().display().to_string(), "FOLDER");
     expect![[r#"
+        VRAM peak  19102 of 24576 MB (78 %), 5474 to spare, 16862 more than at the start
+
         === VRAM Usage Statistics ===
         Peak VRAM: 18231 MB (from 4 samples)
         Average VRAM: 10188 MB
@@ -49,10 +51,10 @@ fn summary_of_a_run_repeats_its_lines() {
     folder.workflow("bad.json", &graphs::failing("it broke"));
     // The third scene comes from the cache.
     folder.workflow("again.json", &graphs::video("video/flow", 600.0, 1000, 1));
-    let words = ["-SampleIntervalSeconds", "0.05", "flow.json", "bad.json", "again.json"];
+    let words = ["--sample-interval-seconds", "0.05", "flow.json", "bad.json", "again.json"];
     run_sampled(&server, &folder, &words, &["flow"]).exits(1);
     let summary = folder.read("run-summary.txt");
-    let closing = from(&summary, "FAILED: ");
+    let closing = from(&summary, "✗ 1 of 3 scenes failed ");
     let mut statistics = from(&summary, "=== VRAM Usage");
     statistics.truncate(statistics.iter().position(|line| line.is_empty()).unwrap());
     let wanted: Vec<&str> = closing.into_iter().chain([""]).chain(statistics).collect();
@@ -90,7 +92,7 @@ fn several_logs_are_summarized_in_order() {
     let ran = folder.run(&["summary", "a.log", "run", "b.log"]).exits(0);
     let mut rest = ran.stdout.as_str();
     for (name, mb) in [("a.log", 1), ("run", 3), ("b.log", 2)] {
-        let head = format!("{name} <==\n=== VRAM Usage Statistics ===\n");
+        let head = format!("{name} <==\nVRAM peak  {mb} MB\n\n=== VRAM Usage Statistics ===\n");
         let (before, block) = rest.split_once(&head).unwrap_or_else(|| panic!("{name}: {ran}"));
         assert!(before.lines().last().unwrap().starts_with("==> "), "{ran}");
         assert!(block.starts_with(&format!("Peak VRAM: {mb} MB (from 1 samples)\n")), "{ran}");

@@ -351,6 +351,18 @@ impl Ran {
         self
     }
 
+    /// Fails the test unless a line of standard output begins with this, behind its time, and has that
+    /// in what follows.
+    #[track_caller]
+    pub fn concludes(self, start: &str, end: &str) -> Self {
+        let found = self.stdout.lines().find_map(|line| line.split_once(start));
+        assert!(
+            found.is_some_and(|(_, rest)| rest.contains(end)),
+            "no {start:?} … {end:?}\n{self}"
+        );
+        self
+    }
+
     /// Fails the test unless all that was printed is one line on standard error that contains this.
     #[track_caller]
     pub fn refuses(self, text: &str) -> Self {
@@ -363,7 +375,7 @@ impl Ran {
     /// The words of the `Next:` line, to be given to the program again.
     #[track_caller]
     pub fn next_words(&self) -> Vec<String> {
-        let next = line(&self.stdout, "Next: run-comfyui-e2e ").split(' ').skip(2);
+        let next = line(&self.stdout, "Next       run-comfyui-e2e ").split_whitespace().skip(2);
         next.map(|word| word.trim_matches('"').to_owned()).collect()
     }
 
@@ -556,10 +568,11 @@ pub fn normalized(text: &str, folder: &Folder) -> String {
         ("TIMESTAMPZ", "TIMESTAMP"),
         ("00:00:00.000", "TIME"),
         ("00:00:00", "TIME"),
-        ("to TIME (9 s)", "to TIME (N s)"),
         ("HistoryAttempts=9", "HistoryAttempts=N"),
         ("9.9 s", "N s"),
         ("9.9s", "Ns"),
+        (" in 9 s", " in N s"),
+        (" 0:00 ", " M:SS "),
     ] {
         text = replaced(&text, shape, name);
     }

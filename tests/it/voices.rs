@@ -28,7 +28,7 @@ fn quiet_and_json_change_what_is_printed_where() {
     };
     let ran = run(&["--quiet", "good.json"], 0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
-    assert!(folder.read("run-summary.txt").contains("OK: 1 of 1 scenes"));
+    assert!(folder.read("run-summary.txt").contains("✓ 1 scene in "));
     for words in
         [&["--json", "good.json"][..], &["--json", "bad.json"], &["--json", "-Quiet", "good.json"]]
     {
@@ -43,7 +43,7 @@ fn quiet_and_json_change_what_is_printed_where() {
     // The verdict and the failures, without times.
     let ran = run(&["-Quiet", "good.json", "bad.json"], 1);
     assert_eq!(ran.stdout, "", "{ran}");
-    assert!(ran.stderr.starts_with("FAILED: 1 of 2 scenes, exit 1 (failed)"), "{ran}");
+    assert!(ran.stderr.starts_with("✗ 1 of 2 scenes failed in "), "{ran}");
     let ran = ran.complains("✗ bad  failed: ").complains("it broke");
     assert!(!ran.stderr.contains('['), "{ran}");
     for line in ran.stderr.lines() {

@@ -184,9 +184,11 @@ fn what_does_nothing_says_so_once() {
     let warning = |line: &str| fixture.run(line).warnings;
     assert_eq!(warning("-StopComfyUI"), ["-StopComfyUI is accepted, but does nothing"]);
     assert_eq!(
-        warning("-FastIteration -ErrorAction SilentlyContinue -Debug --skip-comfyui -Verb"),
-        ["-ErrorAction, -Debug, --skip-comfyui, -Verbose are accepted, but do nothing"]
+        warning("-FastIteration -ErrorAction SilentlyContinue -Debug --skip-comfyui"),
+        ["-ErrorAction, -Debug, --skip-comfyui are accepted, but do nothing"]
     );
+    let verbose = |line: &str| (fixture.run(line).verbose, fixture.run(line).warnings.len());
+    assert_eq!([verbose("-Verb"), verbose("")], [(true, 0), (false, 0)]);
 }
 
 #[test]

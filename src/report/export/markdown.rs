@@ -4,11 +4,11 @@
 #[cfg(test)]
 mod tests;
 
-use crate::exit_code::Exit;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
 use crate::report::saved_run::SavedRun;
 use crate::report::text::{
-    attempts, failure, headline, mark, metric_name, ordered_scenes, seconds, summary_block, times,
+    REPORT, attempts, failure, headline, mark, metric_name, ordered_scenes, seconds, summary_block,
+    times,
 };
 use crate::report::{ReportInput, subject};
 use crate::sanitize::{self, sanitize_line};
@@ -26,12 +26,20 @@ const MOST_REASON: usize = 200;
 /// A command of more bytes is left out: a part of it would be no help.
 const MOST_COMMAND: usize = 4000;
 
+/// How the last row of a block begins.
+const NEXT: &str = "Next       ";
+
 /// The Markdown; `baselines` stand beside the figures.
 pub fn document(input: &ReportInput, baselines: &[SavedRun]) -> String {
     let block = input.record.map(|run| summary_block(run, input.vram)).unwrap_or_default();
-    let next = match block.iter().find_map(|line| line.strip_prefix("Next: ")) {
-        Some(next) if next.len() <= MOST_COMMAND => format!("\nNext: {}\n", code(next)),
-        Some(_) => "\nNext: a long command, at the end of run-summary.txt.\n".to_owned(),
+    let next = match block.iter().find_map(|line| line.strip_prefix(NEXT)) {
+        Some(next) if next.len() > MOST_COMMAND => {
+            "\nNext: a long command, at the end of run-summary.txt.\n".to_owned()
+        }
+        Some(next) if next.starts_with(env!("CARGO_PKG_NAME")) => {
+            format!("\nNext: {}\n", code(next))
+        }
+        Some(next) => format!("\nNext: {}\n", text(next)),
         None => String::new(),
     };
     [
@@ -48,7 +56,6 @@ pub fn document(input: &ReportInput, baselines: &[SavedRun]) -> String {
 fn heading(input: &ReportInput, block: &[String]) -> String {
     let verdict = block.first().map_or(input.title, |line| headline(line));
     let mut heading = "### ".to_owned();
-    heading.extend(input.record.map(|run| format!("{} ", mark(run.exit() == Exit::Success))));
     heading += &format!("{}\n", text(verdict));
     heading.extend(input.record.map(|run| format!("\nRun {}, {}\n", text(&run.id), times(run))));
     heading.extend(input.note.map(|note| format!("\n{}\n", text(note))));
@@ -57,7 +64,8 @@ fn heading(input: &ReportInput, block: &[String]) -> String {
 
 /// The lines of the block that are not in the heading, the table or the list of gates.
 fn lines(input: &ReportInput, block: &[String]) -> String {
-    const ELSEWHERE: [&str; 5] = ["✓", "✗", "Gates: ", "Next: ", "Scene "];
+    // Rows of scenes and of the table of gates begin with a mark or with spaces.
+    const ELSEWHERE: [&str; 7] = ["✓", "✗", "  ", "Gates ", REPORT, NEXT, "Scene "];
     let of_log = if block.is_empty() { input.vram.block(None, &[]) } else { Vec::new() };
     let lines = block.iter().skip(1).chain(of_log.iter().skip(1));
     let rest = lines.filter(|line| !ELSEWHERE.iter().any(|start| line.starts_with(start)));

@@ -245,7 +245,7 @@ fn baselines(page: &Page, bands: &[Band], scale: &Scale) -> String {
         let Some((mb, gate)) = baseline(page, &band.scene) else { continue };
         let ((from, width), y) = (extent(page, band), percent(scale.y_of(mb)));
         let (from, to) = (percent(from), percent(from + width));
-        let (scene, before) = (Escaped(&band.scene), &gate.row()[1]);
+        let (scene, before) = (Escaped(&band.scene), &gate.row(true).0[1]);
         lines += &format!(
             "<line class=\"baseline\" x1=\"{from}\" x2=\"{to}\" y1=\"{y}\" y2=\"{y}\">\
              <title>{scene}, before: {before}</title></line>\n"

@@ -7,7 +7,8 @@ use super::{Escaped, Page, section};
 use crate::fs::extension;
 use crate::report::legacy::limit;
 use crate::report::record::{Outcome, Output, SceneRecord};
-use crate::report::text::{mark, seconds, with_size};
+use crate::report::text::{seconds, with_size};
+use crate::vram::gates::cells;
 use crate::vram::log::names;
 use crate::vram::stats::SceneStatistics;
 
@@ -177,36 +178,36 @@ fn brief(page: &Page, scene: &SceneRecord) -> String {
 
 /// The gates: what was before, what is now, the change, the limit and the verdict.
 pub(super) fn gates(page: &Page) -> String {
-    let rows: Vec<_> = page.input.gates.iter().map(|gate| (gate.held(), gate.row())).collect();
+    let rows = cells(page.input.gates, true);
     if rows.is_empty() {
         return String::new();
     }
-    let heads = ["before", "now", "change", "limit"];
-    let shown = |column: usize| rows.iter().any(|(_, row)| !row[column].is_empty());
-    let columns: Vec<usize> = (1..=4).filter(|column| shown(*column)).collect();
+    let heads = ["before", "now", "change", "", "limit"];
+    let shown = |column: usize| rows.iter().any(|(row, _)| !row[column].is_empty());
+    let columns: Vec<usize> = [1, 2, 3, 5].into_iter().filter(|column| shown(*column)).collect();
     let head = |name: &str, class: &str| {
         format!("<th role=\"columnheader\" scope=\"col\"{class}>{name}</th>")
     };
     let figures = columns.iter().map(|column| head(heads[column - 1], " class=\"figure\""));
-    let heads_row = head("MB", "") + &figures.collect::<String>() + &head("verdict", "");
+    let heads_row = head("MB", "") + &figures.collect::<String>() + &head("", "");
     let mut table = format!(
         "<table class=\"cards gates\" role=\"table\">\n\
          <thead role=\"rowgroup\"><tr role=\"row\">{heads_row}</tr></thead>\n\
          <tbody role=\"rowgroup\">\n"
     );
-    for (held, row) in &rows {
-        let indented = if row[0].starts_with(' ') { " class=\"of-scene\"" } else { "" };
-        let name = Escaped(row[0].trim_start());
+    for (row, verdict) in &rows {
         table += "<tr role=\"row\">";
-        table += &format!("<th role=\"rowheader\" scope=\"row\"{indented}>{name}</th>");
+        table += &format!("<th role=\"rowheader\" scope=\"row\">{}</th>", Escaped(&row[0]));
         for column in &columns {
-            let (is, figure) = (heads[column - 1], Escaped(&row[*column]));
+            let percent = if *column == 3 { format!(" {}", row[4]) } else { String::new() };
+            let (is, figure) = (heads[column - 1], format!("{}{percent}", row[*column]));
+            let figure = Escaped(figure.trim());
             table += &format!(r#"<td role="cell" class="figure" data-is="{is}">{figure}</td>"#);
         }
-        let class = if *held { "ok" } else { "bad" };
-        let (mark, verdict) = (mark(*held), Escaped(&row[5]));
-        table +=
-            &format!("<td role=\"cell\"><b class=\"{class}\">{mark}</b> {verdict}</td></tr>\n");
+        let class = if verdict.starts_with('✓') { "ok" } else { "bad" };
+        let (mark, why) = verdict.split_at(verdict.find(' ').unwrap_or(verdict.len()));
+        let why = Escaped(why);
+        table += &format!("<td role=\"cell\"><b class=\"{class}\">{mark}</b>{why}</td></tr>\n");
     }
     section("gates", "Gates", &(table + "</tbody>\n</table>\n"))
 }

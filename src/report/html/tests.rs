@@ -56,6 +56,7 @@ fn run(scenes: Vec<SceneRecord>) -> RunRecord {
         gates: Vec::new(),
         aftermath: PostRunState::default(),
         next: None,
+        baselines: vec![],
         legacy: LegacyRun::default(),
     }
 }
@@ -101,9 +102,9 @@ fn a_run_is_told_verdict_first_with_all_that_it_left() {
     record.next = Some("run-comfyui-e2e flow.json".into());
     let text = page(Some(&record), LOG, "../run%20s/");
     let order = [
-        "<h1 class=\"ok\">OK: 2 of 2 scenes, exit 0</h1>",
-        "24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
-        "scene-001 · 90 s · at least 19310 MB: 1 reading",
+        "<h1 class=\"ok\">✓ 2 of 2 scenes in 27 min 37 s</h1>",
+        "24 Nov 23:00:04 to 23:27:41",
+        "scene-001 · 1:30 · at least 19310 MB: 1 reading",
         "<dt>Next</dt><dd><code>run-comfyui-e2e flow.json</code></dd>",
         "<h2 id=\"vram\">VRAM over time</h2>",
         "peak 19310 MB",
@@ -227,7 +228,7 @@ fn a_failed_gate_is_a_table_below_the_verdict_and_its_baseline_a_line() {
         ">+17170</td>",
         ">+1000 +6 %</td>",
         ">+16234</td>",
-        "<b class=\"bad\">✗</b> FAILED</td>",
+        "<b class=\"bad\">✗</b></td>",
         "<h2 id=\"vram\">",
         "<line class=\"baseline\"",
     ];
@@ -267,7 +268,7 @@ fn without_readings_there_is_no_drawing_but_a_reason() {
     gone.failure = Some((crate::exit_code::Exit::Unreachable, "no ComfyUI at x: start it".into()));
     let text = page(Some(&gone), "12:00:00,Missed=refused\n", "");
     holds(&text, &["No VRAM sample was taken: refused 1", "no ComfyUI at x: start it"]);
-    holds(&text, &["<h1 class=\"bad\">FAILED: no scene was run, exit 3 (unreachable)</h1>"]);
+    holds(&text, &["<h1 class=\"bad\">✗ no scene was run (exit 3, unreachable)</h1>"]);
     lacks(&text, &["<svg", "<table", "VRAM figures"]);
     lacks(&page(Some(&gone), "", ""), &["<svg", "vram-usage.log"]);
 
@@ -282,7 +283,10 @@ fn without_readings_there_is_no_drawing_but_a_reason() {
 
     let mut stopped = night();
     stopped.interrupted = true;
-    holds(&page(Some(&stopped), LOG, ""), &["INTERRUPTED: 2 of 2 scenes succeeded", "<svg"]);
+    holds(
+        &page(Some(&stopped), LOG, ""),
+        &["✗ interrupted after 27 min 37 s: 2 of 2 scenes succeeded (exit 130)", "<svg"],
+    );
 }
 
 #[test]
@@ -303,12 +307,12 @@ fn with_many_scenes_those_that_failed_are_not_folded_away() {
     scenes[41] = scene("s41", Outcome::Failed, &[]);
     let text = page(Some(&run(scenes)), LOG, "");
     holds(&text, &["s41 · failed"]);
-    lacks(&text, &["s59 · 90 s", "<details>"]);
+    lacks(&text, &["s59 · 1:30", "<details>"]);
     assert_eq!(text.matches("<tr role=\"row\"><th role=\"rowheader\"").count(), 60);
     let scenes = (0..60).map(|n| scene(&format!("s{n}"), Outcome::Succeeded, &[])).collect();
     let text = page(Some(&run(scenes)), LOG, "");
     let (_, folded) = text.split_once("<details>").unwrap();
-    holds(folded, &["<summary>60 scenes did what they were asked for</summary>", "s59 · 90 s"]);
+    holds(folded, &["<summary>60 scenes did what they were asked for</summary>", "s59 · 1:30"]);
 }
 
 #[test]

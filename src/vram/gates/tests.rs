@@ -50,7 +50,7 @@ fn a_peak_is_the_driver_s_if_it_is_known() {
         (log(&[("a", 17_048, 20_480)]), &one, 20_480, "held, driver 20480 MB (used 17048)"),
         (log(&[("a", 17_048, 20_480)]), &None, 20_479, "FAILED, driver 20480 MB (used 17048)"),
         ("12:00:00,Used=300MB,Scene=a\n".into(), &one, 300, "held, used 300 MB"),
-        ("12:00:00,Used=300MB,Scene=a\n".into(), &ram, 299, "FAILED, system RAM 300 MB"),
+        ("12:00:00,Used=300MB,Scene=a\n".into(), &ram, 299, "FAILED, RAM 300 MB"),
         (late.into(), &one, 299, "FAILED, driver 300 MB"),
         // A bare log without scenes is judged as a whole, one of a run of ours is not.
         (script.into(), &None, 299, "FAILED, used 300 MB"),
@@ -190,15 +190,37 @@ fn verdicts_are_told_as_a_table() {
     let limits = Limits { peak_mb: Some(20_000), growth_mb: Some(5) };
     let verdicts = judge(limits, &now, &[("b".into(), before)]);
     expect_test::expect![[r"
-        Gate         before    now      change  limit
-        MaxPeakMB            10000              20000  held
-        Baseline       1512   1912  +400 +26 %   1588  FAILED
-          node-r1      1512   1912  +400 +26 %   1588  FAILED
-          r2           1510   1521    +11 +1 %   1586  held
-        MaxGrowthMB                                 5  not judged: too few scenes: growth is known from four that executed and were sampled without a /free between them
+        verdict
+                        before     now   change          limit
+          MaxPeakMB              10000                   20000  ✓
+          node-r1         1512    1912     +400  +26 %    1588  ✗
+          r2              1510    1521      +11   +1 %    1586  ✓
+          MaxGrowthMB                                        5  ✗ not judged: too few scenes: growth is known from four that executed and were sampled without a /free between them
     "]]
-    .assert_eq(&(table(&verdicts).join("\n") + "\n"));
+    .assert_eq(&format!("verdict\n{}\n", table(&verdicts).join("\n")));
     assert_eq!(table(&[]), [""; 0]);
+}
+
+#[test]
+fn a_gate_that_did_not_hold_is_a_sentence() {
+    let of = |gate, limit, measured| Verdict::new(gate, None, limit, measured);
+    let why = || Err("why".to_owned());
+    let worse = of(Gate::Baseline, Some(5), Ok(Measured::Torch(6)));
+    let peak = of(Gate::MaxPeak, Some(300), Ok(Measured::Used(301)));
+    let held = of(Gate::MaxPeak, Some(300), Ok(Measured::Used(299)));
+    let growth = of(Gate::MaxGrowth, Some(3), Ok(Measured::Growth(4)));
+    let not_judged = of(Gate::Baseline, None, why());
+    let [one, two] = [1, 2].map(|n| vec!["logs/a".to_owned(); n]);
+    for (verdicts, baselines, wanted) in [
+        (vec![worse.clone(), held.clone()], &one, "VRAM is worse than logs/a"),
+        (vec![not_judged.clone(), worse.clone()], &two, "VRAM is worse than 2 baselines"),
+        (vec![peak.clone(), not_judged.clone()], &one, "2 of 2 gates did not hold"),
+        (vec![peak], &one, "VRAM peak 301 MB is above 300 MB"),
+        (vec![growth], &one, "VRAM grows by 4 MB per scene, more than 3 MB"),
+        (vec![not_judged, held], &one, "Baseline could not be judged"),
+    ] {
+        assert_eq!(failure(&verdicts, "VRAM", baselines), wanted);
+    }
 }
 
 #[test]
@@ -291,19 +313,19 @@ fn the_closing_line_tells_the_run_and_the_scenes_that_are_worse() {
         Verdict::new(Gate::MaxGrowth, None, Some(3), Ok(Measured::Growth(4))),
     ];
     assert_eq!(closing(&[]), None);
-    assert_eq!(closing(&verdicts[..1]).unwrap(), "Gates: MaxPeakMB 20000 held (driver 19310)");
+    assert_eq!(closing(&verdicts[..1]).unwrap(), "MaxPeakMB 20000 held (19310)");
     verdicts.push(verdict("a", 10));
     verdicts.push(verdict("b", 9));
     assert_eq!(
         closing(&verdicts).unwrap(),
-        "Gates: MaxPeakMB 20000 held (driver 19310); Baseline not judged (why); \
-         MaxGrowthMB 3 FAILED (+4 per scene); Baseline a 9 FAILED (used 10); \
+        "MaxPeakMB 20000 held (19310); Baseline not judged (why); \
+         MaxGrowthMB 3 FAILED (+4 per scene); Baseline a 9 FAILED (10); \
          1 scene within its baseline"
     );
     verdicts.extend((0..7).map(|_| verdict("c", 10)));
     verdicts.push(verdict("d", 0));
     let line = closing(&verdicts).unwrap();
-    assert_eq!(line.matches("FAILED (used 10)").count(), 3, "{line}");
+    assert_eq!(line.matches("FAILED (10)").count(), 3, "{line}");
     assert!(
         line.ends_with("; 5 more scenes not within theirs; 2 scenes within their baselines"),
         "{line}"

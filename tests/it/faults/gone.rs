@@ -59,9 +59,10 @@ pub fn rows() -> Vec<Row> {
         row("dead while our prompt runs", || {
             meanwhile(&endless(), &["-MaxWaitSeconds", "2"], |server, _| server.stop_listening())
         })
-        .also("FAILED: 1 of 1 scenes, exit 3 (unreachable)")
+        .also("✗ 1 scene failed in ")
+        .also("(exit 3, unreachable)")
         .also("✗ a  unreachable: at the deadline: GET /history/")
-        .also("GPU: unknown, the server does not answer: a may still run there")
+        .also("After      not known, the server does not answer: a may still run there")
         .stays(),
         row("silent until after our deadline", || {
             meanwhile(&endless(), &["-MaxWaitSeconds", "1"], |server, running| {
@@ -133,7 +134,7 @@ pub fn rows_of_prompts_that_do_not_end() -> Vec<Row> {
             next_is(&played, 1, "succeeded", "");
             played
         })
-        .also("GPU free: queue empty")
+        .also("ComfyUI idle, queue empty")
         .posts(3)
         .slow(),
         row("a scene ignores its interrupt for ever, another waits behind it", || {
@@ -144,7 +145,7 @@ pub fn rows_of_prompts_that_do_not_end() -> Vec<Row> {
             played
         })
         .also("✗ a  deadline, 1 s: running all the time in node 2 HoldMemory; cancelled, but still running")
-        .also("GPU not free: a was asked to end and still runs")
+        .also("ComfyUI not idle: a was asked to end and still runs")
         .stays()
         .slow(),
     ]

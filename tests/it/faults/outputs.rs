@@ -122,7 +122,8 @@ pub fn rows() -> Vec<Row> {
             played
         }),
         row("cut every time", || failing(ALWAYS, Fault::CutBody, &[]))
-            .also("FAILED: 1 of 1 scenes, exit 1 (failed)"),
+            .also("✗ 1 scene failed in ")
+            .also("(exit 1)"),
         row("silence every time", || {
             failing(ALWAYS, Fault::Hang, &["-Post", "1", "-SceneRetryBudget", "0"])
         }),
@@ -159,7 +160,7 @@ pub fn rows() -> Vec<Row> {
             has_the_video(&folder, &server);
             Played { server, folder, ran }
         })
-        .also("OK: 1 of 1 scenes, exit 0")
+        .also("✓ 1 scene in ")
         .posts(3),
         row("0 bytes", || failing(ALWAYS, Fault::Large(0), &[])),
         row("a login page in place of a picture", || listed(pictures(1), &[(1, page())])),

@@ -121,7 +121,8 @@ pub fn rows() -> Vec<Row> {
         row("our running prompt removed by somebody", || {
             meanwhile(&endless(), &[], |server, _| server.drop_prompts())
         })
-        .also("FAILED: 1 of 1 scenes, exit 6 (lost)")
+        .also("✗ 1 scene failed in ")
+        .also("(exit 6, lost)")
         .also("✗ a  lost: gone from the queue without a history entry: somebody removed it"),
         row("our prompt interrupted by somebody", || {
             meanwhile(&endless(), &[], |server, _| server.interrupt_running())

@@ -15,7 +15,7 @@ pub fn rows_at_the_start() -> Vec<Row> {
     let dry = |name, told, route, fault: Fault| {
         let play = move || with(route, ALWAYS, fault.clone(), &["-DryRun"]);
         let line = "`GET /object_info/{class}` of a dry run";
-        Row::one_of(line, name, (told, ""), play).also(format!(": {told}\n"))
+        Row::one_of(line, name, (told, ""), play).also(format!(": {told} (exit 3)\n"))
     };
     vec![
         row("nobody listens at the start", || {
@@ -26,7 +26,7 @@ pub fn rows_at_the_start() -> Vec<Row> {
             Played { server, folder, ran }
         })
         .also("start it, or --comfyui-url URL, or --wait-for-comfyui 120")
-        .also("FAILED: 2 of 2 scenes, exit 3 (unreachable)")
+        .also("✗ no scene was run (exit 3, unreachable)")
         .also("✗ b  skipped: no ComfyUI"),
         row("silence at the start", || with(STATS, ALWAYS, Fault::Hang, &[])),
         row("another server at that address", || {
@@ -76,8 +76,10 @@ fn late() -> Played {
     let running = start(&server, &folder, &graphs::video("video/a", 600.0, 10, 1), &[]);
     running.until_it_says("a POST that was given up has arrived late");
     server.finish_running();
-    let ran =
-        running.wait().says("arrived late: cancelled on the server").says("GPU free: queue empty");
+    let ran = running
+        .wait()
+        .says("arrived late: cancelled on the server")
+        .says("ComfyUI idle, queue empty");
     assert_eq!((prompts(&server).len(), server.executed()), (2, 1));
     Played { server, folder, ran }
 }

@@ -55,10 +55,10 @@ fn without_arguments_it_does_what_the_script_did() {
         === STEP 7: Artifact Metadata + UI Snapshot ===|## Artifact Index|Story folder: |\
         Scenes captured: 3|Total frames copied: 6|Vitest comfyUI log: |Archive: |\
         Run-summary validator exitCode=0|=== RUN COMPLETE ===|Run directory: |Archive: |\
-        Videos: 3/3|OK: 3 of 3 scenes, exit 0";
+        Videos: 3/3|✓ 3 of 3 scenes in ";
     let project = Project::new();
     fs::create_dir_all(project.root().join("public")).unwrap();
-    let ran = project.run("", &[]).exits(0).says("OK: 3 of 3 scenes, exit 0").says("Videos: 3/3\n");
+    let ran = project.run("", &[]).exits(0).says("✓ 3 of 3 scenes in ").says("Videos: 3/3\n");
     satisfies(&project);
     let run = project.folder.newest();
     let text = |path: &Path| path.display().to_string();
@@ -139,7 +139,7 @@ fn a_failed_scene_satisfies_the_validator_too() {
     let ran = ran.exits(1).says("⚠ PARTIAL: 2/3 videos generated").says("Videos: 2/3\n");
     let run = project.folder.newest();
     let run = run.file_name().unwrap().to_string_lossy();
-    let next = line(&ran.stdout, "Next: ").replace('\\', "/").replace('"', "");
+    let next = line(&ran.stdout, "Next       ").replace('\\', "/").replace('"', "");
     let end = format!(" --story logs/{run}/story --scene-filter scene-002");
     assert!(next.contains(" --fast-iteration ") && next.ends_with(&end), "{ran}");
     let log = project.folder.newest().join("vitest-telemetry-shape.log");
@@ -203,7 +203,7 @@ fn the_script_s_command_lines_work_in_a_project() {
             word => word,
         });
         let ran = project.run("", &words.collect::<Vec<_>>()).exits(0);
-        let ran = ran.says("OK: 3 of 3 scenes, exit 0").says(&format!("Queue policy: {policy}"));
+        let ran = ran.says("✓ 3 of 3 scenes in ").says(&format!("Queue policy: {policy}"));
         satisfies(&project);
         let story = &project.notes()[2];
         assert!(given.iter().all(|part| story.contains(part)), "{story}");
@@ -275,7 +275,7 @@ fn a_story_that_cannot_be_had_ends_the_run_with_its_reason() {
         let ran = project.run(&format!("generate-story-scenes.ts:{way}"), &[]).exits(1);
         let ran = ran.says(&format!("ERROR: the story generator failed: {why}"));
         let ran = ran.says("; --story PATH takes one that is there\n");
-        let ran = ran.says("FAILED: no scene was run, exit 1 (failed)");
+        let ran = ran.says("✗ no scene was run (exit 1)");
         assert_eq!(project.server.posted(), 0, "{ran}");
         assert!(project.notes().iter().all(|note| !note.contains("run-vitests")), "{ran}");
     }

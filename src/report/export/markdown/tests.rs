@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::exit_code::Exit;
 use crate::report::tests::{attempt, night, scene, verdicts, vram};
 use crate::vram::gates::{Gate, State};
 use crate::vram::stats::{LogSummary, VramStats};
@@ -37,9 +38,9 @@ fn a_night_to_the_letter() {
     let high = "12:00:00,Used=1MB,Total=24576MB,Driver=2240MB\n\
                 12:00:05,Used=9MB,Driver=19080MB,Scene=scene-002\n";
     let wanted = "\
-### ✗ FAILED: 1 of 3 scenes, exit 4 (deadline)
+### ✗ 1 of 3 scenes failed in 27 min 37 s (exit 4, deadline)
 
-Run 20261124-230004, 24 Nov 23:00:04 to 23:27:41 (27 min 37 s)
+Run 20261124-230004, 24 Nov 23:00:04 to 23:27:41
 
 | Scene | Outcome | Seconds | Peak, driver (MB) | Figure | Now (MB) | Baseline (MB) | Difference (MB) |
 |---|---|--:|--:|---|--:|--:|--:|
@@ -48,10 +49,10 @@ Run 20261124-230004, 24 Nov 23:00:04 to 23:27:41 (27 min 37 s)
 | scene-003 | ✗ deadline<br>2 × 360 s: running all the time, never finished; cancelled on the server<br>2nd attempt (1st: deadline, running all the time, never finished; cancelled on the server) | 725 | – | – | – | – | – |
 | **All** | | 1657 | 19310 | added | 17070 | 16840 | +230 (+1.4 %) |
 
-- GPU free: queue empty, 2140 MB in use (2140 before the run)
 - VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, 23:04:10 in scene-001
 - Needs      17070 MB of its own: a 20 GB card, not a 16 GB one
-- Sampling   read every 5.0 s, 1 of 5 lines missed, longest gap 10.0 s: spikes shorter than that may be missed, 2 of other clients ran meanwhile, their memory is in the figures
+- After      GPU idle, queue empty, 2140 MB in use as before
+- Sampling   read every 5.0 s, 1 of 5 lines missed, longest gap 10.0 s: spikes shorter than that may be missed, 2 prompts of other clients ran meanwhile, their memory is in them
 
 **Gates**
 
@@ -83,7 +84,7 @@ fn the_figures_beside_each_other_are_of_one_meaning() {
     let mut run = night();
     run.server.device_kind = Some("cpu".into());
     let text = of(Some(&run), &figures(used), &[]);
-    assert!(text.contains("| Seconds | Peak, system RAM (MB) |\n"), "{text}");
+    assert!(text.contains("| Seconds | Peak, RAM (MB) |\n"), "{text}");
     let text = of(Some(&night()), &figures("12:00:00,Missed=late\n"), &[]);
     assert!(text.contains("| Scene | Outcome | Seconds |\n|---|---|--:|\n"), "{text}");
 }
