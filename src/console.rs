@@ -209,23 +209,20 @@ impl Terminal {
 
 /// A line of a summary block in rows of at most so many columns.
 fn block_rows(line: &str, columns: usize) -> Vec<String> {
-    let line = headline_that_fits(line, columns);
+    // A verdict goes without its times where there is no room for them.
+    let line = if width(line) > columns { headline(line) } else { line };
     let label = line.get(..LABEL_WIDTH).filter(|label| label.ends_with("  "));
     let is_label = label.is_some_and(|label| label.starts_with(|c: char| c.is_ascii_uppercase()));
     let head = if is_label { LABEL_WIDTH } else { 2 };
     let head = if line.is_char_boundary(head.min(line.len())) { head } else { 0 };
-    if line.starts_with("Next  ") && line[LABEL_WIDTH..].starts_with(env!("CARGO_PKG_NAME")) {
+    let text = line.get(LABEL_WIDTH..).unwrap_or_default();
+    if line.starts_with("Next  ") && text.starts_with(env!("CARGO_PKG_NAME")) {
         return wrapped_command(line, head, columns);
     }
     // Behind a mark stands a name, then what there is to tell.
     let name = line.starts_with(['✓', '✗']).then(|| line.find("  ").map(|at| at + 2));
     let mark = name.map(|end| end.unwrap_or('✓'.len_utf8() + 1));
     wrapped(line, mark.unwrap_or(head), columns)
-}
-
-/// A verdict without its times where there is no room for them.
-fn headline_that_fits(line: &str, columns: usize) -> &str {
-    if width(line) > columns && line.starts_with(['✓', '✗']) { headline(line) } else { line }
 }
 
 /// Whether a terminal with this `TERM` takes escape sequences, and whether it has all eight block

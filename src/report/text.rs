@@ -28,14 +28,13 @@ pub const REPORT: &str = "Report";
 /// Of more scenes than this the failures come first.
 pub(super) const MANY_SCENES: usize = 8;
 
-/// The columns of a verdict that its run's times stand behind.
+/// The columns of a verdict that its run's times stand behind, and what parts the two.
 const VERDICT_WIDTH: usize = 66;
+const GAP: &str = "      ";
 /// The columns of a scene's time on a screen.
-const TIME_WIDTH: usize = 7;
+pub const TIME_WIDTH: usize = 7;
 /// The least room for what stands behind it, with all in columns.
 const LEAST_CELLS: usize = 30;
-/// What parts the two.
-const GAP: &str = "      ";
 
 /// The block, verdict first. Below the verdict of a gate stands its table, and no scene has a ✓.
 pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
@@ -153,7 +152,10 @@ pub(super) fn times(run: &RunRecord) -> String {
 
 /// The first line of a block, without the times behind the verdict.
 pub fn headline(line: &str) -> &str {
-    line.split_once(GAP).map_or(line, |(verdict, _)| verdict.trim_end())
+    match line.rsplit_once(GAP) {
+        Some((verdict, times)) if times.contains(" to ") && times.len() < 32 => verdict.trim_end(),
+        _ => line,
+    }
 }
 
 /// The scenes in their order; if there are many, those that failed first.
@@ -222,8 +224,8 @@ impl SceneRow {
         SceneRow { mark: '✓', name, time, cells, file, again }
     }
 
-    /// The row on a screen of so many columns, its name in a column of `names`.
-    /// The file goes where there is no room for it.
+    /// The row on a screen of so many columns, its name in a column of `names`; without the file
+    /// where there is no room for it.
     pub fn rows(&self, names: usize, columns: usize) -> Vec<String> {
         let names = names.min(columns / 3).max(width(&self.name).min(8));
         let name = padded(&self.name, names);

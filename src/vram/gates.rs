@@ -307,6 +307,7 @@ pub fn failure(verdicts: &[Verdict], memory: &str, baselines: &[String]) -> Stri
             format!("{memory} grows by {} MB per scene, more than {limit} MB", measured.mb())
         }
         Gate::Baseline => match baselines {
+            [] => format!("{memory} is worse than the baseline"),
             [one] => format!("{memory} is worse than {one}"),
             more => format!("{memory} is worse than {} baselines", more.len()),
         },

@@ -181,8 +181,7 @@ fn quiet_and_json_work_for_a_dry_run() {
     let document: Value = serde_json::from_str(&ran.stdout).expect("one JSON document");
     assert_eq!((&document["DryRun"], &document["ExitCode"]), (&json!(true), &json!(1)));
     assert_eq!(document["Scenes"][0]["Graph"], graphs::images("img/good", 1, 1));
-    let lacking =
-        [0, 1].map(|scene| document["Scenes"][scene]["Lacks"].as_array().unwrap().len());
+    let lacking = [0, 1].map(|scene| document["Scenes"][scene]["Lacks"].as_array().unwrap().len());
     assert_eq!(lacking, [0, 1]);
     ran.complains("✗ 1 of 2 scenes would be rejected (exit 1)\n");
 
