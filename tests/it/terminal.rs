@@ -19,7 +19,7 @@ use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::summary_verb::LOG;
 use crate::support::{
-    Folder, Ran, Running, SOON, finish_sampled, normalized, replaced, wait_until,
+    Folder, Ran, Running, SOON, normalized, replaced, somebody_posts, wait_until,
 };
 
 const ESCAPE: char = '\u{1b}';
@@ -31,7 +31,7 @@ const PLAIN: &str = "\u{1b}[0m";
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const XTERM: (&str, &str) = ("TERM", "xterm-256color");
-const HEIGHT: u16 = 60;
+const HEIGHT: u16 = 100;
 
 /// A terminal, and the program that runs on it.
 struct Terminal {
@@ -137,20 +137,11 @@ fn on_terminal(
     (got, ran)
 }
 
-/// A run of the scenes that lasts until each is sampled: the screen at its end.
-fn run_on(
-    server: &StandIn,
-    folder: &Folder,
-    columns: u16,
-    words: &[&str],
-    sampled: &[&str],
-) -> (String, Ran) {
-    let before = folder.runs();
+/// A run to its end, sampled often: the screen then.
+fn run_on(server: &StandIn, folder: &Folder, columns: u16, words: &[&str]) -> (String, Ran) {
     let url = server.url();
     let words = [&["--comfyui-url", &url, "-SampleIntervalSeconds", "0.1"], words].concat();
-    let terminal = Terminal::start(folder, columns, &[XTERM], &words);
-    finish_sampled(server, folder, &before, sampled);
-    let (screen, _, ran) = terminal.end();
+    let (screen, _, ran) = Terminal::start(folder, columns, &[XTERM], &words).end();
     (screen, ran)
 }
 
@@ -201,7 +192,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
     for (name, mb) in [("castle", 17_070), ("forest", 4000), ("lake", 3000), ("hill", 2000)] {
         folder.workflow(&format!("{name}.json"), &plateau(&format!("video/{name}"), mb));
     }
-    let (screen, ran) = run_on(&server, &folder, 80, &["castle.json"], &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &["castle.json"]);
     ran.exits(0);
     assert!(rows(&screen) <= 8, "{screen}");
     is_shown(
@@ -219,7 +210,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
         "#]],
     );
     let words = ["lake.json", "forest.json", "hill.json"];
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(0);
     assert!(rows(&screen) <= 12, "{screen}");
     is_shown(
@@ -250,7 +241,7 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
     let why = "CLIP model not found: umt5_xxl_fp8.safetensors";
     folder.workflow("doomed.json", &graphs::failing(why));
     let words = ["castle.json", "doomed.json", "forest.json"];
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(1);
     is_shown(
         &screen,
@@ -282,7 +273,7 @@ fn a_gate_that_failed_stands_above_its_table() {
     folder.workflow("node.json", &plateau("video/node", 1912));
     let run = folder.newest();
     let words = ["--baseline", run.to_str().unwrap(), "node.json"];
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(7);
     is_shown(
         &screen,
@@ -309,7 +300,7 @@ fn what_came_from_the_cache_has_no_figures() {
     }
     let words = ["one.json", "two.json"];
     folder.run_on(&server.url(), &words).exits(0);
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(0);
     is_shown(
         &screen,
@@ -400,13 +391,13 @@ fn no_row_is_wider_than_the_terminal() {
     for columns in [20, 40, 80, 120] {
         let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
         let wide = "城の夜に降る雪と遠い灯りの長い長い場面その一その二その三";
-        folder.workflow(&format!("{wide}.json"), &long("video/a", 4000));
+        folder.workflow(&format!("{wide}.json"), &plateau("video/a", 4000));
         let emoji = "a-name-that-no-terminal-of-eighty-columns-has-any-room-for-at-all-or-more";
         let failing = graphs::failing(&"路径/🦊/ein-Wort-das-kein-Ende-nimmt ".repeat(4));
         folder.workflow(&format!("{emoji}.json"), &failing);
         let [a, b] = [wide, emoji].map(|name| format!("{name}.json"));
         let words = ["-SceneRetryBudget", "0", "-MaxPeakMB", "1", &a, &b];
-        let (screen, ran) = run_on(&server, &folder, columns, &words, &[wide]);
+        let (screen, ran) = run_on(&server, &folder, columns, &words);
         ran.exits(1);
         // A figure is never cut.
         let rows: String = screen.split_whitespace().collect();
@@ -485,6 +476,23 @@ fn whatever_is_waited_for_has_a_row() {
     let (_, got, ran) = second.end();
     ran.exits(0);
     assert!(!got.contains([ESCAPE]), "{got:?}");
+}
+
+#[test]
+fn a_scene_in_the_queue_tells_its_place_and_without_colours_the_row_is_the_same() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    somebody_posts(&server, &long("x", 64));
+    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    let url = server.url();
+    let words = ["--comfyui-url", &url, "flow.json"];
+    let environment = [XTERM, ("NO_COLOR", "1")];
+    let terminal = Terminal::start(&folder, 80, &environment, &words);
+    terminal.until_it_shows("   2304 MB  queued, 1 before it   1 of 1");
+    server.finish_running();
+    let (screen, got, ran) = terminal.end();
+    ran.exits(0);
+    assert!(screen.contains("\n✓ flow     0:0"), "{screen}");
+    assert!([GREEN, RED, CYAN, DIM, PLAIN].iter().all(|colour| !got.contains(colour)), "{got:?}");
 }
 
 #[test]
