@@ -14,7 +14,7 @@ use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
 use crate::layout::{width, wrapped, wrapped_command};
 use crate::report::text::{LABEL_WIDTH, REPORT, headline};
-use crate::sanitize::{sanitize_line, sanitize_lines, without_credentials};
+use crate::sanitize::{counted, sanitize_line, sanitize_lines, without_credentials};
 use crate::screen::{self, Stream};
 
 pub use live::{Activity, Figures, Live, LiveRow, RunningNode, SceneProgress};
@@ -153,8 +153,8 @@ impl Terminal {
         columns.unwrap_or(USUAL_WIDTH).saturating_sub(1).max(1)
     }
 
-    /// The text without what a terminal would act on; its marks coloured where the output has
-    /// colours.
+    /// The text without what a terminal would act on; its marks coloured and its paths dimmed where
+    /// the output has colours.
     pub fn paint(self, text: &str) -> String {
         self.paint_with(text, None)
     }
@@ -170,9 +170,10 @@ impl Terminal {
         {
             text.replace_range(at..at + path.len(), &format!("{DIM}{path}{RESET}"));
         }
-        [('✓', GREEN), ('✗', RED)].iter().fold(text, |text, (mark, colour)| {
+        let text = [('✓', GREEN), ('✗', RED)].iter().fold(text, |text, (mark, colour)| {
             text.replace(*mark, &format!("{colour}{mark}{RESET}"))
-        })
+        });
+        text.split_inclusive('\n').map(dim_path).collect()
     }
 
     /// Prints the text, coloured.
@@ -205,6 +206,16 @@ impl Terminal {
         }
         lines.iter().flat_map(|line| block_rows(line, self.columns())).collect()
     }
+}
+
+/// A row whose label says that a path follows, with that dimmed.
+fn dim_path(row: &str) -> String {
+    let labels = [format!("{REPORT:<LABEL_WIDTH$}"), "VRAM log: ".to_owned()];
+    let Some(label) = labels.iter().find(|label| row.starts_with(*label)) else {
+        return row.to_owned();
+    };
+    let path = row[label.len()..].trim_end();
+    row.replacen(path, &format!("{DIM}{path}{RESET}"), usize::from(!path.is_empty()))
 }
 
 /// A line of a summary block in rows of at most so many columns.
@@ -315,10 +326,9 @@ impl Console {
     /// Prints lines on the screen alone, in rows of its width.
     pub fn show(&self, lines: &[String]) {
         if self.has_screen {
-            for line in lines {
-                let path = line.strip_prefix(REPORT).map(str::trim);
-                self.print_rows(&block_rows(line, self.terminal.columns()), path);
-            }
+            let columns = self.terminal.columns();
+            let rows = lines.iter().flat_map(|line| block_rows(line, columns));
+            self.print_rows(&rows.collect::<Vec<_>>(), None);
         }
     }
 
@@ -361,7 +371,8 @@ impl Console {
         self.set_live(None);
         let missing = screen::finish();
         if missing > 0 {
-            self.log(&format!("WARNING: the terminal or its pipe did not take {missing} lines"));
+            let lines = counted(missing, "line");
+            self.log(&format!("WARNING: the terminal or its pipe did not take {lines}"));
         }
     }
 

@@ -8,6 +8,7 @@ use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
 use crate::fs::from_here;
 use crate::layout::{ellipsized, padded, width, wrapped};
+use crate::sanitize::counted;
 use crate::vram::freed_memory::NOISE_MB;
 use crate::vram::gates::{self, Gate, Verdict};
 use crate::vram::log::time_text;
@@ -372,8 +373,14 @@ fn peak(
     on_screen: bool,
 ) -> Option<String> {
     let mb = of_card(vram.peak_generating_mb()?, vram.total);
-    let at = if on_screen { String::new() } else { time_text(peak.at) + " " };
-    Some(format!("{mb}, {at}in {}", peak.place.text(&run.facts())))
+    let place = peak.place.text(&run.facts());
+    if !on_screen {
+        return Some(format!("{mb}, {} in {place}", time_text(peak.at)));
+    }
+    // Where there is one scene alone, its node says more.
+    let scene = format!("{}, ", peak.place.scene);
+    let node = place.strip_prefix(&scene).filter(|_| run.scenes.len() == 1);
+    Some(format!("{mb}, in {}", node.unwrap_or(&place)))
 }
 
 /// `19310 of 24576 MB (79 %), 5266 to spare`; `19310 MB` where the card's size is not known.
@@ -511,7 +518,7 @@ pub(super) fn with_size(name: &str, output: &Output) -> String {
 /// `1.53 MB`; in bytes if it is small.
 fn size(output: &Output, places: usize) -> String {
     if output.bytes < MB / 100 {
-        return format!("{} bytes", output.bytes);
+        return counted(output.bytes.try_into().unwrap_or(usize::MAX), "byte");
     }
     #[allow(clippy::cast_precision_loss)] // two decimals are shown
     let mb = output.bytes as f64 / MB as f64;

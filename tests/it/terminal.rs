@@ -155,7 +155,7 @@ fn is_shown(screen: &str, folder: &Folder, wanted: &Expect) {
         None => text,
     };
     // What is read where one node ends and the next begins may be either's.
-    let text = [("after 9 s", "after N s"), (", node 9", ", node N")]
+    let text = [("after 9 s", "after N s"), (", node 9", ", node N"), (" in node 9", " in node N")]
         .iter()
         .fold(text, |text, (shape, name)| replaced(&text, shape, name));
     wanted.assert_eq(&text);
@@ -198,16 +198,15 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
             ✓ castle     M:SS  19310 MB  +17070  castle.mp4  2420 bytes
             ✓ 1 scene in N s
-            VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, in castle, node N
-                       HoldMemory
+            VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, in node N HoldMemory
             Needs      17070 MB of its own: a 20 GB card, not a 16 GB one
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
-        "#]],
+        "]],
     );
     let words = ["lake.json", "forest.json", "hill.json"];
     let (screen, ran) = run_on(&server, &folder, 80, &words);
@@ -216,7 +215,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
             3 scenes, at most 10 min each
 
@@ -229,7 +228,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
             Needs      4000 MB of its own: a 4 GB card
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
-        "#]],
+        "]],
     );
 }
 
@@ -246,7 +245,7 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
             3 scenes, at most 10 min each
 
@@ -261,7 +260,7 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
             Next       run-comfyui-e2e …
-        "#]],
+        "]],
     );
 }
 
@@ -278,17 +277,17 @@ fn a_gate_that_failed_stands_above_its_table() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
             ✓ node     M:SS   4152 MB  +1912  node.mp4  2420 bytes
             ✗ VRAM is worse than logs/RUN-ID (exit 7)
                      before    now   change          limit
               node     1510   1912     +402  +27 %    1586  ✗
-            VRAM peak  4152 of 24576 MB (17 %), 20424 to spare, in node, node N HoldMemory
+            VRAM peak  4152 of 24576 MB (17 %), 20424 to spare, in node N HoldMemory
             Needs      1912 MB of its own: a 4 GB card
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
-        "#]],
+        "]],
     );
 }
 
@@ -313,6 +312,28 @@ fn what_came_from_the_cache_has_no_figures() {
         ✓ two     M:SS  from the cache, no figures (use --fresh)
         ✓ nothing was generated: all 2 scenes came from ComfyUI's cache (use --fresh)
         After      GPU idle, queue empty, 2240 MB in use as before
+        Report     logs/RUN-ID/report.html
+    "]],
+    );
+}
+
+#[test]
+fn the_memory_of_a_cpu_is_ram() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &plateau("video/flow", 4096));
+    let (screen, ran) = run_on(&server, &folder, 80, &["flow.json"]);
+    ran.exits(0);
+    assert!(!screen.contains("VRAM") && !screen.contains("GPU"), "{screen}");
+    is_shown(
+        &screen,
+        &folder,
+        &expect![[r"
+        ComfyUI 0.3.64 · cpu, 24106 MB of RAM, 1229 in use · at most 10 min
+        ✓ flow     M:SS   5325 MB  +4096  flow.mp4  2420 bytes
+        ✓ 1 scene in N s
+        RAM peak   5325 of 24106 MB (22 %), 18781 to spare, in node N HoldMemory
+        Needs      4096 MB of RAM of its own
+        After      ComfyUI idle, queue empty, 1229 MB of RAM in use as before
         Report     logs/RUN-ID/report.html
     "]],
     );
@@ -509,16 +530,16 @@ fn ctrl_c_leaves_the_terminal_clean() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
             stopping… (again in N s or later to quit at once)
             ✗ flow     M:SS  interrupted: by a signal (Ctrl-C); cancelled on the server
             ✗ interrupted after N s (exit 130)
-            VRAM peak  2304 of 24576 MB (9 %), 22272 to spare, in flow, node N
+            VRAM peak  2304 of 24576 MB (9 %), 22272 to spare, in node N
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
             Next       run-comfyui-e2e …
-        "#]],
+        "]],
     );
 }
 
