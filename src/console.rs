@@ -16,7 +16,7 @@ use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
 use crate::layout::{width, wrapped, wrapped_command};
 use crate::report::text::{LABEL_WIDTH, REPORT, headline};
-use crate::sanitize::{sanitize_line, sanitize_lines, without_credentials};
+use crate::sanitize::{counted, sanitize_line, sanitize_lines, without_credentials};
 use crate::screen::{self, Stream};
 
 pub use live::{Activity, Figures, Live, LiveRow, RunningNode, SceneProgress};
@@ -168,8 +168,8 @@ impl Terminal {
         columns.unwrap_or(USUAL_WIDTH).saturating_sub(1).max(1)
     }
 
-    /// The text without what a terminal would act on; its marks coloured where the output has
-    /// colours.
+    /// The text without what a terminal would act on; its marks coloured and its paths dimmed where
+    /// the output has colours.
     pub fn paint(self, text: &str) -> String {
         self.paint_with(text, None)
     }
@@ -185,9 +185,10 @@ impl Terminal {
         {
             text.replace_range(at..at + path.len(), &format!("{DIM}{path}{RESET}"));
         }
-        [('✓', GREEN), ('✗', RED)].iter().fold(text, |text, (mark, colour)| {
+        let text = [('✓', GREEN), ('✗', RED)].iter().fold(text, |text, (mark, colour)| {
             text.replace(*mark, &format!("{colour}{mark}{RESET}"))
-        })
+        });
+        text.split_inclusive('\n').map(dim_path).collect()
     }
 
     /// Prints the text, coloured.
@@ -223,25 +224,32 @@ impl Terminal {
     }
 }
 
+/// A row whose label says that a path follows, with that dimmed.
+fn dim_path(row: &str) -> String {
+    let labels = [format!("{REPORT:<LABEL_WIDTH$}"), "VRAM log: ".to_owned()];
+    let Some(label) = labels.iter().find(|label| row.starts_with(*label)) else {
+        return row.to_owned();
+    };
+    let path = row[label.len()..].trim_end();
+    row.replacen(path, &format!("{DIM}{path}{RESET}"), usize::from(!path.is_empty()))
+}
+
 /// A line of a summary block in rows of at most so many columns.
 fn block_rows(line: &str, columns: usize) -> Vec<String> {
-    let line = headline_that_fits(line, columns);
+    // A verdict goes without its times where there is no room for them.
+    let line = if width(line) > columns { headline(line) } else { line };
     let label = line.get(..LABEL_WIDTH).filter(|label| label.ends_with("  "));
     let is_label = label.is_some_and(|label| label.starts_with(|c: char| c.is_ascii_uppercase()));
     let head = if is_label { LABEL_WIDTH } else { 2 };
     let head = if line.is_char_boundary(head.min(line.len())) { head } else { 0 };
-    if line.starts_with("Next  ") && line[LABEL_WIDTH..].starts_with(env!("CARGO_PKG_NAME")) {
+    let text = line.get(LABEL_WIDTH..).unwrap_or_default();
+    if line.starts_with("Next  ") && text.starts_with(env!("CARGO_PKG_NAME")) {
         return wrapped_command(line, head, columns);
     }
     // Behind a mark stands a name, then what there is to tell.
     let name = line.starts_with(['✓', '✗']).then(|| line.find("  ").map(|at| at + 2));
     let mark = name.map(|end| end.unwrap_or('✓'.len_utf8() + 1));
     wrapped(line, mark.unwrap_or(head), columns)
-}
-
-/// A verdict without its times where there is no room for them.
-fn headline_that_fits(line: &str, columns: usize) -> &str {
-    if width(line) > columns && line.starts_with(['✓', '✗']) { headline(line) } else { line }
 }
 
 /// Whether a terminal with this `TERM` takes escape sequences, and whether it has all eight block
@@ -335,10 +343,9 @@ impl Console {
     /// Prints lines on the screen alone, in rows of its width.
     pub fn show(&self, lines: &[String]) {
         if self.has_screen {
-            for line in lines.iter().map(|line| style().respell(line)) {
-                let path = line.strip_prefix(REPORT).map(str::trim);
-                self.print_rows(&block_rows(&line, self.terminal.columns()), path);
-            }
+            let columns = self.terminal.columns();
+            let rows = lines.iter().flat_map(|line| block_rows(&style().respell(line), columns));
+            self.print_rows(&rows.collect::<Vec<_>>(), None);
         }
     }
 
@@ -381,7 +388,8 @@ impl Console {
         self.set_live(None);
         let missing = screen::finish();
         if missing > 0 {
-            self.log(&format!("WARNING: the terminal or its pipe did not take {missing} lines"));
+            let lines = counted(missing, "line");
+            self.log(&format!("WARNING: the terminal or its pipe did not take {lines}"));
         }
     }
 

@@ -31,6 +31,11 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
+/// `1 scene`, `3 scenes`.
+pub fn counted(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
 /// The first lines of many in one, and what `rest` says of how many more there are.
 pub fn first_of(mut lines: Vec<String>, most: usize, rest: impl Fn(usize) -> String) -> String {
     if let Some(more) = lines.len().checked_sub(most).filter(|more| *more > 0) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{CYAN, Kind, RESET, Terminal};
 use crate::layout::{ellipsized, padded, width};
-use crate::report::text::minutes;
+use crate::report::text::{TIME_WIDTH, minutes};
 use crate::sanitize::sanitize_line;
 use crate::screen;
 
@@ -20,8 +20,6 @@ const PLAIN_SPINNER: [char; 4] = ['|', '/', '-', '\\'];
 const TURN: Duration = Duration::from_millis(100);
 /// With less room a detail is left out.
 const LEAST_DETAIL: usize = 12;
-/// The columns of a scene's time.
-const TIME_WIDTH: usize = 7;
 
 /// What is going on.
 #[derive(Clone, Debug)]

@@ -230,9 +230,9 @@ fn below_a_gate_that_failed_stands_its_table_and_no_scene_has_a_mark() {
     ];
     expect![[r"
         ✗ VRAM is worse than logs/20261121-230004 (exit 7)
-
+                      before     now   change          limit
           scene-001    +1512   +1912     +400  +26 %   +1588  ✗
-          scene-002    +1510   +1521
+          scene-002    +1510   +1521      +11   +1 %   +1586  ✓
           scene-001  3:08  partly cached (1 node)  19310 MB  +17070  video/scene-001/scene-001.mp4  1.53 MB
           scene-002  3:11  partly cached (1 node)  at least 19080 MB: 1 reading  2nd attempt (1st: lost, server restarted 23:05:12)
     "]]

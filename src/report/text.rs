@@ -10,7 +10,7 @@ use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
 use crate::fs::from_here;
 use crate::layout::{ellipsized, padded, width, wrapped};
-use crate::sanitize::first_of;
+use crate::sanitize::{counted, first_of};
 use crate::vram::freed_memory::NOISE_MB;
 use crate::vram::gates::{self, Gate, Verdict};
 use crate::vram::log::time_text;
@@ -33,14 +33,13 @@ pub const REPORT: &str = "Report";
 /// Of more scenes than this the failures come first.
 pub(super) const MANY_SCENES: usize = 8;
 
-/// The columns of a verdict that its run's times stand behind.
+/// The columns of a verdict that its run's times stand behind, and what parts the two.
 const VERDICT_WIDTH: usize = 66;
+const GAP: &str = "      ";
 /// The columns of a scene's time on a screen.
-const TIME_WIDTH: usize = 7;
+pub const TIME_WIDTH: usize = 7;
 /// The least room for what stands behind it, with all in columns.
 const LEAST_CELLS: usize = 30;
-/// What parts the two.
-const GAP: &str = "      ";
 
 /// The block, verdict first. Below the verdict of a gate stands its table, and no scene has a ✓.
 pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
@@ -162,7 +161,10 @@ pub(super) fn times(run: &RunRecord) -> String {
 
 /// The first line of a block, without the times behind the verdict.
 pub fn headline(line: &str) -> &str {
-    line.split_once(GAP).map_or(line, |(verdict, _)| verdict.trim_end())
+    match line.rsplit_once(GAP) {
+        Some((verdict, times)) if times.contains(" to ") && times.len() < 32 => verdict.trim_end(),
+        _ => line,
+    }
 }
 
 /// The scenes in their order; if there are many, those that failed first.
@@ -231,8 +233,8 @@ impl SceneRow {
         SceneRow { mark: '✓', name, time, cells, file, again }
     }
 
-    /// The row on a screen of so many columns, its name in a column of `names`.
-    /// The file goes where there is no room for it.
+    /// The row on a screen of so many columns, its name in a column of `names`; without the file
+    /// where there is no room for it.
     pub fn rows(&self, names: usize, columns: usize) -> Vec<String> {
         let names = names.min(columns / 3).max(width(&self.name).min(8));
         let name = padded(&self.name, names);
@@ -379,8 +381,14 @@ fn peak(
     on_screen: bool,
 ) -> Option<String> {
     let mb = of_card(vram.peak_generating_mb()?, vram.total);
-    let at = if on_screen { String::new() } else { time_text(peak.at) + " " };
-    Some(format!("{mb}, {at}in {}", peak.place.text(&run.facts())))
+    let place = peak.place.text(&run.facts());
+    if !on_screen {
+        return Some(format!("{mb}, {} in {place}", time_text(peak.at)));
+    }
+    // Where there is one scene alone, its node says more.
+    let scene = format!("{}, ", peak.place.scene);
+    let node = place.strip_prefix(&scene).filter(|_| run.scenes.len() == 1);
+    Some(format!("{mb}, in {}", node.unwrap_or(&place)))
 }
 
 /// `19310 of 24576 MB (79 %), 5266 to spare`; `19310 MB` where the card's size is not known.
@@ -547,7 +555,7 @@ pub(super) fn with_size(name: &str, output: &Output) -> String {
 /// `1.53 MB`; in bytes if it is small.
 fn size(output: &Output, places: usize) -> String {
     if output.bytes < MB / 100 {
-        return format!("{} bytes", output.bytes);
+        return counted(output.bytes.try_into().unwrap_or(usize::MAX), "byte");
     }
     #[allow(clippy::cast_precision_loss)] // two decimals are shown
     let mb = output.bytes as f64 / MB as f64;

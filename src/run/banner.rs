@@ -25,7 +25,7 @@ pub fn warnings(options: &RunOptions, local_time: bool) -> Vec<String> {
 }
 
 /// The opening of the screen: the server, and what will be done. In one row where there is one scene
-/// and room for both.
+/// and room for both; that the queue is empty can go for it.
 pub fn opening(
     options: &RunOptions,
     stats: &SystemStats,
@@ -39,18 +39,20 @@ pub fn opening(
         Some(device) => short_device(device),
         None => no_device(options, stats),
     });
-    parts.extend(queue.map(|queue| match queue {
-        0 => "queue empty".to_owned(),
-        n => format!("{n} in the queue"),
-    }));
-    let server = parts.join(" · ");
+    let short = parts.join(" · ");
+    let server = short.clone()
+        + &match queue {
+            None => String::new(),
+            Some(0) => " · queue empty".to_owned(),
+            Some(n) => format!(" · {n} in the queue"),
+        };
     let most = span(options.max_wait.try_into().unwrap_or(time::Duration::MAX));
     if scenes == 1 {
-        let both = format!("{server} · at most {most}");
-        if width(&both) <= columns {
-            return vec![both];
-        }
-        return vec![server, format!("1 scene, at most {most}")];
+        let starts = [Some(&server), Some(&short).filter(|_| queue == Some(0))];
+        let both = starts.into_iter().flatten().map(|start| format!("{start} · at most {most}"));
+        let fits = both.into_iter().find(|both| width(both) <= columns);
+        return fits
+            .map_or_else(|| vec![server, format!("1 scene, at most {most}")], |it| vec![it]);
     }
     vec![server, format!("{}, at most {most} each", counted(scenes as u64, "scene", "scenes"))]
 }

@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::reading::{memory_name, quotient};
 use super::stats::{Added, Metric, SceneStatistics, VramStats};
+use crate::sanitize::counted;
 
 /// The least room above a baseline, in MB: about what a desktop takes and gives back.
 const ROOM_MB: u64 = 64;
@@ -276,7 +277,8 @@ pub fn closing(verdicts: &[Verdict]) -> Option<String> {
     let listed = of_run.iter().chain(bad.iter().take(MAX_LISTED));
     let mut parts: Vec<String> = listed.map(|verdict| verdict.short()).collect();
     if bad.len() > MAX_LISTED {
-        parts.push(format!("{} more scenes not within theirs", bad.len() - MAX_LISTED));
+        let more = counted(bad.len() - MAX_LISTED, "more scene");
+        parts.push(format!("{more} not within the baseline"));
     }
     match held.len() {
         0 => {}
@@ -307,6 +309,7 @@ pub fn failure(verdicts: &[Verdict], memory: &str, baselines: &[String]) -> Stri
             format!("{memory} grows by {} MB per scene, more than {limit} MB", measured.mb())
         }
         Gate::Baseline => match baselines {
+            [] => format!("{memory} is worse than the baseline"),
             [one] => format!("{memory} is worse than {one}"),
             more => format!("{memory} is worse than {} baselines", more.len()),
         },

@@ -19,7 +19,7 @@ use crate::signals;
 use crate::stand_in::{Config, Fault, StandIn, graphs};
 use crate::summary_verb::LOG;
 use crate::support::{
-    Folder, Ran, Running, SOON, finish_sampled, normalized, replaced, wait_until,
+    Folder, Ran, Running, SOON, normalized, replaced, somebody_posts, wait_until,
 };
 
 const ESCAPE: char = '\u{1b}';
@@ -31,7 +31,7 @@ const PLAIN: &str = "\u{1b}[0m";
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const XTERM: (&str, &str) = ("TERM", "xterm-256color");
-const HEIGHT: u16 = 60;
+const HEIGHT: u16 = 100;
 
 /// A terminal, and the program that runs on it.
 struct Terminal {
@@ -137,20 +137,11 @@ fn on_terminal(
     (got, ran)
 }
 
-/// A run of the scenes that lasts until each is sampled: the screen at its end.
-fn run_on(
-    server: &StandIn,
-    folder: &Folder,
-    columns: u16,
-    words: &[&str],
-    sampled: &[&str],
-) -> (String, Ran) {
-    let before = folder.runs();
+/// A run to its end, sampled often: the screen then.
+fn run_on(server: &StandIn, folder: &Folder, columns: u16, words: &[&str]) -> (String, Ran) {
     let url = server.url();
     let words = [&["--comfyui-url", &url, "-SampleIntervalSeconds", "0.1"], words].concat();
-    let terminal = Terminal::start(folder, columns, &[XTERM], &words);
-    finish_sampled(server, folder, &before, sampled);
-    let (screen, _, ran) = terminal.end();
+    let (screen, _, ran) = Terminal::start(folder, columns, &[XTERM], &words).end();
     (screen, ran)
 }
 
@@ -164,7 +155,7 @@ fn is_shown(screen: &str, folder: &Folder, wanted: &Expect) {
         None => text,
     };
     // What is read where one node ends and the next begins may be either's.
-    let text = [("after 9 s", "after N s"), (", node 9", ", node N")]
+    let text = [("after 9 s", "after N s"), (", node 9", ", node N"), (" in node 9", " in node N")]
         .iter()
         .fold(text, |text, (shape, name)| replaced(&text, shape, name));
     wanted.assert_eq(&text);
@@ -201,31 +192,30 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
     for (name, mb) in [("castle", 17_070), ("forest", 4000), ("lake", 3000), ("hill", 2000)] {
         folder.workflow(&format!("{name}.json"), &plateau(&format!("video/{name}"), mb));
     }
-    let (screen, ran) = run_on(&server, &folder, 80, &["castle.json"], &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &["castle.json"]);
     ran.exits(0);
     assert!(rows(&screen) <= 8, "{screen}");
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
             ✓ castle     M:SS  19310 MB  +17070  castle.mp4  2420 bytes
             ✓ 1 scene in N s
-            VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, in castle, node N
-                       HoldMemory
+            VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, in node N HoldMemory
             Needs      17070 MB of its own: a 20 GB card, not a 16 GB one
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
-        "#]],
+        "]],
     );
     let words = ["lake.json", "forest.json", "hill.json"];
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(0);
     assert!(rows(&screen) <= 12, "{screen}");
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
             3 scenes, at most 10 min each
 
@@ -238,7 +228,7 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
             Needs      4000 MB of its own: a 4 GB card
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
-        "#]],
+        "]],
     );
 }
 
@@ -250,12 +240,12 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
     let why = "CLIP model not found: umt5_xxl_fp8.safetensors";
     folder.workflow("doomed.json", &graphs::failing(why));
     let words = ["castle.json", "doomed.json", "forest.json"];
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(1);
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
             3 scenes, at most 10 min each
 
@@ -270,7 +260,7 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
             Next       run-comfyui-e2e …
-        "#]],
+        "]],
     );
 }
 
@@ -282,22 +272,22 @@ fn a_gate_that_failed_stands_above_its_table() {
     folder.workflow("node.json", &plateau("video/node", 1912));
     let run = folder.newest();
     let words = ["--baseline", run.to_str().unwrap(), "node.json"];
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(7);
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
             ✓ node     M:SS   4152 MB  +1912  node.mp4  2420 bytes
             ✗ VRAM is worse than logs/RUN-ID (exit 7)
                      before    now   change          limit
               node     1510   1912     +402  +27 %    1586  ✗
-            VRAM peak  4152 of 24576 MB (17 %), 20424 to spare, in node, node N HoldMemory
+            VRAM peak  4152 of 24576 MB (17 %), 20424 to spare, in node N HoldMemory
             Needs      1912 MB of its own: a 4 GB card
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
-        "#]],
+        "]],
     );
 }
 
@@ -309,7 +299,7 @@ fn what_came_from_the_cache_has_no_figures() {
     }
     let words = ["one.json", "two.json"];
     folder.run_on(&server.url(), &words).exits(0);
-    let (screen, ran) = run_on(&server, &folder, 80, &words, &[]);
+    let (screen, ran) = run_on(&server, &folder, 80, &words);
     ran.exits(0);
     is_shown(
         &screen,
@@ -322,6 +312,28 @@ fn what_came_from_the_cache_has_no_figures() {
         ✓ two     M:SS  from the cache, no figures (use --fresh)
         ✓ nothing was generated: all 2 scenes came from ComfyUI's cache (use --fresh)
         After      GPU idle, queue empty, 2240 MB in use as before
+        Report     logs/RUN-ID/report.html
+    "]],
+    );
+}
+
+#[test]
+fn the_memory_of_a_cpu_is_ram() {
+    let (server, folder) = (StandIn::start(), Folder::new());
+    folder.workflow("flow.json", &plateau("video/flow", 4096));
+    let (screen, ran) = run_on(&server, &folder, 80, &["flow.json"]);
+    ran.exits(0);
+    assert!(!screen.contains("VRAM") && !screen.contains("GPU"), "{screen}");
+    is_shown(
+        &screen,
+        &folder,
+        &expect![[r"
+        ComfyUI 0.3.64 · cpu, 24106 MB of RAM, 1229 in use · at most 10 min
+        ✓ flow     M:SS   5325 MB  +4096  flow.mp4  2420 bytes
+        ✓ 1 scene in N s
+        RAM peak   5325 of 24106 MB (22 %), 18781 to spare, in node N HoldMemory
+        Needs      4096 MB of RAM of its own
+        After      ComfyUI idle, queue empty, 1229 MB of RAM in use as before
         Report     logs/RUN-ID/report.html
     "]],
     );
@@ -400,13 +412,13 @@ fn no_row_is_wider_than_the_terminal() {
     for columns in [20, 40, 80, 120] {
         let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
         let wide = "城の夜に降る雪と遠い灯りの長い長い場面その一その二その三";
-        folder.workflow(&format!("{wide}.json"), &long("video/a", 4000));
+        folder.workflow(&format!("{wide}.json"), &plateau("video/a", 4000));
         let emoji = "a-name-that-no-terminal-of-eighty-columns-has-any-room-for-at-all-or-more";
         let failing = graphs::failing(&"路径/🦊/ein-Wort-das-kein-Ende-nimmt ".repeat(4));
         folder.workflow(&format!("{emoji}.json"), &failing);
         let [a, b] = [wide, emoji].map(|name| format!("{name}.json"));
         let words = ["-SceneRetryBudget", "0", "-MaxPeakMB", "1", &a, &b];
-        let (screen, ran) = run_on(&server, &folder, columns, &words, &[wide]);
+        let (screen, ran) = run_on(&server, &folder, columns, &words);
         ran.exits(1);
         // A figure is never cut.
         let rows: String = screen.split_whitespace().collect();
@@ -488,6 +500,23 @@ fn whatever_is_waited_for_has_a_row() {
 }
 
 #[test]
+fn a_scene_in_the_queue_tells_its_place_and_without_colours_the_row_is_the_same() {
+    let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
+    somebody_posts(&server, &long("x", 64));
+    folder.workflow("flow.json", &graphs::images("img/flow", 1, 1));
+    let url = server.url();
+    let words = ["--comfyui-url", &url, "flow.json"];
+    let environment = [XTERM, ("NO_COLOR", "1")];
+    let terminal = Terminal::start(&folder, 80, &environment, &words);
+    terminal.until_it_shows("   2304 MB  queued, 1 before it   1 of 1");
+    server.finish_running();
+    let (screen, got, ran) = terminal.end();
+    ran.exits(0);
+    assert!(screen.contains("\n✓ flow     0:0"), "{screen}");
+    assert!([GREEN, RED, CYAN, DIM, PLAIN].iter().all(|colour| !got.contains(colour)), "{got:?}");
+}
+
+#[test]
 fn ctrl_c_leaves_the_terminal_clean() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     folder.workflow("flow.json", &long("video/flow", 64));
@@ -501,16 +530,16 @@ fn ctrl_c_leaves_the_terminal_clean() {
     is_shown(
         &screen,
         &folder,
-        &expect![[r#"
+        &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
             stopping… (again in N s or later to quit at once)
             ✗ flow     M:SS  interrupted: by a signal (Ctrl-C); cancelled on the server
             ✗ interrupted after N s (exit 130)
-            VRAM peak  2304 of 24576 MB (9 %), 22272 to spare, in flow, node N
+            VRAM peak  2304 of 24576 MB (9 %), 22272 to spare, in node N
             After      GPU idle, queue empty, 2240 MB in use as before
             Report     logs/RUN-ID/report.html
             Next       run-comfyui-e2e …
-        "#]],
+        "]],
     );
 }
 

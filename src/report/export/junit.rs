@@ -15,7 +15,7 @@ use crate::report::ReportInput;
 use crate::report::escape::Escaped;
 use crate::report::record::{Outcome, RunRecord, SceneRecord};
 use crate::report::text::{attempts, failure};
-use crate::sanitize::sanitize_line;
+use crate::sanitize::{counted, sanitize_line};
 use crate::vram::gates::{State, Verdict};
 
 /// So many lines of a scene are kept, the last ones.
@@ -233,7 +233,7 @@ impl Excerpts {
 
     fn of(&self, scene: &str) -> Vec<String> {
         let Some((dropped, kept)) = self.scenes.get(scene) else { return Vec::new() };
-        let head = (*dropped > 0).then(|| format!("({dropped} lines before these)"));
+        let head = (*dropped > 0).then(|| format!("({} before these)", counted(*dropped, "line")));
         head.into_iter().chain(kept.iter().cloned()).collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::report::text::{
     times,
 };
 use crate::report::{ReportInput, subject};
-use crate::sanitize::{self, sanitize_line};
+use crate::sanitize::{self, counted, sanitize_line};
 use crate::vram::gates::{RunVram, Verdict, compare};
 use crate::vram::stats::Metric;
 
@@ -156,7 +156,8 @@ impl<'a> Table<'a> {
         let all = self.row("**All**", &took, None);
         let mut table = self.head(input) + &rows[..shown].concat() + &all;
         if rows.len() > shown {
-            table += &format!("\n{} more scenes have no row here.\n", rows.len() - shown);
+            let more = counted(rows.len() - shown, "more scene");
+            table += &format!("\n{more} without a row here.\n");
         }
         table
     }

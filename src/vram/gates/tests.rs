@@ -327,7 +327,7 @@ fn the_closing_line_tells_the_run_and_the_scenes_that_are_worse() {
     let line = closing(&verdicts).unwrap();
     assert_eq!(line.matches("FAILED (10)").count(), 3, "{line}");
     assert!(
-        line.ends_with("; 5 more scenes not within theirs; 2 scenes within their baselines"),
+        line.ends_with("; 5 more scenes not within the baseline; 2 scenes within their baselines"),
         "{line}"
     );
 }

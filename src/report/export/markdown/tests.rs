@@ -124,7 +124,9 @@ fn of_very_many_scenes_it_fits_a_comment_and_the_failures_are_there() {
     let text = of(Some(&run), &vram(), &[]);
     assert!(text.len() < 65_536, "{}", text.len());
     assert!(text.contains("\n| bad-7 | ✗ failed<br>2 attempts: \\|&lt;&amp;\\_"), "{text}");
-    assert!(text.contains("\n| bad-700 | ✗ ") && text.contains(" more scenes have no row here.\n"));
+    assert!(
+        text.contains("\n| bad-700 | ✗ ") && text.contains(" more scenes without a row here.\n")
+    );
     assert!(text.contains("\n- and 980 more of scenes\n"), "{text}");
     // Were all of it as long as can be, it would still fit.
     let long = "&".repeat(10_000);
