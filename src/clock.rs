@@ -37,7 +37,12 @@ impl Clock {
 
     /// Now. A clock that is set before 1970 or beyond 9987 stands at that limit.
     pub fn now(self) -> OffsetDateTime {
-        now_utc(SystemTime::now()).to_offset(self.offset)
+        self.at(SystemTime::now())
+    }
+
+    /// That moment of the system's clock, as [`Clock::now`] has it.
+    pub fn at(self, time: SystemTime) -> OffsetDateTime {
+        now_utc(time).to_offset(self.offset)
     }
 }
 

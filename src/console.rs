@@ -5,10 +5,12 @@ use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use terminal_size::{Width, terminal_size_of};
 
+use crate::cli::Style;
 use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
 use crate::sanitize::{sanitize_line, sanitize_lines, without_credentials};
@@ -47,9 +49,22 @@ pub fn print_document(text: &str, exit: Exit) -> Exit {
     if exit == Exit::Success { printed } else { exit }
 }
 
+/// How the user spells options; GNU's style until it is set.
+static STYLE: OnceLock<Style> = OnceLock::new();
+
+/// Spells the options in all lines to come as the user does.
+pub fn spell_as(style: Style) {
+    let _ = STYLE.set(style);
+}
+
+/// How the user spells options.
+pub fn style() -> Style {
+    STYLE.get().copied().unwrap_or(Style::Gnu)
+}
+
 /// Prints one error line to standard error, for errors raised where there is no run log.
 pub fn print_error(why: &str) {
-    let why = without_credentials(&sanitize_line(why));
+    let why = style().respell(&without_credentials(&sanitize_line(why)));
     screen::print(Stream::Stderr, format!("run-comfyui-e2e: {why}\n"));
 }
 
@@ -193,7 +208,8 @@ fn minutes(time: Duration) -> String {
 /// Writes each line as it comes, to the file and to the output. The file is opened for every line,
 /// since helper scripts append to it too and people follow it.
 pub struct Console {
-    clock: Clock,
+    /// The time before each line.
+    pub clock: Clock,
     file: Option<PathBuf>,
     terminal: Terminal,
     has_live: bool,
@@ -230,7 +246,7 @@ impl Console {
 
     /// Writes one line, `[HH:mm:ss] text`.
     pub fn log(&mut self, text: &str) {
-        let text = sanitize_line(text);
+        let text = style().respell(&sanitize_line(text));
         let Some(file) = self.file.clone() else {
             return self.print(&format!("run-comfyui-e2e: {text}\n"));
         };
@@ -271,11 +287,6 @@ impl Console {
         if self.live.is_none() {
             self.draw_over("");
         }
-    }
-
-    /// Whether there is a row to draw from time to time.
-    pub fn is_live(&self) -> bool {
-        self.has_live && self.live.is_some()
     }
 
     /// Draws the live row, in 79 columns or one less than the terminal has; not while the terminal

@@ -35,6 +35,7 @@
 //! | `report` | every text about a finished run, made of its `RunRecord` and `VramStats` | the server |
 //! | `monitor`, `summary` | the other two verbs, with the same event loop, log and reports | |
 //! | `console`, `screen` | run-summary.txt, the live row; the outputs' thread | what is logged |
+//! | `keep_awake`, `sleep` | a child that keeps the computer awake; sleeps, noticed afterwards | |
 //!
 //! **A reading** is asked for by the sampler (`vram::sampler`) from a `ReadingSource`
 //! (`vram::source`: `ComfyUI`'s `/system_stats`, nvidia-smi where that gives none), sent as a
@@ -53,7 +54,7 @@
 //! poll alone decides. Its files are downloaded (`run::download`) into the run folder, and its outcome
 //! goes into the `SceneRecord` that the reports read.
 //!
-//! What is public is so for benches and fuzz targets.
+//! What is public is so for benches, fuzz targets and the example that prints the manual page.
 
 mod archive;
 mod cli;
@@ -64,6 +65,7 @@ mod exit_code;
 mod fs;
 mod http;
 mod interrupt;
+mod keep_awake;
 mod monitor;
 mod process;
 mod project;
@@ -74,16 +76,18 @@ mod report;
 mod run;
 mod sanitize;
 mod screen;
+mod sleep;
 mod suggest;
 mod summary;
 pub mod vram;
 
+pub use cli::man_page;
 pub use comfyui::{ObjectInfo, editor_format, output_file};
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::{Command, Env};
+use cli::{Command, Env, Style};
 use exit_code::Exit;
 
 /// The whole program: arguments without the program's name in, the code that it ends with out.
@@ -94,7 +98,9 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         current_dir: std::env::current_dir().unwrap_or_default(),
         program: std::env::current_exe().ok(),
     };
-    let exit = match cli::parse(arguments, &env) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    console::spell_as(Style::of(&words));
+    let exit = match cli::parse(words, &env) {
         Ok(Command::Print(text)) => console::print(&(text + "\n"), Exit::Success),
         Ok(Command::Run(options)) => run::run(&options),
         Ok(Command::Summary(options)) => summary::summary(&options),

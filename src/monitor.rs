@@ -28,7 +28,7 @@ use crate::sanitize::sanitize_line;
 use crate::screen;
 use crate::vram::gates::{self, Verdict};
 use crate::vram::log::Writer;
-use crate::vram::reading::MissReason;
+use crate::vram::reading::{MissReason, is_system_ram, memory_name};
 use crate::vram::sampler::Sampler;
 use crate::vram::source::{ReadingSource, TIMEOUT};
 use crate::vram::stats::{LogSummary, VramStats};
@@ -36,8 +36,8 @@ use crate::vram::timeline::Timeline;
 
 /// The pause between two looks at whether the command has ended.
 const COMMAND_POLL: Duration = Duration::from_millis(25);
-/// One wait of a monitor that ends with Ctrl-C alone.
-const LONG: Duration = Duration::from_secs(3600);
+/// The longest wait of a monitor without a command: its time is that of the wall.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How long an interrupted command has to end, and again after each signal.
 const GRACE: Duration = Duration::from_secs(5);
 /// A shell's codes for a command that it does not find, and for one that it cannot start.
@@ -90,6 +90,8 @@ impl<'a> Monitor<'a> {
     }
 
     fn run(mut self) -> Result<i32, Failure> {
+        let is_kept_awake = self.options.command.is_some() && !self.options.allow_sleep;
+        let _awake = is_kept_awake.then(|| self.events.keep_awake());
         let readings = Readings::new(self.options, &mut self.events);
         // Before the command is started: what was in use without it.
         let started = readings.source.wait_for_nvidia_smi(&mut |time| self.events.wait(time));
@@ -118,7 +120,7 @@ impl<'a> Monitor<'a> {
         if !self.options.quiet || code != 0 {
             self.print_statistics(&vram, &timeline, &verdicts);
         }
-        self.write_page(&vram, &timeline, &verdicts);
+        self.write_page(readings.system_ram, &vram, &timeline, &verdicts);
         Ok(code)
     }
 
@@ -138,8 +140,8 @@ impl<'a> Monitor<'a> {
         let (since, limit) = (Instant::now(), self.options.duration);
         self.events.console.set_live(Some(LiveRow::new("monitor", "", limit)));
         loop {
-            let left = limit.map_or(LONG, |limit| limit.saturating_sub(since.elapsed()));
-            if left.is_zero() || self.events.wait(left).is_err() {
+            let left = limit.map_or(LONGEST_WAIT, |limit| limit.saturating_sub(since.elapsed()));
+            if left.is_zero() || self.events.wait(left.min(LONGEST_WAIT)).is_err() {
                 return;
             }
         }
@@ -190,11 +192,17 @@ impl<'a> Monitor<'a> {
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(&self, vram: &VramStats, timeline: &Timeline, gates: &[Verdict]) {
+    fn write_page(
+        &self,
+        system_ram: bool,
+        vram: &VramStats,
+        timeline: &Timeline,
+        gates: &[Verdict],
+    ) {
         let Some(path) = &self.options.html else { return };
-        let title = "VRAM recorded by monitor";
-        let input = ReportInput { record: None, title, note: None, vram, gates };
-        let page = Page { input, timeline, others: &[], folder: "" };
+        let title = format!("{} recorded by monitor", memory_name(system_ram));
+        let input = ReportInput { record: None, title: &title, note: None, vram, gates };
+        let page = Page { input, timeline, others: &[], system_ram, folder: "" };
         if let Err(why) = write_report("--html", path, &page.html()) {
             print_error(&why);
         }
@@ -253,6 +261,8 @@ struct Readings {
     source: Arc<ReadingSource>,
     /// Of `localhost` one for IPv4 and one for any address.
     clients: Arc<[Client]>,
+    /// Whether the device's memory is the machine's own.
+    system_ram: bool,
 }
 
 impl Readings {
@@ -272,7 +282,8 @@ impl Readings {
         if let Some(device) = device {
             events.intake().recorder.set_dynamic_vram(device.dynamic_vram);
         }
-        Readings { source: Arc::new(source), clients }
+        let system_ram = device.is_some_and(|device| is_system_ram(&device.kind));
+        Readings { source: Arc::new(source), clients, system_ram }
     }
 
     /// The line for a first tick without a reading; `None` where the reason was printed already.

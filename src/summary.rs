@@ -10,6 +10,7 @@ use crate::exit_code::Exit;
 use crate::fs::{check_writable, write_report};
 use crate::report::export;
 use crate::report::html::{Page, link};
+use crate::report::record::RunRecord;
 use crate::report::saved_run::{SavedRun, newest};
 use crate::report::text::summary_block;
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
@@ -137,7 +138,9 @@ fn write_reports(
     if let Some(path) = &options.html {
         let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
         let folder = &link::to_folder(&parent(path), &parent(log));
-        let page = Page { input, timeline: &run.timeline, others: &run.others, folder };
+        let system_ram = run.record().is_some_and(RunRecord::is_system_ram);
+        let (timeline, others) = (&run.timeline, run.others.as_slice());
+        let page = Page { input, timeline, others, system_ram, folder };
         write("--html", path, &page.html())?;
     }
     let summary = log.with_file_name("run-summary.txt");

@@ -8,12 +8,16 @@ use super::parser::Style;
 use super::values::FlagValue;
 
 const BASH: &str = include_str!("completions/bash.sh");
+const ZSH: &str = include_str!("completions/zsh.sh");
+const FISH: &str = include_str!("completions/fish.fish");
 const POWERSHELL: &str = include_str!("completions/powershell.ps1");
 
 /// The script for the shell of that name.
 pub(super) fn script(shell: &FlagValue) -> Result<String, UsageError> {
     let script = match shell.value.to_string_lossy().to_lowercase().as_str() {
         "bash" => bash(),
+        "zsh" => zsh(),
+        "fish" => fish(),
         "powershell" => powershell(),
         _ => return Err(shell.invalid()),
     };
@@ -63,6 +67,58 @@ fn bash() -> String {
         .replace("__VERB_WORDS__", &Verb::WORDS.join(" "))
 }
 
+/// The options of a verb, each with its names.
+fn named(verb: Verb) -> impl Iterator<Item = (String, &'static Flag)> {
+    let flags = offered().filter(move |flag| flag.verbs.contains(&verb));
+    flags.flat_map(|flag| flag.names().map(move |name| (Style::Gnu.write(name), flag)))
+}
+
+fn zsh() -> String {
+    let spec = |(name, flag): (String, &Flag)| {
+        let repeatable = if flag.repeatable { "*" } else { "" };
+        let help = first_sentence(flag).replace('[', "\\[").replace(']', "\\]");
+        let value = match flag.kind.placeholder() {
+            "" => String::new(),
+            value if takes_file(flag) => format!("=:{value}:_files"),
+            value if takes_folder(flag) => format!("=:{value}:_files -/"),
+            value => format!("=:{}:({})", value.replace(':', "\\:"), flag.words.join(" ")),
+        };
+        let (equals, action) = value.split_at(value.find(':').unwrap_or(0));
+        let spec = format!("{repeatable}{name}{equals}[{help}]{action}");
+        format!("            '{}'\n", spec.replace('\'', r"'\''"))
+    };
+    let options = |verb: Verb| {
+        let specs: String = named(verb).map(spec).collect();
+        format!("        {}) options=(\n{specs}        ) ;;\n", verb.name())
+    };
+    ZSH.replace("__OPTIONS__\n", &Verb::ALL.map(options).concat())
+        .replace("__VERBS__", &Verb::WORDS.join("|"))
+        .replace("__VERB_WORDS__", &Verb::WORDS.join(" "))
+}
+
+fn fish() -> String {
+    let line = |(name, flag): (&str, &Flag)| {
+        let verbs: Vec<&str> = flag.verbs.iter().map(|verb| verb.name()).collect();
+        let value = match flag.words {
+            _ if flag.kind.is_switch() => String::new(),
+            _ if takes_file(flag) => " -rF".to_owned(),
+            _ if takes_folder(flag) => " -xa '(__fish_complete_directories)'".to_owned(),
+            [] => " -x".to_owned(),
+            words => format!(" -xa '{}'", words.join(" ")),
+        };
+        let name = Style::Gnu.write(name);
+        let help = first_sentence(flag).replace('\'', r"\'");
+        format!(
+            "complete -c run-comfyui-e2e -n '__run_comfyui_e2e_verb {}' -l {}{value} -d '{help}'\n",
+            verbs.join(" "),
+            name.trim_start_matches('-'),
+        )
+    };
+    let named = offered().flat_map(|flag| flag.names().map(move |name| (name, flag)));
+    let lines: String = named.map(line).collect();
+    FISH.replace("__OPTIONS__\n", &lines).replace("__VERB_WORDS__", &Verb::WORDS.join(" "))
+}
+
 fn powershell() -> String {
     let row = |(name, flag): (&str, &Flag)| {
         let verbs: Vec<&str> = flag.verbs.iter().map(|verb| verb.name()).collect();
@@ -97,12 +153,13 @@ mod tests {
 
     #[test]
     fn the_scripts_are_plain_text_with_every_option_and_no_mark_left() {
-        let (bash, powershell) = (bash(), powershell());
-        for script in [&bash, &powershell] {
+        let (bash, zsh, fish, powershell) = (bash(), zsh(), fish(), powershell());
+        for script in [&bash, &zsh, &fish, &powershell] {
             // PowerShell reads a pipe by an old code page, and takes curly quotes for quotes.
             assert!(script.is_ascii());
-            let left = script.replace("__VERSION__", "");
-            assert!(!left.contains("__"), "{left}");
+            for mark in ["__OPTIONS__", "__VERBS__", "__VERB_WORDS__", "__ROWS__", "__FILES__"] {
+                assert!(!script.contains(mark), "{mark} in {script}");
+            }
         }
         for flag in offered() {
             assert!(!flag.help.is_empty(), "a tooltip is never empty: {}", flag.name);
@@ -110,6 +167,11 @@ mod tests {
                 let gnu = Style::Gnu.write(name);
                 let listed = [" ", "'"].iter().any(|end| bash.contains(&format!(" {gnu}{end}")));
                 assert!(listed || bash.contains(&format!("='{gnu} ")), "{gnu}");
+                assert!(
+                    zsh.contains(&format!("{gnu}=[")) || zsh.contains(&format!("{gnu}[")),
+                    "{gnu}"
+                );
+                assert!(fish.contains(&format!(" -l {} ", &gnu[2..])), "{gnu}");
                 let both = format!("@{{ Name = '-{name}'; Gnu = '{gnu}'; ");
                 assert_eq!(powershell.matches(&both).count(), 1, "{both}");
             }
@@ -210,5 +272,79 @@ mod in_bash {
             assert!(!one.starts_with("--stop-comfyui") && !one.contains("duration"), "{one}");
         }
         std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod in_other_shells {
+    use std::path::Path;
+    use std::process::Command;
+
+    /// What the user types behind the program's name, and what is offered for the last word of it.
+    const CASES: [(&str, &[&str]); 12] = [
+        ("--max-w", &["--max-wait-seconds"]),
+        ("--vram-source ", &["auto", "comfyui", "nvidia-smi"]),
+        ("--vram-source=n", &["nvidia-smi"]),
+        ("--quiet --seed ", &["keep", "random"]),
+        ("--completions p", &["powershell"]),
+        ("sum", &["summaries.json", "summary"]),
+        ("monitor --app", &["--append"]),
+        ("--app", &[]),
+        ("summary --fr", &[]),
+        ("--logs-dir my", &["my-flows"]),
+        ("--workflow summ", &["summaries.json"]),
+        ("--max-wait-seconds 1", &[]),
+    ];
+
+    /// Prints what zsh offers for each argument, a line each, as it would at its prompt.
+    const ASK_ZSH: &str = r#"
+        zmodload zsh/zpty
+        for line in "$@"; do
+            : >hits
+            zpty shell zsh -f -i
+            zpty -w shell 'autoload -U compinit && compinit -D -u; . ./completions
+                compadd() {
+                    local -a hits
+                    builtin compadd -O hits "$@"
+                    (($#hits)) && print -rl -- $hits >>hits
+                    builtin compadd "$@"
+                }; print REA""DY'
+            zpty -r shell output '*READY*'
+            zpty -n -w shell "run-comfyui-e2e $line"$'\t\x15print DO""NE\n'
+            zpty -r shell output '*DONE*'
+            zpty -d shell
+            print -r -- ${(ou)${(f)"$(<hits)"}}
+        done"#;
+    const ASK_FISH: &str = "source ./completions
+        for line in $argv; echo (complete -C \"run-comfyui-e2e $line\" | string replace -ra '/?\t.*|^--[a-z-]+=' '' | sort); end";
+
+    fn offers(shell: &str, arguments: &[&str], script: &str) {
+        let folder = std::env::temp_dir().join(format!("{shell}-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("my-flows")).unwrap();
+        for (name, text) in [("summaries.json", "{}"), ("completions", script)] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let mut command = Command::new(shell);
+        command.args(arguments).args(CASES.map(|(line, _)| line)).current_dir(&folder);
+        match command.env("HOME", &folder).output() {
+            Err(error) => eprintln!("SKIPPED: {shell}: {error}"),
+            Ok(ran) => {
+                let offered = String::from_utf8_lossy(&ran.stdout);
+                let offered: Vec<&str> = offered.lines().map(str::trim).collect();
+                let wanted = CASES.map(|(_, wanted)| wanted.join(" "));
+                assert_eq!(offered, wanted.each_ref(), "{ran:?}");
+            }
+        }
+        std::fs::remove_dir_all(Path::new(&folder)).unwrap();
+    }
+
+    #[test]
+    fn zsh_offers_options_values_verbs_and_folders() {
+        offers("zsh", &["-f", "-c", ASK_ZSH, "zsh"], &super::zsh());
+    }
+
+    #[test]
+    fn fish_offers_options_values_verbs_and_folders() {
+        offers("fish", &["--no-config", "-c", ASK_FISH, "--"], &super::fish());
     }
 }

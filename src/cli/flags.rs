@@ -45,7 +45,28 @@ impl Kind {
         match self {
             Switch => "no value".to_owned(),
             Text(_, expected) => expected.to_owned(),
-            Number(unit, min, max) => format!("{unit} from {min} to {max}"),
+            Number(unit, min, max) => {
+                let units = match unit {
+                    "seconds" | "milliseconds" => " (also 90s, 10m, 2h)",
+                    "MB" => " (also 23000MB, 23GB)",
+                    _ => "",
+                };
+                format!("{unit} from {min} to {max}{units}")
+            }
+        }
+    }
+
+    /// The units that its number may be given in, with the factor to its own.
+    pub(super) fn units(self) -> &'static [(&'static str, f64)] {
+        match self {
+            Number("seconds", ..) => {
+                &[("ms", 0.001), ("s", 1.0), ("m", 60.0), ("min", 60.0), ("h", 3600.0)]
+            }
+            Number("milliseconds", ..) => {
+                &[("ms", 1.0), ("s", 1e3), ("m", 6e4), ("min", 6e4), ("h", 36e5)]
+            }
+            Number("MB", ..) => &[("MB", 1.0), ("GB", 1024.0)],
+            _ => &[],
         }
     }
 
@@ -83,6 +104,8 @@ pub(super) struct Flag {
     pub(super) words: &'static [&'static str],
     /// A second name, always one of the script's own.
     pub(super) alias: Option<&'static str>,
+    /// What other programs call it: no name here, but a hint.
+    pub(super) hints: &'static [&'static str],
     /// Whether the script has an option named `name`: it wins over ours where a prefix fits both.
     pub(super) script: bool,
     pub(super) verbs: &'static [Verb],
@@ -109,6 +132,7 @@ impl Flag {
         help: "",
         words: &[],
         alias: None,
+        hints: &[],
         script: false,
         verbs: &[Run],
         repeatable: false,
@@ -193,7 +217,7 @@ flags! {
     /// Only these scenes.
     SceneFilter { kind: Text("ID[,ID...]", "scene ids with commas between them"), default: "all" }
     /// Runs every scene N times: flow-r1, flow-r2 and so on. For a baseline, or growth over a
-    /// batch; with -Seed random, since ComfyUI's cache answers the second of two equal ones.
+    /// batch; with --seed random, since ComfyUI's cache answers the second of two equal ones.
     Repeat { kind: Number("times", 1.0, 1000.0), default: "1" }
     /// Sets one input of one node. NODE is an id, or a title or class_type that only one node has;
     /// VALUE keeps the type the input has.
@@ -217,12 +241,14 @@ flags! {
     FastIteration { script: true, short: true }
     /// The deadline of one attempt at a scene. From submission to completion.
     MaxWaitSeconds {
+        hints: &["timeout"],
         kind: Number("seconds", 1.0, WEEK), default: "600", fast: Some("360"), short: true,
         alias: Some("SceneMaxWaitSeconds"), env: &["SCENE_MAX_WAIT_SECONDS"],
     }
     /// The longest pause between polls; decimals allowed. Polling starts at 0.1 s and backs off to
     /// it.
     PollIntervalSeconds {
+        hints: &["interval"],
         kind: Number("seconds", 0.05, 3600.0), default: "2", fast: Some("1"),
         alias: Some("SceneHistoryPollIntervalSeconds"),
         env: &["SCENE_HISTORY_POLL_INTERVAL_SECONDS"],
@@ -241,12 +267,16 @@ flags! {
     }
     /// Extra attempts of a failed scene.
     SceneRetryBudget {
+        hints: &["retries"],
         kind: Number("a number", 0.0, 100.0), default: "1", script: true, short: true,
         alias: Some("MaxSceneRetries"), env: &["SCENE_RETRY_BUDGET"],
     }
+    /// Does not keep the computer awake. Else it does not fall asleep by itself while a run, or
+    /// monitor's command, is under way; its display may.
+    AllowSleep { verbs: &[Run, Monitor] }
 
 ["The server"]
-    /// Seconds to wait for a server that is not up. Also for one that goes away later, then 60 where
+    /// How long to wait for a server that is not up. Also for one that goes away later, then 60 where
     /// this is not given. With -StartComfyUI how long it may print nothing while it starts, and 300.
     WaitForComfyUI { kind: Number("seconds", 0.0, I32_MAX), default: "0" }
     /// How ComfyUI is started when it does not answer. And again when it dies. A file such as
@@ -257,15 +287,16 @@ flags! {
     }
     /// Where ComfyUI answers. A path prefix is kept; user:password@ gives Basic auth.
     ComfyUIUrl {
+        hints: &["url", "host", "server"],
         kind: Text("URL", "a URL such as http://127.0.0.1:8188"), verbs: &[Run, Monitor],
         default: "http://127.0.0.1:8188", env: &["COMFYUI_URL", "LOCAL_COMFY_URL"], short: true,
     }
     /// A file of HTTP headers, one Name: value a line. Empty lines and # comments are skipped. It
     /// keeps a token out of process lists.
-    HeaderFile { kind: FILE, verbs: &[Run, Monitor] }
+    HeaderFile { hints: &["token"], kind: FILE, verbs: &[Run, Monitor] }
     /// A file with the key of ComfyUI's partner nodes, which is posted with each prompt and stands in
     /// no line and no file of a run.
-    ApiKeyFile { kind: FILE }
+    ApiKeyFile { hints: &["token"], kind: FILE }
     /// An HTTP header of every request.
     Header {
         kind: Text("'NAME: VALUE'", "'Name: value'"), verbs: &[Run, Monitor], repeatable: true,
@@ -276,6 +307,7 @@ flags! {
     /// is, or at this pace where that is shorter; a higher reading between two lines has a line of
     /// its own.
     SampleIntervalSeconds {
+        hints: &["interval"],
         kind: Number("seconds", 0.05, 3600.0), verbs: &[Run, Monitor], short: true, default: "5",
         monitor: Some("1"),
     }
@@ -308,6 +340,7 @@ flags! {
 ["Output"]
     /// Where the run folders are.
     LogsDir {
+        hints: &["output"],
         kind: Text("FOLDER", "a folder"), verbs: &[Run, Summary],
         default: "logs in the project's folder",
     }
@@ -335,9 +368,9 @@ flags! {
 ["Of monitor alone"]
     /// How long monitor samples without a command; decimals allowed. Without both it does so until
     /// Ctrl-C.
-    Duration { kind: Number("seconds", 0.05, WEEK), verbs: &[Monitor] }
+    Duration { hints: &["timeout"], kind: Number("seconds", 0.05, WEEK), verbs: &[Monitor] }
     /// Keeps the samples in a log, for summary to read. One that exists is refused.
-    Log { kind: FILE, verbs: &[Monitor] }
+    Log { hints: &["output"], kind: FILE, verbs: &[Monitor] }
     /// Continues a log that exists.
     Append { verbs: &[Monitor] }
 
@@ -382,9 +415,10 @@ flags! {
     ErrorAction { kind: Text("X", "PowerShell's word for it"), script: true }
 
 [ABOUT]
-    /// A script on stdout for bash or powershell, which completes options there.
+    /// A script on stdout for bash, zsh, fish or powershell, which completes options there.
     Completions {
-        kind: Text("SHELL", "bash or powershell"), words: &["bash", "powershell"],
+        kind: Text("SHELL", "bash, zsh, fish or powershell"),
+        words: &["bash", "zsh", "fish", "powershell"],
         verbs: &Verb::ALL,
     }
     /// This text. The short one: -h, -?, /?

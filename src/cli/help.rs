@@ -19,19 +19,21 @@ Usage: run-comfyui-e2e [OPTIONS] [PROJECT_ROOT | WORKFLOW.json ...]  a run
        run-comfyui-e2e monitor [OPTIONS] [-- COMMAND ...]            sampling alone
 ";
 
-const SPELLINGS: &str = "\
+pub(super) const SPELLINGS: &str = "\
 Every option has one name, written two ways: --max-wait-seconds 600 (or
 --max-wait-seconds=600, exact) and PowerShell's -MaxWaitSeconds 600 (or
 -MaxWaitSeconds:600, in any letter case, any unambiguous prefix). A switch
 takes $true or $false after a colon: -FastIteration:$false.
+A time takes a unit, 90s, 10m or 2h, and so does memory, 23000MB or 23GB
+(1 GB = 1024 MB).
 -- ends the options. A value comes from the command line, else from
 FastIteration, else from the environment, else it is the default.
 ";
 
 const SHORT_END: &str =
-    "PowerShell's spelling works too: -MaxWaitSeconds 600. --help: everything; -V: the version";
+    "PowerShell's spelling works too: -MaxWaitSeconds 10m. --help: everything; -V: the version";
 
-const EXAMPLES: [(&str, &str); 7] = [
+pub(super) const EXAMPLES: [(&str, &str); 7] = [
     ("run-comfyui-e2e flow.json", "one workflow, one scene"),
     ("run-comfyui-e2e --workflow nightly --fresh --quiet", "each file of a folder, from cron"),
     ("run-comfyui-e2e -FastIteration -SceneRetryBudget 0", "as the script was called"),
@@ -61,7 +63,10 @@ pub(super) fn short() -> String {
         // A default in words is for the full help.
         let default = match flag.default {
             default if default.is_empty() || default.contains(' ') => String::new(),
-            default => format!(" [{default}]"),
+            default => match flag.kind {
+                Kind::Number("seconds", ..) => format!(" [{default} s]"),
+                _ => format!(" [{default}]"),
+            },
         };
         lines.push(format!("{head:<MARGIN$}{sentence}{default}"));
     }
@@ -105,12 +110,14 @@ fn signature(flag: &Flag) -> String {
     format!("{name} {}", flag.kind.placeholder()).trim_end().to_owned()
 }
 
-fn entry(flag: &Flag) -> Vec<String> {
+/// What an option means, takes, and is without being given.
+pub(super) fn facts(flag: &Flag) -> String {
     let mut facts = vec![flag.help.to_owned()];
     facts.extend(flag.alias.map(|alias| format!("Also {}.", Style::PowerShell.write(alias))));
     facts.extend(flag.repeatable.then(|| "Repeatable.".to_owned()));
-    if let Kind::Number(unit, min, max) = flag.kind {
-        facts.push(format!("{}{} from {min} to {max}.", unit[..1].to_uppercase(), &unit[1..]));
+    if let Kind::Number(..) = flag.kind {
+        let range = flag.kind.expected();
+        facts.push(format!("{}{}.", range[..1].to_uppercase(), &range[1..]));
     }
     let defaults = [
         ("Default", Some(flag.default).filter(|default| !default.is_empty())),
@@ -123,9 +130,13 @@ fn entry(flag: &Flag) -> Vec<String> {
         let others = flag.verbs.iter().filter(|verb| **verb != Verb::Run);
         facts.extend(others.map(|verb| format!("Of {} too.", verb.name())));
     }
+    facts.join(" ").trim_end().to_owned()
+}
+
+fn entry(flag: &Flag) -> Vec<String> {
     let name = Style::PowerShell.write(flag.name);
     let mut lines = vec![format!("  {}, {name}", signature(flag))];
-    lines.extend(paragraph(&facts.join(" ")));
+    lines.extend(paragraph(&facts(flag)));
     lines
 }
 
@@ -176,6 +187,9 @@ mod tests {
             let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(words(&text).contains(&words(flag.help)), "{}", flag.name);
             assert_eq!(flag.help.is_empty(), flag.group == INERT, "{}", flag.name);
+        }
+        for part in ["Seconds from 1 to 604800 (also 90s, 10m, 2h).", "(1 GB = 1024 MB)"] {
+            assert!(text.contains(part), "{part}");
         }
         for exit in Exit::all() {
             let line = format!("  {:<5}{}\n", exit.code(), exit.sentence());

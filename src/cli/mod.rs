@@ -8,6 +8,7 @@ mod args;
 mod completions;
 mod flags;
 mod help;
+mod man_page;
 mod options;
 mod parser;
 #[cfg(any(test, fuzzing))]
@@ -27,10 +28,12 @@ use values::FlagValue;
 
 pub use crate::vram::nvidia_smi::CardId;
 pub use args::is_workflow_name;
+pub use man_page::man_page;
 pub use options::{
     Assignment, Format, GateOptions, LlmOptions, MonitorOptions, RunOptions, START_WAIT,
     SamplingOptions, Seed, ServerOptions, SummaryOptions, VramSource,
 };
+pub use parser::Style;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,9 +73,9 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// The value of a run's option where nothing gives one; empty if there is no such option. `name` is
-/// as PowerShell writes it, `-MaxWaitSeconds`. `fast`: under `FastIteration`.
+/// `MaxWaitSeconds`. `fast`: under `FastIteration`.
 pub fn default_value(name: &str, fast: bool) -> &'static str {
-    let flag = FLAGS.iter().find(|flag| name.strip_prefix('-') == Some(flag.name));
+    let flag = FLAGS.iter().find(|flag| name == flag.name);
     flag.map_or("", |flag| flag.default_for(Verb::Run, fast))
 }
 

@@ -70,6 +70,8 @@ pub struct RunOptions {
     pub wait_at_night: Duration,
     /// How it is started when it does not answer, and again when it has died.
     pub start_comfyui: Option<StartCommand>,
+    /// Whether the computer may fall asleep meanwhile.
+    pub allow_sleep: bool,
     /// How memory is sampled.
     pub sampling: SamplingOptions,
     /// The VRAM gates.
@@ -119,6 +121,7 @@ pub struct SummaryOptions {
 
 /// The options of `monitor`. Every path is absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct MonitorOptions {
     /// The program to run and its arguments, as they were given; never empty. None: sampling goes
     /// on for `duration`, else until Ctrl-C.
@@ -129,6 +132,8 @@ pub struct MonitorOptions {
     pub log: Option<PathBuf>,
     /// Whether a log that exists is continued.
     pub append: bool,
+    /// Whether the computer may fall asleep while the command runs.
+    pub allow_sleep: bool,
     /// How memory is sampled.
     pub sampling: SamplingOptions,
     /// The VRAM gates.
@@ -286,6 +291,7 @@ impl RunOptions {
             }),
             wait_at_night: wait.filter(|wait| !wait.is_zero()).unwrap_or(NIGHT_WAIT),
             start_comfyui,
+            allow_sleep: args.is_on(FlagId::AllowSleep),
             sampling: SamplingOptions::from_args(args, &server)?,
             gates: GateOptions::from_args(args)?,
             server,
@@ -384,6 +390,7 @@ impl MonitorOptions {
             duration: duration.map(FlagValue::decimal_seconds).transpose()?,
             log,
             append: args.is_on(FlagId::Append),
+            allow_sleep: args.is_on(FlagId::AllowSleep),
             sampling: SamplingOptions::from_args(args, &server)?,
             gates: GateOptions::from_args(args)?,
             server,
@@ -540,11 +547,16 @@ impl LlmOptions {
         let mut variables = Vec::new();
         for id in LlmOptions::GENERATOR_VARIABLES {
             let Some(given) = args.given(id) else { continue };
-            if let Kind::Number(..) = given.flag.kind {
-                given.decimal()?;
-            }
-            let trimmed = given.value.to_str().map(|text| text.trim().into());
-            let value = trimmed.unwrap_or_else(|| given.value.clone());
+            let is_number = matches!(given.flag.kind, Kind::Number(..));
+            let number = is_number.then(|| given.decimal()).transpose()?;
+            let value = match (number, given.value.to_str().map(str::trim)) {
+                // The generator knows no units.
+                (Some(number), Some(text)) if text.ends_with(char::is_alphabetic) => {
+                    number.to_string().into()
+                }
+                (_, Some(text)) => text.into(),
+                (_, None) => given.value.clone(),
+            };
             variables.extend(given.flag.env.iter().map(|name| (*name, value.clone())));
         }
         let skip_variable = (args.env.var)("LOCAL_LLM_SKIP_HEALTHCHECK");

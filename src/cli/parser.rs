@@ -13,16 +13,62 @@ use crate::suggest::nearest;
 /// What PowerShell takes for a dash; word processors make the long ones.
 const DASHES: [char; 4] = ['-', '–', '—', '―'];
 
-/// The two ways to write an option. Error messages use the one the user used.
+/// The two ways to write an option. Messages use the one the user used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub enum Style {
+    /// `--max-wait-seconds`.
     Gnu,
+    /// `-MaxWaitSeconds`.
     PowerShell,
 }
 
 impl Style {
+    /// The style of a command line: PowerShell's if an option of more than a letter is written so
+    /// and none in GNU's.
+    pub fn of(words: &[OsString]) -> Style {
+        let words = words.iter().take_while(|word| *word != "--");
+        let is_long = |word: &&OsString| {
+            let text = word.to_string_lossy();
+            text.chars().skip(1).take(2).filter(|c| c.is_alphabetic()).count() == 2
+        };
+        let is_gnu = |word: &&OsString| word.as_encoded_bytes().starts_with(b"--");
+        let (gnu, others): (Vec<_>, Vec<_>) = words.partition(is_gnu);
+        let is_powershell = |word: &&OsString| after_dash(word).is_some() && is_long(word);
+        if gnu.is_empty() && others.iter().any(is_powershell) {
+            Style::PowerShell
+        } else {
+            Style::Gnu
+        }
+    }
+
+    /// A text of ours, its options in this style. They stand in GNU's there, as do all in the
+    /// sources; a command line has its own style already.
+    pub fn respell(self, text: &str) -> String {
+        let mut respelled = String::new();
+        let mut rest = text;
+        while self == Style::PowerShell
+            && !text.contains("run-comfyui-e2e ")
+            && let Some(at) = rest.find("--")
+        {
+            let (before, option) = rest.split_at(at);
+            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            let end = option.find(|c| !is_part(c)).unwrap_or(option.len());
+            let (word, after) = option.split_at(end);
+            let known = all_names(Style::Gnu).find(|name| name.label() == word);
+            respelled += before;
+            respelled += &match known {
+                Some(name) if !before.ends_with(is_part) && !after.starts_with('=') => {
+                    self.write(name.text)
+                }
+                _ => word.to_owned(),
+            };
+            rest = after;
+        }
+        respelled + rest
+    }
+
     /// An option's name with its dashes; `name` is PowerShell's.
-    pub(super) fn write(self, name: &str) -> String {
+    pub fn write(self, name: &str) -> String {
         match self {
             Style::Gnu => format!("--{}", kebab(name)),
             Style::PowerShell => format!("-{name}"),
@@ -304,6 +350,13 @@ fn unknown(word: &str, verb: Verb, style: Style) -> UsageError {
 pub(super) fn suggestion(word: &str, verb: Verb, style: Style) -> Option<String> {
     let letters: String = word.chars().filter(|c| c.is_alphanumeric()).collect();
     let letters = letters.to_lowercase();
+    let hinted = |name: &FlagName| {
+        name.flag.name == name.text && name.flag.hints.contains(&letters.as_str())
+    };
+    let hinted: Vec<FlagName> = names_of(verb, style).filter(hinted).collect();
+    if !hinted.is_empty() {
+        return Some(any_of(&hinted));
+    }
     let longer: Vec<FlagName> = names_of(verb, style)
         .filter(|name| letters.len() >= 3 && name.text.to_lowercase().starts_with(&letters))
         .collect();
@@ -342,6 +395,33 @@ mod tests {
             all_names(Style::Gnu).all(|name| seen.insert(kebab(name.text))),
             "two options of one name"
         );
+    }
+
+    #[test]
+    fn texts_are_spelled_as_the_command_line() {
+        let style =
+            |words: &str| Style::of(&words.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for words in ["-MaxW 5", "-q -Fresh", "x.json —Set:a.b=1"] {
+            assert_eq!(style(words), Style::PowerShell, "{words}");
+        }
+        for words in
+            ["", "--fresh x.json", "--json -Fresh", "-q -5 - -V", "monitor --json -- python -Xdev"]
+        {
+            assert_eq!(style(words), Style::Gnu, "{words}");
+        }
+        for (text, respelled) in [
+            ("use --fresh or --seed random", "use -Fresh or -Seed random"),
+            ("(--comfyui-url URL), --max-wait-seconds", "(-ComfyUIUrl URL), -MaxWaitSeconds"),
+            ("written -Gpu N or --gpu=N", "written -Gpu N or --gpu=N"),
+            (
+                "ComfyUI's --gpu-only, a--fresh -- \u{2500}--",
+                "ComfyUI's --gpu-only, a--fresh -- \u{2500}--",
+            ),
+            ("Next: run-comfyui-e2e --fresh", "Next: run-comfyui-e2e --fresh"),
+        ] {
+            assert_eq!(Style::PowerShell.respell(text), respelled);
+            assert_eq!(Style::Gnu.respell(text), text);
+        }
     }
 
     #[test]

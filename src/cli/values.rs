@@ -50,14 +50,26 @@ impl FlagValue {
     }
 
     pub(super) fn integer(&self) -> Result<u32, UsageError> {
-        let number = parse_uint(&self.value).and_then(|number| u32::try_from(number).ok());
-        let in_range = |number: &u32| self.flag.kind.in_range(f64::from(*number));
-        number.filter(in_range).ok_or_else(|| self.invalid())
+        let number = self.number().filter(|number| number.fract() == 0.0);
+        number.and_then(|number| format!("{number:.0}").parse().ok()).ok_or_else(|| self.invalid())
     }
 
     pub(super) fn decimal(&self) -> Result<f64, UsageError> {
-        let in_range = |number: &f64| self.flag.kind.in_range(*number);
-        parse_decimal(&self.value).filter(in_range).ok_or_else(|| self.invalid())
+        self.number().ok_or_else(|| self.invalid())
+    }
+
+    /// A number that the option may have, in the option's own unit: `10m` is 600 seconds.
+    fn number(&self) -> Option<f64> {
+        let text = self.value.to_str()?.trim();
+        let scaled = || {
+            let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let unit = &text[number.len()..];
+            let mut units = self.flag.kind.units().iter();
+            let (_, factor) = units.find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+            // To the millionth: 1.1 m is 66 s.
+            Some((parse_decimal(number.trim_end())? * factor * 1e6).round() / 1e6)
+        };
+        parse_decimal(text).or_else(scaled).filter(|number| self.flag.kind.in_range(*number))
     }
 
     pub(super) fn seconds(&self) -> Result<Duration, UsageError> {
@@ -80,7 +92,7 @@ impl FlagValue {
         match self.lowercase().as_str() {
             "keep" => Ok(Seed::Keep),
             "random" => Ok(Seed::Random),
-            _ => parse_uint(&self.value).map(Seed::Fixed).ok_or_else(|| self.invalid()),
+            text => parse_uint(text).map(Seed::Fixed).ok_or_else(|| self.invalid()),
         }
     }
 
@@ -95,10 +107,10 @@ impl FlagValue {
 
     /// A card as nvidia-smi names it: by index, or by a UUID that begins with `GPU-`.
     pub(super) fn card(&self) -> Result<CardId, UsageError> {
-        if let Some(index) = parse_uint(&self.value).and_then(|index| u32::try_from(index).ok()) {
+        let text = self.value.to_string_lossy().trim().to_owned();
+        if let Some(index) = parse_uint(&text).and_then(|index| u32::try_from(index).ok()) {
             return Ok(CardId::Index(index));
         }
-        let text = self.value.to_string_lossy().trim().to_owned();
         let is_uuid = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("GPU-"))
             && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         if is_uuid { Ok(CardId::Uuid(text)) } else { Err(self.invalid()) }
@@ -131,8 +143,8 @@ impl FlagValue {
 }
 
 /// A whole number as PowerShell reads one: `600`, ` 600 `, `0x258`, `6e2`.
-fn parse_uint(text: &OsStr) -> Option<u64> {
-    let text = text.to_str()?.trim();
+fn parse_uint(text: &str) -> Option<u64> {
+    let text = text.trim();
     let digits = text.strip_prefix('+').unwrap_or(text);
     if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         // from_str_radix would take a second sign.
@@ -147,9 +159,8 @@ fn parse_uint(text: &OsStr) -> Option<u64> {
 }
 
 /// A number with or without decimals, also as [`parse_uint`] reads it.
-fn parse_decimal(text: &OsStr) -> Option<f64> {
-    let number = text.to_str().map(str::trim).and_then(parse_float);
-    number.or_else(|| u32::try_from(parse_uint(text)?).ok().map(f64::from))
+fn parse_decimal(text: &str) -> Option<f64> {
+    parse_float(text.trim()).or_else(|| u32::try_from(parse_uint(text)?).ok().map(f64::from))
 }
 
 /// Same as `f64::from_str`, without infinity and NaN.
@@ -219,7 +230,7 @@ mod tests {
             ("abc", None),
         ];
         for (text, number) in integers {
-            assert_eq!(parse_uint(OsStr::new(text)), number, "{text}");
+            assert_eq!(parse_uint(text), number, "{text}");
         }
         let decimals = [
             ("0.5", Some(0.5)),
@@ -232,7 +243,7 @@ mod tests {
             ("nan", None),
         ];
         for (text, number) in decimals {
-            assert_eq!(parse_decimal(OsStr::new(text)), number, "{text}");
+            assert_eq!(parse_decimal(text), number, "{text}");
         }
     }
 
@@ -312,7 +323,7 @@ mod tests {
         #[test]
         fn every_spelling_of_a_number_reads_the_same(number in 0..=u64::from(u32::MAX)) {
             for text in [number.to_string(), format!(" {number} "), format!("{number:#x}"), format!("{number}e0")] {
-                prop_assert_eq!(parse_uint(OsStr::new(&text)), Some(number), "{}", text);
+                prop_assert_eq!(parse_uint(&text), Some(number), "{}", text);
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::fs::open_to_append;
 use crate::process::{self, Wait};
 use crate::sanitize::{sanitize_line, shortened};
+use crate::sleep;
 
 /// What is read of its output at a time; of more than four times as much the middle is passed over.
 const CHUNK: u64 = 256 << 10;
@@ -220,7 +221,7 @@ impl Output {
             line: Vec::new(),
             last: String::new(),
             error: None,
-            heard: Instant::now(),
+            heard: sleep::now(),
             has_dead_worker: false,
             port: None,
             was_cut: false,
@@ -290,7 +291,7 @@ impl Output {
         if line.is_empty() {
             return;
         }
-        self.heard = Instant::now();
+        self.heard = sleep::now();
         self.has_dead_worker |=
             line.contains("Exception in thread") && line.contains("(prompt_worker)");
         if let Some((_, address)) = line.split_once("To see the GUI go to: ") {

@@ -18,6 +18,8 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use crate::sleep;
+
 /// Between two calls of [`OnWait`]. Not shorter than most answers take: of a socket whose read has
 /// timed out Windows promises nothing, and under Wine a reset in that moment was not seen.
 const SLICE: Duration = Duration::from_millis(500);
@@ -176,9 +178,12 @@ impl<In: Transport> Connector<In> for TcpConnector {
         let until = until(details.timeout);
         let mut failed = Error::ConnectionFailed;
         for (tried, address) in details.addrs.iter().enumerate() {
-            let left = until.map_or(STALE, |until| until - Instant::now().min(until));
+            let left = until.map_or(STALE, |until| until.saturating_duration_since(sleep::now()));
             let others = u32::try_from(details.addrs.len() - tried).unwrap_or(1);
-            match TcpStream::connect_timeout(address, (left / others).max(SHORTEST_CONNECT)) {
+            let (began, wait) = (Instant::now(), (left / others).max(SHORTEST_CONNECT));
+            let connected = TcpStream::connect_timeout(address, wait);
+            sleep::after_wait(began, wait);
+            match connected {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     let config = details.config;
@@ -226,7 +231,7 @@ impl Tcp {
             }
             self.called = Instant::now();
         }
-        let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()));
+        let left = until.map_or(SLICE, |until| until.saturating_duration_since(sleep::now()));
         if left.is_zero() { Err(Error::Timeout(reason)) } else { Ok(left.min(SLICE)) }
     }
 }
@@ -247,7 +252,10 @@ impl Transport for Tcp {
         while sent < amount {
             let slice = self.slice(until, timeout.reason)?;
             self.stream.set_write_timeout(Some(slice))?;
-            match self.stream.write(&self.buffers.output()[sent..amount]) {
+            let began = Instant::now();
+            let written = self.stream.write(&self.buffers.output()[sent..amount]);
+            sleep::after_wait(began, slice);
+            match written {
                 Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
                 Ok(count) => sent += count,
                 Err(error) if is_timeout(&error) => {}
@@ -263,7 +271,10 @@ impl Transport for Tcp {
         loop {
             let slice = self.slice(until, timeout.reason)?;
             self.stream.set_read_timeout(Some(slice))?;
-            match self.stream.read(self.buffers.input_append_buf()) {
+            let began = Instant::now();
+            let read = self.stream.read(self.buffers.input_append_buf());
+            sleep::after_wait(began, slice);
+            match read {
                 Ok(count) => {
                     self.buffers.input_appended(count);
                     return Ok(count > 0);
@@ -315,9 +326,9 @@ impl fmt::Debug for Tcp {
     }
 }
 
-/// The end of a timeout; none where there is no limit.
+/// The end of a timeout, sleeps of the computer not counted; none where there is no limit.
 fn until(timeout: NextTimeout) -> Option<Instant> {
-    (!timeout.after.is_not_happening()).then(|| Instant::now() + *timeout.after)
+    (!timeout.after.is_not_happening()).then(|| sleep::now() + *timeout.after)
 }
 
 fn is_reset(error: &io::Error) -> bool {

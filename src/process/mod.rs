@@ -2,10 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, PipeReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(unix)]
 mod unix;
@@ -24,6 +24,7 @@ use windows as platform;
 
 use crate::clock::span;
 use crate::sanitize::sanitize_line;
+use crate::sleep;
 
 /// How long a process that is ended has to clean up, and again after it was killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -97,7 +98,7 @@ pub fn run(
         Err(why) => return Ok(Ended::NotStarted(why)),
     };
     let _watcher = end_group_with_us(&child);
-    let deadline = Instant::now() + limit;
+    let deadline = sleep::now() + limit;
     let mut pause = FIRST_POLL;
     loop {
         match child.try_wait() {
@@ -105,7 +106,7 @@ pub fn run(
             Ok(None) => {}
             Err(error) => return Ok(Ended::Unknown(no_code(&error))),
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(sleep::now());
         if left.is_zero() {
             end_child(&mut child, GRACE, wait)?;
             return Ok(Ended::TimedOut(limit));
@@ -116,6 +117,17 @@ pub fn run(
         }
         pause = (pause * 2).min(LONGEST_POLL);
     }
+}
+
+/// Starts a child whose output and errors come through one pipe, in the order in which it wrote them.
+///
+/// # Errors
+/// It does not start.
+pub fn spawn_to_pipe(mut command: Command) -> io::Result<(Child, PipeReader)> {
+    let (output, into) = io::pipe()?;
+    // The command has the other ends of the pipe and is dropped here: the child alone keeps it open.
+    let child = command.stdout(into.try_clone()?).stderr(into).spawn()?;
+    Ok((child, output))
 }
 
 /// Starts a command in a group of its own, with nothing on standard input; its output and errors go
@@ -170,12 +182,12 @@ pub fn end_group(
     let mut result = Ok(());
     let mut time = grace;
     platform::end_group(id, is_over, &mut |is_over| {
-        let until = Instant::now() + std::mem::replace(&mut time, GRACE);
+        let until = sleep::now() + std::mem::replace(&mut time, GRACE);
         loop {
             if is_over() {
                 return true;
             }
-            if Instant::now() >= until {
+            if sleep::now() >= until {
                 return false;
             }
             result = result.and(wait(ENDING_POLL));
@@ -218,6 +230,8 @@ fn find_in(name: &str, path: &OsStr) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
+    use std::time::Instant;
 
     /// Only a `.cmd` refuses words that a command line can hold.
     #[cfg(windows)]

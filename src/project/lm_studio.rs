@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use crate::cli::LlmOptions;
 use crate::http::{ErrorKind, HttpError, Target};
 use crate::interrupt::Interrupted;
 use crate::process::{self, Wait};
+use crate::sleep;
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 
 /// LM Studio's own list: all models that it has, each with its state.
@@ -55,18 +56,18 @@ pub fn unload(
     if let Some(problem) = run_lms(count, log, wait)? {
         return failed(problem);
     }
-    let begun = Instant::now();
+    let begun = sleep::now();
     loop {
-        match pause_for_models(&count_loaded(&studio, path), begun.elapsed()) {
+        match pause_for_models(&count_loaded(&studio, path), sleep::now() - begun) {
             Ok(None) => break,
             Ok(Some(pause)) => wait(pause)?,
             Err(why) => return failed(why),
         }
     }
-    let (begun, mut settling) = (Instant::now(), FreedMemoryWait::default());
+    let (begun, mut settling) = (sleep::now(), FreedMemoryWait::default());
     loop {
         let after = free();
-        match settling.next_check(begun.elapsed(), after) {
+        match settling.next_check(sleep::now() - begun, after) {
             Some(pause) => wait(pause)?,
             None => return Ok(unloaded(before.zip(after))),
         }

@@ -1,6 +1,7 @@
 //! `artifact-metadata.json`: the record of a run as JSON, and the record read back from it.
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::legacy;
 use super::record::{
@@ -66,6 +67,8 @@ pub fn document(
             "StillRunning": run.aftermath.still_running,
             "MayCome": run.aftermath.may_come,
         },
+        "Asleep": run.asleep.iter().map(|(from, to)| json!({"From": iso(*from), "To": iso(*to)}))
+            .collect::<Vec<_>>(),
         "Interrupted": run.interrupted,
         "Failure": run.failure.as_ref().map(|(exit, why)| json!({"Code": exit.code(), "Why": why})),
         "ExitCode": exit.code(),
@@ -166,7 +169,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
     })
 }
 
-/// The record in a document; its script's part is not read.
+/// The record in a document; of its script's part the times of the scenes alone are read.
 ///
 /// # Errors
 /// One line: the key that is missing or has a value of another kind.
@@ -214,6 +217,11 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
             Fields { value: Value::Null, .. } => None,
             failure => Some((failure.get("Code", exit)?, failure.get("Why", line)?)),
         },
+        // Older versions did not write it.
+        asleep: match &document["Asleep"] {
+            Value::Array(sleeps) => sleeps.iter().filter_map(read_sleep).collect(),
+            _ => Vec::new(),
+        },
         gates: doc.each("Gates", |gate| read_verdict(&gate))?,
         aftermath: PostRunState {
             queue: after.value["QueueLength"].as_u64(),
@@ -226,6 +234,11 @@ pub fn record(document: &Value) -> Result<RunRecord, String> {
         next: line(&document["Next"]),
         legacy: LegacyRun::default(),
     })
+}
+
+fn read_sleep(sleep: &Value) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    let at = |key: &str| from_iso(sleep[key].as_str()?);
+    at("From").zip(at("To"))
 }
 
 fn read_scene(scene: &Fields) -> Result<SceneRecord, String> {
@@ -247,7 +260,10 @@ fn read_scene(scene: &Fields) -> Result<SceneRecord, String> {
             Value::Array(nodes) => nodes.iter().filter_map(read_node).collect(),
             _ => Vec::new(),
         },
-        legacy: LegacyScene::default(),
+        legacy: LegacyScene {
+            span: read_span(&scene.value["Telemetry"]),
+            ..LegacyScene::default()
+        },
     })
 }
 
@@ -258,6 +274,11 @@ fn read_start(start: &Fields) -> Result<ServerStart, String> {
         why: start.get("Why", line)?,
         last_line: start.get("LastLine", line)?,
     })
+}
+
+fn read_span(telemetry: &Value) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    let at = |key| from_iso(telemetry[key].as_str()?);
+    at("QueueStart").zip(at("QueueEnd"))
 }
 
 fn read_node(node: &Value) -> Option<NodeFacts> {

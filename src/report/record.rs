@@ -162,7 +162,7 @@ pub struct SceneRecord {
     pub node_count: usize,
     /// Its nodes that were executed, as far as the server told, in order.
     pub nodes: Vec<NodeFacts>,
-    /// What only the script's lines and fields tell. Not read back from the metadata.
+    /// What only the script's lines and fields tell. Of it the metadata give back `span` alone.
     pub legacy: LegacyScene,
 }
 
@@ -326,6 +326,8 @@ pub struct RunRecord {
     pub interrupted: bool,
     /// Why it could not be carried out, and the exit code of that.
     pub failure: Option<(Exit, String)>,
+    /// From when to when the computer slept meanwhile.
+    pub asleep: Vec<(OffsetDateTime, OffsetDateTime)>,
     /// The verdicts of its gates.
     pub gates: Vec<Verdict>,
     /// The GPU after the run.
@@ -360,6 +362,7 @@ impl RunRecord {
             scenes: Vec::new(),
             interrupted: false,
             failure: None,
+            asleep: Vec::new(),
             gates: Vec::new(),
             aftermath: PostRunState::default(),
             next: None,

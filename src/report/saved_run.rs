@@ -44,10 +44,9 @@ impl SavedRun {
         let is_folder = target.is_dir();
         let log = if is_folder { target.join(names::MAIN) } else { target.to_owned() };
         if is_folder && !log.is_file() {
-            let why = if newest(target).is_some() {
-                "a folder of runs: name one of them, or --logs-dir"
-            } else {
-                "no run folder: no vram-usage.log in it"
+            let why = match newest(target) {
+                Some(run) => format!("a folder of runs: name one of them, as {}", run.display()),
+                None => "no run folder: no vram-usage.log in it".to_owned(),
             };
             return Err(format!("{}: {why}", target.display()));
         }

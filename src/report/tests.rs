@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::metadata;
@@ -74,6 +75,7 @@ pub(super) fn night() -> RunRecord {
         ],
         interrupted: false,
         failure: None,
+        asleep: vec![],
         gates: vec![],
         aftermath: PostRunState {
             queue: Some(0),
@@ -86,6 +88,13 @@ pub(super) fn night() -> RunRecord {
         next: Some("run-comfyui-e2e -SceneFilter scene-003".into()),
         legacy: LegacyRun::default(),
     }
+}
+
+fn sleeps() -> Vec<(OffsetDateTime, OffsetDateTime)> {
+    vec![
+        (datetime!(2026-11-24 23:10:22.25 +1), datetime!(2026-11-24 23:20:01 +1)),
+        (datetime!(2026-11-24 23:59:00 +1), datetime!(2026-11-25 07:45:01 +1)),
+    ]
 }
 
 /// One of everything that a verdict can hold.
@@ -140,6 +149,12 @@ fn the_closing_block_is_what_a_person_needs() {
             "Next: run-comfyui-e2e -SceneFilter scene-003",
         ]
     );
+}
+
+#[test]
+fn a_sleep_of_the_computer_stands_in_the_closing_block() {
+    let block = summary_block(&RunRecord { asleep: sleeps(), ..night() }, &vram());
+    assert_eq!(block[8], "Asleep     23:10:22 to 23:20:01, 23:59:00 to 07:45:01");
 }
 
 #[test]
@@ -280,6 +295,7 @@ fn the_metadata_hold_the_whole_record() {
     for run in [
         night(),
         RunRecord { failure: unreachable, interrupted: true, next: None, ..night() },
+        RunRecord { asleep: sleeps(), ..night() },
         RunRecord {
             gates: verdicts(),
             aftermath: PostRunState { still_running, may_come, ..PostRunState::default() },

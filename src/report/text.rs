@@ -39,6 +39,7 @@ pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
     lines.extend(spilled.map(|line| format!("{line}: {SPILLED_HELP}")));
     lines.extend(server(&run.server));
     lines.extend(sampling(run, vram));
+    lines.extend(asleep(run));
     lines.extend(crate::vram::gates::closing(&run.gates));
     lines.extend(run.next.as_ref().map(|next| format!("Next: {next}")));
     lines
@@ -302,6 +303,13 @@ fn sampling(run: &RunRecord, vram: &VramStats) -> Option<String> {
     }
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     Some(format!("Sampling   {}", parts.join(", ")))
+}
+
+/// `Asleep     03:10:22 to 07:45:01`: what the times of the run hold beside its work.
+fn asleep(run: &RunRecord) -> Option<String> {
+    let sleeps = run.asleep.iter().map(|(from, to)| format!("{} to {}", hms(*from), hms(*to)));
+    let sleeps: Vec<String> = sleeps.collect();
+    (!sleeps.is_empty()).then(|| format!("Asleep     {}", sleeps.join(", ")))
 }
 
 /// `✓` or `✗`.

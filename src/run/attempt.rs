@@ -21,6 +21,7 @@ use crate::interrupt::Interrupted;
 use crate::project::story::NO_IMAGE;
 use crate::report::record::{Attempt, HISTORY_UNREADABLE, Outcome, Output};
 use crate::sanitize::file_name;
+use crate::sleep;
 use crate::vram::stats::NodeFacts;
 
 /// Prompts of other clients are counted up to here.
@@ -50,7 +51,10 @@ struct AttemptState<'r, 'a> {
     /// How the live row counts the scene: `2/3`.
     number: &'r str,
     submitted: Instant,
+    /// Sleeps of the computer do not count.
     deadline: Instant,
+    /// When a poll first showed it running.
+    running_since: Option<Instant>,
     prompt_id: Option<String>,
     /// The ids of its POST.
     ids: Option<Ids>,
@@ -78,7 +82,8 @@ pub fn attempt(
         scene,
         number,
         submitted: now,
-        deadline: now + options.max_wait,
+        deadline: sleep::now() + options.max_wait,
+        running_since: None,
         prompt_id: None,
         ids: None,
         broken: Vec::new(),
@@ -96,7 +101,7 @@ pub fn attempt(
         }
         Err(SubmitError::Rejected(why)) => Ok(attempt.end(Outcome::Rejected, why)),
         Err(SubmitError::Unreachable { error, sent }) => {
-            let is_over = Instant::now() >= attempt.deadline;
+            let is_over = sleep::now() >= attempt.deadline;
             let result = attempt.end_unreachable(&error, error.to_string(), is_over);
             Ok(AttemptResult { is_unsent: !sent && !is_over, ..result })
         }
@@ -131,7 +136,7 @@ impl AttemptState<'_, '_> {
             workflow.set_keyframe(&self.upload("", path)?);
         }
         self.submitted = Instant::now();
-        self.deadline = self.submitted + self.run.options.max_wait;
+        self.deadline = sleep::now() + self.run.options.max_wait;
         self.show("posting");
         let Posted { ids, id, broken } = self.run.submit(&scene.id, &workflow, self.deadline)?;
         let took = self.submitted.elapsed().as_secs_f64();
@@ -175,9 +180,9 @@ impl AttemptState<'_, '_> {
         let mut id = self.prompt_id.clone().unwrap_or_default();
         let mut logged: Option<ErrorKind> = None;
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = self.deadline.saturating_duration_since(sleep::now());
             self.run.events.wait_for_prompt(self.poller.pause().min(left))?;
-            let at_deadline = Instant::now() >= self.deadline;
+            let at_deadline = sleep::now() >= self.deadline;
             let (observation, problem) = self.poll(&id)?;
             let has_ended = matches!(observation, Observation::Ended(_));
             if self.run.death().is_some() && !has_ended {
@@ -185,6 +190,7 @@ impl AttemptState<'_, '_> {
             }
             match &observation {
                 Observation::At(QueuePosition::Running) => {
+                    self.running_since.get_or_insert_with(Instant::now);
                     let place = self.place().unwrap_or_default();
                     self.show(format!("running {place}").trim_end());
                 }
@@ -208,7 +214,7 @@ impl AttemptState<'_, '_> {
                 Observation::Unread(error) => unread = Some(error.clone()),
                 _ => {}
             }
-            let decision = match (self.poller.observe(Instant::now(), observation), unread) {
+            let decision = match (self.poller.observe(sleep::now(), observation), unread) {
                 (Decision::Continue, Some(error)) if at_deadline => Decision::Unreadable(error),
                 (decision, _) => decision,
             };
@@ -296,7 +302,7 @@ impl AttemptState<'_, '_> {
                 return Ok(Some(next));
             }
             looks -= 1;
-            if looks == 0 || Instant::now() >= self.deadline {
+            if looks == 0 || sleep::now() >= self.deadline {
                 return Ok(None);
             }
             self.run.events.wait(LOOK_AGAIN)?;
@@ -362,7 +368,7 @@ impl AttemptState<'_, '_> {
     fn end_at_deadline(&mut self, id: &str) -> Result<AttemptResult, Interrupted> {
         let place = self.place().map(|place| format!(" in {place}"));
         let place = place.unwrap_or_else(|| ", never finished".to_owned());
-        let state = match self.poller.running_since {
+        let state = match self.running_since {
             None if self.poller.was_queued => "queued all the time".to_owned(),
             None => "whether it ran is not known, its polls failed".to_owned(),
             Some(since) => match since.saturating_duration_since(self.submitted).as_secs() {
@@ -470,7 +476,7 @@ impl AttemptState<'_, '_> {
     /// The attempt, ended now.
     fn end(&self, outcome: Outcome, why: String) -> AttemptResult {
         let now = Instant::now();
-        let queued_until = match (outcome, self.poller.running_since) {
+        let queued_until = match (outcome, self.running_since) {
             (_, Some(since)) => since,
             // Over before a poll saw it running.
             (Outcome::Deadline | Outcome::Lost | Outcome::Unreachable, None) => now,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::context::RunContext;
 use crate::comfyui::{HttpError, Queue, QueuePosition};
+use crate::sleep;
 
 /// How long a cancelled prompt is watched.
 const WATCHED_FOR: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ impl RunContext<'_> {
     /// Cancels a prompt and polls until it is gone, for 5 s; starts over once if only one of the
     /// two calls failed. An interrupt does not cut this short.
     pub fn cancel(&mut self, id: &str) -> Cancelled {
-        let mut until = Instant::now() + WATCHED_FOR;
+        let mut until = sleep::now() + WATCHED_FOR;
         let mut started_over = false;
         let mut asked = self.client.cancel(id);
         let mut asked_at = Instant::now();
@@ -58,13 +59,13 @@ impl RunContext<'_> {
                 return Cancelled::Gone;
             }
             if queue.is_err() && asked.is_err() && self.events.intake().interrupted {
-                until = Instant::now();
+                until = sleep::now();
             }
             // One silence may have taken all of the time from a server that answers again.
             if queue.is_ok() != asked.is_ok() && !std::mem::replace(&mut started_over, true) {
-                until = Instant::now() + WATCHED_FOR;
+                until = sleep::now() + WATCHED_FOR;
             }
-            if Instant::now() >= until {
+            if sleep::now() >= until {
                 return match (queue, asked) {
                     (Ok(_), Ok(())) => Cancelled::StillRunning,
                     (Err(error), _) | (_, Err(error)) => Cancelled::Unknown(error),
@@ -96,14 +97,14 @@ impl RunContext<'_> {
     /// stalled server may read one only then. A server that does not answer is asked for up to 5 s.
     fn look_for_unseen(&mut self) -> Result<(), HttpError> {
         let is_hurried = self.events.intake().interrupted;
-        let until = Instant::now() + if is_hurried { LOOK_AGAIN } else { WATCHED_FOR };
+        let until = sleep::now() + if is_hurried { LOOK_AGAIN } else { WATCHED_FOR };
         let mut looked = false;
         loop {
             match self.find_unseen() {
                 Ok(true) => continue,
                 Ok(false) if looked || self.state.unseen().is_empty() => return Ok(()),
                 Ok(false) => looked = true,
-                Err(_) if Instant::now() < until => {}
+                Err(_) if sleep::now() < until => {}
                 Err(error) => return Err(error),
             }
             self.events.wait_ignoring_interrupt(LOOK_AGAIN);

@@ -1,6 +1,6 @@
 //! Reaching the server at the start of a run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::RunError;
 use super::events::EventLoop;
@@ -8,6 +8,7 @@ use crate::cli::{RunOptions, ServerOptions};
 use crate::comfyui::{Client, ErrorKind, HttpError, OnWait, SystemStats, Target};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
+use crate::sleep;
 
 /// Between two tries at a server that is waited for.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ pub fn connect(
     is_started: bool,
 ) -> Result<(Target, SystemStats), NoServer> {
     let mut target = target(&options.server);
-    let until = Instant::now() + options.wait_for_comfyui;
+    let until = sleep::now() + options.wait_for_comfyui;
     let mut logged = false;
     loop {
         let mut answer = probe(options, &target, events.on_wait());
@@ -60,7 +61,7 @@ pub fn connect(
             Ok(stats) => return Ok((target, stats)),
             Err(error) => error,
         };
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(sleep::now());
         let is_final = match error.kind {
             ErrorKind::Status(401 | 403) => true,
             ErrorKind::Refused => is_started,

@@ -31,6 +31,7 @@ use crate::interrupt::Interrupted;
 use crate::process::process_start;
 use crate::report::legacy::slashes;
 use crate::report::record::{RunRecord, Settings};
+use crate::sleep;
 use crate::vram::freed_memory::{FreedMemoryWait, NOISE_MB};
 use crate::vram::log::names;
 use crate::vram::reading::{Answer, MissReason, Reading};
@@ -205,7 +206,7 @@ impl<'a> RunContext<'a> {
     /// [`Interrupted`].
     pub fn wait_until_clear(&mut self) -> Result<bool, Interrupted> {
         let is_ours = self.is_server_ours();
-        let until = Instant::now() + if is_ours { STUCK_AFTER } else { self.options.max_wait };
+        let until = sleep::now() + if is_ours { STUCK_AFTER } else { self.options.max_wait };
         let mut outage = Outage::new(self.gone_after());
         let mut logged = false;
         loop {
@@ -223,13 +224,13 @@ impl<'a> RunContext<'a> {
             let scene = left_over.unwrap_or_else(|| self.server.scene.clone());
             let is_away = problem.as_ref().is_some_and(is_refused);
             if let Some(error) = &problem
-                && outage.lasts(Instant::now(), error)
+                && outage.lasts(sleep::now(), error)
                 && self.restarts_server()
             {
                 self.set_death(Death::Gone);
             }
             self.look_at_server();
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(sleep::now());
             if left.is_zero() && is_ours {
                 self.set_death(Death::Stuck);
             }
@@ -268,12 +269,12 @@ impl<'a> RunContext<'a> {
         }
         self.freed = true;
         self.server.health.take_free();
-        let (begun, mut wait) = (Instant::now(), FreedMemoryWait::default());
+        let (begun, mut wait) = (sleep::now(), FreedMemoryWait::default());
         let mut last = None;
         loop {
             let now = self.server_memory();
             last = now.or(last);
-            match wait.next_check(begun.elapsed(), now.and_then(|memory| memory.free)) {
+            match wait.next_check(sleep::now() - begun, now.and_then(|memory| memory.free)) {
                 Some(time) => self.events.wait(time)?,
                 None => break,
             }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::RunContext;
 use crate::comfyui::{ErrorKind, HistoryEntry, HttpError, OutputFile};
@@ -11,6 +11,7 @@ use crate::fs::{create_temp, extension, is_image, is_video, write_atomic};
 use crate::interrupt::Interrupted;
 use crate::report::record::Output;
 use crate::sanitize::{file_name, first_of};
+use crate::sleep;
 
 /// What became of an entry's files.
 #[derive(Debug, Default)]
@@ -166,7 +167,7 @@ impl RunContext<'_> {
     fn transfer(&mut self, file: &OutputFile, mut out: File) -> Result<u64, FileError> {
         let (length, mut body) = self.client.view(file)?;
         let (mut bytes, mut head) = (0, Vec::new());
-        let mut progress = (Instant::now(), 0);
+        let mut progress = (sleep::now(), 0);
         let mut chunk = vec![0; 64 << 10];
         loop {
             let read = body.read(&mut chunk);
@@ -180,8 +181,8 @@ impl RunContext<'_> {
             head.extend(chunk[..count].iter().take(HEAD - head.len()));
             bytes += count as u64;
             if bytes - progress.1 >= PROGRESS {
-                progress = (Instant::now(), bytes);
-            } else if progress.0.elapsed() >= self.options.post_execution_timeout {
+                progress = (sleep::now(), bytes);
+            } else if sleep::now() >= progress.0 + self.options.post_execution_timeout {
                 let why = format!("less than 64 kB in time, {bytes} bytes in all");
                 return Err(self.client.error("GET /view", ErrorKind::Timeout, &why).into());
             }

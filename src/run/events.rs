@@ -6,11 +6,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+
 use super::following::Following;
 use super::recorder::Recorder;
+use crate::clock::hms;
 use crate::comfyui::{OnWait, Told};
 use crate::console::Console;
 use crate::interrupt::{self, Interrupted};
+use crate::keep_awake::KeepAwake;
+use crate::sleep;
 use crate::vram::sampler::SamplerEvent;
 
 /// What other threads send to the main thread.
@@ -21,11 +26,13 @@ pub enum Event {
     Listener(String, Instant, Told),
     /// From the signal's thread: end the run.
     Interrupt,
+    /// A line for the user, from any thread.
+    Note(String),
 }
 
 /// What listeners may have sent before it is taken; beyond that they are not heard.
 const MOST_TOLD: usize = 4096;
-/// Between two draws of the live row.
+/// Between two draws of the live row; the longest wait, after which a sleep of the computer shows.
 const REDRAW: Duration = Duration::from_millis(500);
 
 /// The receiving end of the channel, and where its events go.
@@ -41,6 +48,8 @@ pub struct Intake {
     pub recorder: Recorder,
     /// What the recorder has to say.
     problems: Vec<String>,
+    /// What other threads have to say.
+    notes: Vec<String>,
 }
 
 /// The event loop. Readings go to the recorder, an interrupt is remembered.
@@ -51,6 +60,8 @@ pub struct EventLoop {
     sender: Sender<Event>,
     /// Where lines go.
     pub console: Console,
+    /// The sleeps of the computer that were told of: from when to when.
+    pub asleep: Vec<(OffsetDateTime, OffsetDateTime)>,
 }
 
 impl EventLoop {
@@ -64,8 +75,10 @@ impl EventLoop {
             following: None,
             recorder,
             problems: Vec::new(),
+            notes: Vec::new(),
         };
-        EventLoop { intake: Arc::new(Mutex::new(intake)), sender, console }
+        let (intake, asleep) = (Arc::new(Mutex::new(intake)), Vec::new());
+        EventLoop { intake, sender, console, asleep }
     }
 
     /// What the channel has brought so far. Not to be held over an HTTP call, which then takes no
@@ -97,12 +110,19 @@ impl EventLoop {
         interrupt::listen(move || drop(sender.send(Event::Interrupt)), last)
     }
 
-    /// Waits that long; readings reach the log meanwhile.
+    /// Keeps the computer awake as long as the returned value lives; what cannot be held off is a line.
+    pub fn keep_awake(&self) -> Option<KeepAwake> {
+        let sender = self.sender.clone();
+        // Nobody receives when the program is about to end.
+        KeepAwake::start(move |line| drop(sender.send(Event::Note(line))))
+    }
+
+    /// Waits that long, sleeps of the computer not counted; readings reach the log meanwhile.
     ///
     /// # Errors
     /// [`Interrupted`] as soon as an interrupt arrives, or has arrived.
     pub fn wait(&mut self, time: Duration) -> Result<(), Interrupted> {
-        self.receive(Instant::now() + time, |it| it.interrupted);
+        self.receive(sleep::now() + time, |it| it.interrupted);
         self.check()
     }
 
@@ -112,7 +132,7 @@ impl EventLoop {
     /// [`Interrupted`].
     pub fn wait_for_first_reading(&mut self, at_most: Duration) -> Result<(), Interrupted> {
         let done = |it: &Intake| it.interrupted || it.recorder.has_measured;
-        self.receive(Instant::now() + at_most, done);
+        self.receive(sleep::now() + at_most, done);
         self.check()
     }
 
@@ -123,7 +143,7 @@ impl EventLoop {
     /// [`Interrupted`].
     pub fn wait_for_prompt(&mut self, time: Duration) -> Result<(), Interrupted> {
         let has_ended = |it: &Intake| it.following.as_ref().is_some_and(|it| it.has_ended);
-        self.receive(Instant::now() + time, |it| it.interrupted || has_ended(it));
+        self.receive(sleep::now() + time, |it| it.interrupted || has_ended(it));
         if let Some(following) = &mut self.intake().following {
             following.has_ended = false;
         }
@@ -137,13 +157,13 @@ impl EventLoop {
     pub fn wait_for_listener(&mut self, at_most: Duration) -> Result<(), Interrupted> {
         let has_spoken =
             |it: &Intake| it.following.as_ref().is_none_or(|it| it.connected.is_some());
-        self.receive(Instant::now() + at_most, |it| it.interrupted || has_spoken(it));
+        self.receive(sleep::now() + at_most, |it| it.interrupted || has_spoken(it));
         self.check()
     }
 
     /// Waits that long whether or not an interrupt arrives: for what has to be done after one.
     pub fn wait_ignoring_interrupt(&mut self, time: Duration) {
-        self.receive(Instant::now() + time, |_| false);
+        self.receive(sleep::now() + time, |_| false);
     }
 
     /// Waits that long, and reports an interrupt only then: for children, which need the time to
@@ -169,7 +189,7 @@ impl EventLoop {
     pub fn drain(&mut self) {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         intake.drain();
-        intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
+        tell(&mut intake, &mut self.console, &mut self.asleep);
     }
 
     /// What a sampler's thread calls with its events.
@@ -197,20 +217,37 @@ impl EventLoop {
     fn receive(&mut self, until: Instant, done: impl Fn(&Intake) -> bool) {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         while !done(&intake) {
-            intake.problems.drain(..).for_each(|problem| self.console.warn(&problem));
+            tell(&mut intake, &mut self.console, &mut self.asleep);
             self.console.draw(intake.recorder.latest_and_peak());
-            let left = until.saturating_duration_since(Instant::now());
-            let slice = if self.console.is_live() { left.min(REDRAW) } else { left };
-            match intake.events.recv_timeout(slice) {
+            let slice = until.saturating_duration_since(sleep::now()).min(REDRAW);
+            let began = Instant::now();
+            let received = intake.events.recv_timeout(slice);
+            sleep::after_wait(began, slice);
+            match received {
                 Ok(event) => intake.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Not while we hold a sender ourselves.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if Instant::now() >= until {
+            if sleep::now() >= until {
                 return;
             }
         }
+    }
+}
+
+/// Tells what other threads have to say, and that the computer slept.
+fn tell(
+    intake: &mut Intake,
+    console: &mut Console,
+    asleep: &mut Vec<(OffsetDateTime, OffsetDateTime)>,
+) {
+    intake.problems.drain(..).for_each(|problem| console.warn(&problem));
+    intake.notes.drain(..).for_each(|note| console.log(&note));
+    for slept in sleep::since(asleep.len()) {
+        let [from, to] = [slept.from, slept.to].map(|at| console.clock.at(at));
+        console.log(&format!("the computer slept from {} to {}", hms(from), hms(to)));
+        asleep.push((from, to));
     }
 }
 
@@ -224,6 +261,7 @@ impl Intake {
     fn take(&mut self, event: Event) {
         match event {
             Event::Interrupt => self.interrupted = true,
+            Event::Note(line) => self.notes.push(line),
             Event::Listener(client, at, told) => {
                 self.told.fetch_sub(1, Ordering::Relaxed);
                 let following = self.following.as_mut();

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::context::RunContext;
-use super::rerun;
+use super::rerun::{self, Caller};
 use crate::archive::{self, ArchiveError};
 use crate::console::{Output, Terminal, print_document, print_error};
 use crate::exit_code::Exit;
@@ -26,11 +26,18 @@ impl RunContext<'_> {
         // An interrupt counts if it arrived before the end.
         self.events.drain();
         self.record.ended = self.clock.now();
+        self.record.asleep.clone_from(&self.events.asleep);
         let generated = self.record.legacy.story.as_ref().and_then(|story| story.file.parent());
         let story = self.options.story.as_deref().or(generated);
         let (scenes, records) = (&self.scenes, &self.record.scenes);
-        self.record.next =
-            rerun::command(self.options, story, scenes, records, self.server_may_come);
+        self.record.next = rerun::command(
+            self.options,
+            story,
+            scenes,
+            records,
+            self.server_may_come,
+            &Caller::of_process(),
+        );
         if self.options.archive {
             let name = format!("comfyui-e2e-{}.zip", self.record.id);
             self.record.legacy.archive =
@@ -47,7 +54,9 @@ impl RunContext<'_> {
         }
         let document = self.run_helpers_around_metadata(&vram, &others);
         let input = ReportInput::of_run(&self.record, &vram);
-        let page = Page { input, timeline: &timeline, others: &others, folder: "" }.html();
+        let system_ram = self.record.is_system_ram();
+        let page = Page { input, timeline: &timeline, others: &others, system_ram, folder: "" };
+        let page = page.html();
         self.write("report.html", &page);
         self.write_reports(&vram, baselines);
         self.events.console.header("RUN COMPLETE");

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::RunError;
 use super::events::EventLoop;
@@ -12,6 +12,7 @@ use super::state_file::RunState;
 use crate::clock::day_and_time;
 use crate::exit_code::Exit;
 use crate::http::ServerUrl;
+use crate::sleep;
 
 /// How long another run is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +43,7 @@ impl Lock {
             Ok(file) => file,
             Err(error) => return Ok(Lock::unavailable(path, &error)),
         };
-        let until = Instant::now() + patience;
+        let until = sleep::now() + patience;
         let mut logged = false;
         loop {
             match file.try_lock() {
@@ -53,7 +54,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {}
             }
             let (left, seconds) =
-                (until.saturating_duration_since(Instant::now()), patience.as_secs());
+                (until.saturating_duration_since(sleep::now()), patience.as_secs());
             if left.is_zero() {
                 let who = holder(&path);
                 let why = format!(

@@ -108,6 +108,7 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let deaf = deaf.map(|error| format!("Ctrl-C ends this run without clearing up: {error}"));
     let lock = Lock::take(path, lock::PATIENCE, &mut events)?;
     let mut run = RunContext::start(options, clock, events, &lock, deaf)?;
+    let _awake = (!options.allow_sleep).then(|| run.events.keep_awake());
     run.object_info = object_info;
     if let Err(error) = run.work(plan) {
         run.skip_scenes(error);

@@ -48,8 +48,6 @@ pub struct Poller {
     pub polls: u32,
     /// A poll has shown its place in the queue.
     pub was_queued: bool,
-    /// When a poll first showed it running.
-    pub running_since: Option<Instant>,
     /// A poll was refused: the server may have restarted.
     pub was_refused: bool,
 }
@@ -68,7 +66,7 @@ impl Poller {
         }
     }
 
-    /// Takes one poll, and says what to do next.
+    /// Takes one poll, at that moment of [`crate::sleep::now`], and says what to do next.
     pub fn observe(&mut self, now: Instant, observation: Observation) -> Decision {
         self.polls += 1;
         if let Observation::Failed(error) | Observation::Unread(error) = &observation {
@@ -87,12 +85,9 @@ impl Poller {
                     return Decision::Lost;
                 }
             }
-            Observation::At(place) => {
+            Observation::At(_) => {
                 self.absent = 0;
                 self.was_queued = true;
-                if place == QueuePosition::Running {
-                    self.running_since.get_or_insert(now);
-                }
             }
             Observation::Unread(error) => {
                 self.unread += 1;

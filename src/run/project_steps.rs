@@ -139,7 +139,7 @@ impl RunContext<'_> {
         let idea = self.story_idea();
         if options.llm.local && options.llm.provider.is_none() {
             self.events.console.warn(
-                "-UseLocalLLM without a provider: --local-llm-provider-url URL; the generator decides",
+                "--use-local-llm without a provider: --local-llm-provider-url URL; the generator decides",
             );
         }
         let output = self.folder.join("story");

@@ -166,7 +166,7 @@ impl Recorder {
             self.refused = Some((taken.moment, taken.at));
         }
         // A late one says nothing of its own: the request before it was still out.
-        if taken.result.err() != Some(MissReason::Late) {
+        if !matches!(taken.result, Err(MissReason::Late | MissReason::Asleep)) {
             self.missed = taken.result.err();
         }
         let device = self.device.as_mut()?;

@@ -214,10 +214,10 @@ impl<'r, 'a> SceneRunner<'r, 'a> {
             if not_fresh && outcome.is_success() {
                 if !freed_twice {
                     freed_twice = true;
-                    self.warn("-Fresh: nodes came from the cache all the same: once more");
+                    self.warn("--fresh: nodes came from the cache all the same: once more");
                     continue;
                 }
-                self.warn("-Fresh: nodes came from the cache again");
+                self.warn("--fresh: nodes came from the cache again");
             }
             if retry && retried < retries {
                 retried += 1;

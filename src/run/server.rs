@@ -15,6 +15,7 @@ use crate::console::LiveRow;
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
 use crate::report::record::{ServerEnd, ServerStart};
+use crate::sleep;
 
 /// The port of a server that is ours refuses for so long: it has died. On Windows a connection that is
 /// refused takes 2 s, and one that a busy server does not take looks the same.
@@ -118,7 +119,7 @@ impl RunContext<'_> {
 
     /// Takes an answered poll of the queue.
     pub fn watch_queue(&mut self, queue: &Queue) {
-        if self.server.health.take_queue(Instant::now(), queue) {
+        if self.server.health.take_queue(sleep::now(), queue) {
             self.set_death(Death::Idle);
         }
     }
@@ -232,15 +233,15 @@ impl RunContext<'_> {
     /// [`Interrupted`].
     pub fn wait_for_server(&mut self) -> Result<bool, Interrupted> {
         let mut outage = Outage::new(self.gone_after());
-        let until = Instant::now() + STUCK_AFTER;
+        let until = sleep::now() + STUCK_AFTER;
         loop {
             let Err(error) = self.client.system_stats() else { return Ok(true) };
-            if outage.lasts(Instant::now(), &error) {
+            if outage.lasts(sleep::now(), &error) {
                 self.look_at_server();
                 self.set_death(Death::Gone);
                 return self.revive();
             }
-            if Instant::now() >= until {
+            if sleep::now() >= until {
                 return Ok(false);
             }
             self.events.wait(LOOK_AGAIN)?;
@@ -249,7 +250,8 @@ impl RunContext<'_> {
 
     /// Waits while somebody else's prompt runs, for up to `MaxWaitSeconds`. Returns whether none does.
     fn wait_for_others(&mut self) -> Result<bool, Interrupted> {
-        let until = Instant::now() + self.options.max_wait;
+        let until = sleep::now() + self.options.max_wait;
+        let mut logged = false;
         loop {
             let others = self
                 .client
@@ -258,19 +260,23 @@ impl RunContext<'_> {
             if !others {
                 return Ok(true);
             }
-            if Instant::now() >= until {
+            if sleep::now() >= until {
                 return Ok(false);
             }
-            self.events.wait(Duration::from_secs(2))?;
+            if !std::mem::replace(&mut logged, true) {
+                let line = "ComfyUI is started anew when somebody else's prompt has ended";
+                self.events.console.log(line);
+            }
+            self.events.wait(LOOK_AGAIN)?;
         }
     }
 
     fn is_port_free(&mut self) -> Result<bool, Interrupted> {
-        let until = Instant::now() + PORT_FREE_AFTER;
+        let until = sleep::now() + PORT_FREE_AFTER;
         loop {
             match self.client.system_stats() {
                 Err(error) if error.kind == ErrorKind::Refused => return Ok(true),
-                _ if Instant::now() >= until => return Ok(false),
+                _ if sleep::now() >= until => return Ok(false),
                 _ => self.events.wait(LOOK_AGAIN)?,
             }
         }
@@ -314,7 +320,7 @@ impl RunContext<'_> {
     /// It does not become ready: one line; an interrupt.
     pub fn start_at_first(&mut self) -> Result<SystemStats, RunError> {
         if self.server.process.is_some() {
-            let found = self.wait_until_ready(Instant::now());
+            let found = self.wait_until_ready(sleep::now());
             if found.is_ok() || !self.restarts_server() {
                 return found;
             }
@@ -330,7 +336,7 @@ impl RunContext<'_> {
 
     /// Starts `ComfyUI` and waits until it is ready.
     fn start_server(&mut self, why: &str) -> Result<SystemStats, RunError> {
-        let (at, begun) = (self.clock.now(), Instant::now());
+        let (at, begun) = (self.clock.now(), sleep::now());
         let Some(command) = &self.options.start_comfyui else {
             return Err(RunError::failed(Exit::Unreachable, "no ComfyUI".into(), "no ComfyUI"));
         };
@@ -357,7 +363,7 @@ impl RunContext<'_> {
                 }
             }
         };
-        let ready_after = begun.elapsed();
+        let ready_after = since(begun);
         let last_line = self.server.process.as_mut().map(|process| {
             process.output.forget_error();
             process.output.last_line().to_owned()
@@ -400,8 +406,10 @@ impl RunContext<'_> {
             let life = process.look();
             let (port, heard) = (process.output.port, process.output.heard);
             let row = format!("starting ComfyUI  {}", process.output.last_line());
-            let since = begun;
-            self.events.console.set_live(Some(LiveRow { since, ..LiveRow::new(&row, "", None) }));
+
+            self.events
+                .console
+                .set_live(Some(LiveRow { since: begun, ..LiveRow::new(&row, "", None) }));
             if life == Life::Restart {
                 self.end_process(Duration::ZERO);
                 self.spawn()?;
@@ -434,8 +442,8 @@ impl RunContext<'_> {
                 },
             }
             if let Life::Ended(code) = life {
-                let ended: &Instant = ended.get_or_insert_with(Instant::now);
-                if code != Some(0) || ended.elapsed() >= ANSWERS_LATE {
+                let ended: &Instant = ended.get_or_insert_with(sleep::now);
+                if code != Some(0) || since(*ended) >= ANSWERS_LATE {
                     let code = code.map(|code| format!(" with exit code {code}"));
                     break Err(format!("it has ended{}", code.unwrap_or_default()));
                 }
@@ -446,11 +454,11 @@ impl RunContext<'_> {
             } else {
                 START_WAIT.max(self.options.wait_for_comfyui)
             };
-            if heard.elapsed() >= patience || begun.elapsed() >= LONGEST_START {
-                let took = passed(begun.elapsed());
+            if since(heard) >= patience || since(begun) >= LONGEST_START {
+                let took = passed(since(begun));
                 break Err(format!(
                     "it does not answer after {took} ({} s without a line)",
-                    heard.elapsed().as_secs()
+                    since(heard).as_secs()
                 ));
             }
             self.events.wait(LOOK_AGAIN)?;
@@ -524,11 +532,16 @@ impl RunContext<'_> {
             return;
         }
         self.state.forget_prompts();
+        self.record.aftermath.queue = Some(0);
         self.record.aftermath.still_running = None;
         self.record.aftermath.may_come = None;
         self.record.server.end = Some(ServerEnd::Ended);
         self.events.console.log(&format!("ComfyUI ended (process {id})"));
     }
+}
+
+fn since(moment: Instant) -> Duration {
+    sleep::now().saturating_duration_since(moment)
 }
 
 fn passed(time: Duration) -> String {

@@ -8,6 +8,7 @@ use super::following::Following;
 use super::poll::{Outage, is_refused};
 use crate::comfyui::{ErrorKind, HttpError, Ids, Listener, Submission, Workflow};
 use crate::interrupt::Interrupted;
+use crate::sleep;
 
 /// How long a POST waits for the listener's connection.
 pub const LISTENER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -218,12 +219,12 @@ impl RunContext<'_> {
             match self.client.find_sent(sent) {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {
-                    let since = *first.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= look_for {
+                    let since = *first.get_or_insert_with(sleep::now);
+                    if sleep::now() >= since + look_for {
                         return Ok(None);
                     }
                 }
-                Err(error) if outage.lasts(Instant::now(), &error) => {
+                Err(error) if outage.lasts(sleep::now(), &error) => {
                     return Err(SubmitError::Unreachable { error, sent: true });
                 }
                 Err(error) => refused = Some(error).filter(is_refused),
@@ -274,7 +275,7 @@ impl Patience {
             run.warn(scene, &format!("{error}: trying again"));
         }
         let left = time_left(deadline);
-        if left.is_zero() || self.outage.lasts(Instant::now(), error) {
+        if left.is_zero() || self.outage.lasts(sleep::now(), error) {
             return Ok(false);
         }
         run.events.wait(LOOK_AGAIN.min(left))?;
@@ -283,5 +284,5 @@ impl Patience {
 }
 
 fn time_left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
+    deadline.saturating_duration_since(sleep::now())
 }

@@ -306,8 +306,8 @@ pub fn table(verdicts: &[Verdict]) -> Vec<String> {
 }
 
 impl Verdict {
-    /// The cells of its row in [`table`].
-    fn row(&self) -> [String; 6] {
+    /// The cells of its row in [`table`]: name, before, now, change, limit, verdict.
+    pub fn row(&self) -> [String; 6] {
         let name = match &self.scene {
             Some(scene) => format!("  {scene}"),
             None => self.gate.name().to_owned(),
@@ -582,7 +582,7 @@ impl<'a> RunVram<'a> {
                 "it came from ComfyUI's cache: nothing was executed".to_owned()
             }
             None if !scenes.is_empty() && scenes.iter().all(|id| is_cached(id)) => {
-                "all of it came from ComfyUI's cache (use -Fresh or -Seed random)".to_owned()
+                "all of it came from ComfyUI's cache (use --fresh)".to_owned()
             }
             _ if self.vram.samples == 0 => "no VRAM sample was taken".to_owned(),
             Some(id) if sampled(id) => "what it added is not known on both sides".to_owned(),

@@ -14,6 +14,11 @@ pub fn is_system_ram(kind: &str) -> bool {
     matches!(kind, "cpu" | "mps")
 }
 
+/// How the memory of a device is called in every line: the machine's own is no VRAM.
+pub fn memory_name(system_ram: bool) -> &'static str {
+    if system_ram { "RAM" } else { "VRAM" }
+}
+
 /// 16 TiB in MB: a higher figure is a mistake, and is neither written nor read.
 pub const HIGHEST_MB: u64 = 1 << 24;
 
@@ -118,11 +123,13 @@ pub enum MissReason {
     NoDevice,
     /// The tick passed while an earlier request was still out.
     Late,
+    /// The computer slept: no gap, since nothing ran.
+    Asleep,
 }
 
 impl MissReason {
     /// Every reason, in the order in which they are listed.
-    pub const ALL: [MissReason; 7] = [
+    pub const ALL: [MissReason; 8] = [
         MissReason::Timeout,
         MissReason::Refused,
         MissReason::Reset,
@@ -130,11 +137,13 @@ impl MissReason {
         MissReason::BadJson,
         MissReason::NoDevice,
         MissReason::Late,
+        MissReason::Asleep,
     ];
 
     /// The word in the log.
     pub fn name(self) -> &'static str {
-        ["timeout", "refused", "reset", "status", "badJson", "noDevice", "late"][self as usize]
+        ["timeout", "refused", "reset", "status", "badJson", "noDevice", "late", "asleep"]
+            [self as usize]
     }
 
     /// The reason of that name.

@@ -88,6 +88,9 @@ impl Recording {
 
     /// Takes the next measurement, in the order of their moments. Returns the lines to be written.
     pub fn take(&mut self, taken: &Measurement) -> Vec<Line> {
+        if taken.result == Err(MissReason::Asleep) {
+            return self.asleep(taken);
+        }
         let mut lines = Vec::new();
         let mut next_tick = *self.next_tick.get_or_insert(taken.due);
         if taken.due >= next_tick {
@@ -118,6 +121,14 @@ impl Recording {
             taken.written = Some(self.running_at(moment).clone());
         }
         self.open.push(taken);
+        lines
+    }
+
+    /// The computer slept: a line says so, and the ticks begin anew. The time is no gap.
+    fn asleep(&mut self, taken: &Measurement) -> Vec<Line> {
+        let mut lines = self.finish(taken.moment);
+        lines.push(self.line(taken.at, taken.moment, taken.result, false));
+        (self.next_tick, self.latest) = (None, None);
         lines
     }
 

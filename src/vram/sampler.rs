@@ -1,7 +1,8 @@
 //! The thread that takes a reading at every moment of a fixed grid.
 //!
-//! It knows neither who gives the readings nor where they go. It ends when its handle is
-//! dropped: within 10 ms between readings, within the reader's own timeout during one.
+//! It knows neither who gives the readings nor where they go. Where the computer slept, the grid
+//! begins anew. It ends when its handle is dropped: within 10 ms between readings, within the
+//! reader's own timeout during one.
 
 use std::convert::Infallible;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::reading::{Answer, Measurement, MissReason, Reading, Source};
 use crate::clock::Clock;
+use crate::sleep;
 
 /// What sampling sends to the main thread.
 #[derive(Clone, Debug)]
@@ -46,13 +48,25 @@ impl Sampler {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let thread = thread::Builder::new().name("vram sampler".into()).spawn(move || {
             let mut events = PanicGuard(send);
-            let mut due = Instant::now();
+            let (mut due, mut slept) = (Instant::now(), sleep::since(0).len());
             loop {
-                match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                let began = Instant::now();
+                let wait = due.saturating_duration_since(began);
+                match stopped.recv_timeout(wait) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
+                sleep::after_wait(began, wait);
                 let taken = Measurement::take(clock, Some(due), &mut read, &mut fallback);
+                // Before the request or while it was out: of which moment it tells is not known.
+                if let [first, ..] = *sleep::since(slept) {
+                    slept = sleep::since(0).len();
+                    let asleep = Err(MissReason::Asleep).into();
+                    let asleep = Measurement::of(clock.at(first.from), due, asleep, |_| None);
+                    events.0(SamplerEvent::Measured(asleep));
+                    due = Instant::now();
+                    continue;
+                }
                 let (at, moment) = (taken.at, taken.moment);
                 events.0(SamplerEvent::Measured(taken));
                 let now = Instant::now();

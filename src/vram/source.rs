@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::comfyui::{Client, Device, SystemStats};
 use crate::http::ErrorKind;
 use crate::interrupt::Interrupted;
+use crate::sleep;
 
 /// The timeout of the sampler's requests.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -87,9 +88,9 @@ impl ReadingSource {
         &self,
         wait: &mut dyn FnMut(Duration) -> Result<(), Interrupted>,
     ) -> Result<(), Interrupted> {
-        let until = Instant::now() + TIMEOUT;
+        let until = sleep::now() + TIMEOUT;
         if let Some(card) = self.card.as_ref().filter(|_| self.nvidia_smi_only || self.no_server) {
-            while !card.has_started() && Instant::now() < until {
+            while !card.has_started() && sleep::now() < until {
                 wait(CHECK_INTERVAL)?;
             }
         }

@@ -13,7 +13,7 @@ use super::stats::Metric;
 /// More columns than these are merged in pairs; an even number.
 const MAX_COLUMNS: usize = 1200;
 /// Scenes beyond these have no band.
-const MAX_BANDS: usize = 400;
+pub const MAX_BANDS: usize = 400;
 
 /// The samples of a log in columns of equal length, and the scenes behind them.
 #[derive(Clone, Debug, Default)]

@@ -72,6 +72,34 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
     }
 }
 
+/// The texts beyond the command line too.
+#[test]
+fn a_hint_is_spelled_as_the_user_spelled() {
+    let folder = desk();
+    for (words, part) in [
+        (
+            "--comfyui-url http://127.0.0.1:1 flow.json",
+            "or --comfyui-url URL, or --wait-for-comfyui 120",
+        ),
+        ("-ComfyUIUrl http://127.0.0.1:1 flow.json", "or -ComfyUIUrl URL, or -WaitForComfyUI 120"),
+        ("flow.json -ComfyUIUrl:http://127.0.0.1:1", "or -ComfyUIUrl URL, or -WaitForComfyUI 120"),
+    ] {
+        let ran = folder.run(&words.split(' ').collect::<Vec<_>>()).exits(3).says(part);
+        assert!(folder.read("run-summary.txt").contains(part), "{ran}");
+    }
+    for (words, line) in [
+        ("--max-peak-mb 5", "--workflow flow.json"),
+        ("-MaxPeakMB 5", "-Workflow flow.json"),
+        ("-Workflow flow.json -SceneFilter x", "-SceneFilter: no scene 'x'"),
+        ("-Quiet flow.json -Archive -NoArchive", "-Archive and -NoArchive: which of them?"),
+        ("flow.json -Set 1.nope=5 -Quiet", "-Set 1.nope: "),
+        ("summary -LogsDir nothing", "name a log or a run folder, or -LogsDir FOLDER"),
+        ("summary", "name a log or a run folder, or --logs-dir FOLDER"),
+    ] {
+        desk().run(&words.split(' ').collect::<Vec<_>>()).complains(line);
+    }
+}
+
 #[test]
 fn the_environment_gives_what_the_command_line_does_not() {
     let (server, folder) = (StandIn::start(), Folder::new());

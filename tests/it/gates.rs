@@ -85,7 +85,7 @@ fn a_gate_that_failed_is_exit_7_and_summary_judges_anew() {
 fn what_cannot_be_judged_is_exit_7_and_says_why() {
     let (server, folder) = (StandIn::with(Config::cuda()), Folder::new());
     take(&server, &folder, 100, &[]).exits(0);
-    let cached = "all of it came from ComfyUI's cache (use -Fresh or -Seed random)";
+    let cached = "all of it came from ComfyUI's cache (use -Fresh)";
     run_flow(&server, &folder, &["-MaxPeakMB", "20000"])
         .exits(7)
         .tells(&format!("MaxPeakMB 20000 not judged: {cached}"))
@@ -144,7 +144,7 @@ fn an_earlier_run_is_a_baseline() {
     folder.workflow("flow.json", &graphs::video("video/flow", 0.6, 900, 1065));
     let ran = run_flow(&server, &folder, &["-Baseline", &before]).exits(7);
     let why = line(&ran.stdout, "  flow ").trim_start_matches("  flow").trim_start();
-    assert_eq!(why, "not judged: 1 of 4 nodes came from the cache, use --fresh", "{ran}");
+    assert_eq!(why, "not judged: 1 of 4 nodes came from the cache, use -Fresh", "{ran}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! A text in `expect![[…]]` is written anew by `UPDATE_EXPECT=1 cargo test --test it`.
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes its texts with them")]
 
+#[cfg(target_os = "linux")]
+mod awake;
 mod cancelling;
 mod command_line;
 mod devices;

@@ -16,7 +16,7 @@ fn next(server: &StandIn, graph: Value, options: &[&str]) -> String {
     for part in [
         "run-comfyui-e2e",
         &format!(" -ComfyUIUrl {}", server.url()),
-        &format!(" -Workflow {}", folder.path().join("flow.json").display()),
+        " flow.json",
         " -SceneRetryBudget 0",
         " -SampleIntervalSeconds 0.5",
         " -PollIntervalSeconds 0.2",
@@ -56,6 +56,46 @@ fn next_line_has_the_options_that_would_help() {
     assert_eq!(bounded, "-HistoryMaxAttempts 2");
     server.stop_listening();
     assert_eq!(next(&server, graphs::images("img/c", 1, 3), &[]), "-WaitForComfyUI 120");
+}
+
+#[test]
+fn next_line_is_spelled_as_the_command_line_and_found_from_where_the_user_stands() {
+    let server = StandIn::start();
+    let url = server.url();
+    for (words, next) in [
+        ("flow.json", format!("run-comfyui-e2e --comfyui-url {url} flow.json")),
+        (
+            "--max-wait-seconds 10m -q flow.json --fresh",
+            format!("run-comfyui-e2e --comfyui-url {url} flow.json --fresh"),
+        ),
+        (
+            "sub/flow.json --max-wait-seconds 20m",
+            format!("run-comfyui-e2e --max-wait-seconds 1200 --comfyui-url {url} sub/flow.json"),
+        ),
+        (
+            "-Workflow flow.json -MaxWait 20m",
+            format!("run-comfyui-e2e -MaxWaitSeconds 1200 -ComfyUIUrl {url} flow.json"),
+        ),
+    ] {
+        let folder = Folder::new();
+        folder.workflow("flow.json", &graphs::failing("broken"));
+        folder.workflow("sub/flow.json", &graphs::failing("broken"));
+        folder.run_on(&url, &words.split(' ').collect::<Vec<_>>()).exits(1);
+        assert_eq!(
+            folder.metadata()["Next"].as_str().unwrap().replace('\\', "/").replace('"', ""),
+            next
+        );
+    }
+    // A program that is not on the PATH is named by its place.
+    let folder = Folder::new();
+    folder.workflow("flow.json", &graphs::failing("broken"));
+    let running = folder.start_with(&["--comfyui-url", &url, "flow.json"], |command| {
+        command.env("PATH", "");
+    });
+    running.wait().exits(1);
+    let next = folder.metadata()["Next"].as_str().unwrap().to_owned();
+    let program = std::path::Path::new(next.split(" --").next().unwrap().trim_matches('"'));
+    assert!(program.is_absolute() && program.is_file(), "{next}");
 }
 
 #[test]

@@ -108,3 +108,15 @@ fn a_monitor_writes_its_page_with_or_without_a_log() {
     };
     assert_eq!(of("page.html"), of("again.html"));
 }
+
+#[test]
+fn a_monitor_of_a_cpu_server_tells_of_ram() {
+    let (server, folder) = (StandIn::with(Config::default()), Folder::new());
+    let words =
+        ["monitor", "--comfyui-url", &server.url(), "--duration", "0.3", "--html", "p.html"];
+    folder.run(&words).exits(0);
+    let page = fs::read_to_string(folder.path().join("p.html")).unwrap();
+    let (_, body) = page.split_once("</style>").unwrap();
+    assert!(body.contains("<h1>RAM recorded by monitor</h1>"), "{body}");
+    assert!(body.contains("RAM over time</h2>") && !body.contains("VRAM"), "{body}");
+}

@@ -122,7 +122,7 @@ fn a_failed_run_is_in_each_report_and_summary_writes_the_same() {
     // A scene that failed wins over a gate that did.
     let ran = bench.run(&words, &["flow"]).exits(1).tells("MaxPeakMB 2340 1 FAILED");
     let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
-    assert!(next.contains(" -MaxPeakMB 1 ") && !next.contains("flow.json"), "{next}");
+    assert!(next.contains(" --max-peak-mb 1 ") && !next.contains("flow.json"), "{next}");
     let verdict = "✗ FAILED: 1 of 3 scenes, exit 1 (failed)\n";
     let told = bench.tell(1, [4, 2, 0, 0], verdict);
     let [junit, markdown, metrics] = &told;

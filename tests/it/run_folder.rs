@@ -73,7 +73,7 @@ fn the_summary_is_what_was_printed_line_for_line() {
         [TIME] ✓ good  N s  no sample fell into it  outputs/good/good_00001_.png (72 bytes)
         [TIME] ✗ bad  failed: node 2 FailAlways: RuntimeError: it broke
         [TIME] GPU free: queue empty, 2240 MB in use (2240 before the run)
-        [TIME] Next: run-comfyui-e2e -FastIteration -ComfyUIUrl http://SERVER -SampleIntervalSeconds 3600 -SceneRetryBudget 0 -Workflow FOLDER/bad.json
+        [TIME] Next: run-comfyui-e2e -FastIteration -ComfyUIUrl http://SERVER -SampleIntervalSeconds 3600 -SceneRetryBudget 0 bad.json
     "#]].assert_eq(&shown);
 }
 

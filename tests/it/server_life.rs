@@ -428,6 +428,41 @@ fn a_bat_is_started_in_its_own_folder_and_ended_with_all_it_started() {
     wait_until("its end", || !place.answers());
 }
 
+#[test]
+fn somebody_else_s_prompt_is_not_taken_down() {
+    let place = Place::new();
+    let mut graph = graphs::ending("video/a", "BreakContext", &place.marker("a"));
+    graph["2"]["inputs"]["seconds"] = 1.5.into();
+    let command = place.command("");
+    let running =
+        start(&place.folder, &place.url(), &[("a", graph)], &["--start-comfyui", &command]);
+    running.until_it_says("prompt queued");
+    post(place.port, &graphs::video("video/theirs", 2.0, 0, 2));
+    let ran = running.wait().exits(0);
+    let (_, after) = ran.stdout.split_once("trying again (1 of 1)").unwrap();
+    let (waited, _) = after.split_once("Starting ComfyUI").unwrap();
+    assert!(
+        waited.contains("ComfyUI is started anew when somebody else's prompt has ended"),
+        "{ran}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_one_that_starts() {
+    let place = Place::new();
+    let file = script(&place, "sleep 600 & echo $! >child; wait");
+    let words = ["--start-comfyui", &file];
+    let running = start(&place.folder, &place.url(), &[("a", video("a", 1))], &words);
+    let child = place.folder.path().join("child");
+    wait_until("its start", || fs::read_to_string(&child).is_ok_and(|id| id.ends_with('\n')));
+    crate::signals::signal(&running, "-TERM");
+    running.wait().exits(130);
+    let child = fs::read_to_string(child).unwrap();
+    wait_until("its end", || !crate::support::is_alive(child.trim()));
+    assert!(!place.state().exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_interrupt_ends_it_by_force() {

@@ -1,6 +1,7 @@
 //! What the tests share: a folder for each test, the program run in it as a user runs it, and ways to
 //! look at what a run left and what the stand-in server received.
 
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs;
 use std::io::{Error, ErrorKind};
@@ -48,6 +49,33 @@ pub fn example(name: &str) -> PathBuf {
     program
 }
 
+/// The folder of a program that holds off sleep for a test, in place of the system's.
+#[cfg(unix)]
+fn awake_stand_in() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/awake")
+}
+
+/// The folder of a program that holds off sleep for a test, in place of the system's.
+#[cfg(windows)]
+fn awake_stand_in() -> PathBuf {
+    let program = example("keep_awake_stand_in");
+    let folder = program.with_file_name("awake");
+    let copy = folder.join("powershell.exe");
+    if !copy.exists() {
+        fs::create_dir_all(&folder).unwrap();
+        // Another test may have been first, and run it.
+        let _ = fs::copy(program, copy);
+    }
+    folder
+}
+
+/// The PATH with a folder before all others.
+pub fn first_on_path(folder: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).unwrap()
+}
+
 impl Folder {
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -88,7 +116,10 @@ impl Folder {
     }
 
     pub fn start_on<A: AsRef<str> + Debug>(&self, url: &str, arguments: &[A]) -> Running {
-        let mut all = vec!["--comfyui-url", url];
+        // In the spelling of the others, which the hints follow.
+        let spelled = |dash: &str| arguments.iter().any(|word| word.as_ref().starts_with(dash));
+        let gnu = spelled("--") || !spelled("-");
+        let mut all = vec![if gnu { "--comfyui-url" } else { "-ComfyUIUrl" }, url];
         all.extend(arguments.iter().map(AsRef::as_ref));
         self.start(&all)
     }
@@ -127,6 +158,11 @@ impl Folder {
 
     pub fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Running {
         command.current_dir(&self.path);
+        // As installed: a command that is advised names the program alone.
+        let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap().to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [built].into_iter().chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(path).unwrap());
         let read = "COMFYUI_URL LOCAL_COMFY_URL SCENE_MAX_WAIT_SECONDS SCENE_HISTORY_MAX_ATTEMPTS \
             SCENE_HISTORY_POLL_INTERVAL_SECONDS SCENE_POST_EXECUTION_TIMEOUT_SECONDS \
             SCENE_RETRY_BUDGET LOCAL_STORY_PROVIDER_URL LOCAL_LLM_HEALTHCHECK_URL \
@@ -134,6 +170,7 @@ impl Folder {
         for variable in read.split_whitespace() {
             command.env_remove(variable);
         }
+        command.env("PATH", first_on_path(&awake_stand_in()));
         // Files, not pipes: a test may look at the output while the program runs.
         let output = ["stdout", "stderr"].map(|name| {
             static NEXT: AtomicUsize = AtomicUsize::new(0);

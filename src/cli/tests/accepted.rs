@@ -257,6 +257,48 @@ fn sources_and_cards() {
 }
 
 #[test]
+fn numbers_take_a_unit() {
+    let fixture = Fixture::new();
+    for (value, wanted) in [
+        ("90", 90),
+        ("90s", 90),
+        ("10m", 600),
+        ("10min", 600),
+        ("2h", 7200),
+        ("1.5H", 5400),
+        ("10␣m", 600),
+        ("␣600␣", 600),
+        ("0x258", 600),
+        ("6e2", 600),
+        ("6e2s", 600),
+        ("2000ms", 2),
+    ] {
+        for line in [format!("--max-wait-seconds {value}"), format!("-MaxWaitSeconds:{value}")] {
+            assert_eq!(fixture.run(&line).max_wait, seconds(wanted), "{line}");
+        }
+    }
+    for (value, wanted) in
+        [("23000", 23_000), ("23000MB", 23_000), ("23GB", 23_552), ("1.5gb", 1536)]
+    {
+        let limits =
+            fixture.run(&format!("--max-peak-mb {value} -MaxGrowthMB {value}")).gates.limits;
+        assert_eq!(limits, Limits { peak_mb: Some(wanted), growth_mb: Some(wanted) }, "{value}");
+    }
+    let options = fixture.monitor("monitor --duration 1.5m --sample-interval-seconds 250ms");
+    assert_eq!(options.duration, Some(seconds(90)));
+    assert_eq!(options.sampling.interval, Duration::from_millis(250));
+    // The generator reads plain milliseconds.
+    for (value, wanted) in
+        [("90000", "90000"), ("90000ms", "90000"), ("90s", "90000"), ("2m", "120000")]
+    {
+        let variables = fixture.run(&format!("-LocalLLMTimeoutMs {value}")).llm.variables;
+        assert_eq!(variables, [("LOCAL_LLM_TIMEOUT_MS", wanted.into())], "{value}");
+    }
+    let variable = Fixture::new().env("SCENE_MAX_WAIT_SECONDS", "10m");
+    assert_eq!(variable.run("").max_wait, seconds(600));
+}
+
+#[test]
 fn gates_leave_the_interval_as_it_is() {
     let fixture = Fixture::new();
     let options = fixture.run("-MaxPeakMB 20000 -Baseline notes.txt --baseline flows -Repeat 5");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::super::flags::FlagId;
 use super::super::help;
 
 fn page(name: &str) -> String {
@@ -19,7 +20,7 @@ const OTHERS: &str = "\
     --windows-standalone-build --disable-auto-launch --no-block --failed --user --same-dir --unit --job-name --array --gres --time --format -File \
     -Execute -Argument -WorkingDirectory -Daily -At -TaskName -Action -Trigger \
     -Settings -WakeToRun -StartWhenAvailable -ExecutionTimeLimit -MultipleInstances -Directory -Last \
-    -ExecutionPolicy -RunDir -Scope";
+    -ExecutionPolicy -RunDir -Scope -UserId -LogonType -Principal";
 
 /// Words of a text that look like options: `--max-wait-seconds`, `-MaxWaitSeconds`.
 fn options(text: &str) -> BTreeSet<&str> {
@@ -85,7 +86,31 @@ fn the_wrapper_is_one_wherever_it_stands() {
     for word in ["Stop-Job", "Remove-Job", "$vramMonitorJob"] {
         assert!(comments.iter().any(|line| line.contains(word)), "{word}:\n{wrapper}");
     }
-    // The archives of a release have the file itself.
-    let copies = "for to in linux windows; do cp dist/run-comfyui-e2e.ps1 ";
-    assert!(page(".github/workflows/release.yml").contains(copies));
+}
+
+/// What a release is made of, its workflow, `cargo binstall` and the script agree upon.
+#[test]
+fn a_release_has_what_it_is_looked_for() {
+    let (script, workflow) = (page("dist/package.sh"), page(".github/workflows/release.yml"));
+    for part in [
+        "dist/run-comfyui-e2e.ps1 README.md CHANGELOG.md LICENSE \"$to\"",
+        "--features tls",
+        "to=target/package/$name-$target\n",
+        "zip -qr \"../$name-$target.zip\" .",
+    ] {
+        assert!(script.contains(part), "{part}");
+    }
+    for shell in FlagId::Completions.flag().words {
+        assert!(script.contains(&format!("\ncomplete {shell} ")), "{shell}");
+    }
+    let manifest = page("Cargo.toml");
+    assert!(manifest.contains("/v{ version }/{ name }-{ target }.zip\""));
+    for target in
+        ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl", "x86_64-pc-windows-gnu"]
+    {
+        let targets = workflow.lines().find(|line| line.contains("TARGETS: ")).unwrap();
+        assert!(targets.contains(target), "{target}");
+    }
+    assert!(manifest.contains("{ name }-x86_64-pc-windows-gnu.zip"));
+    assert!(workflow.contains("sha256sum *.zip > SHA256SUMS"));
 }

@@ -44,14 +44,17 @@ const OPTIONS: &[Case] = &[
     ("-Gpu=", "the value of -Gpu is written -Gpu N or --gpu=N"),
     ("-Fresh=true", "-Fresh is a switch: it is written -Fresh or -Fresh:$false"),
     ("-Workflwo=flow .json", "unknown option -Workflwo: did you mean -Workflow?"),
-    ("--completions zsh", "--completions takes bash or powershell, not 'zsh'"),
+    ("--completions ksh", "--completions takes bash, zsh, fish or powershell, not 'ksh'"),
     // A prefix that was the server's option before there were completions still is.
     (
         "-Com http://127.0.0.1:9 -Com http://127.0.0.1:9",
         "-ComfyUIUrl is given twice: it takes one value, a URL such as http://127.0.0.1:8188",
     ),
     ("-5", "unknown option -5: -Help lists the options there are"),
-    ("-MaxW", "-MaxWaitSeconds has no value: it takes seconds from 1 to 604800"),
+    (
+        "-MaxW",
+        "-MaxWaitSeconds has no value: it takes seconds from 1 to 604800 (also 90s, 10m, 2h)",
+    ),
     ("-H x", "-H is ambiguous: -HistoryMaxAttempts or -HeaderFile or -Header or -Help"),
     (
         "-SkipC -St -S",
@@ -67,18 +70,60 @@ const OPTIONS: &[Case] = &[
     ),
     (
         "-MaxWaitSeconds 1 -SceneMaxW 2 -SceneMaxW 2",
-        "-SceneMaxWaitSeconds is given twice: it takes one value, seconds from 1 to 604800",
+        "-SceneMaxWaitSeconds is given twice: it takes one value, seconds from 1 to 604800 (also 90s, 10m, 2h)",
     ),
-    ("--max-wait-seconds abc", "--max-wait-seconds takes seconds from 1 to 604800, not 'abc'"),
-    ("-scenemaxw:0", "-SceneMaxWaitSeconds takes seconds from 1 to 604800, not '0'"),
+    (
+        "--max-wait-seconds abc",
+        "--max-wait-seconds takes seconds from 1 to 604800 (also 90s, 10m, 2h), not 'abc'",
+    ),
+    (
+        "-scenemaxw:0",
+        "-SceneMaxWaitSeconds takes seconds from 1 to 604800 (also 90s, 10m, 2h), not '0'",
+    ),
     (
         "--max-wait-seconds=604801",
-        "--max-wait-seconds takes seconds from 1 to 604800, not '604801'",
+        "--max-wait-seconds takes seconds from 1 to 604800 (also 90s, 10m, 2h), not '604801'",
     ),
-    ("--max-wait-seconds=1.5", "--max-wait-seconds takes seconds from 1 to 604800, not '1.5'"),
-    ("-Poll 0", "-PollIntervalSeconds takes seconds from 0.05 to 3600, not '0'"),
-    ("-Sample NaN", "-SampleIntervalSeconds takes seconds from 0.05 to 3600, not 'NaN'"),
+    (
+        "--max-wait-seconds=1.5",
+        "--max-wait-seconds takes seconds from 1 to 604800 (also 90s, 10m, 2h), not '1.5'",
+    ),
+    (
+        "-Poll 0",
+        "-PollIntervalSeconds takes seconds from 0.05 to 3600 (also 90s, 10m, 2h), not '0'",
+    ),
+    (
+        "-Sample NaN",
+        "-SampleIntervalSeconds takes seconds from 0.05 to 3600 (also 90s, 10m, 2h), not 'NaN'",
+    ),
     ("-SceneR 101", "-SceneRetryBudget takes a number from 0 to 100, not '101'"),
+    (
+        "--max-wait-seconds 200h",
+        "--max-wait-seconds takes seconds from 1 to 604800 (also 90s, 10m, 2h), not '200h'",
+    ),
+    (
+        "-MaxW 1.5s",
+        "-MaxWaitSeconds takes seconds from 1 to 604800 (also 90s, 10m, 2h), not '1.5s'",
+    ),
+    ("-MaxW 5GB", "-MaxWaitSeconds takes seconds from 1 to 604800 (also 90s, 10m, 2h), not '5GB'"),
+    (
+        "--max-peak-mb 10m",
+        "--max-peak-mb takes MB from 1 to 2147483647 (also 23000MB, 23GB), not '10m'",
+    ),
+    ("--repeat 2h", "--repeat takes times from 1 to 1000, not '2h'"),
+    // What other programs call it.
+    ("--timeout 600", "unknown option --timeout: did you mean --max-wait-seconds?"),
+    ("-Timeout 600", "unknown option -Timeout: did you mean -MaxWaitSeconds?"),
+    (
+        "--interval 1",
+        "unknown option --interval: did you mean --poll-interval-seconds or --sample-interval-seconds?",
+    ),
+    ("--url http://x", "unknown option --url: did you mean --comfyui-url?"),
+    ("--host x", "unknown option --host: did you mean --comfyui-url?"),
+    ("--retries 3", "unknown option --retries: did you mean --scene-retry-budget?"),
+    ("--output x", "unknown option --output: did you mean --logs-dir?"),
+    ("--token x", "unknown option --token: did you mean --header-file or --api-key-file?"),
+    ("-Token:x", "unknown option -Token: did you mean -HeaderFile or -ApiKeyFile?"),
     ("-Gpu -1", "-Gpu takes a device's position from 0 to 2147483647, not '-1'"),
     (
         "--seed dice",
@@ -157,6 +202,11 @@ const MONITOR: &[Case] = &[
     ("--html x", "--html is an option of summary and monitor, not of a run"),
     ("--duration 5", "--duration is an option of monitor, not of a run"),
     ("summary --log x", "--log is an option of monitor, not of summary"),
+    ("monitor --timeout 60", "unknown option --timeout: did you mean --duration?"),
+    ("monitor --interval 1", "unknown option --interval: did you mean --sample-interval-seconds?"),
+    ("monitor --output x", "unknown option --output: did you mean --log?"),
+    ("monitor --token x", "unknown option --token: did you mean --header-file?"),
+    ("summary --output x", "unknown option --output: did you mean --logs-dir?"),
     ("monitr", "'monitr': no such file or folder: did you mean the verb monitor?"),
 ];
 
@@ -175,12 +225,12 @@ fn lines_of_variables() {
     let cases = [
         (
             "SCENE_MAX_WAIT_SECONDS",
-            "SCENE_MAX_WAIT_SECONDS takes seconds from 1 to 604800, not 'x'",
+            "SCENE_MAX_WAIT_SECONDS takes seconds from 1 to 604800 (also 90s, 10m, 2h), not 'x'",
         ),
         ("SCENE_RETRY_BUDGET", "SCENE_RETRY_BUDGET takes a number from 0 to 100, not 'x'"),
         (
             "SCENE_HISTORY_POLL_INTERVAL_SECONDS",
-            "SCENE_HISTORY_POLL_INTERVAL_SECONDS takes seconds from 0.05 to 3600, not 'x'",
+            "SCENE_HISTORY_POLL_INTERVAL_SECONDS takes seconds from 0.05 to 3600 (also 90s, 10m, 2h), not 'x'",
         ),
     ];
     for (variable, refusal) in cases {

@@ -3,13 +3,20 @@
 //! Everything is placed in percent of the plot, so that it is as wide as the page without its
 //! letters growing; only the curves are stretched, their strokes are not.
 
+use time::{Duration, OffsetDateTime};
+
 use super::{Escaped, Page, axes};
+use crate::report::record::RunRecord;
+use crate::sanitize::shortened;
+use crate::vram::gates::{Gate, Verdict};
 use crate::vram::log::time_text;
 use crate::vram::stats::{Metric, Sources};
-use crate::vram::timeline::{Band, Column, Extremes, Peak};
+use crate::vram::timeline::{Band, Column, Extremes, MAX_BANDS, Peak};
 
 /// The height in the units of the curves.
 const HEIGHT: u64 = 1000;
+/// Readings so many times closer than the plot is wide are a line without dots.
+const SPARSE: u64 = 60;
 /// More readings of nvidia-smi than this are drawn small, or they would hide the lines.
 const MANY_MARKS: usize = 60;
 /// The plot's assumed width in pixels on a wide screen and on a phone; the classes `w` and `n` of
@@ -17,6 +24,8 @@ const MANY_MARKS: usize = 60;
 const WIDTHS: [u64; 2] = [960, 290];
 /// The width of one letter of a scene's name in pixels.
 const LETTER: u64 = 7;
+/// The height of a line in pixels: what an upright name takes.
+const LINE: u64 = 12;
 /// A vertical name is cut behind so many letters.
 const MOST_LETTERS: usize = 30;
 
@@ -33,21 +42,62 @@ pub(super) fn section(page: &Page) -> String {
         let (mb, at) = (vram.peak.unwrap_or_default(), vram.peak_at.map(time_text));
         format!("<p>One sample alone was taken: {mb} MB at {}</p>\n", at.unwrap_or_default())
     } else {
-        let (legend, caption) = (legend(page), caption(page));
-        format!("<figure class=\"chart\">\n{legend}{}{caption}</figure>\n", plot(page))
+        let bands = bands_of(page);
+        let (legend, plot, caption) = (legend(page, &bands), plot(page, &bands), caption(page));
+        format!("<figure class=\"chart\">\n{legend}{plot}{caption}</figure>\n")
     };
     super::section("vram", &format!("{} over time", page.memory()), &content)
 }
 
+/// The scenes from their start to their end, without the time in the queue; of a log alone, from
+/// their first line to their last.
+fn bands_of(page: &Page) -> Vec<Band> {
+    let timeline = page.timeline;
+    let timed = page
+        .input
+        .record
+        .zip(timeline.first_at)
+        .filter(|(run, _)| !timeline.set_back && run.scenes.len() <= MAX_BANDS);
+    let Some((run, first_at)) = timed else { return timeline.bands.clone() };
+    let first = run.started.replace_time(first_at);
+    // The log has no day: its first line is near the start.
+    let days = [-1, 0, 1].map(|days| first + Duration::days(days));
+    let first = days.into_iter().min_by_key(|first| (*first - run.started).abs()).unwrap_or(first);
+    let since_first = |at: OffsetDateTime| {
+        let ms = u64::try_from((at - first).whole_milliseconds()).unwrap_or(0);
+        ms.min(timeline.span_ms())
+    };
+    let bands = run.scenes.iter().filter_map(|scene| {
+        let (start, end) = scene.legacy.span?;
+        let queued = Duration::seconds_f64(scene.attempts.first()?.queued_seconds);
+        let (from_ms, to_ms) = (since_first(start + queued), since_first(end));
+        Some(Band { scene: scene.id.clone(), from_ms, to_ms: to_ms.max(from_ms) })
+    });
+    let bands: Vec<Band> = bands.collect();
+    if bands.is_empty() { timeline.bands.clone() } else { bands }
+}
+
+/// The baseline of a scene, as a level in the chart: its peak less what the figure that the gate
+/// compares has risen since.
+fn baseline<'a>(page: &Page<'a>, scene: &str) -> Option<(u64, &'a Verdict)> {
+    let is_it =
+        |gate: &&Verdict| gate.gate == Gate::Baseline && gate.scene.as_deref() == Some(scene);
+    let gate = page.input.gates.iter().find(is_it)?;
+    let change = gate.measured?.mb() - i64::try_from(gate.before?).ok()?;
+    let figures = page.input.vram.scenes.iter().find(|figures| figures.id == scene)?;
+    let peak = page.input.vram.metric.first_of(figures.peak, figures.driver_peak)?;
+    Some((peak.checked_add_signed(-change)?, gate))
+}
+
 /// The key to the drawing.
-fn legend(page: &Page) -> String {
+fn legend(page: &Page, bands: &[Band]) -> String {
     let timeline = page.timeline;
     let has = |metric| timeline.columns.iter().any(|column| column.readings(metric).is_some());
     let Sources { comfyui, nvidia_smi } = page.input.vram.sources;
     let mixed = comfyui > 0 && nvidia_smi > 0;
     let driver = "driver: handed out, torch's idle cache included";
-    let (used, total) = if page.input.is_system_ram() {
-        ("used: system RAM, the machine's own memory", "total: the machine")
+    let (used, total) = if page.system_ram {
+        ("used: the machine's own memory", "total: the machine")
     } else {
         ("used: what live tensors hold", "total: the card")
     };
@@ -58,11 +108,12 @@ fn legend(page: &Page) -> String {
         (page.input.vram.total.is_some(), "total", "M0 7H28", total),
         (mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
         (!timeline.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
+        (!bands.is_empty(), "b0", "M0 0H28V14H0Z", "a scene"),
         (
-            !timeline.bands.is_empty(),
-            "b0",
-            "M0 0H28V14H0Z",
-            "a scene, while its prompt was running",
+            bands.iter().any(|band| baseline(page, &band.scene).is_some()),
+            "baseline",
+            "M0 7H28",
+            "the baseline: where a scene's peak would be without the change",
         ),
     ] {
         let area = if class == "used" { r#"<path class="area" d="M0 5H28V14H0Z"/>"# } else { "" };
@@ -83,7 +134,8 @@ fn caption(page: &Page) -> String {
         let (h, m, _) = offset.as_hms();
         text += &format!(", UTC{sign}{:02}:{:02}", h.unsigned_abs(), m.unsigned_abs());
     }
-    text += ". 1 MB is 1048576 bytes. All figures are the whole device's.";
+    text += ". 1 MB is 1048576 bytes. All figures are the whole ";
+    text += if page.system_ram { "machine's." } else { "device's." };
     if page.input.vram.sources.comfyui == 0 {
         text += " All readings are nvidia-smi's.";
     }
@@ -97,7 +149,7 @@ fn caption(page: &Page) -> String {
 }
 
 /// The drawing in words, for screen readers.
-fn description(page: &Page) -> String {
+fn description(page: &Page, bands: usize) -> String {
     let vram = page.input.vram;
     let mut text = format!("{} samples", vram.samples);
     if let (Some(first), Some(last)) = (vram.first_at, vram.last_at) {
@@ -112,24 +164,25 @@ fn description(page: &Page) -> String {
         text += &mb.map(|mb| format!("{name}{mb}")).unwrap_or_default();
     }
     let missed: u64 = vram.missed.values().sum();
-    let (gaps, bands) = (page.timeline.gaps().len(), page.timeline.bands.len());
+    let gaps = page.timeline.gaps().len();
     text + &format!(
         " MB. {missed} ticks missed, {gaps} gaps shown, {bands} scenes, whose figures are in the table."
     )
 }
 
-fn plot(page: &Page) -> String {
+fn plot(page: &Page, bands: &[Band]) -> String {
     let scale = Scale::of(page);
     format!(
         "<svg class=\"plot\" role=\"img\" aria-labelledby=\"plot-title plot-text\">\n\
          <title id=\"plot-title\">Memory in use over time</title>\n\
-         <desc id=\"plot-text\">{}</desc>\n{}{}{}{}{}{}</svg>\n",
-        description(page),
-        bands(page),
+         <desc id=\"plot-text\">{}</desc>\n{}{}{}{}{}{}{}</svg>\n",
+        description(page, bands.len()),
+        rects(page, bands),
         grid(page, &scale),
         curves(page, &scale),
         total(page, &scale).unwrap_or_default(),
-        names(page),
+        baselines(page, bands, &scale),
+        names(page, bands),
         peak_mark(page, &scale).unwrap_or_default(),
     )
 }
@@ -173,9 +226,9 @@ fn extent(page: &Page, band: &Band) -> (u64, u64) {
 }
 
 /// The scenes behind the timeline.
-fn bands(page: &Page) -> String {
+fn rects(page: &Page, bands: &[Band]) -> String {
     let mut rects = String::new();
-    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(&page.timeline.bands) {
+    for (class, band) in ["b0", "b1"].into_iter().cycle().zip(bands) {
         let ((x, width), title) = (extent(page, band), Escaped(&band.scene));
         let (x, width) = (percent(x), percent(width));
         rects += &format!(
@@ -185,23 +238,50 @@ fn bands(page: &Page) -> String {
     rects
 }
 
+/// The baselines, each across its scene.
+fn baselines(page: &Page, bands: &[Band], scale: &Scale) -> String {
+    let mut lines = String::new();
+    for band in bands {
+        let Some((mb, gate)) = baseline(page, &band.scene) else { continue };
+        let ((from, width), y) = (extent(page, band), percent(scale.y_of(mb)));
+        let (from, to) = (percent(from), percent(from + width));
+        let (scene, before) = (Escaped(&band.scene), &gate.row()[1]);
+        lines += &format!(
+            "<line class=\"baseline\" x1=\"{from}\" x2=\"{to}\" y1=\"{y}\" y2=\"{y}\">\
+             <title>{scene}, before: {before}</title></line>\n"
+        );
+    }
+    lines
+}
+
 /// The names of the scenes, in front of the timeline.
-fn names(page: &Page) -> String {
-    let bands = &page.timeline.bands;
+fn names(page: &Page, bands: &[Band]) -> String {
     let mut out = String::new();
+    // Where the latest label ends in each of the two widths, in pixels.
+    let mut taken = [0; 2];
     for (index, band) in bands.iter().enumerate() {
         let (from, width) = extent(page, band);
         let (number, failed) = table_row(page, &band.scene).unwrap_or((index + 1, false));
         let name = if failed { format!("✗ {}", band.scene) } else { band.scene.clone() };
-        let [wide, narrow] = WIDTHS.map(|plot| {
-            label(&name, number, width * plot / 1000, numbers_every(plot, bands.len() as u64))
+        let middle = from + width / 2;
+        let mut labels = [0, 1].map(|is_narrow| {
+            let plot = WIDTHS[is_narrow];
+            let (attributes, text, pixels) = label(&name, number, width * plot / 1000);
+            let start = (middle * plot / 1000).saturating_sub(pixels / 2);
+            let is_free = start >= taken[is_narrow];
+            taken[is_narrow] = if is_free { start + pixels } else { taken[is_narrow] };
+            is_free.then_some((attributes, text))
         });
         // The same label on both needs no class.
-        let labels =
-            if wide == narrow { vec![("", wide)] } else { vec![("w", wide), ("n", narrow)] };
-        for (class, label) in labels {
+        let classes = if labels[0] == labels[1] {
+            labels[1] = None;
+            ["", ""]
+        } else {
+            ["w", "n"]
+        };
+        for (class, label) in classes.into_iter().zip(labels) {
             let Some((attributes, text)) = label else { continue };
-            let (x, text) = (percent(from + width / 2), Escaped(&text));
+            let (x, text) = (percent(middle), Escaped(&text));
             // A nested SVG is a place in percent, within which the text is turned.
             out += &format!(
                 "<svg class=\"name {class}\" x=\"{x}\" y=\"100%\"><text {attributes}>{text}</text></svg>\n"
@@ -222,28 +302,25 @@ fn table_row(page: &Page, scene: &str) -> Option<(usize, bool)> {
     Some((index + 1, failed))
 }
 
-/// The attributes and the text of a scene's label that fits a band of so many pixels: its name in a
-/// line, else upright, else every so many scenes its number in the table.
-fn label(name: &str, number: usize, pixels: u64, every: usize) -> Option<(&'static str, String)> {
+/// The attributes of a scene's label that fits a band of so many pixels, its text, and its width: the
+/// name in a line, else upright, else the scene's number in the table.
+fn label(name: &str, number: usize, pixels: u64) -> (&'static str, String, u64) {
     const IN_LINE: &str = r#"y="-8" class="mid""#;
     const UPRIGHT: &str = r#"class="upright" transform="rotate(-90)" x="8" y="4""#;
     let letters = name.chars().count();
-    if letters as u64 * LETTER + 6 <= pixels {
-        Some((IN_LINE, name.to_owned()))
+    let width = letters as u64 * LETTER + 6;
+    if width <= pixels {
+        (IN_LINE, name.to_owned(), width)
     } else if pixels < 11 {
-        number.is_multiple_of(every).then(|| (IN_LINE, number.to_string()))
+        let number = number.to_string();
+        let width = number.len() as u64 * LETTER + 6;
+        (IN_LINE, number, width)
     } else if letters > MOST_LETTERS {
         // Long names differ at their ends: the number tells them apart.
-        Some((UPRIGHT, format!("{number} {}", crate::sanitize::shortened(name, MOST_LETTERS))))
+        (UPRIGHT, format!("{number} {}", shortened(name, MOST_LETTERS)), LINE)
     } else {
-        Some((UPRIGHT, name.to_owned()))
+        (UPRIGHT, name.to_owned(), LINE)
     }
-}
-
-/// Of how many narrow bands one shows its number, in a plot of so many pixels.
-fn numbers_every(pixels: u64, bands: u64) -> usize {
-    let has_room = |every: &usize| pixels * *every as u64 >= bands * 26;
-    [1, 2, 5, 10, 20, 50].into_iter().find(has_room).unwrap_or(100)
 }
 
 fn grid(page: &Page, scale: &Scale) -> String {
@@ -276,9 +353,11 @@ fn total(page: &Page, scale: &Scale) -> Option<String> {
     // At the end where the peak is not.
     let is_right = scale.peak.is_none_or(|peak| peak.at_ms * 2 < page.timeline.span_ms());
     let place = if is_right { r#"class="end" x="100%" dx="-4""# } else { r#"x="0%" dx="4""# };
+    // Below the line where the peak's text is above it.
+    let dy = if scale.peak.is_some_and(|peak| peak.mb * 10 > mb * 9) { 14 } else { -5 };
     Some(format!(
         "<line class=\"total\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>\n\
-         <text {place} dy=\"-5\" y=\"{y}\">total {mb} MB</text>\n"
+         <text {place} dy=\"{dy}\" y=\"{y}\">total {mb} MB</text>\n"
     ))
 }
 
@@ -291,9 +370,18 @@ fn peak_mark(page: &Page, scale: &Scale) -> Option<String> {
         _ => r#"class="peak end" dx="4""#,
     };
     let (x, y) = (percent(x), percent(scale.y_of(mb)));
+    // `scene-001, node 3 KSampler`: the scene has its name below.
+    let facts = page.input.record.map(RunRecord::facts).unwrap_or_default();
+    let place_of_peak = page.input.vram.peak_generating.as_ref().map(|peak| &peak.place);
+    let node = place_of_peak.filter(|place| place.node.is_some()).map(|place| {
+        let text = place.text(&facts);
+        shortened(&text[place.scene.len()..], MOST_LETTERS)
+    });
+    let node = node.unwrap_or_default();
     Some(format!(
         "<circle class=\"peak\" r=\"4\" cx=\"{x}\" cy=\"{y}\"/>\
-         <text {place} dy=\"-9\" x=\"{x}\" y=\"{y}\">peak {mb} MB</text>\n"
+         <text {place} dy=\"-9\" x=\"{x}\" y=\"{y}\">peak {mb} MB{}</text>\n",
+        Escaped(&node)
     ))
 }
 
@@ -305,6 +393,8 @@ fn curves(page: &Page, scale: &Scale) -> String {
         ("area", area(columns, scale)),
         ("used", line(columns, scale, Metric::Used)),
         ("driver", line(columns, scale, Metric::Driver)),
+        ("used dots", dots(columns, scale, Metric::Used)),
+        ("driver dots", dots(columns, scale, Metric::Driver)),
     ];
     if page.input.vram.sources.comfyui > 0 {
         let mark =
@@ -366,6 +456,25 @@ fn line(columns: &[Column], scale: &Scale, metric: Metric) -> String {
     d
 }
 
+/// A dot for each reading that is far from the one before it and the one after it.
+fn dots(columns: &[Column], scale: &Scale, metric: Metric) -> String {
+    let readings: Vec<_> = with_x(columns)
+        .filter_map(|(x, column)| Some((x, column.readings(metric)?.high)))
+        .collect();
+    let far = columns.len() as u64 * 2 / SPARSE;
+    let is_far = |one: usize, next: usize| match (readings.get(one), readings.get(next)) {
+        (Some((x, _)), Some((next, _))) => next - x > far,
+        _ => true,
+    };
+    let dots = readings
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| (*i == 0 || is_far(*i - 1, *i)) && is_far(*i, *i + 1));
+    let dots: Vec<String> =
+        dots.map(|(_, (x, mb))| format!("M{x} {}h.1", scale.y_of(*mb))).collect();
+    dots.concat()
+}
+
 /// What lies under the used figure's line.
 fn area(columns: &[Column], scale: &Scale) -> String {
     let mut d = String::new();
@@ -383,14 +492,13 @@ mod tests {
 
     #[test]
     fn a_name_stands_where_it_has_room() {
-        let label = |pixels, number| label("scene-001", number, pixels, 10);
-        let upright = |(attributes, text): (&str, String)| (attributes.contains("rotate"), text);
-        assert_eq!(label(100, 1).map(upright), Some((false, "scene-001".into())));
-        assert_eq!(label(40, 1).map(upright), Some((true, "scene-001".into())));
-        assert_eq!(label(5, 10).map(upright), Some((false, "10".into())));
-        assert_eq!(label(5, 11), None);
-        let every = [(960, 12), (290, 60), (290, 400)].map(|(w, bands)| numbers_every(w, bands));
-        assert_eq!(every, [1, 10, 50]);
+        let label = |pixels| {
+            let (attributes, text, width) = label("scene-001", 10, pixels);
+            (attributes.contains("rotate"), text, width)
+        };
+        assert_eq!(label(100), (false, "scene-001".into(), 69));
+        assert_eq!(label(40), (true, "scene-001".into(), 12));
+        assert_eq!(label(5), (false, "10".into(), 20));
     }
 
     #[test]

@@ -14,9 +14,11 @@ use super::ReportInput;
 use super::escape::Escaped;
 use super::record::RunRecord;
 use super::saved_run::OtherDevice;
-use super::text::{MANY_SCENES, headline, mark, summary_block, times};
+use super::text::{MANY_SCENES, headline, summary_block, times};
 use crate::exit_code::Exit;
+use crate::vram::gates::Verdict;
 use crate::vram::log::time_text;
+use crate::vram::reading::memory_name;
 use crate::vram::timeline::Timeline;
 
 /// What a page is made of.
@@ -27,6 +29,8 @@ pub struct Page<'a> {
     pub timeline: &'a Timeline,
     /// The devices beside the run's own.
     pub others: &'a [OtherDevice],
+    /// Whether the memory is the machine's own.
+    pub system_ram: bool,
     /// What stands before a file of the run folder in a link; see [`link::to_folder`].
     pub folder: &'a str,
 }
@@ -51,13 +55,16 @@ impl Page<'_> {
         let run = self.input.record;
         let block = run.map(|run| summary_block(run, self.input.vram)).unwrap_or_default();
         let verdict = block.first().map_or(self.input.title, |line| headline(line));
+        let is_good = run.is_none_or(|run| run.exit() == Exit::Success);
         let mut main = vec![
-            summary(&block),
+            self.summary(&block, is_good),
             chart::section(self),
-            self.gates(),
             sections::scenes(self),
             sections::outputs(self),
         ];
+        // A gate that failed is the verdict's reason.
+        let gates_held = self.input.gates.iter().all(Verdict::held);
+        main.insert(if gates_held { 2 } else { 0 }, sections::gates(self));
         // On the page of a log alone the figures come first.
         main.insert(if run.is_some() { main.len() } else { 0 }, self.figures());
         main.push(sections::environment(self));
@@ -91,10 +98,43 @@ impl Page<'_> {
         header + "</header>\n"
     }
 
-    fn gates(&self) -> String {
-        let gates = self.input.gates.iter();
-        let lines = gates.map(|gate| format!("{} {gate}", mark(gate.held())));
-        section("gates", "Gates", &marked_list(lines))
+    /// The lines of the summary block below the verdict. Scenes that succeeded do not stand below one that
+    /// failed, and many are folded away: the table has them. So it is with the gates, and the page is
+    /// the report itself.
+    fn summary(&self, block: &[String], is_good: bool) -> String {
+        let (marked, others): (Vec<&String>, Vec<&String>) =
+            block.iter().skip(1).partition(|line| line.starts_with(['✓', '✗']));
+        let (good, bad): (Vec<&String>, Vec<&String>) =
+            marked.iter().partition(|line| line.starts_with('✓'));
+        let mut content = marked_list(bad);
+        if is_good && good.len() > MANY_SCENES {
+            let (count, good) = (good.len(), marked_list(good));
+            let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
+            content += &format!("<details>\n{summary}\n{good}</details>\n");
+        } else if is_good {
+            content += &marked_list(good);
+        }
+        let mut facts = String::new();
+        let command = self.input.record.and_then(|run| run.next.as_deref());
+        for line in others {
+            // A name, and at the eleventh column what it is of.
+            let end = [line.find("  "), line.find(": ")].into_iter().flatten().min();
+            let (name, text) = line.split_at(end.filter(|end| *end <= 11).unwrap_or(0));
+            let text = text.trim_start_matches([':', ' ']);
+            facts += &match name {
+                "Gates" | "Report" => String::new(),
+                "" if line.starts_with(' ') => String::new(),
+                "" => format!("<dd class=\"all\">{}</dd>\n", Escaped(text)),
+                "Next" if command.is_some_and(|command| line.ends_with(command)) => {
+                    format!("<dt>Next</dt><dd><code>{}</code></dd>\n", Escaped(text))
+                }
+                _ => format!("<dt>{}</dt><dd>{}</dd>\n", Escaped(name), Escaped(text)),
+            };
+        }
+        if !facts.is_empty() {
+            content += &format!("<dl>\n{facts}</dl>\n");
+        }
+        section("closing", "In short", &content)
     }
 
     /// The statistics, except for those in the table of scenes.
@@ -103,7 +143,11 @@ impl Page<'_> {
             return String::new();
         }
         let facts = self.input.record.map(RunRecord::facts).unwrap_or_default();
-        let mut figures = plain_list(&self.input.vram.block(None, &facts)[1..]);
+        let mut block = self.input.vram.block(None, &facts).split_off(1);
+        if self.system_ram {
+            block = block.iter().map(|line| line.replace("VRAM", "RAM")).collect();
+        }
+        let mut figures = plain_list(&block);
         for other in self.others {
             figures += &format!("<h3>The figures of {}</h3>\n", Escaped(&other.title()));
             // The first two lines are an empty one and the header.
@@ -113,7 +157,7 @@ impl Page<'_> {
     }
 
     fn memory(&self) -> &'static str {
-        if self.input.is_system_ram() { "System RAM" } else { "VRAM" }
+        memory_name(self.system_ram)
     }
 
     /// Whether everything came from the cache: then what was sampled says nothing about it.
@@ -132,29 +176,6 @@ fn section(id: &str, title: &str, content: &str) -> String {
     )
 }
 
-/// The lines of the summary block below the verdict. If many scenes succeeded, those are folded
-/// away: the table has them.
-fn summary(block: &[String]) -> String {
-    let (marked, others): (Vec<&String>, Vec<&String>) =
-        block.iter().skip(1).partition(|line| line.starts_with(['✓', '✗']));
-    let (good, bad): (Vec<&String>, Vec<&String>) =
-        marked.iter().partition(|line| line.starts_with('✓'));
-    let mut content = if good.len() > MANY_SCENES {
-        let (count, good, bad) = (good.len(), marked_list(good), marked_list(bad));
-        let summary = format!("<summary>{count} scenes did what they were asked for</summary>");
-        format!("{bad}<details>\n{summary}\n{good}</details>\n")
-    } else {
-        marked_list(marked)
-    };
-    for line in others {
-        content += &match line.strip_prefix("Next: ") {
-            Some(next) => format!("<p>Next: <code>{}</code></p>\n", Escaped(next)),
-            None => format!("<p>{}</p>\n", Escaped(line)),
-        };
-    }
-    section("closing", "In short", &content)
-}
-
 /// Lines that begin with a mark.
 fn marked_list(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let items = lines.into_iter().map(|line| {
@@ -168,9 +189,22 @@ fn marked_list(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     if items.is_empty() { items } else { format!("<ul class=\"marked\">\n{items}</ul>\n") }
 }
 
-/// A block of statistics, except for its scenes and the log's path.
+/// A block of statistics, except for its scenes and the log's path; the lines of many nodes are folded
+/// away.
 fn plain_list(lines: &[String]) -> String {
     let shown = |line: &&String| !line.starts_with("Scene ") && !line.starts_with("VRAM log: ");
-    let items = lines.iter().filter(shown).map(|line| format!("<li>{}</li>\n", Escaped(line)));
-    format!("<ul class=\"lines\">\n{}</ul>\n", items.collect::<String>())
+    let (nodes, others): (Vec<&String>, Vec<&String>) =
+        lines.iter().filter(shown).partition(|line| line.starts_with("Node "));
+    let list = |lines: &[&String]| {
+        let items = lines.iter().map(|line| format!("<li>{}</li>\n", Escaped(line)));
+        format!("<ul class=\"lines\">\n{}</ul>\n", items.collect::<String>())
+    };
+    match nodes.len() {
+        0 => list(&others),
+        n if n <= MANY_SCENES => list(&[others, nodes].concat()),
+        n => {
+            let summary = format!("<summary>{n} nodes</summary>\n{}", list(&nodes));
+            format!("{}<details>{summary}</details>\n", list(&others))
+        }
+    }
 }

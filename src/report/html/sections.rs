@@ -1,11 +1,13 @@
-//! The sections below the chart: the table of scenes, their outputs, and the environment.
+//! The sections around the chart: the gates, the table of scenes, their outputs, the environment.
+
+use std::time::Duration;
 
 use super::link::to_file;
 use super::{Escaped, Page, section};
 use crate::fs::extension;
 use crate::report::legacy::limit;
-use crate::report::record::{Output, SceneRecord};
-use crate::report::text::{seconds, with_size};
+use crate::report::record::{Outcome, Output, SceneRecord};
+use crate::report::text::{mark, seconds, with_size};
 use crate::vram::log::names;
 use crate::vram::stats::SceneStatistics;
 
@@ -49,6 +51,16 @@ pub(super) fn scenes(page: &Page) -> String {
     if scenes.is_empty() {
         return String::new();
     }
+    // What is the same of every scene is no column.
+    let all = |wanted: fn(&SceneRecord) -> bool| {
+        page.input.record.is_some_and(|run| run.scenes.iter().all(wanted))
+    };
+    for (column, is_idle) in [
+        (ATTEMPTS, all(|scene| scene.attempts.len() <= 1)),
+        (QUEUED, all(|scene| scene.queued_seconds().is_none_or(|seconds| seconds < 1.0))),
+    ] {
+        columns.retain(|(name, _)| *name != column.0 || !is_idle);
+    }
     for (column, figure) in [
         (DRIVER, (|scene| scene.driver_peak) as fn(&SceneStatistics) -> Option<u64>),
         (TORCH, |scene| scene.torch_peak),
@@ -74,7 +86,7 @@ pub(super) fn scenes(page: &Page) -> String {
         );
     }
     let table = format!(
-        "<table role=\"table\">\n<caption>{caption}</caption>\n\
+        "<table class=\"cards\" role=\"table\">\n<caption>{caption}</caption>\n\
          <thead role=\"rowgroup\"><tr role=\"row\">\
          <th role=\"columnheader\" scope=\"col\">Scene</th>{heads}</tr></thead>\n\
          <tbody role=\"rowgroup\">\n{rows}</tbody>\n</table>\n"
@@ -101,24 +113,28 @@ fn outcome_cell(scene: &SceneRecord) -> String {
     cell + "</td>"
 }
 
-/// The images, videos and sounds themselves.
+/// The images, videos and sounds themselves, each with the figures of its scene.
 pub(super) fn outputs(page: &Page) -> String {
     let scenes = page.input.record.map(|run| run.scenes.as_slice()).unwrap_or_default();
-    let mut content = String::new();
-    for scene in scenes.iter().filter(|scene| !scene.outputs.is_empty()) {
-        let figures: String = scene.outputs.iter().map(|output| figure(page, output)).collect();
-        let id = Escaped(&scene.id);
-        content += &format!("<h3>{id}</h3>\n<div class=\"outputs\">\n{figures}</div>\n");
+    let mut figures = String::new();
+    for scene in scenes {
+        for output in &scene.outputs {
+            figures += &figure(page, scene, output);
+        }
     }
-    section("outputs", "Outputs", &content)
+    if figures.is_empty() {
+        return figures;
+    }
+    section("outputs", "Outputs", &format!("<div class=\"outputs\">\n{figures}</div>\n"))
 }
 
-fn figure(page: &Page, output: &Output) -> String {
-    let caption = with_size(&output.path, output);
-    let caption = Escaped(&caption);
+fn figure(page: &Page, scene: &SceneRecord, output: &Output) -> String {
+    let caption = format!("<p><b>{}</b> {}</p>", Escaped(&scene.id), brief(page, scene));
     // The path comes from the server: one that leads out of the run folder is no link.
     let Some(link) = to_file(page.folder, &output.path) else {
-        return format!("<figure><figcaption>{caption}</figcaption></figure>\n");
+        let path = with_size(&output.path, output);
+        let path = Escaped(&path);
+        return format!("<figure><figcaption>{caption}<p>{path}</p></figcaption></figure>\n");
     };
     let (link, name) = (Escaped(&link), Escaped(output.file_name()));
     let extension = extension(output.file_name());
@@ -133,7 +149,66 @@ fn figure(page: &Page, output: &Output) -> String {
     } else {
         String::new()
     };
-    format!("<figure>{media}<figcaption><a href=\"{link}\">{caption}</a></figcaption></figure>\n")
+    let text = with_size(output.file_name(), output);
+    let text = Escaped(&text);
+    format!(
+        "<figure>{media}<figcaption>{caption}<p><a href=\"{link}\">{text}</a></p></figcaption></figure>\n"
+    )
+}
+
+/// `3:08 · 19310 MB · +17070`: the time of a scene, its peak, and what it added.
+fn brief(page: &Page, scene: &SceneRecord) -> String {
+    let vram = page.input.vram;
+    let time = Duration::from_secs_f64(scene.seconds).as_secs();
+    let (minutes, hours) = (time / 60 % 60, time / 3600);
+    let hours = if hours > 0 { format!("{hours}:{minutes:02}") } else { minutes.to_string() };
+    let mut text = format!("{hours}:{:02}", time % 60);
+    if scene.outcome == Outcome::Cached {
+        return text + " · from the cache";
+    }
+    let Some(figures) = scene.figures(vram) else { return text };
+    let executed = scene.server_seconds().unwrap_or(scene.seconds);
+    let at_least = if vram.is_lower_bound(figures, executed) { "at least " } else { "" };
+    let peak = figures.driver_peak.or(figures.peak);
+    text += &peak.map(|mb| format!(" · {at_least}{mb}\u{a0}MB")).unwrap_or_default();
+    let added = figures.added.filter(|_| at_least.is_empty());
+    text + &added.map(|mb| format!(" · +{mb}")).unwrap_or_default()
+}
+
+/// The gates: what was before, what is now, the change, the limit and the verdict.
+pub(super) fn gates(page: &Page) -> String {
+    let rows: Vec<_> = page.input.gates.iter().map(|gate| (gate.held(), gate.row())).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let heads = ["before", "now", "change", "limit"];
+    let shown = |column: usize| rows.iter().any(|(_, row)| !row[column].is_empty());
+    let columns: Vec<usize> = (1..=4).filter(|column| shown(*column)).collect();
+    let head = |name: &str, class: &str| {
+        format!("<th role=\"columnheader\" scope=\"col\"{class}>{name}</th>")
+    };
+    let figures = columns.iter().map(|column| head(heads[column - 1], " class=\"figure\""));
+    let heads_row = head("MB", "") + &figures.collect::<String>() + &head("verdict", "");
+    let mut table = format!(
+        "<table class=\"cards gates\" role=\"table\">\n\
+         <thead role=\"rowgroup\"><tr role=\"row\">{heads_row}</tr></thead>\n\
+         <tbody role=\"rowgroup\">\n"
+    );
+    for (held, row) in &rows {
+        let indented = if row[0].starts_with(' ') { " class=\"of-scene\"" } else { "" };
+        let name = Escaped(row[0].trim_start());
+        table += "<tr role=\"row\">";
+        table += &format!("<th role=\"rowheader\" scope=\"row\"{indented}>{name}</th>");
+        for column in &columns {
+            let (is, figure) = (heads[column - 1], Escaped(&row[*column]));
+            table += &format!(r#"<td role="cell" class="figure" data-is="{is}">{figure}</td>"#);
+        }
+        let class = if *held { "ok" } else { "bad" };
+        let (mark, verdict) = (mark(*held), Escaped(&row[5]));
+        table +=
+            &format!("<td role=\"cell\"><b class=\"{class}\">{mark}</b> {verdict}</td></tr>\n");
+    }
+    section("gates", "Gates", &(table + "</tbody>\n</table>\n"))
 }
 
 /// What the run was made with, and its other files.
@@ -141,7 +216,7 @@ pub(super) fn environment(page: &Page) -> String {
     let Some(run) = page.input.record else { return String::new() };
     let (server, settings, vram) = (&run.server, &run.settings, page.input.vram);
     let history_limit = limit(settings.history_max_attempts);
-    let memory = if page.input.is_system_ram() { "System RAM (MB)" } else { "Memory (MB)" };
+    let memory = format!("{} (MB)", page.memory());
     let text = |number: &dyn ToString| Some(number.to_string());
     let mut terms = String::new();
     for (name, value) in [
@@ -151,7 +226,7 @@ pub(super) fn environment(page: &Page) -> String {
         ("Device", server.device.clone()),
         ("Type", server.device_kind.clone()),
         ("Dynamic VRAM", vram.dynamic_vram.map(|dynamic| dynamic.name().to_owned())),
-        (memory, vram.total.map(|mb| mb.to_string())),
+        (&memory, vram.total.map(|mb| mb.to_string())),
         ("Server", text(&server.url)),
         ("MaxWaitSeconds", text(&settings.max_wait_seconds)),
         ("PollIntervalSeconds", text(&settings.poll_interval_seconds)),

@@ -7,7 +7,7 @@ use super::Page;
 use crate::report::ReportInput;
 use crate::report::record::*;
 use crate::vram::gates::{Gate, Measured, State, Verdict};
-use crate::vram::stats::LogSummary;
+use crate::vram::stats::{LogSummary, NodeFacts};
 
 const LOG: &str = "\
 23:04:00,Used=2140MB,Free=22436MB,Total=24576MB,Driver=2240MB,Interval=5s
@@ -52,6 +52,7 @@ fn run(scenes: Vec<SceneRecord>) -> RunRecord {
         scenes,
         interrupted: false,
         failure: None,
+        asleep: vec![],
         gates: Vec::new(),
         aftermath: PostRunState::default(),
         next: None,
@@ -72,7 +73,8 @@ fn page(record: Option<&RunRecord>, log: &str, folder: &str) -> String {
     let LogSummary { stats: vram, timeline } = &LogSummary::of(log.as_bytes()).unwrap();
     let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
     let input = ReportInput { record, title: "VRAM of a.log", note: None, vram, gates };
-    Page { input, timeline, others: &[], folder }.html()
+    let system_ram = record.is_some_and(RunRecord::is_system_ram);
+    Page { input, timeline, others: &[], system_ram, folder }.html()
 }
 
 #[track_caller]
@@ -102,15 +104,15 @@ fn a_run_is_told_verdict_first_with_all_that_it_left() {
         "<h1 class=\"ok\">OK: 2 of 2 scenes, exit 0</h1>",
         "24 Nov 23:00:04 to 23:27:41 (27 min 37 s)",
         "scene-001 · 90 s · at least 19310 MB: 1 reading",
-        "Next: <code>run-comfyui-e2e flow.json</code>",
+        "<dt>Next</dt><dd><code>run-comfyui-e2e flow.json</code></dd>",
         "<h2 id=\"vram\">VRAM over time</h2>",
-        "peak 19310 MB</text>",
-        "MaxPeakMB 20000: held, driver 19310 MB (used 18231)",
+        "peak 19310 MB",
+        ">20000</td>",
         "<h2 id=\"scenes\">",
         "scope=\"row\"><span class=\"quiet\">1</span> scene-001</th>",
         "<video controls preload=\"metadata\" aria-label=\"scene-001.mp4\" src=\"../run%20s/video/scene-001/scene-001.mp4\">",
         "<img loading=\"lazy\" alt=\"a b.png\" src=\"../run%20s/outputs/scene-001/a%20b.png\">",
-        "<a href=\"../run%20s/outputs/x/c.txt\">outputs/x/c.txt (1.53 MB)</a>",
+        "<a href=\"../run%20s/outputs/x/c.txt\">c.txt (1.53 MB)</a>",
         "<audio controls",
         "Median VRAM: ",
         "<h2 id=\"environment\">",
@@ -146,6 +148,119 @@ fn the_curve_breaks_at_a_gap_and_marks_what_nvidia_smi_gave() {
     lacks(&page(None, &whole, ""), &["no reading"]);
 }
 
+/// The figure `name="…%"` of the first tag that begins so.
+fn percent_of(page: &str, tag: &str, name: &str) -> f64 {
+    let (_, rest) = page.split_once(tag).unwrap_or_else(|| panic!("no {tag}: {page}"));
+    let (rest, _) = rest.split_once('>').unwrap();
+    let (_, value) = rest.split_once(&format!(" {name}=\"")).unwrap_or_else(|| panic!("{rest}"));
+    value.split_once('%').unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn a_scene_is_as_wide_as_it_was() {
+    // A tick every 5 s, 20 s in all; the second scene lasted one second, between two ticks.
+    let span = |from, to| {
+        let at =
+            |seconds| datetime!(2026-11-24 23:04:00 +1) + time::Duration::milliseconds(seconds);
+        LegacyScene { span: Some((at(from), at(to))), ..LegacyScene::default() }
+    };
+    let mut record = night();
+    record.scenes[0].legacy = span(2_000, 10_500);
+    record.scenes[1].legacy = span(11_000, 12_000);
+    let text = page(Some(&record), LOG, "");
+    let extent = |class: &str| {
+        let tag = format!("<rect class=\"{class}\"");
+        [percent_of(&text, &tag, "x"), percent_of(&text, &tag, "width")]
+    };
+    let (columns, half) = (20.001, 0.5);
+    for (class, from, to) in [("b0", 2.5, 10.5), ("b1", 11.5, 12.0)] {
+        let [x, width] = extent(class);
+        assert!((x - from / columns * 100.0).abs() < half, "{class}: {x}");
+        assert!((width - (to - from) / columns * 100.0).abs() < half, "{class}: {width}");
+    }
+    // A log alone knows its own lines only.
+    let text = page(None, LOG, "");
+    assert!((percent_of(&text, "<rect class=\"b0\"", "x") - 25.0).abs() < 0.5);
+}
+
+#[test]
+fn few_readings_are_dots_and_the_peak_has_its_node() {
+    let log = "\
+23:04:00,Used=2140MB,Total=24576MB,Driver=2240MB,Interval=5s
+23:04:05,Used=18231MB,Total=24576MB,Driver=19102MB,Scene=scene-001,Node=2
+23:04:10,Used=19310MB,Total=24576MB,Driver=19310MB,Scene=scene-001,Node=3
+23:04:15,Used=17000MB,Total=24576MB,Driver=19080MB,Scene=scene-002
+";
+    let mut record = night();
+    record.scenes[0].nodes =
+        vec![NodeFacts { id: "3".into(), class: "KSampler".into(), seconds: 5.0 }];
+    let text = page(Some(&record), log, "");
+    let (_, dots) = text.split_once("<path class=\"used dots\" d=\"").expect("dots");
+    assert_eq!(dots.split_once('"').unwrap().0.matches("h.1").count(), 4, "{dots}");
+    holds(&text, &["peak 19310 MB, node 3 KSampler</text>", "<path class=\"driver dots\""]);
+    // A line that is dense needs none.
+    let line = |n| format!("23:{:02}:{:02},Used={n}MB,Total=24576MB\n", n / 60, n % 60);
+    let dense: Vec<String> = (0..1000).map(line).collect();
+    assert!(!page(None, &dense.concat(), "").contains("dots\" d=\"M"));
+}
+
+fn gate(gate: Gate, scene: Option<&str>, now: u64, before: u64, state: State) -> Verdict {
+    let scene = scene.map(str::to_owned);
+    let measured = Some(Measured::Added(now));
+    Verdict { gate, scene, limit: Some(before + 64), measured, before: Some(before), state }
+}
+
+#[test]
+fn a_failed_gate_is_a_table_below_the_verdict_and_its_baseline_a_line() {
+    let mut record = night();
+    record.gates = vec![
+        gate(Gate::Baseline, None, 17_170, 16_170, State::Failed),
+        gate(Gate::Baseline, Some("scene-001"), 17_170, 16_170, State::Failed),
+        gate(Gate::Baseline, Some("scene-002"), 10, 20, State::Held),
+    ];
+    let text = page(Some(&record), LOG, "");
+    let order = [
+        "<h1 class=\"bad\">",
+        "<h2 id=\"gates\">",
+        ">before</th>",
+        ">+16170</td>",
+        ">+17170</td>",
+        ">+1000 +6 %</td>",
+        ">+16234</td>",
+        "<b class=\"bad\">✗</b> FAILED</td>",
+        "<h2 id=\"vram\">",
+        "<line class=\"baseline\"",
+    ];
+    holds(&text, &order);
+    let places: Vec<_> = order.iter().map(|part| text.find(part)).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    // No list of what went well stands under a verdict that failed.
+    lacks(&text, &["<li class=\"ok\">"]);
+    // scene-001's peak was 19310: 1000 less was the baseline.
+    let y = |mb: f64| 100.0 - mb / (24_576.0 + 24_576.0 / 9.0) * 100.0;
+    let drawn = percent_of(&text, "<line class=\"baseline\"", "y1");
+    assert!((drawn - y(18_310.0)).abs() < 0.3, "{drawn}");
+    assert_eq!(text.matches("<line class=\"baseline\"").count(), 2);
+    holds(
+        &text,
+        &["the baseline: where a scene's peak would be", "title>scene-001, before: +16170"],
+    );
+    lacks(&page(Some(&night()), LOG, ""), &["baseline"]);
+}
+
+#[test]
+fn outputs_are_one_grid_each_with_its_figures() {
+    let text = page(Some(&night()), LOG, "");
+    assert_eq!(text.matches("<div class=\"outputs\">").count(), 1);
+    holds(
+        &text,
+        &[
+            "<b>scene-001</b> 1:30 · at least 19310\u{a0}MB</p>",
+            "<a href=\"outputs/scene-001/a%20b.png\">a b.png (1.53 MB)</a>",
+        ],
+    );
+}
+
 #[test]
 fn without_readings_there_is_no_drawing_but_a_reason() {
     let mut gone = run(vec![]);
@@ -171,13 +286,14 @@ fn without_readings_there_is_no_drawing_but_a_reason() {
 }
 
 #[test]
-fn system_ram_is_called_so() {
+fn a_cpu_server_has_ram_only() {
     let mut record = night();
     record.server.device_kind = Some("cpu".into());
     let log = "12:00:00,Used=1MB,Total=9MB\n12:00:05,Used=5MB,Total=9MB,Scene=scene-001\n";
     let text = page(Some(&record), log, "");
-    holds(&text, &["System RAM over time", "used: system RAM", "total: the machine"]);
-    lacks(&text, &["VRAM over time", "the card", "driver:", "Peak, driver"]);
+    holds(&text, &["RAM over time", "used: the machine's own memory", "total: the machine"]);
+    holds(&text, &["RAM figures", "Peak RAM: 5 MB", "<dt>RAM (MB)</dt>"]);
+    lacks(&text, &["VRAM", "the card", "driver:", "Peak, driver", "device's"]);
 }
 
 #[test]
@@ -186,10 +302,13 @@ fn with_many_scenes_those_that_failed_are_not_folded_away() {
         (0..60).map(|n| scene(&format!("s{n}"), Outcome::Succeeded, &[])).collect();
     scenes[41] = scene("s41", Outcome::Failed, &[]);
     let text = page(Some(&run(scenes)), LOG, "");
-    let (before, after) = text.split_once("<details>").unwrap();
-    assert!(before.contains("s41 · failed") && !after.contains("s41 · failed"));
-    holds(after, &["<summary>59 scenes did what they were asked for</summary>", "s59 · 90 s"]);
+    holds(&text, &["s41 · failed"]);
+    lacks(&text, &["s59 · 90 s", "<details>"]);
     assert_eq!(text.matches("<tr role=\"row\"><th role=\"rowheader\"").count(), 60);
+    let scenes = (0..60).map(|n| scene(&format!("s{n}"), Outcome::Succeeded, &[])).collect();
+    let text = page(Some(&run(scenes)), LOG, "");
+    let (_, folded) = text.split_once("<details>").unwrap();
+    holds(folded, &["<summary>60 scenes did what they were asked for</summary>", "s59 · 90 s"]);
 }
 
 #[test]

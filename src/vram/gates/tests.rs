@@ -72,14 +72,14 @@ fn a_cached_scene_has_no_peak_whatever_was_sampled() {
         lines(peak(400), &run(true, false), &[]),
         ["MaxPeakMB 400: held, driver 300 MB (used 100)"]
     );
-    let why = "all of it came from ComfyUI's cache (use -Fresh or -Seed random)";
+    let why = "all of it came from ComfyUI's cache (use --fresh)";
     assert_eq!(
         lines(peak(400), &run(true, true), &[]),
         [format!("MaxPeakMB 400: not judged, {why}")]
     );
     let all = RunVram { vram: &vram, facts: None };
     let wanted = [
-        "Baseline: not judged, all of it came from ComfyUI's cache (use -Fresh or -Seed random)",
+        "Baseline: not judged, all of it came from ComfyUI's cache (use --fresh)",
         "Baseline a: not judged, it came from ComfyUI's cache: nothing was executed",
         "Baseline b: not judged, it came from ComfyUI's cache: nothing was executed",
     ];

@@ -189,8 +189,11 @@ pub(super) struct CardList {
     cards: Vec<Card>,
     /// A card was listed a second time, so that all of them are known.
     pub(super) complete: bool,
-    /// When a line came last; before the first one, when the program was to start.
+    /// When a line came last; before the first one, when the program was to start. A sleep of the
+    /// computer since then is no silence.
     latest: Instant,
+    /// How often the computer has slept.
+    slept: usize,
     /// Why no line comes: the program did not start, or has ended.
     pub(super) trouble: Option<String>,
     /// What the running program has said since its last card line.
@@ -205,9 +208,17 @@ impl CardList {
             cards: Vec::new(),
             complete: false,
             latest: now,
+            slept: 0,
             trouble: None,
             words: String::new(),
             agreed: None,
+        }
+    }
+
+    /// Takes how often the computer has slept by that moment.
+    pub(super) fn wake(&mut self, at: Instant, slept: usize) {
+        if std::mem::replace(&mut self.slept, slept) != slept {
+            self.latest = at;
         }
     }
 
@@ -587,6 +598,10 @@ mod tests {
         let mut list = CardList::new(now);
         assert_eq!(used(&list, &native("X"), now + PATIENCE), Err(NoReading::NotYet));
         assert_eq!(used(&list, &native("X"), now + PATIENCE + SECOND), Err(NoReading::Silent));
+        list.wake(now + PATIENCE, 1);
+        list.wake(now + PATIENCE + SECOND, 1);
+        assert_eq!(used(&list, &native("X"), now + PATIENCE * 2), Err(NoReading::NotYet));
+        assert_eq!(used(&list, &native("X"), now + PATIENCE * 2 + SECOND), Err(NoReading::Silent));
         for _ in 0..2 {
             list.add(now + SECOND, &line(0, "X", 5));
         }

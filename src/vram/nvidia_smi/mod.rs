@@ -9,7 +9,7 @@ mod cards;
 pub(crate) mod properties;
 
 use std::convert::Infallible;
-use std::io::{self, BufReader, ErrorKind, PipeReader, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ use cards::CardList;
 use super::log::read_line;
 use super::reading::Reading;
 use crate::process;
+use crate::sleep;
 pub use cards::{CardId, NoReading, Wanted};
 
 /// Bounds of nvidia-smi's pace: it may need the shortest for eight cards; beyond the longest a
@@ -71,7 +72,9 @@ impl CardReader {
     /// # Errors
     /// Why there is none.
     pub fn reading(&self, at: Instant) -> Result<Reading, NoReading> {
-        lock(&self.list).reading(&self.wanted, at, self.within)
+        let mut list = lock(&self.list);
+        list.wake(at, sleep::since(0).len());
+        list.reading(&self.wanted, at, self.within)
     }
 
     /// Whether it has listed every card, or will not do so.
@@ -139,7 +142,7 @@ impl ChildSupervisor {
             loop {
                 let started = Instant::now();
                 // Starting may take its time: the lock is not held meanwhile.
-                match spawn(command()) {
+                match process::spawn_to_pipe(command()) {
                     Ok((child, output)) => {
                         let _watcher = process::end_group_with_us(&child);
                         *lock(&shared) = Some(child);
@@ -179,14 +182,6 @@ impl Drop for ChildSupervisor {
             let _ = child.try_wait();
         }
     }
-}
-
-/// Starts a child whose output and errors come through one pipe, in the order in which it wrote them.
-fn spawn(mut command: Command) -> io::Result<(Child, PipeReader)> {
-    let (output, into) = io::pipe()?;
-    // The command has the other ends of the pipe and is dropped here: the child alone keeps it open.
-    let child = command.stdout(into.try_clone()?).stderr(into).spawn()?;
-    Ok((child, output))
 }
 
 /// Kills the child, whose output has ended, and waits for it.

@@ -205,6 +205,52 @@ fn a_tick_without_any_reading_is_missed_and_says_why() {
 }
 
 #[test]
+fn a_sleep_is_a_line_and_no_gap_and_the_ticks_begin_anew() {
+    let mut fed = Fed::new(TICK);
+    fed.runs(0, Some("flow"), None);
+    fed.curve(0, 7500, |ms| if ms == 7000 { 3000 } else { 1600 });
+    fed.take(7500, Err(MissReason::Asleep));
+    // Four hours by the wall clock; the other one stood still.
+    fed.began += Duration::from_secs(4 * 3600);
+    fed.curve(7600, 14_000, |_| 1700);
+    let lines = fed.end(14_100, used(1600));
+    let wanted = [
+        "12:00:00,Used=1600MB,Interval=5s,Reading=0.25s,Scene=flow",
+        "12:00:05,Used=1600MB,Scene=flow",
+        "12:00:07.100,Used=3000MB,Scene=flow,Between=1",
+        "12:00:07,Missed=asleep,Scene=flow",
+        "16:00:07,Used=1700MB,Scene=flow",
+        "16:00:12,Used=1700MB,Scene=flow",
+        "16:00:14,Used=1600MB,Scene=flow",
+    ];
+    assert_eq!(texts(&lines), wanted);
+    let stats = stats(&lines);
+    assert_eq!((stats.longest_gap_ms, stats.has_gap()), (Some(500), false));
+    assert_eq!(stats.achieved_interval_ms, Some(4000));
+    assert_eq!(stats.missed[&MissReason::Asleep], 1);
+}
+
+#[test]
+fn a_gap_before_a_sleep_is_one_and_the_sleep_adds_nothing_to_it() {
+    let mut fed = Fed::new(TICK);
+    fed.curve(0, 2000, |_| 1600);
+    for ms in (2000..8000).step_by(250) {
+        fed.take(ms, Err(MissReason::Refused));
+    }
+    fed.take(8000, Err(MissReason::Asleep));
+    fed.began += Duration::from_secs(3600);
+    let lines = fed.end(8100, used(1700));
+    let wanted = [
+        "12:00:00,Used=1600MB,Interval=5s,Reading=0.25s",
+        "12:00:05,Missed=refused,Gap=6.25s",
+        "12:00:08,Missed=asleep",
+        "13:00:08,Used=1700MB",
+    ];
+    assert_eq!(texts(&lines), wanted);
+    assert_eq!(stats(&lines).longest_gap_ms, Some(6250));
+}
+
+#[test]
 fn what_becomes_known_late_labels_what_is_not_written() {
     let mut fed = Fed::new(TICK);
     fed.curve(0, 5500, |_| 5);

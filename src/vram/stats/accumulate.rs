@@ -9,7 +9,7 @@ use time::Time;
 use super::{Added, Metric, NodeStatistics, PeakGenerating, Place, SceneStatistics, VramStats};
 use crate::fs::open_file;
 use crate::vram::log::{Line, read_lines};
-use crate::vram::reading::{Reading, Source, quotient};
+use crate::vram::reading::{MissReason, Reading, Source, quotient};
 use crate::vram::timeline::{self, Timeline};
 
 /// Scenes with figures of their own; a log with a new id in every line takes no more memory.
@@ -426,7 +426,7 @@ impl Distribution {
 }
 
 /// The times between readings, in milliseconds. What lies around a clock that was set back is no
-/// gap, nor is what lies between two runs. A log with its readings' pace tells the gaps between
+/// gap, nor is what lies between two runs, or a sleep of the computer. A log with its readings' pace tells the gaps between
 /// them itself, if they are longer than twice that pace.
 #[derive(Default)]
 struct Gaps {
@@ -436,6 +436,8 @@ struct Gaps {
     begun: bool,
     /// There was a tick with a reading in this run.
     seen: bool,
+    /// The computer slept after the line before.
+    slept: bool,
     interval: Option<u64>,
     pace: Option<u64>,
     count: u64,
@@ -447,12 +449,19 @@ impl Gaps {
     /// The step to the next line; a run's first line has its interval.
     fn line(&mut self, step: Option<u64>, line: &Line<&str>) {
         self.longest = self.longest.max(line.gap_ms);
+        let is_asleep = line.result == Err(MissReason::Asleep);
+        let slept = std::mem::replace(&mut self.slept, is_asleep);
         if !std::mem::replace(&mut self.begun, true) || line.interval_ms.is_some() {
             (self.interval, self.pace) = (line.interval_ms, line.pace_ms);
             (self.unseen, self.seen) = (Some(0), false);
             self.longest = self.longest.max(line.pace_ms.map(|pace| pace * 2));
             return;
         }
+        if is_asleep {
+            (self.unseen, self.seen) = (Some(0), false);
+            return;
+        }
+        let step = if slept { Some(0) } else { step };
         self.unseen = self.unseen.zip(step).map(|(unseen, step)| unseen + step);
         // Should no reading follow, this is how long none was there.
         if self.pace.is_none() || line.result.is_err() {

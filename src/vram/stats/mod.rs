@@ -210,7 +210,7 @@ impl Metric {
     }
 
     /// The figure of this metric, else that of the other one.
-    pub(super) fn first_of<T: Copy>(self, used: Option<T>, driver: Option<T>) -> Option<T> {
+    pub fn first_of<T: Copy>(self, used: Option<T>, driver: Option<T>) -> Option<T> {
         self.of(used, driver).or(used).or(driver)
     }
 }

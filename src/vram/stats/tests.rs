@@ -150,6 +150,26 @@ fn what_was_missed_at_either_end_is_a_gap_and_the_time_between_runs_is_none() {
 }
 
 #[test]
+fn a_sleep_of_the_computer_is_no_gap() {
+    let gaps = |log: &str| {
+        let figures = of(log);
+        (figures.achieved_interval_ms, figures.longest_gap_ms)
+    };
+    let night = "03:00:00,Used=1MB,Interval=5s,Reading=0.25s\n03:00:05,Used=1MB\n\
+                 03:00:07,Missed=asleep\n07:00:00,Used=1MB\n07:00:05,Used=1MB\n";
+    assert_eq!(gaps(night), (Some(5000), Some(500)));
+    let twice = "03:00:00,Missed=asleep,Interval=5s,Reading=0.25s\n04:00:00,Missed=asleep\n\
+                 05:00:00,Missed=refused\n05:00:05,Missed=refused\n05:00:10,Used=1MB\n";
+    assert_eq!(gaps(twice), (None, Some(5000)));
+    let last = "03:00:00,Used=1MB\n03:00:05,Used=1MB\n03:00:10,Missed=asleep\n";
+    assert_eq!(gaps(last), (Some(5000), Some(5000)));
+    let spilled = ",Used=1MB,Spilled=9MB\n";
+    let log =
+        format!("03:00:00{spilled}03:00:05{spilled}03:00:08,Missed=asleep\n07:00:00{spilled}");
+    assert_eq!(of(&log).spilled_ms, 5000);
+}
+
+#[test]
 fn what_stamps_of_whole_seconds_cut_off_is_in_the_gap() {
     let gap = |log: &str| of(log).longest_gap_ms;
     // Off the grid, as a run's last reading is: 12:00:00.1 to 12:00:04.9 perhaps.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::row::{Played, Row, STATS, endless, row, video};
 use crate::stand_in::{Config, StandIn};
-use crate::support::{Folder, Running, SOON, asked, wait_until};
+use crate::support::{Folder, Running, SOON, asked, executable, first_on_path, wait_until};
 
 const HOLES: &str = "the VRAM log has holes";
 
@@ -111,6 +111,22 @@ pub fn rows() -> Vec<Row> {
             });
             fs::set_permissions(played.folder.newest(), fs::Permissions::from_mode(0o755)).unwrap();
             played
+        }),
+        row("sleep cannot be held off", || {
+            let (server, folder) = (StandIn::start(), Folder::new());
+            folder.workflow("a.json", &endless());
+            let refuses = "#!/bin/sh\necho Access denied >&2\nexit 1\n";
+            executable(&folder.write("programs/systemd-inhibit", refuses));
+            let path = first_on_path(&folder.path().join("programs"));
+            let running =
+                folder.start_with(&["--comfyui-url", &server.url(), "a.json"], |command| {
+                    command.env("PATH", path);
+                });
+            running.until_it_says("] the computer may ");
+            assert!(server.wait_until_running(SOON));
+            server.finish_running();
+            let ran = running.wait();
+            Played { server, folder, ran }
         }),
         row("no thread to be had", || {
             let (server, folder) = (StandIn::start(), Folder::new());

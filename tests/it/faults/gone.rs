@@ -44,7 +44,7 @@ pub fn rows() -> Vec<Row> {
             let (server, folder) = (StandIn::start(), Folder::new());
             folder.workflow("a.json", &graphs::video("video/a", 0.1, 0, 1));
             folder.workflow("b.json", &graphs::video("video/b", 1.5, 0, 2));
-            let words = ["-Poll", "0.2", "-Sample", "3600", "a.json", "b.json"];
+            let words = ["--poll-interval-seconds", "0.2", "-Sample", "3600", "a.json", "b.json"];
             let running = folder.start_on(&server.url(), &words);
             running.until_it_says("[Scene b] Wan2 prompt queued");
             server.restart();
@@ -91,7 +91,8 @@ fn deaf(seconds: f64, words: &[&str]) -> Played {
     folder.workflow("a.json", &graphs::deaf("video/a", 600.0, seconds));
     folder.workflow("b.json", &graphs::images("img/b", 1, 1));
     folder.workflow("c.json", &graphs::images("img/c", 1, 2));
-    let words = [&["-Poll", "0.2", "a.json", "b.json", "c.json"][..], words].concat();
+    let words =
+        [&["--poll-interval-seconds", "0.2", "a.json", "b.json", "c.json"][..], words].concat();
     let ran = folder.run_on(&server.url(), &words);
     Played { server, folder, ran }
 }

@@ -155,7 +155,8 @@ pub fn page() -> Fault {
 
 pub fn start(server: &StandIn, folder: &Folder, graph: &Value, words: &[&str]) -> Running {
     folder.workflow("a.json", graph);
-    let words = [&["-Poll", "0.2", "-Sample", "0.5", "a.json"][..], words].concat();
+    let words =
+        [&["--poll-interval-seconds", "0.2", "-Sample", "0.5", "a.json"][..], words].concat();
     folder.start_on(&server.url(), &words)
 }
 

@@ -137,11 +137,11 @@ fn a_failed_scene_satisfies_the_validator_too() {
     project.template(&graph);
     let ran = project.run("", &["-FastIteration"]);
     let ran = ran.exits(1).says("⚠ PARTIAL: 2/3 videos generated").says("Videos: 2/3\n");
-    let story = project.folder.newest().join("story");
-    let story = story.to_str().unwrap();
-    let next = line(&ran.stdout, "Next: run-comfyui-e2e ");
-    let end = format!(" -Story \"{story}\" -SceneFilter scene-002");
-    assert!(next.contains("-e2e -FastIteration ") && next.ends_with(&end), "{ran}");
+    let run = project.folder.newest();
+    let run = run.file_name().unwrap().to_string_lossy();
+    let next = line(&ran.stdout, "Next: ").replace('\\', "/").replace('"', "");
+    let end = format!(" --story logs/{run}/story --scene-filter scene-002");
+    assert!(next.contains(" --fast-iteration ") && next.ends_with(&end), "{ran}");
     let log = project.folder.newest().join("vitest-telemetry-shape.log");
     ran.says(&format!("Vitest scripts log: {}\n", log.display()))
         .says("Vitest comfyUI log: none\n")

@@ -211,7 +211,10 @@ impl Run<'_> {
                     return Err(Stop::Dropped);
                 }
             }
-            "BreakContext" => self.shared.update(|state| state.context_broken = true),
+            "BreakContext" => {
+                let message = "CUDA error: an illegal memory access was encountered\n";
+                return Err(Stop::Failed("torch.AcceleratorError", message.to_owned()));
+            }
             "AskForRestart" => {
                 let session = std::env::var("__COMFY_CLI_SESSION__").expect("a session");
                 std::fs::write(session + ".reboot", "").expect("the session's folder is there");
@@ -247,10 +250,6 @@ impl Run<'_> {
         }
         self.wait(id, inputs)?;
         self.end_server(class, inputs)?;
-        if self.shared.read(|state| state.context_broken) {
-            let message = "CUDA error: an illegal memory access was encountered\n";
-            return Err(Stop::Failed("torch.AcceleratorError", message.to_owned()));
-        }
         match class {
             "FailAlways" => failed(text("message")),
             "FailOn" if text("text") == text("fail") => failed("as it was told"),

@@ -68,8 +68,6 @@ pub struct State {
     pub(super) failed_once: HashSet<String>,
     /// The thread that executes prompts has died.
     pub(super) worker_dead: bool,
-    /// Every prompt fails until the next start.
-    pub(super) context_broken: bool,
     pub(super) faults: Vec<Plan>,
     pub(super) faults_cleared: u64,
     pub(super) closed: bool,
@@ -127,7 +125,7 @@ impl State {
         self.drop_prompts();
         self.history.clear();
         self.next_number = 0;
-        (self.worker_dead, self.context_broken) = (false, false);
+        self.worker_dead = false;
         self.free_memory();
     }
 
