@@ -12,7 +12,7 @@ pub enum Exit {
     Failed,
     /// Usage or configuration: nothing was run and no run folder made.
     Usage,
-    /// `ComfyUI` could not be reached.
+    /// `ComfyUI` could not be reached, or did not start.
     Unreachable,
     /// Scenes did not end in time.
     Deadline,
@@ -39,7 +39,7 @@ const TABLE: [(Exit, u8, &str, &str); 10] = [
         "scenes failed, for different reasons or for one without a code of its own",
     ),
     (Exit::Usage, 2, "usage", "usage or configuration; nothing was run, no run folder made"),
-    (Exit::Unreachable, 3, "unreachable", "ComfyUI unreachable"),
+    (Exit::Unreachable, 3, "unreachable", "ComfyUI unreachable, or not to be started"),
     (Exit::Deadline, 4, "deadline", "deadline"),
     (Exit::OutOfMemory, 5, "out of memory", "out of memory"),
     (Exit::Lost, 6, "lost", "prompt lost: the server restarted, or somebody removed it"),

@@ -69,11 +69,13 @@ fn awake_stand_in() -> PathBuf {
     folder
 }
 
-/// The PATH with a folder before all others.
+/// The PATH with a folder before all others, and behind it that of the program, as installed: a
+/// command that is advised names the program alone.
 pub fn first_on_path(folder: &Path) -> OsString {
+    let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
-    std::env::join_paths(folders).unwrap()
+    let first = [folder, built].map(Path::to_owned).into_iter();
+    std::env::join_paths(first.chain(std::env::split_paths(&path))).unwrap()
 }
 
 impl Folder {
@@ -158,11 +160,6 @@ impl Folder {
 
     pub fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Running {
         command.current_dir(&self.path);
-        // As installed: a command that is advised names the program alone.
-        let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap().to_owned();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = [built].into_iter().chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(path).unwrap());
         let read = "COMFYUI_URL LOCAL_COMFY_URL SCENE_MAX_WAIT_SECONDS SCENE_HISTORY_MAX_ATTEMPTS \
             SCENE_HISTORY_POLL_INTERVAL_SECONDS SCENE_POST_EXECUTION_TIMEOUT_SECONDS \
             SCENE_RETRY_BUDGET LOCAL_STORY_PROVIDER_URL LOCAL_LLM_HEALTHCHECK_URL \
