@@ -1,4 +1,4 @@
-//! The figures of the README: `cargo bench`.
+//! The figures of `docs/numbers.md`: `cargo bench`.
 //!
 //! Each is measured over the program itself, against the stand-in server of the tests, and
 //! printed as minimum, median and maximum. Nothing is judged here: a machine that is busy with

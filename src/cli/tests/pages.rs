@@ -17,7 +17,7 @@ fn page(name: &str) -> String {
 const OTHERS: &str = "\
     --release --example --features --test --lib --locked --path --ignored --target --bench \
     --steps --output --useMockLLM --port --output-directory --link --joblog --termseq --now \
-    --no-block --failed --user --same-dir --unit --job-name --array --gres --time --format -File \
+    --windows-standalone-build --disable-auto-launch --no-block --failed --user --same-dir --unit --job-name --array --gres --time --format -File \
     -Execute -Argument -WorkingDirectory -Daily -At -TaskName -Action -Trigger \
     -Settings -WakeToRun -StartWhenAvailable -ExecutionTimeLimit -MultipleInstances -Directory -Last \
     -ExecutionPolicy -RunDir -Scope -UserId -LogonType -Principal";
@@ -44,8 +44,8 @@ fn every_option_that_a_page_gives_exists() {
     let ours = options(&help);
     assert!(ours.len() > 80, "{ours:?}");
     let others: BTreeSet<&str> = OTHERS.split_whitespace().collect();
-    let pages =
-        "README.md docs/drop-in.md docs/schedulers.md docs/faults.md docs/json.md docs/reports.md";
+    let pages = "README.md docs/drop-in.md docs/exit-codes.md docs/faults.md docs/internals.md docs/json.md \
+         docs/monitor.md docs/numbers.md docs/reports.md docs/schedulers.md docs/workflows.md";
     // The wrapper's own are PowerShell's.
     let wrapper = page("dist/run-comfyui-e2e.ps1");
     let pages = pages.split(' ').map(|name| (name, page(name).replace(&wrapper, "")));
