@@ -337,7 +337,7 @@ fn rows(verdicts: &[Verdict], has_limits: bool) -> Vec<String> {
             && (verdict.held() || of_scenes().any(|scene| !scene.held()) || !has_limits)
     };
     let shown = verdicts.iter().filter(|verdict| !is_said(verdict));
-    let rows: Vec<([String; 6], String)> = shown.map(|it| it.row(has_limits)).collect();
+    let rows: Vec<([String; 6], String)> = shown.map(|it| it.cells(has_limits)).collect();
     if rows.is_empty() {
         return Vec::new();
     }
@@ -365,7 +365,7 @@ fn rows(verdicts: &[Verdict], has_limits: bool) -> Vec<String> {
 
 impl Verdict {
     /// The cells of its row in [`table`], and what stands behind them.
-    fn row(&self, has_limits: bool) -> ([String; 6], String) {
+    fn cells(&self, has_limits: bool) -> ([String; 6], String) {
         let name = self.scene.clone().unwrap_or_else(|| match self.gate {
             Gate::Baseline => "highest".to_owned(),
             gate => gate.name().to_owned(),
