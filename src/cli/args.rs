@@ -179,9 +179,11 @@ impl ParsedArgs<'_> {
                 Arg::Word(word) => {
                     let path = self.absolute(word);
                     let files = matching_files(&path);
+                    let is_workflow = path.is_file() && is_workflow_name(&path)
+                        || !word.is_empty() && is_workflow_folder(&path);
                     if !files.is_empty() {
                         workflows.extend(files);
-                    } else if path.is_file() && is_workflow_name(&path) {
+                    } else if is_workflow {
                         workflows.push(path);
                     } else if path.is_dir() && root.is_none() && !word.is_empty() {
                         root = Some(word.as_os_str());
@@ -301,6 +303,14 @@ fn matches(pattern: &str, name: &str) -> bool {
 pub fn is_workflow_name(path: &Path) -> bool {
     let endings = ["json", "png", "webp", "mp4", "mkv", "webm", "flac", "opus", "mp3"];
     path.extension().is_some_and(|it| endings.iter().any(|ending| it.eq_ignore_ascii_case(ending)))
+}
+
+/// Whether a folder holds a file that may be a workflow, and nothing that a project has.
+fn is_workflow_folder(path: &Path) -> bool {
+    let of_project = ["scripts", "workflows", "localGenSettings.json"];
+    let names = names_in(path).unwrap_or_default();
+    !names.iter().any(|name| of_project.iter().any(|known| name == known))
+        && names.iter().map(|name| path.join(name)).any(|it| is_workflow_name(&it) && it.is_file())
 }
 
 /// Whether a word is a URL, or an address with credentials, rather than a path.

@@ -199,7 +199,8 @@ const LLM_URL: Kind = Text("URL", "a URL such as http://127.0.0.1:1234");
 
 flags! {
 ["What is run"]
-    /// The project's folder. Also a bare word that is a folder.
+    /// The project's folder. Also a bare word that is a folder, unless it holds workflows and nothing of
+    /// a project.
     ProjectRoot {
         kind: Text("FOLDER", "a folder"), script: true, verbs: &[Run, Summary],
         default: "the parent of scripts if the program lies in a folder of that name, else the \

@@ -25,7 +25,7 @@ impl Fixture {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = env::temp_dir().join(format!("options-{}-{number}", process::id()));
-        fs::create_dir_all(dir.join("my project")).expect("a folder");
+        fs::create_dir_all(dir.join("my project/scripts")).expect("a folder");
         fs::create_dir_all(dir.join("flows")).expect("a folder");
         for file in ["flow.json", "two.JSON", "notes.txt", "my project/a.json"] {
             fs::write(dir.join(file), "{}").expect("a file");

@@ -98,17 +98,14 @@ impl LiveRow {
             Activity::Sampling(limit) => {
                 let time = clock(time);
                 let limit = limit.map(|limit| format!(" of {}", clock(limit)));
-                let limit = limit.unwrap_or_default();
-                let memory = figures.memory.map(|(mb, peak)| (mb.to_string(), peak.to_string()));
-                let with = |start: &str, text: &dyn Fn(&str, &str) -> String| {
-                    let memory = memory.as_ref().map(|(mb, peak)| text(mb, peak));
-                    format!("{spinner} {start}{}", memory.unwrap_or_default())
-                };
-                let peak = |mb: &str, peak: &str| format!("  {mb} MB, peak {peak} MB");
+                let (limit, memory) = (limit.unwrap_or_default(), figures.memory);
+                let full = memory.map(|(mb, peak)| format!("  {mb} MB, peak {peak} MB"));
+                let (full, mb) = (full.unwrap_or_default(), memory.map(|(mb, _)| mb));
+                let short = mb.map(|mb| format!(" {mb} MB")).unwrap_or_default();
                 let forms = [
-                    with(&format!("monitor {time}{limit}"), &peak),
-                    with(&time, &peak),
-                    with(&time, &|mb, _| format!(" {mb} MB")),
+                    format!("{spinner} monitor {time}{limit}{full}"),
+                    format!("{spinner} {time}{full}"),
+                    format!("{spinner} {time}{short}"),
                 ];
                 let fits = forms.into_iter().find(|form| width(form) <= columns);
                 fits.unwrap_or_else(|| ellipsized(&time, columns))

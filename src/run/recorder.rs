@@ -264,6 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_scene_took_is_known_before_the_next_tick() {
+        let path = std::env::temp_dir().join(format!("recorder-so-far-{}", std::process::id()));
+        let (mut recorder, _) = Recorder::new(&path, Duration::from_secs(5));
+        let start = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let at = |ms| start + Duration::from_millis(ms);
+        for (ms, mb) in [(0, 100), (250, 900), (500, 200)] {
+            assert_eq!(recorder.record(measured(at(ms), reading(mb), None)), None);
+            recorder.set_running(at(ms + 1), (ms == 0).then_some("flow"), None);
+        }
+        let written = || LogSummary::read(&path).unwrap().stats;
+        assert_eq!((written().peak, written().scenes.len()), (Some(100), 0));
+        let so_far = recorder.so_far().stats;
+        assert_eq!((so_far.peak, so_far.scenes[0].added), (Some(900), Some(800)));
+        // The log goes on as if nobody had looked.
+        recorder.finish();
+        assert_eq!(written().scenes, so_far.scenes);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn a_late_measurement_says_nothing_of_its_own() {
         let mut recorder = Recorder::default();
         let mut told = |result: ReadingResult| {

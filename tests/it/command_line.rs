@@ -62,9 +62,9 @@ fn a_mistake_is_one_line_and_exit_2_before_anything_is_made() {
             "node 2 SaveImage has no input 'quality': it has images, filename_prefix",
         ),
         ("", nothing),
-        ("flows", nothing),
-        ("flows", "flow.json, or a picture or video that holds one"),
-        ("flows", "--story story.json --workflow flow.json"),
+        ("empty", nothing),
+        ("empty", "flow.json, or a picture or video that holds one"),
+        ("empty", "--story story.json --workflow flow.json"),
     ] {
         let words = words.split_whitespace().map(|word| word.replace('␣', " "));
         folder.run(&words.collect::<Vec<_>>()).exits(2).refuses(part);

@@ -241,8 +241,9 @@ fn files_of_windows_editors_are_read() {
 #[test]
 fn every_path_may_have_spaces_and_any_letters() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    // The first bare word is the project root, whatever its name.
+    // What has scripts is a project, whatever its name.
     let (root, logs) = ("Dev Ordner ß 映画", "Meine Läufe 🎬");
+    std::fs::create_dir_all(folder.path().join(root).join("scripts")).unwrap();
     let place = |name: &str| format!("{root}/{name}");
     let key = folder.write(&place("Schlüssel bild é.png"), PNG);
     let keys = ["Schlüssel bild é.png", key.to_str().unwrap()];

@@ -202,6 +202,10 @@ fn folders_and_files() {
         fixture.run("two.JSON -Workflow flows --workflow=./flow.json -LogsDir x -Story flows");
     assert_eq!(mixed.workflows, ["two.JSON", "flows", "flow.json"].map(|file| fixture.path(file)));
     assert_eq!((mixed.logs_dir, mixed.story), (fixture.path("x"), Some(fixture.path("flows"))));
+    // A folder of workflows is no project.
+    fixture.write("flows/a.json", b"{}");
+    let folder = fixture.run("flows");
+    assert_eq!((folder.workflows, folder.root_given), (vec![fixture.path("flows")], false));
     let dashed = fixture.run("--quiet -- flow.json");
     assert_eq!((dashed.workflows, dashed.quiet), (vec![fixture.path("flow.json")], true));
 
