@@ -103,7 +103,7 @@ fn rows(run: &RunRecord, vram: &VramStats, on_screen: bool) -> Vec<String> {
         ),
         ("After", Some(post_run_state(run) + ended.unwrap_or_default())),
         ("Server", server(&run.server)),
-        ("Sampling", sampling(run, vram)),
+        ("Sampling", sampling(run, vram, on_screen)),
         ("Asleep", asleep(run)),
         ("Gates", gates::closing(&run.gates).filter(|_| run.exit() != Exit::Gate)),
         (REPORT, Some(from_here(Path::new(&format!("{}/report.html", run.folder))))),
@@ -338,7 +338,7 @@ fn post_run_state(run: &RunRecord) -> String {
         if used.abs_diff(before) <= NOISE_MB {
             format!(", {used} MB{ram} in use as before")
         } else {
-            format!(", {used} MB{ram} in use ({before} before the run)")
+            format!(", {used} MB{ram} in use ({before} before)")
         }
     });
     let memory = memory.unwrap_or_default();
@@ -492,7 +492,7 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
 }
 
 /// How far the figures can be trusted, where there is something to say.
-fn sampling(run: &RunRecord, vram: &VramStats) -> Option<String> {
+fn sampling(run: &RunRecord, vram: &VramStats, on_screen: bool) -> Option<String> {
     if vram.samples == 0 {
         return Some(vram.no_sample());
     }
@@ -504,8 +504,10 @@ fn sampling(run: &RunRecord, vram: &VramStats) -> Option<String> {
             .or(vram.asked_interval_ms)
             .map(|ms| format!("read every {}", seconds_text(ms))),
         (missed > 0).then(|| format!("{missed} of {} lines missed", vram.samples + missed)),
-        gap.as_ref()
-            .map(|gap| format!("longest gap {gap}: spikes shorter than that may be missed")),
+        gap.as_ref().map(|gap| {
+            let shorter = if on_screen { "shorter spikes" } else { "spikes shorter than that" };
+            format!("longest gap {gap}: {shorter} may be missed")
+        }),
         match others {
             0 => None,
             1 => Some("1 prompt of another client ran meanwhile, its memory is in them".to_owned()),

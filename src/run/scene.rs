@@ -1,5 +1,6 @@
 //! The scenes of a run: each its attempts, and what becomes of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Instant;
 
@@ -26,6 +27,10 @@ impl RunContext<'_> {
         self.events.console.log(&format!("Scenes to process: {}", ids.join(", ")));
         self.events.console.header("STEP 2: Generate Videos (WAN I2V)");
         self.name_width = ids.iter().map(|id| width(id)).max().unwrap_or_default();
+        // On a screen the scenes have no lines of their own.
+        let warnings: BTreeSet<&String> = scenes.iter().flat_map(|it| &it.warnings).collect();
+        let warnings: Vec<_> = warnings.iter().map(|it| format!("Warning: {it}")).collect();
+        self.events.console.show(&warnings);
         if ids.len() > 1 {
             self.events.console.show(&[String::new()]);
         }

@@ -608,7 +608,7 @@ impl<'a> RunVram<'a> {
             return Some(self.why_unknown(Some(id)));
         }
         if theirs.is_some_and(|scene| scene.cached) {
-            return Some(format!("{name}: it came from ComfyUI's cache: nothing was executed"));
+            return Some(format!("{name}: it came from ComfyUI's cache (use --fresh)"));
         }
         let (cached, cached_before) = (self.cached_nodes(id), other.cached_nodes(id));
         let of = |scene: Option<&SceneRun>| match scene.map(|scene| scene.node_count) {
@@ -647,9 +647,7 @@ impl<'a> RunVram<'a> {
         let is_cached = |id: &str| self.scene_run(id).is_some_and(|scene| scene.cached);
         let sampled = |id: &str| self.vram.scenes.iter().any(|scene| scene.id == id);
         match scene {
-            Some(id) if is_cached(id) => {
-                "it came from ComfyUI's cache: nothing was executed".to_owned()
-            }
+            Some(id) if is_cached(id) => "it came from ComfyUI's cache (use --fresh)".to_owned(),
             None if !scenes.is_empty() && scenes.iter().all(|id| is_cached(id)) => {
                 "all of it came from ComfyUI's cache (use --fresh)".to_owned()
             }

@@ -49,24 +49,10 @@ pub fn example(name: &str) -> PathBuf {
     program
 }
 
-/// The folder of a program that holds off sleep for a test, in place of the system's.
-#[cfg(unix)]
+/// The folder of a program that holds off sleep for a test, in place of the system's. Of Windows'
+/// there is none on the PATH: of so many starts Wine loses one now and then.
 fn awake_stand_in() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/awake")
-}
-
-/// The folder of a program that holds off sleep for a test, in place of the system's.
-#[cfg(windows)]
-fn awake_stand_in() -> PathBuf {
-    let program = example("keep_awake_stand_in");
-    let folder = program.with_file_name("awake");
-    let copy = folder.join("powershell.exe");
-    if !copy.exists() {
-        fs::create_dir_all(&folder).unwrap();
-        // Another test may have been first, and run it.
-        let _ = fs::copy(program, copy);
-    }
-    folder
 }
 
 /// The PATH with a folder before all others, and behind it that of the program, as installed: a
@@ -75,7 +61,10 @@ pub fn first_on_path(folder: &Path) -> OsString {
     let built = Path::new(env!("CARGO_BIN_EXE_run-comfyui-e2e")).parent().unwrap();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = [folder, built].map(Path::to_owned).into_iter();
-    std::env::join_paths(first.chain(std::env::split_paths(&path))).unwrap()
+    let is_other =
+        |folder: &PathBuf| !folder.to_string_lossy().to_ascii_lowercase().contains("powershell");
+    let others = std::env::split_paths(&path).filter(is_other);
+    std::env::join_paths(first.chain(others)).unwrap()
 }
 
 impl Folder {

@@ -80,11 +80,11 @@ fn a_cached_scene_has_no_peak_whatever_was_sampled() {
     let all = RunVram { vram: &vram, facts: None };
     let wanted = [
         "Baseline: not judged, all of it came from ComfyUI's cache (use --fresh)",
-        "Baseline a: not judged, it came from ComfyUI's cache: nothing was executed",
-        "Baseline b: not judged, it came from ComfyUI's cache: nothing was executed",
+        "Baseline a: not judged, it came from ComfyUI's cache (use --fresh)",
+        "Baseline b: not judged, it came from ComfyUI's cache (use --fresh)",
     ];
     assert_eq!(lines(Limits::default(), &run(true, true), std::slice::from_ref(&all)), wanted);
-    let wanted = "Baseline a: not judged, b1: it came from ComfyUI's cache: nothing was executed";
+    let wanted = "Baseline a: not judged, b1: it came from ComfyUI's cache (use --fresh)";
     assert_eq!(lines(Limits::default(), &all, &[run(true, false)])[1], wanted);
 }
 
