@@ -93,12 +93,15 @@ fn the_command_s_code_is_handed_on() {
 #[test]
 fn a_command_that_cannot_be_started_ends_with_126_or_127() {
     let (server, folder) = (StandIn::start(), Folder::new());
-    let ran = monitor(&folder, &server.url(), &["--", "no-such-program-here", "x"]).exits(127);
+    let ran =
+        monitor(&folder, &server.url(), &["--allow-sleep", "--", "no-such-program-here", "x"])
+            .exits(127);
     assert!(ran.stderr.starts_with("run-comfyui-e2e: no-such-program-here: "), "{ran}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
     folder.write("notes.txt", "no program");
     let path = folder.path().join("notes.txt");
-    let ran = monitor(&folder, &server.url(), &["--", path.to_str().unwrap()]).exits(126);
+    let ran = monitor(&folder, &server.url(), &["--allow-sleep", "--", path.to_str().unwrap()])
+        .exits(126);
     assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
 }
 
