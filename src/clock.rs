@@ -106,6 +106,11 @@ pub fn span(span: Duration) -> String {
     }
 }
 
+/// The same of the monotonic clock's time.
+pub fn std_span(time: std::time::Duration) -> String {
+    span(time.try_into().unwrap_or(Duration::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,7 @@ use unix as platform;
 #[cfg(not(unix))]
 use windows as platform;
 
-use crate::clock::span;
+use crate::clock::std_span;
 use crate::sanitize::sanitize_line;
 use crate::sleep;
 
@@ -58,7 +58,7 @@ impl Ended {
             Ended::Code(0) => None,
             Ended::Code(code) => Some(format!("exit code {code}")),
             Ended::TimedOut(limit) => {
-                let limit = span(time::Duration::ZERO + *limit);
+                let limit = std_span(*limit);
                 Some(format!("not done after {limit}, ended with all it started"))
             }
             Ended::NotStarted(why) => Some(format!("it does not start: {why}")),

@@ -251,6 +251,9 @@ pub struct Server {
     pub end: Option<ServerEnd>,
 }
 
+/// Why a server is started at the beginning of a run.
+pub const NO_ANSWER: &str = "it did not answer";
+
 /// A start of the server by the run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerStart {

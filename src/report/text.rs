@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::record::{
-    Attempt, Outcome, Output, RunRecord, SceneRecord, Server, ServerEnd, ServerStart,
+    Attempt, NO_ANSWER, Outcome, Output, RunRecord, SceneRecord, Server, ServerEnd, ServerStart,
 };
 use crate::clock::{day_and_time, hms, span};
 use crate::exit_code::Exit;
@@ -358,9 +358,7 @@ fn post_run_state(run: &RunRecord) -> String {
         (None, Some(0)) => format!("{device} idle, queue empty{memory}"),
         (None, Some(1)) => format!("1 prompt of somebody else in the queue{memory}"),
         (None, Some(n)) => format!("{n} prompts of somebody else in the queue{memory}"),
-        (None, None) if run.scenes.iter().all(|scene| scene.attempts.is_empty()) => {
-            "nothing was posted".to_owned()
-        }
+        (None, None) if !run.has_attempts() => "nothing was posted".to_owned(),
         (None, None) => "not known, the server does not answer".to_owned(),
     }
 }
@@ -432,7 +430,7 @@ pub fn log_block(
 /// How often and why the run has started the server. The first start, of one that did not answer, is
 /// no news where there was another.
 fn server(server: &Server) -> Option<String> {
-    let again: Vec<_> = server.starts.iter().filter(|start| start.why.starts_with("in ")).collect();
+    let again: Vec<_> = server.starts.iter().filter(|start| start.why != NO_ANSWER).collect();
     let ready =
         |start: &ServerStart| format!("ready after {} s", seconds(start.ready_after_seconds));
     let text = match again.len() {

@@ -77,6 +77,8 @@ pub fn attempt(
     number: (usize, usize),
 ) -> Result<AttemptResult, Interrupted> {
     let (now, options) = (Instant::now(), run.options);
+    let gone_after = run.gone_after();
+    let poller = Poller::new(options.poll_interval, options.history_max_attempts, gone_after);
     let mut attempt = AttemptState {
         run,
         scene,
@@ -89,10 +91,8 @@ pub fn attempt(
         broken: Vec::new(),
         parts: Vec::new(),
         known: Vec::new(),
-        poller: Poller::default(),
+        poller,
     };
-    let gone_after = attempt.run.gone_after();
-    attempt.poller = Poller::new(options.poll_interval, options.history_max_attempts, gone_after);
     let result = match attempt.submit() {
         Ok(()) => attempt.poll_to_end(),
         Err(SubmitError::Interrupted) => Err(Interrupted),
@@ -522,9 +522,7 @@ impl RunContext<'_> {
     /// Notes prompts that run and are not ours; the first one is logged.
     fn count_foreign<'i>(&mut self, running: impl Iterator<Item = &'i str>) {
         for id in running {
-            let mut prompts = self.state.prompts().iter();
-            let is_ours = prompts.any(|prompt| prompt.server_id.as_deref() == Some(id));
-            if is_ours || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
+            if self.state.is_ours(id) || self.foreign_prompts.len() >= MOST_FOREIGN_PROMPTS {
                 continue;
             }
             if self.foreign_prompts.is_empty() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli::RunOptions;
-use crate::clock::span;
+use crate::clock::{span, std_span};
 use crate::comfyui::{Device, SystemStats};
 use crate::layout::width;
 use crate::vram::gates::card;
@@ -46,7 +46,7 @@ pub fn opening(
             Some(0) => " · queue empty".to_owned(),
             Some(n) => format!(" · {n} in the queue"),
         };
-    let most = span(options.max_wait.try_into().unwrap_or(time::Duration::MAX));
+    let most = std_span(options.max_wait);
     if scenes == 1 {
         let starts = [Some(&server), Some(&short).filter(|_| queue == Some(0))];
         let both = starts.into_iter().flatten().map(|start| format!("{start} · at most {most}"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::RunError;
 use super::events::EventLoop;
 use crate::cli::{RunOptions, ServerOptions};
-use crate::clock::span;
+use crate::clock::std_span;
 use crate::comfyui::{Client, ErrorKind, HttpError, OnWait, SystemStats, Target};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -92,11 +92,7 @@ pub fn connect(
 /// How long it is waited for at most, where it is.
 fn waited_for(options: &RunOptions) -> String {
     let time = options.wait_for_comfyui;
-    if time.is_zero() {
-        String::new()
-    } else {
-        format!("up to {}", span(time.try_into().unwrap_or_default()))
-    }
+    if time.is_zero() { String::new() } else { format!("up to {}", std_span(time)) }
 }
 
 /// How the server is spoken to. `localhost` is tried on IPv4 alone first.

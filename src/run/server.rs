@@ -8,12 +8,12 @@ use super::health::{Death, Health};
 use super::poll::Outage;
 use super::state_file::KnownServer;
 use crate::cli::START_WAIT;
-use crate::clock::{day_and_time, span};
+use crate::clock::{day_and_time, std_span};
 use crate::comfyui::server_process::{Life, ServerProcess};
 use crate::comfyui::{Device, ErrorKind, Queue, SystemStats};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
-use crate::report::record::{ServerEnd, ServerStart};
+use crate::report::record::{NO_ANSWER, ServerEnd, ServerStart};
 use crate::sleep;
 
 /// The port of a server that is ours refuses for so long: it has died. On Windows a connection that is
@@ -36,7 +36,7 @@ const IN_USE_PAUSE: Duration = Duration::from_secs(5);
 /// The last words of a server come a moment after its death is known.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Scenes in a row under which it died: the rest is skipped.
-const MOST_DEATHS: usize = 3;
+const MOST_SCENES: usize = 3;
 
 /// What a run knows of its server.
 #[derive(Default)]
@@ -138,8 +138,8 @@ impl RunContext<'_> {
     /// Counts whether the server died under a scene. After three in a row no further one is run.
     pub fn count_death(&mut self, died: bool) {
         self.server.deaths = if died { self.server.deaths + 1 } else { 0 };
-        if self.server.deaths >= MOST_DEATHS && self.stop_reason.is_none() {
-            self.stop_for(format!("ComfyUI died under {MOST_DEATHS} scenes in a row"));
+        if self.server.deaths >= MOST_SCENES && self.stop_reason.is_none() {
+            self.stop_for(format!("ComfyUI died under {MOST_SCENES} scenes in a row"));
         }
     }
 
@@ -198,8 +198,7 @@ impl RunContext<'_> {
             self.stop_for("GPU still busy with a prompt of somebody else".to_owned());
             return Ok(false);
         }
-        let place = if scene.is_empty() { String::new() } else { format!("in {scene} ") };
-        let why = format!("{place}{}", self.death_text());
+        let why = format!("in {scene} {}", self.death_text());
         let id = self.server.process.as_ref().map(|process| process.id);
         self.end_process(GRACE[0]);
         if !self.is_port_free()? {
@@ -325,7 +324,7 @@ impl RunContext<'_> {
             }
             self.end_process(GRACE[0]);
         }
-        self.start_server("it did not answer")
+        self.start_server(NO_ANSWER)
     }
 
     /// Whether a server that refuses connections at the start may come by what we do.
@@ -374,7 +373,7 @@ impl RunContext<'_> {
             last_line: self.client.redact(&last_line.unwrap_or_default()),
         };
         let id = self.server.process.as_ref().map(|process| process.id).unwrap_or_default();
-        let took = passed(ready_after);
+        let took = std_span(ready_after);
         self.events.console.log(&format!("ComfyUI is ready after {took} (process {id})"));
         self.record.server.starts.push(start);
         Ok(stats)
@@ -405,7 +404,6 @@ impl RunContext<'_> {
             let life = process.look();
             let (port, heard) = (process.output.port, process.output.heard);
             let last_line = self.client.redact(process.output.last_line());
-
             self.events.console.wait_for("starting ComfyUI", &last_line);
             if life == Life::Restart {
                 self.end_process(Duration::ZERO);
@@ -413,12 +411,9 @@ impl RunContext<'_> {
                 continue;
             }
             let url = &self.options.server.url;
-            match port {
-                Some(port) if port != url.port() => {
-                    let base = format!("http://127.0.0.1:{port}");
-                    break Err(format!("it listens on another port: --comfyui-url {base}"));
-                }
-                _ => {}
+            if let Some(port) = port.filter(|port| *port != url.port()) {
+                let base = format!("http://127.0.0.1:{port}");
+                break Err(format!("it listens on another port: --comfyui-url {base}"));
             }
             match (self.client.system_stats(), life) {
                 (Ok(_), Life::Ended(Some(0))) => {
@@ -452,7 +447,7 @@ impl RunContext<'_> {
                 START_WAIT.max(self.options.wait_for_comfyui)
             };
             if since(heard) >= patience || since(begun) >= LONGEST_START {
-                let took = passed(since(begun));
+                let took = std_span(since(begun));
                 break Err(format!(
                     "it does not answer after {took} ({} s without a line)",
                     since(heard).as_secs()
@@ -475,7 +470,7 @@ impl RunContext<'_> {
     }
 
     /// A GPU that was lost comes back as a CPU.
-    fn same_device(&mut self, stats: &SystemStats) -> Result<(), String> {
+    fn same_device(&self, stats: &SystemStats) -> Result<(), String> {
         let Some(device) = stats.devices.get(self.options.sampling.gpu) else { return Ok(()) };
         let now = identity(device);
         match &self.server.device {
@@ -539,10 +534,6 @@ impl RunContext<'_> {
 
 fn since(moment: Instant) -> Duration {
     sleep::now().saturating_duration_since(moment)
-}
-
-fn passed(time: Duration) -> String {
-    span(time::Duration::ZERO + time)
 }
 
 fn identity(device: &Device) -> (String, String, Option<u64>) {

@@ -6,10 +6,9 @@ mod tests;
 
 use std::fmt;
 
-use unicode_width::UnicodeWidthStr;
-
 use super::reading::{memory_name, quotient};
 use super::stats::{Added, Metric, SceneStatistics, VramStats};
+use crate::layout::width;
 use crate::sanitize::counted;
 
 /// The least room above a baseline, in MB: about what a desktop takes and gives back.
@@ -347,17 +346,17 @@ fn rows(verdicts: &[Verdict], has_limits: bool) -> Vec<String> {
         return Vec::new();
     }
     let heads = ["", "before", "now", "change", "", "limit"].map(str::to_owned);
-    let width = |column: usize| {
+    let widest = |column: usize| {
         let cells = rows.iter().map(|(row, _)| row).chain([&heads]);
-        cells.map(|row| row[column].width()).max().unwrap_or_default()
+        cells.map(|row| width(&row[column])).max().unwrap_or_default()
     };
     let columns = if has_limits { 6 } else { 5 };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths: Vec<usize> = (0..columns).map(widest).collect();
     let line = |row: &[String; 6], verdict: &str| {
-        let mut text = format!("  {}{}", row[0], " ".repeat(widths[0] - row[0].width()));
+        let mut text = format!("  {}{}", row[0], " ".repeat(widths[0] - width(&row[0])));
         for column in (1..columns).filter(|column| widths[*column] > 0) {
             let gap = if column == 4 { 2 } else { 3 };
-            text += &" ".repeat(gap + widths[column] - row[column].width());
+            text += &" ".repeat(gap + widths[column] - width(&row[column]));
             text += &row[column];
         }
         format!("{text}  {verdict}").trim_end().to_owned()
