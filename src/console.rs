@@ -236,8 +236,14 @@ fn dim_path(row: &str) -> String {
 
 /// A line of a summary block in rows of at most so many columns.
 fn block_rows(line: &str, columns: usize) -> Vec<String> {
-    // A verdict goes without its times where there is no room for them.
-    let line = if width(line) > columns { headline(line) } else { line };
+    if let (verdict, Some(times)) = headline(line)
+        && width(line) > columns
+    {
+        let closer = format!("{verdict}  {times}");
+        let both = [verdict.to_owned(), format!("  {times}")];
+        let rows = if width(&closer) <= columns { &[closer][..] } else { &both };
+        return rows.iter().flat_map(|row| block_rows(row, columns)).collect();
+    }
     let label = line.get(..LABEL_WIDTH).filter(|label| label.ends_with("  "));
     let is_label = label.is_some_and(|label| label.starts_with(|c: char| c.is_ascii_uppercase()));
     let head = if is_label { LABEL_WIDTH } else { 2 };
@@ -420,7 +426,10 @@ mod tests {
     fn a_block_is_laid_out_in_the_width_of_a_terminal() {
         let verdict = format!("{:<66}      24 Nov 23:00:04 to 23:27:41", "✓ 3 of 3 scenes in 9 s");
         assert_eq!(block_rows(&verdict, 100), [verdict.as_str()]);
-        assert_eq!(block_rows(&verdict, 79), ["✓ 3 of 3 scenes in 9 s"]);
+        let closer = "✓ 3 of 3 scenes in 9 s  24 Nov 23:00:04 to 23:27:41";
+        assert_eq!(block_rows(&verdict, 79), [closer]);
+        let both = ["✓ 3 of 3 scenes in 9 s", "  24 Nov 23:00:04 to 23:27:41"];
+        assert_eq!(block_rows(&verdict, 39), both);
         let needs = "Needs      17070 MB of its own: a 20 GB card, not a 16 GB one";
         assert_eq!(
             block_rows(needs, 39),

@@ -313,7 +313,8 @@ impl Readings {
         }
         let (why, other) = (miss.name(), if awaited { " or nvidia-smi" } else { "" });
         Some(format!(
-            "no ComfyUI at {base} ({why}): nothing is sampled unless it{other} answers later"
+            "no ComfyUI at {base} ({why}): nothing is sampled unless it{other} answers later; another \
+             one is --comfyui-url URL"
         ))
     }
 }

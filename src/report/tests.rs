@@ -247,7 +247,7 @@ fn below_a_gate_that_failed_stands_its_table_and_no_scene_has_a_mark() {
 /// The first lines of the block of a run, without their times.
 fn lines(run: &RunRecord, count: usize) -> String {
     let block = summary_block(run, &vram());
-    block.iter().take(count).map(|line| headline(line).to_owned() + "\n").collect()
+    block.iter().take(count).map(|line| headline(line).0.to_owned() + "\n").collect()
 }
 
 #[test]

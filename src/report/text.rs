@@ -21,7 +21,7 @@ use crate::vram::stats::{Added, Metric, PeakGenerating, SceneStatistics, VramSta
 const CARDS_GB: [u64; 13] = [4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 48, 80, 96];
 /// From so much on a card counts as full.
 const FULL_PERCENT: u64 = 85;
-const FILLED: &str = "ComfyUI filled the card on purpose (dynamic VRAM) and gives the rest back";
+const FILLED: &str = "dynamic VRAM filled the card on purpose";
 const SPILLED_HELP: &str =
     "everything is slow there; fewer frames or pixels, or a smaller model, help";
 /// Of more starts of the server the rest is counted.
@@ -159,11 +159,13 @@ pub(super) fn times(run: &RunRecord) -> String {
     format!("{} to {}", day_and_time(run.started), hms(run.ended))
 }
 
-/// The first line of a block, without the times behind the verdict.
-pub fn headline(line: &str) -> &str {
+/// The first line of a block: the verdict, and the times behind it.
+pub fn headline(line: &str) -> (&str, Option<&str>) {
     match line.rsplit_once(GAP) {
-        Some((verdict, times)) if times.contains(" to ") && times.len() < 32 => verdict.trim_end(),
-        _ => line,
+        Some((verdict, times)) if times.contains(" to ") && times.len() < 32 => {
+            (verdict.trim_end(), Some(times))
+        }
+        _ => (line, None),
     }
 }
 
@@ -458,7 +460,7 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     let torch = peak.torch.map(|mb| format!("{mb} MB"));
     match (dynamic, torch) {
         (DynamicVram::On, Some(mb)) => {
-            return Some(format!("{mb}, the most that its tensors held: {FILLED}"));
+            return Some(format!("{mb} held by its tensors: {FILLED}"));
         }
         (DynamicVram::On, None) => return Some(format!("not known: {FILLED}")),
         (DynamicVram::Unknown, torch) if is_full && vram.dynamic_vram.is_some() => {

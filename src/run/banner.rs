@@ -112,14 +112,14 @@ pub fn plan(
 
 /// How many scenes there will be, how long they may take, and how often memory is sampled.
 pub fn bounds(options: &RunOptions, scenes: usize) -> String {
-    let wait = options.max_wait.as_secs();
     let retries = options.scene_retry_budget;
     let attempts = u64::from(retries) + 1;
-    let worst = wait.saturating_mul(attempts).saturating_mul(scenes as u64);
+    let worst = options.max_wait.as_secs().saturating_mul(attempts).saturating_mul(scenes as u64);
     let worst = span(time::Duration::seconds(i64::try_from(worst).unwrap_or(i64::MAX)));
     format!(
-        "{}, at most {wait} s each and {}: at worst {worst}; VRAM every {} s",
+        "{}, at most {} each and {}: at worst {worst}; VRAM every {} s",
         counted(scenes as u64, "scene", "scenes"),
+        std_span(options.max_wait),
         counted(retries.into(), "retry", "retries"),
         options.sampling.interval.as_secs_f64(),
     )

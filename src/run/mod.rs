@@ -58,7 +58,10 @@ const LAST_CALL: Duration = Duration::from_millis(300);
 pub fn run(options: &RunOptions) -> Exit {
     match try_run(options) {
         Ok(exit) => exit,
-        Err(RunError::Interrupted) => Exit::Interrupted,
+        Err(RunError::Interrupted) => {
+            print_error("interrupted before a scene was run");
+            Exit::Interrupted
+        }
         Err(RunError::Failed { exit, why, .. }) => {
             print_error(&why);
             exit

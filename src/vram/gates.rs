@@ -651,10 +651,10 @@ impl<'a> RunVram<'a> {
                 "all of it came from ComfyUI's cache (use --fresh)".to_owned()
             }
             _ if self.vram.samples == 0 => "no VRAM sample was taken".to_owned(),
-            Some(id) if sampled(id) => "what it added is not known on both sides".to_owned(),
+            Some(id) if sampled(id) => "what it added is not known in each run (no reading before it, or memory was freed)".to_owned(),
             Some(_) => "no sample was taken while it was running".to_owned(),
             None if scenes.iter().any(|id| sampled(id)) || self.is_bare() => {
-                "what was added is not known on both sides".to_owned()
+                "what was added is not known in each run (no reading before it, or memory was freed)".to_owned()
             }
             None => "no sample was taken while a scene was running".to_owned(),
         }

@@ -37,7 +37,7 @@ fn a_graph_is_shown_as_it_would_be_posted_and_nothing_is_left() {
     let ran = ran
         .says("WARNING: --junit: a dry run has nothing to report, it is not written\n")
         .says("Nothing was uploaded or posted, and no folder was made\n")
-        .says("2 scenes, at most 600 s each and 1 retry: at worst 40 min; VRAM every 5 s\n")
+        .says("2 scenes, at most 10 min each and 1 retry: at worst 40 min; VRAM every 5 s\n")
         .says("ComfyUI 0.3.64")
         .says("✓ 2 scenes ready to run\n✓ flow-r1\n✓ flow-r2\n");
     assert_eq!(ran.stderr, "", "{ran}");
@@ -117,7 +117,7 @@ fn a_story_yet_to_be_generated_has_only_its_template_checked() {
     folder.workflow("workflows/video_wan2_2_5B_ti2v.json", &template);
     let ran = dry(&server, &folder, &["-Seed", "7", "-Verbose"]).exits(1);
     ran.says("A dry run generates no story: its template alone is checked\n")
-        .says("3 scenes, at most 600 s")
+        .says("3 scenes, at most 10 min")
         .says("__PROMPT__ at dusk")
         .says("\"seed\": 7")
         .says("✗ 1 template would be rejected (exit 1)\n")

@@ -195,7 +195,7 @@ fn with_dynamic_vram_no_card_s_size_is_told() {
         .exits(7)
         .says("✗ not judged: dynamic VRAM was off in ")
         .says("off.log, it is on here\n")
-        .says("Needs      17070 MB, the most that its tensors held: ComfyUI filled the card on ")
+        .says("Needs      17070 MB held by its tensors: dynamic VRAM filled the card on purpose")
         .never_says("GB card");
     assert!(folder.read("vram-usage.log").contains(",Reading=0.05s,DynamicVram=on"));
     assert_eq!(folder.metadata()["Server"]["DynamicVram"], "on");

@@ -134,7 +134,7 @@ fn a_server_that_the_command_starts_is_sampled_from_then_on() {
     server.stop_listening();
     let go_on = folder.write("go-on", "");
     let running = start(&folder, &server.url(), &as_long_as_told());
-    running.until_it_says("nothing is sampled unless it answers later");
+    running.until_it_says("nothing is sampled unless it answers later;");
     server.listen_again();
     assert!(server.wait_until_request(STATS, 2, SOON));
     fs::remove_file(go_on).unwrap();
@@ -186,7 +186,7 @@ fn monitor_says_why_nothing_is_sampled() {
     // Who it is, and the first sample.
     server.fail_next(STATS, 2, Fault::Status(500, "busy"));
     monitor(&["--duration", "0.3"])
-        .complains("(status): nothing is sampled unless it answers later\n")
+        .complains("(status): nothing is sampled unless it answers later; another one is --comfyui-url URL\n")
         .complains(" lines missed (status 1");
 }
 

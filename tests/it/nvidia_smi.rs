@@ -290,9 +290,10 @@ fn monitor_says_once_why_nvidia_smi_gives_nothing() {
     let ran = bench.monitor_alone("fail", "No devices were found", &forced);
     says(&ran, &format!("WARNING: nvidia-smi: No devices were found: {nothing}"));
     let nobody = "no ComfyUI at http://127.0.0.1:9 (refused): nothing is sampled unless it";
-    says(&bench.monitor_without(&time), &format!("{nobody} answers later"));
+    let other = "another one is --comfyui-url URL";
+    says(&bench.monitor_without(&time), &format!("{nobody} answers later; {other}"));
     let ran = bench.monitor_alone("hang", &lines, &time);
-    says(&ran, &format!("{nobody} or nvidia-smi answers later"));
+    says(&ran, &format!("{nobody} or nvidia-smi answers later; {other}"));
     let ran = bench.monitor_alone("hang", &lines, &forced);
     says(&ran, "nvidia-smi gives no reading yet: nothing is sampled unless it does later");
     let two = format!("{lines}\n{}", line(1, CARD, "9000"));

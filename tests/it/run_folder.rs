@@ -28,7 +28,7 @@ fn the_summary_is_what_was_printed_line_for_line() {
         [TIME] E2E Story-to-Video Run: RUN-ID
         [TIME] Run directory: FOLDER/logs/RUN-ID
         [TIME] 
-        [TIME] 2 scenes, at most 360 s each and no retry: at worst 12 min; VRAM every 3600 s; ComfyUI 0.3.64, PyTorch 2.15.0+cu132, cuda:0 NVIDIA GeForce RTX 4090, 24576 MB, 2240 in use, queue empty
+        [TIME] 2 scenes, at most 6 min each and no retry: at worst 12 min; VRAM every 3600 s; ComfyUI 0.3.64, PyTorch 2.15.0+cu132, cuda:0 NVIDIA GeForce RTX 4090, 24576 MB, 2240 in use, queue empty
         [TIME] Initial VRAM: Used=2140MB Free=22436MB Total=24576MB
         [TIME] FastIteration mode: MaxWait=360s PollInterval=1s
         [TIME] Queue policy: sceneRetries=0, historyMaxWait=360s, historyPollInterval=1s, historyMaxAttempts=unbounded, postExecutionTimeout=15s

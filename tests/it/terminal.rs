@@ -374,7 +374,7 @@ fn a_dry_run_tells_its_verdict_first() {
             ✓ good
             ✗ bad  node 4 CheckpointLoaderSimple ckpt_name: 'x.safetensors' is not in the
                    server's list (nearest: 'xl.safetensors')
-            2 scenes, at most 600 s each and 1 retry: at worst 40 min; VRAM every 5 s
+            2 scenes, at most 10 min each and 1 retry: at worst 40 min; VRAM every 5 s
             http://SERVER: ComfyUI 0.3.64, PyTorch 2.15.0+cu132, cuda:0 NVIDIA
               GeForce RTX 4090, 24576 MB, 2240 in use
             Nothing was uploaded or posted, and no folder was made

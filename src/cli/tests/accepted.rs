@@ -284,7 +284,7 @@ fn numbers_take_a_unit() {
         }
     }
     for (value, wanted) in
-        [("23000", 23_000), ("23000MB", 23_000), ("23GB", 23_552), ("1.5gb", 1536)]
+        [("23000", 23_000), ("23000MB", 23_000), ("23GB", 23_552), ("23G", 23_552), ("1.5gb", 1536)]
     {
         let limits =
             fixture.run(&format!("--max-peak-mb {value} -MaxGrowthMB {value}")).gates.limits;

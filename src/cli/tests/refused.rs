@@ -110,6 +110,10 @@ const OPTIONS: &[Case] = &[
         "--max-peak-mb 10m",
         "--max-peak-mb takes MB from 1 to 2147483647 (also 23000MB, 23GB), not '10m'",
     ),
+    (
+        "--max-peak-mb --comfyui-url http://h:1",
+        "--max-peak-mb takes MB from 1 to 2147483647 (also 23000MB, 23GB), not '--comfyui-url'",
+    ),
     ("--repeat 2h", "--repeat takes times from 1 to 1000, not '2h'"),
     // What other programs call it.
     ("--timeout 600", "unknown option --timeout: did you mean --max-wait-seconds?"),

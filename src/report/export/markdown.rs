@@ -54,7 +54,7 @@ pub fn document(input: &ReportInput, baselines: &[SavedRun]) -> String {
 }
 
 fn heading(input: &ReportInput, block: &[String]) -> String {
-    let verdict = block.first().map_or(input.title, |line| headline(line));
+    let verdict = block.first().map_or(input.title, |line| headline(line).0);
     let mut heading = "### ".to_owned();
     heading += &format!("{}\n", text(verdict));
     heading.extend(input.record.map(|run| format!("\nRun {}, {}\n", text(&run.id), times(run))));

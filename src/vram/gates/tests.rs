@@ -129,7 +129,7 @@ fn a_baseline_is_held_against_what_only_the_workflow_moves() {
     );
     let unknown = of("12:00:05,Used=5000MB,Scene=a\n");
     let unknown = RunVram { vram: &unknown, facts: None };
-    let wanted = "Baseline a: not judged, what it added is not known on both sides";
+    let wanted = "Baseline a: not judged, what it added is not known in each run (no reading before it, or memory was freed)";
     assert_eq!(judged(&unknown, std::slice::from_ref(&before))[1], wanted);
     let none = of("12:00:05,Missed=late,Scene=a\n");
     let none = RunVram { vram: &none, facts: None };
