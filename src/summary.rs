@@ -12,7 +12,7 @@ use crate::report::export;
 use crate::report::html::{Page, link};
 use crate::report::record::RunRecord;
 use crate::report::saved_run::{SavedRun, newest};
-use crate::report::text::{log_block, summary_block};
+use crate::report::text::{log_block, summary_block, terminal_block};
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
 use crate::sanitize::{json_text, sanitize_line};
 use crate::vram::gates::{self, Verdict};
@@ -65,7 +65,7 @@ fn summarize(options: &SummaryOptions, terminal: Terminal) -> Result<(String, Ex
     }
     let texts = both.zip(&targets).map(|((run, verdicts), target)| {
         let names: Vec<String> = baselines.iter().map(SavedRun::name).collect();
-        let lines = lines(run, verdicts, &names, terminal.curve_width());
+        let lines = lines(run, verdicts, &names, terminal);
         let text = terminal.laid_out(&lines).join("\n") + "\n";
         let name = sanitize_line(&target.to_string_lossy());
         if targets.len() == 1 { text } else { format!("==> {name} <==\n{text}") }
@@ -94,22 +94,27 @@ fn no_run(logs: &Path) -> String {
     format!("no run in {}: name a log or a run folder, or --logs-dir FOLDER", logs.display())
 }
 
-/// The lines of one log, a run's verdict first; with a curve where it may have columns.
+/// The lines of one log, a run's verdict first; with a curve where the terminal can show one.
 fn lines(
     run: &SavedRun,
     gates: &[Verdict],
     baselines: &[String],
-    curve_width: Option<usize>,
+    terminal: Terminal,
 ) -> Vec<String> {
     let (mut lines, facts) = if let Some(record) = run.record() {
-        (summary_block(record, &run.vram), record.facts())
+        let block = if terminal.is_terminal() {
+            terminal_block(record, &run.vram, terminal.columns())
+        } else {
+            summary_block(record, &run.vram)
+        };
+        (block, record.facts())
     } else {
         let unfinished = run.is_unfinished().then(|| UNFINISHED.to_owned());
         let block = log_block(&run.vram, memory_name(false), gates, baselines);
         (unfinished.into_iter().chain(block).collect(), Vec::new())
     };
     let is_system_ram = run.record().is_some_and(RunRecord::is_system_ram);
-    if let Some(width) = curve_width {
+    if let Some(width) = terminal.curve_width() {
         lines.extend(sparkline::lines(&run.timeline, &run.vram, is_system_ram, width));
     }
     if !lines.is_empty() {

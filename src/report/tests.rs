@@ -183,6 +183,39 @@ fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
 }
 
 #[test]
+fn what_was_loaded_before_the_run_is_needed_too() {
+    let log = "\
+12:00:00,Used=16500MB,Total=24576MB,Driver=17000MB,Torch=15000MB
+12:00:05,Used=2240MB,Total=24576MB,Driver=2240MB,Torch=0MB,Between=1
+12:00:06,Used=19000MB,Total=24576MB,Driver=19310MB,Torch=16020MB,Scene=scene-001
+";
+    let needs = |log: &str| {
+        let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
+        let lines = summary_block(&night(), &vram);
+        lines.into_iter().find(|line| line.starts_with("Needs")).unwrap_or_default()
+    };
+    // Freed before the scene: what it added is all of it.
+    assert_eq!(needs(log), "Needs      17070 MB of its own: a 20 GB card, not a 16 GB one");
+    let kept: String = log.split_inclusive('\n').filter(|line| !line.contains("Between")).collect();
+    let wanted = "Needs      at least 2310 MB: ComfyUI held 15000 MB already (use --fresh)";
+    assert_eq!(needs(&kept), wanted);
+    // No more than was in use at the start: nothing is known.
+    let ram =
+        "12:00:00,Used=900MB,Total=9000MB\n12:00:05,Used=800MB,Total=9000MB,Scene=scene-001\n";
+    assert_eq!(needs(ram), "");
+}
+
+#[test]
+fn the_size_of_a_file_is_told_in_a_unit_that_shows_it() {
+    let of = |bytes| {
+        super::text::with_size("a.png", &Output { bytes, ..night().scenes[0].outputs[0].clone() })
+    };
+    let sizes = [72, 10_486, 317_440, 1_604_321].map(of);
+    let wanted = ["(72 bytes)", "(10 kB)", "(310 kB)", "(1.53 MB)"];
+    assert_eq!(sizes, wanted.map(|size| format!("a.png {size}")));
+}
+
+#[test]
 fn gates_stand_in_the_closing_block_and_decide_where_all_scenes_succeeded() {
     let mut run = night();
     let (limit, measured) = (Some(19_000), Some(Measured::Driver(19_310, Some(18_231))));
@@ -342,12 +375,15 @@ fn a_scene_has_a_row_on_a_screen() {
     }
     expect![[r"
         ✓ 城のシーン     3:08  19310 MB  +17070  scene-001.mp4  1.5 MB
-        ✓ scene-002      3:11  from the cache, no figures (use --fresh)  2nd attempt
+        ✓ scene-002      3:11  from the cache, no figures (use --fresh) 2nd attempt
+                               (1st: lost, server restarted 23:05:12)
         ✗ scene-003     12:05  node 4 FailAlways: CLIP model not found:
                                umt5_xxl_fp8.safetensors (2 attempts)
         ✓ 城のシーン 3:08 19310 MB +17070
         ✓ scene-002 3:11 from the cache, no
           figures (use --fresh) 2nd attempt
+          (1st: lost, server restarted
+          23:05:12)
         ✗ scene-003 12:05 node 4 FailAlways:
           CLIP model not found:
           umt5_xxl_fp8.safetensors (2 attempts)
@@ -357,7 +393,10 @@ fn a_scene_has_a_row_on_a_screen() {
           from the cache,
           no figures (use
           --fresh) 2nd
-          attempt
+          attempt (1st:
+          lost, server
+          restarted
+          23:05:12)
         ✗ scene-003 12:05
           node 4
           FailAlways: CLIP

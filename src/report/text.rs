@@ -24,6 +24,8 @@ const FULL_PERCENT: u64 = 85;
 const FILLED: &str = "dynamic VRAM filled the card on purpose";
 const SPILLED_HELP: &str =
     "everything is slow there; fewer frames or pixels, or a smaller model, help";
+/// A gap that is shorter has no row on the screen.
+const SHORT_GAP_MS: u64 = 1000;
 /// Of more starts of the server the rest is counted.
 const MOST_STARTS: usize = 3;
 /// The columns of a row's label.
@@ -45,7 +47,7 @@ const LEAST_CELLS: usize = 30;
 pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
     let verdict = verdict(run);
     let is_gate = run.exit() == Exit::Gate;
-    let mut lines = vec![format!("{verdict:<VERDICT_WIDTH$}{GAP}{}", times(run))];
+    let mut lines = vec![with_times(&verdict, run)];
     lines.extend(run.failure.iter().map(|(_, why)| why.trim_start().to_owned()));
     lines.extend(is_gate.then(|| gates::table(&run.gates)).into_iter().flatten());
     lines.extend(ordered_scenes(run).into_iter().map(|scene| {
@@ -56,6 +58,23 @@ pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
     lines.extend((!is_gate).then(|| gates::table(&baselines(run))).into_iter().flatten());
     lines.extend(next(run).map(|next| labelled("Next", &next)));
     lines
+}
+
+/// The block as `summary` shows it on a terminal of so many columns: what the run's own screen showed
+/// at its end, in order, with its times.
+pub fn terminal_block(run: &RunRecord, vram: &VramStats, columns: usize) -> Vec<String> {
+    let mut lines = screen_block(run, vram);
+    lines[0] = with_times(&lines[0], run);
+    let names = run.scenes.iter().map(|scene| width(&scene.id)).max().unwrap_or_default();
+    let shown =
+        ordered_scenes(run).into_iter().filter(|_| run.failure.is_none() || run.has_attempts());
+    let rows = shown.flat_map(|scene| SceneRow::new(scene, run, vram, true).rows(names, columns));
+    lines.splice(1..1, rows);
+    lines
+}
+
+fn with_times(verdict: &str, run: &RunRecord) -> String {
+    format!("{verdict:<VERDICT_WIDTH$}{GAP}{}", times(run))
 }
 
 /// What stands of the block below the rows of a run's screen, where its scenes have theirs.
@@ -221,11 +240,7 @@ impl SceneRow {
             Some(figures) => cells.extend(figure_cells(scene, figures, vram, on_screen)),
             None => cells.push("no reading".to_owned()),
         }
-        let again = scene.attempts.len() > 1;
-        let again = again.then(|| {
-            let count = format!("{} attempt", ordinal(scene.attempts.len()));
-            if on_screen { count } else { attempts(&scene.attempts) }
-        });
+        let again = (scene.attempts.len() > 1).then(|| attempts(&scene.attempts));
         let file = scene.outputs.first().filter(|_| !on_screen || scene.outcome != Outcome::Cached);
         let file = file.map(|file| {
             let path = if on_screen { file.file_name() } else { &file.path };
@@ -475,9 +490,20 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     }
     let added = vram.added?;
     let spilled = vram.scenes.iter().filter_map(|scene| scene.device_peak).max();
-    let mb = spilled.max(Some(added.peak))?.saturating_sub(added.start);
+    let of_run = spilled.max(Some(added.peak))?.saturating_sub(added.start);
+    // More where a scene began when memory had been freed since the start.
+    let of_scene = vram.scenes.iter().filter_map(|scene| scene.added).max();
+    let mb = of_scene.max(Some(of_run)).filter(|mb| *mb > 0)?;
     if run.is_system_ram() {
         return Some(format!("{mb} MB of RAM of its own"));
+    }
+    // What was loaded before it began is in no figure of what was added.
+    let had_nothing = |torch: Option<u64>| torch.is_none_or(|mb| mb <= NOISE_MB);
+    if let Some(held) = vram.start_torch
+        && !had_nothing(Some(held))
+        && !vram.scenes.iter().all(|scene| had_nothing(scene.torch_before))
+    {
+        return Some(format!("at least {mb} MB: ComfyUI held {held} MB already (use --fresh)"));
     }
     let a = |gb: u64| format!("{} {gb} GB", if matches!(gb, 8 | 11 | 80) { "an" } else { "a" });
     let smaller = CARDS_GB.into_iter().rev().find(|gb| gb * 1024 < mb).map(a);
@@ -497,7 +523,8 @@ fn sampling(run: &RunRecord, vram: &VramStats, on_screen: bool) -> Option<String
         return Some(vram.no_sample());
     }
     let missed: u64 = vram.missed.values().sum();
-    let gap = vram.longest_gap_ms.filter(|_| vram.has_gap()).map(seconds_text);
+    let least = if on_screen { SHORT_GAP_MS } else { 0 };
+    let gap = vram.longest_gap_ms.filter(|ms| vram.has_gap() && *ms >= least).map(seconds_text);
     let others = run.aftermath.other_prompts;
     let parts = [
         vram.pace_ms
@@ -554,14 +581,15 @@ pub(super) fn with_size(name: &str, output: &Output) -> String {
     format!("{name} ({})", size(output, 2))
 }
 
-/// `1.53 MB`; in bytes if it is small.
+/// `1.53 MB`, `310 kB`, `72 bytes`.
 fn size(output: &Output, places: usize) -> String {
-    if output.bytes < MB / 100 {
-        return counted(output.bytes.try_into().unwrap_or(usize::MAX), "byte");
-    }
     #[allow(clippy::cast_precision_loss)] // two decimals are shown
     let mb = output.bytes as f64 / MB as f64;
-    format!("{mb:.places$} MB")
+    match output.bytes {
+        bytes if bytes < MB / 100 => counted(bytes.try_into().unwrap_or(usize::MAX), "byte"),
+        bytes if bytes < MB => format!("{:.0} kB", mb * 1024.0),
+        _ => format!("{mb:.places$} MB"),
+    }
 }
 
 /// ` and 2 more` behind the first of several outputs.

@@ -230,6 +230,14 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
             Report     logs/RUN-ID/report.html
         "]],
     );
+    // In the morning the same again, and when it was.
+    let (shown, ran) = on_terminal(&folder, 80, &[XTERM], &["summary", "--no-color"]);
+    ran.exits(0);
+    let verdict = shown.lines().next().unwrap_or_default();
+    assert!(verdict.starts_with("✓ 3 of 3 scenes in ") && verdict.contains(" to "), "{shown}");
+    for row in screen.lines().skip(3).filter(|row| !row.starts_with("✓ 3 of 3")) {
+        assert!(shown.contains(row), "{row}\n{shown}");
+    }
 }
 
 #[test]

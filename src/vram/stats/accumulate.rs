@@ -161,7 +161,7 @@ impl Accumulator {
         let stats = &mut self.stats;
         let own = (source == Source::ComfyUi).then_some(reading.used);
         if stats.samples == 0 {
-            stats.start_driver = reading.driver;
+            (stats.start_driver, stats.start_torch) = (reading.driver, reading.torch);
         }
         stats.samples += 1;
         stats.total = stats.total.or(reading.total);
@@ -366,7 +366,8 @@ impl SceneFigures {
             _ if source == Source::ComfyUi => figures.peak?.checked_sub(before.used),
             _ => None,
         });
-        SceneStatistics { average: mean(sum, ticks), added, ..figures }
+        let torch_before = before.and_then(|(before, _)| before.torch);
+        SceneStatistics { average: mean(sum, ticks), added, torch_before, ..figures }
     }
 }
 

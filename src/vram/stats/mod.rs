@@ -64,6 +64,8 @@ pub struct VramStats {
     pub start_driver: Option<u64>,
     /// The first used figure, in MB.
     pub start_used: Option<u64>,
+    /// Torch's figure of the first sample, in MB: what `ComfyUI` held already.
+    pub start_torch: Option<u64>,
     /// The metric of the run's own figures: driver where the first sample has it.
     pub metric: Metric,
     /// What the run added to the memory in use.
@@ -126,6 +128,8 @@ pub struct SceneStatistics {
     /// Its peak less the last reading before it, in MB: of the driver's figure where both have it.
     /// Not known where it would be negative.
     pub added: Option<u64>,
+    /// Torch's figure of the last reading before it, in MB.
+    pub torch_before: Option<u64>,
     /// The longest gap that its lines tell, or the line after them, in milliseconds.
     pub gap_ms: Option<u64>,
     /// Its nodes with a reading, in the order in which they first appear. Behind the 4096th of a
