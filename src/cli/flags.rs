@@ -304,9 +304,9 @@ flags! {
     }
 
 ["VRAM, and gates: what has to hold of it, else exit 7"]
-    /// Time between two lines of the log; decimals allowed. VRAM is read every 0.25 s whatever it
-    /// is, or at this pace where that is shorter; a higher reading between two lines has a line of
-    /// its own.
+    /// Time between two lines of the log. Decimals are allowed. VRAM is read every 0.25 s whatever
+    /// it is, or at this pace where that is shorter; a higher reading between two lines has a line
+    /// of its own.
     SampleIntervalSeconds {
         hints: &["interval"],
         kind: Number("seconds", 0.05, 3600.0), verbs: &[Run, Monitor], short: true, default: "5",

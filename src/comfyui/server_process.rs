@@ -87,6 +87,8 @@ pub struct ServerProcess {
     pub start: Option<u64>,
     /// What it prints.
     pub output: Output,
+    /// Once it has ended, its exit code where that is known.
+    pub exit_code: Option<i32>,
     session: PathBuf,
     is_left: bool,
 }
@@ -125,7 +127,7 @@ impl ServerProcess {
         let child = process::spawn(&mut starts, file)?;
         let id = child.id();
         let (child, start, is_left) = (Some(child), process::process_start(id), false);
-        Ok(ServerProcess { child, id, start, output, session, is_left })
+        Ok(ServerProcess { child, id, start, output, exit_code: None, session, is_left })
     }
 
     /// One that a killed run started, if it still runs. None, too, where the system does not tell when
@@ -135,7 +137,8 @@ impl ServerProcess {
         start.filter(|_| process::process_start(id) == start)?;
         let output = Output::new(log, from);
         let session = log.with_file_name("comfyui-session");
-        Some(ServerProcess { child: None, id, start, output, session, is_left: false })
+        let (child, exit_code, is_left) = (None, None, false);
+        Some(ServerProcess { child, id, start, output, exit_code, session, is_left })
     }
 
     /// Reads what it has printed since, and looks whether it lives.
@@ -150,6 +153,7 @@ impl ServerProcess {
             },
         };
         let Some(code) = code else { return Life::Running };
+        self.exit_code = code;
         // The last of it.
         self.output.read();
         let reboot = reboot_file(&self.session);
@@ -236,10 +240,13 @@ impl Output {
     /// What it said last of an error, else its last line; a question of the command interpreter and a
     /// list of modules say nothing. To be redacted by whoever shows it.
     pub fn last_words(&self) -> &str {
-        match &self.error {
-            Some((error, since)) if *since < LATEST_LINES => error,
-            _ => &self.last,
-        }
+        self.error().unwrap_or(&self.last)
+    }
+
+    /// What it said last of an error, unless much else came since.
+    pub fn error(&self) -> Option<&str> {
+        let (error, _) = self.error.as_ref().filter(|(_, since)| *since < LATEST_LINES)?;
+        Some(error)
     }
 
     /// It has started: what it said before is not what it dies of.

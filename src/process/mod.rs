@@ -196,6 +196,14 @@ pub fn end_group(
     result
 }
 
+/// How a process with that exit code ended: `exit code 3`, `signal 9`.
+pub fn end_text(code: i32) -> String {
+    match code - 128 {
+        signal @ 1..=64 if cfg!(unix) => format!("signal {signal}"),
+        _ => format!("exit code {code}"),
+    }
+}
+
 /// A process's own exit code; 128 and its number if a signal ended it.
 pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| platform::signal_number(status).map_or(1, |n| 128 + n))

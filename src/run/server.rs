@@ -13,6 +13,7 @@ use crate::comfyui::server_process::{Life, ServerProcess};
 use crate::comfyui::{Device, ErrorKind, Queue, SystemStats};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
+use crate::process;
 use crate::report::record::{NO_ANSWER, ServerEnd, ServerStart};
 use crate::sleep;
 
@@ -86,13 +87,19 @@ impl RunContext<'_> {
         self.server.death.get_or_insert((death, scene));
     }
 
-    /// Why the server died, with what it said last.
+    /// Why the server died, with what it said last of an error, else how its process ended, else its
+    /// last line.
     pub fn death_text(&self) -> String {
         let death = self.death().map(|death| death.to_string()).unwrap_or_default();
-        match self.last_words() {
-            words if words.is_empty() => death,
-            words => format!("{death} ({words})"),
-        }
+        let Some(process) = &self.server.process else { return death };
+        let output = &process.output;
+        let detail = match (output.error(), process.exit_code) {
+            (Some(error), _) => self.client.redact(error),
+            (None, Some(code)) => process::end_text(code),
+            (None, None) if output.last_line().is_empty() => return death,
+            (None, None) => format!("its last line: {}", self.client.redact(output.last_line())),
+        };
+        format!("{death} ({detail})")
     }
 
     fn last_words(&self) -> String {
@@ -386,7 +393,10 @@ impl RunContext<'_> {
         let started = self.clock.now();
         let server = KnownServer { id: None, process: None, started, log: log.clone(), log_from };
         self.state.set_server(Some(server.clone()));
-        let process = ServerProcess::start(command, &log).map_err(|why| self.not_started(&why))?;
+        let process = ServerProcess::start(command, &log).map_err(|why| {
+            self.state.set_server(None);
+            self.not_started(&why)
+        })?;
         let (id, start) = (Some(process.id), process.start);
         self.state.set_server(Some(KnownServer { id, process: start, ..server }));
         self.server.process = Some(process);
@@ -461,11 +471,13 @@ impl RunContext<'_> {
 
     fn not_started(&self, why: &str) -> RunError {
         let words = match self.last_words() {
-            words if words.is_empty() => "it said nothing".to_owned(),
-            words => format!("it said last: {words}"),
+            // There was no process to say anything.
+            _ if self.server.process.is_none() => String::new(),
+            words if words.is_empty() => "; it said nothing".to_owned(),
+            words => format!("; it said last: {words}"),
         };
         let by = self.options.start_comfyui.as_ref().map(|command| format!(" by {}", command.text));
-        let why = format!("ComfyUI does not start{}: {why}; {words}", by.unwrap_or_default());
+        let why = format!("ComfyUI does not start{}: {why}{words}", by.unwrap_or_default());
         RunError::failed(Exit::Unreachable, why, "ComfyUI does not start")
     }
 

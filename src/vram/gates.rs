@@ -463,12 +463,18 @@ pub fn compare(run: &RunVram, baselines: &[(String, RunVram)]) -> Vec<Verdict> {
 }
 
 /// The highest figure that counts as no worse than these: the highest of them plus the largest of
-/// their spread, 1 % and 64 MB; of a single one, whose spread is unknown, plus 5 % or 64 MB.
-fn limit(peaks: &[u64]) -> Option<u64> {
+/// their spread, that of repeats of the scene, 1 % and 64 MB; of a single one plus 5 % in place of 1 %.
+fn limit(peaks: &[u64], of_repeats: u64) -> Option<u64> {
     let (lowest, highest) = (*peaks.iter().min()?, *peaks.iter().max()?);
-    let percent = |percent: u64| highest.saturating_mul(percent).div_ceil(100);
-    let room = if peaks.len() == 1 { percent(5) } else { percent(1).max(highest - lowest) };
-    Some(highest.saturating_add(room.max(ROOM_MB)))
+    let percent = if peaks.len() == 1 { 5 } else { 1 };
+    let room = highest.saturating_mul(percent).div_ceil(100).max(highest - lowest);
+    Some(highest.saturating_add(room.max(of_repeats).max(ROOM_MB)))
+}
+
+/// `flow` of `flow-r2`, as `Repeat` names it.
+fn repeated(id: &str) -> Option<&str> {
+    let (scene, number) = id.rsplit_once("-r")?;
+    number.parse::<u32>().ok().map(|_| scene)
 }
 
 /// `NVIDIA GeForce RTX 3090` of `cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync`: the same card
@@ -510,10 +516,10 @@ impl<'a> RunVram<'a> {
 
     /// The verdict on a scene, or on the highest of the run, held against these.
     fn verdict(&self, scene: Option<&str>, others: &[&RunVram]) -> Verdict {
-        let of = |run: &RunVram, torch| if torch { run.torch(scene) } else { run.added(scene) };
         let figures = |torch| {
-            let before: Option<Vec<u64>> = others.iter().map(|other| of(other, torch)).collect();
-            of(self, torch).zip(before)
+            let before: Option<Vec<u64>> =
+                others.iter().map(|other| other.figure(scene, torch)).collect();
+            self.figure(scene, torch).zip(before)
         };
         let torch = figures(true).map(|(now, before)| (Measured::Torch(now), before));
         let added = || figures(false).map(|(now, before)| (Measured::Added(now), before));
@@ -521,12 +527,29 @@ impl<'a> RunVram<'a> {
             let why = self.why_unknown(scene);
             return Verdict::new(Gate::Baseline, scene, None, Err(why));
         };
-        let mut verdict = Verdict::new(Gate::Baseline, scene, limit(&before), Ok(now));
+        let is_torch = matches!(now, Measured::Torch(_));
+        let spread = others.iter().filter_map(|other| other.spread(scene?, is_torch));
+        let limit = limit(&before, spread.max().unwrap_or_default());
+        let mut verdict = Verdict::new(Gate::Baseline, scene, limit, Ok(now));
         verdict.before = before.into_iter().max();
         if let Some(why) = scene.and_then(|scene| self.at_least(scene)).filter(|_| verdict.held()) {
             verdict.state = State::NotJudged(why);
         }
         verdict
+    }
+
+    /// How far apart a figure of a scene's repeats is, in MB, as far as the same nodes of them were
+    /// executed.
+    fn spread(&self, id: &str, torch: bool) -> Option<u64> {
+        let (scene, cached) = (repeated(id)?, self.cached_nodes(id));
+        let is_alike = |it: &&str| repeated(it) == Some(scene) && self.cached_nodes(it) == cached;
+        let ids = self.scenes().into_iter().filter(is_alike);
+        let figures: Vec<u64> = ids.filter_map(|id| self.figure(Some(id), torch)).collect();
+        Some(figures.iter().max()? - figures.iter().min()?)
+    }
+
+    fn figure(&self, scene: Option<&str>, torch: bool) -> Option<u64> {
+        if torch { self.torch(scene) } else { self.added(scene) }
     }
 
     /// Torch's highest figure of a scene, or of the run's scenes, in MB.

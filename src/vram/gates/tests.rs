@@ -137,6 +137,28 @@ fn a_baseline_is_held_against_what_only_the_workflow_moves() {
 }
 
 #[test]
+fn repeats_of_a_scene_tell_how_far_its_figure_strays() {
+    let before =
+        of(&torch_log(&[("a-r1", 10_000, 7000), ("a-r2", 10_000, 6000), ("b-r1", 1, 100)]));
+    let now = of(&torch_log(&[("a-r1", 10_000, 7900), ("a-r2", 10_000, 7001), ("b-r1", 1, 165)]));
+    let before = RunVram { vram: &before, facts: None };
+    let now = RunVram { vram: &now, facts: None };
+    let judged = |before: &RunVram| lines(Limits::default(), &now, std::slice::from_ref(before));
+    let wanted = [
+        "Baseline a-r1 8000: held, torch 7900 MB",
+        "Baseline a-r2 7000: FAILED, torch 7001 MB",
+        "Baseline b-r1 164: FAILED, torch 165 MB",
+    ];
+    assert_eq!(judged(&before)[1..], wanted);
+    // One of which other nodes were executed tells nothing of that.
+    let cached = ["1".to_owned()];
+    let mut facts = facts(&[("a-r1", false), ("a-r2", false), ("b-r1", false)]);
+    facts.scenes[1].cached_nodes = &cached;
+    let part = RunVram { facts: Some(facts), ..before };
+    assert_eq!(judged(&part)[1], "Baseline a-r1 7350: FAILED, torch 7900 MB");
+}
+
+#[test]
 fn a_scene_of_which_other_nodes_came_from_the_cache_is_not_judged() {
     let vram = of(&torch_log(&[("a", 10_000, 7000)]));
     let nodes: Vec<String> = ["1", "4"].map(str::to_owned).to_vec();
@@ -250,7 +272,7 @@ fn baselines_give_room_by_their_number_and_spread() {
         (&[1000, 1000], Some(1064)),
         (&[u64::MAX], Some(u64::MAX)),
     ] {
-        assert_eq!(limit(peaks), wanted, "{peaks:?}");
+        assert_eq!(limit(peaks, 0), wanted, "{peaks:?}");
     }
 }
 
@@ -259,9 +281,9 @@ proptest! {
     fn a_limit_is_never_below_the_highest_baseline(
         peaks in prop::collection::vec(any::<u64>(), 1..8), more in any::<u64>()
     ) {
-        let (highest, first) = (*peaks.iter().max().unwrap(), limit(&peaks).unwrap());
+        let (highest, first) = (*peaks.iter().max().unwrap(), limit(&peaks, 0).unwrap());
         prop_assert!(first >= highest && first >= highest.saturating_add(64));
-        let with_more = limit(&[peaks, vec![more]].concat()).unwrap();
+        let with_more = limit(&[peaks, vec![more]].concat(), 0).unwrap();
         prop_assert!(with_more >= highest.max(more));
     }
 }
