@@ -17,8 +17,9 @@ case $target in *windows*) program=$name.exe ;; esac
 cargo build --release --locked --features tls --target "$target"
 to=target/package/$name-$target
 rm -rf "$to" "$to.zip"
-mkdir -p "$to/completions"
-cp "$build/$target/release/$program" dist/run-comfyui-e2e.ps1 README.md CHANGELOG.md LICENSE "$to"
+mkdir -p "$to/completions" "$to/dist"
+cp "$build/$target/release/$program" README.md CHANGELOG.md LICENSE "$to"
+cp dist/run-comfyui-e2e.ps1 "$to/dist"
 cp -r docs "$to"
 cargo run --quiet --locked --example man_page >"$to/$name.1"
 complete() { cargo run --quiet --locked -- --completions "$1" >"$to/completions/$2"; }

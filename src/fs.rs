@@ -12,8 +12,9 @@ use crate::sanitize::url_without_credentials;
 
 /// A path as a person reads it: one below the current folder from there on.
 pub fn from_here(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
+    let here = std::env::current_dir().ok().filter(|here| here.parent().is_some());
+    let inside = here.and_then(|here| path.strip_prefix(here).ok());
+    inside.unwrap_or(path).display().to_string()
 }
 
 /// Largest text that is read: 64 MiB.

@@ -81,8 +81,11 @@ fn wrap(
     }
     let (first, text) = line.split_at(head.min(line.len()));
     let indent = width(first);
-    let has_room = columns >= indent + LEAST_ROOM;
     let small = if columns < LEAST_ROOM / 2 { 0 } else { SMALL_INDENT };
+    // A path is not broken that fits a row of its own.
+    let alone = |word: &str| (columns - indent..columns - small).contains(&(width(word) - 1));
+    let has_room = columns >= indent + LEAST_ROOM
+        && !words(text).into_iter().any(|word| !word.is_empty() && alone(word));
     let indent = if has_room { indent } else { small };
     // Of a command, each row but the last has its sign.
     let room = |row: &str| columns.saturating_sub(width(continued) + width(row));
@@ -145,6 +148,10 @@ mod tests {
                 "           5266 to spare, in castle,",
                 "           node 3 KSampler"
             ]
+        );
+        assert_eq!(
+            wrapped("Report     logs/20261128-150110/report.html", 11, 39),
+            ["Report logs/20261128-150110/report.html"]
         );
         assert_eq!(
             wrapped("Report     logs/20261128-150110/report.html", 11, 20),

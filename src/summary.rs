@@ -110,10 +110,10 @@ fn lines(
         (block, record.facts())
     } else {
         let unfinished = run.is_unfinished().then(|| UNFINISHED.to_owned());
-        let block = log_block(&run.vram, memory_name(false), gates, baselines);
+        let block = log_block(&run.vram, memory_name(run.vram.system_ram), gates, baselines);
         (unfinished.into_iter().chain(block).collect(), Vec::new())
     };
-    let is_system_ram = run.record().is_some_and(RunRecord::is_system_ram);
+    let is_system_ram = run.record().map_or(run.vram.system_ram, RunRecord::is_system_ram);
     if let Some(width) = terminal.curve_width() {
         lines.extend(sparkline::lines(&run.timeline, &run.vram, is_system_ram, width));
     }
@@ -152,7 +152,7 @@ fn write_reports(
     if let Some(path) = &options.html {
         let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
         let folder = &link::to_folder(&parent(path), &parent(log));
-        let system_ram = run.record().is_some_and(RunRecord::is_system_ram);
+        let system_ram = run.record().map_or(run.vram.system_ram, RunRecord::is_system_ram);
         let (timeline, others) = (&run.timeline, run.others.as_slice());
         let page = Page { input, timeline, others, system_ram, folder };
         write("--html", path, &page.html())?;

@@ -191,7 +191,7 @@ mod tests {
             assert!(text.contains(part), "{part}");
         }
         for exit in Exit::all() {
-            let line = format!("  {:<5}{}\n", exit.code(), exit.sentence());
+            let line = format!("  {:<4}{}\n", exit.code(), exit.sentence());
             assert!(text.contains(&line), "{line}");
         }
     }

@@ -134,6 +134,12 @@ fn node_error(error: &Value) -> String {
     }
     let message = error["message"].as_str().unwrap_or("refused");
     let details = error["details"].as_str().unwrap_or_default();
+    // `image - Invalid image file: a.png`: the node itself says why.
+    if error["type"] == "custom_validation_failed"
+        && let Some((input, why)) = details.split_once(" - ")
+    {
+        return format!("{input}: {why}");
+    }
     if details.is_empty() { message.to_owned() } else { format!("{details}: {message}") }
 }
 
@@ -162,6 +168,9 @@ mod tests {
     #[test]
     fn node_errors_name_node_input_and_the_nearest_choice() {
         let errors = json!({
+            "11": {"class_type": "LoadImage", "errors": [
+                {"type": "custom_validation_failed", "message": "Custom validation failed for node",
+                 "details": "image - Invalid image file: a.png"}]},
             "10": {"class_type": "SaveVideo", "errors": [
                 {"type": "required_input_missing", "message": "Required input is missing", "details": "video"}]},
             "4": {"class_type": "CheckpointLoaderSimple", "errors": [
@@ -175,6 +184,7 @@ mod tests {
             [
                 "node 4 CheckpointLoaderSimple ckpt_name: 'x.safetensors' is not in the server's list (nearest: 'xl.safetensors')",
                 "node 10 SaveVideo video: Required input is missing",
+                "node 11 LoadImage image: Invalid image file: a.png",
             ]
         );
         assert!(node_errors(&json!({})).is_empty());

@@ -328,7 +328,7 @@ fn a_verdict_counts_right_and_says_what_to_do() {
     let block = summary_block(&run, &vram());
     assert_eq!(
         block.last().unwrap(),
-        "Next       correct what the server rejects, then run it again"
+        "Next       correct what the server rejects, then run-comfyui-e2e -SceneFilter scene-003"
     );
     // What did not end may have needed more.
     assert!(!block.iter().any(|line| line.starts_with("Needs")), "{block:?}");

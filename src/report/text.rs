@@ -135,7 +135,8 @@ fn rows(run: &RunRecord, vram: &VramStats, on_screen: bool) -> Vec<String> {
 fn next(run: &RunRecord) -> Option<String> {
     let mut failed = run.scenes.iter().filter(|scene| !scene.outcome.is_success()).peekable();
     if failed.peek().is_some() && failed.all(|scene| scene.outcome == Outcome::Rejected) {
-        return Some("correct what the server rejects, then run it again".to_owned());
+        let again = run.next.as_deref().unwrap_or("run it again");
+        return Some(format!("correct what the server rejects, then {again}"));
     }
     run.next.clone()
 }
@@ -257,8 +258,8 @@ impl SceneRow {
         let name = padded(&self.name, names);
         let head = format!("{} {name}  {:>TIME_WIDTH$}  ", self.mark, self.time);
         let whole = head.clone() + &self.cells(2).join("  ");
-        if width(&whole) <= columns {
-            return vec![whole];
+        if width(whole.trim_end()) <= columns {
+            return vec![whole.trim_end().to_owned()];
         }
         if columns >= width(&head) + LEAST_CELLS {
             return wrapped(&(head.clone() + &self.cells(0).join("  ")), head.len(), columns);
@@ -307,7 +308,8 @@ fn figure_cells(
         }
         Some(mb) => {
             cells.push(format!("{mb:>width$} MB"));
-            cells.extend(figures.added.map(|added| format!("+{added}")));
+            let width = if aligned { 6 } else { 0 };
+            cells.extend(figures.added.map(|added| format!("{:<width$}", format!("+{added}"))));
         }
     }
     cells.extend(figures.spilled_peak.map(|mb| format!("{mb} MB spilled into system RAM")));

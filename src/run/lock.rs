@@ -59,16 +59,16 @@ impl Lock {
             let (left, seconds) =
                 (until.saturating_duration_since(sleep::now()), patience.as_secs());
             if left.is_zero() {
-                let who = holder(&path);
+                let (who, place) = holder(&path);
                 let why = format!(
-                    "{who} is still at work on this server after {seconds} s: nothing was run"
+                    "{who}, {place}, is still at work on this server after {seconds} s: nothing was run"
                 );
                 return Err(RunError::refused(Exit::Locked, why));
             }
             if !std::mem::replace(&mut logged, true) {
-                let who = holder(&path);
-                events.console.log(&format!("waiting up to {seconds} s for {who}"));
-                events.console.wait_for(&format!("waiting up to {seconds} s for {who}"), "");
+                let (who, place) = holder(&path);
+                events.console.log(&format!("waiting up to {seconds} s for {who}, {place}"));
+                events.console.wait_for(&format!("waiting up to {seconds} s for {who}"), &place);
             }
             events.wait(TRY_AGAIN.min(left))?;
         }
@@ -127,15 +127,13 @@ fn is_at_work(lock: &Path) -> bool {
 }
 
 /// Whose lock it is, as far as the state file tells.
-fn holder(lock: &Path) -> String {
+fn holder(lock: &Path) -> (String, String) {
     match RunState::read(&lock.with_extension("json")) {
-        Ok(Some(RunState { run, .. })) => format!(
-            "the run of {} (process {}, {})",
-            day_and_time(run.started),
-            run.pid,
-            run.folder.display()
-        ),
-        _ => format!("another run ({})", lock.display()),
+        Ok(Some(RunState { run, .. })) => {
+            let who = format!("the run of {} (process {})", day_and_time(run.started), run.pid);
+            (who, run.folder.display().to_string())
+        }
+        _ => ("another run".to_owned(), lock.display().to_string()),
     }
 }
 

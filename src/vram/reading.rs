@@ -50,6 +50,12 @@ impl Reading {
     pub fn device(&self) -> u64 {
         self.driver.unwrap_or(self.used)
     }
+
+    /// Whether the device's memory is the machine's own, as that of `cpu` and `mps` is: neither the
+    /// driver's figure nor torch's is known, and as much is in use as of the machine.
+    pub fn is_system_ram(&self) -> bool {
+        self.driver.or(self.torch).is_none() && self.ram == Some(self.used)
+    }
 }
 
 /// Whether `ComfyUI` fills the card with weights that it gives back under pressure (comfy-aimdo).

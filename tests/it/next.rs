@@ -14,8 +14,8 @@ fn next(server: &StandIn, graph: Value, options: &[&str]) -> String {
     let told = &line(&ran.stdout, "Next       ")["Next       ".len()..];
     // What the server rejects as it is, it rejects again.
     let is_rejected = folder.outcomes()[0].0 == "rejected";
-    let first = "correct what the server rejects, then run it again";
-    assert_eq!(told, if is_rejected { first } else { next.as_str() }, "{ran}");
+    let first = format!("correct what the server rejects, then {next}");
+    assert_eq!(told, if is_rejected { &first } else { &next }, "{ran}");
     let line = next.as_str();
     let mut rest = line.replace('"', "");
     for part in [

@@ -219,9 +219,9 @@ fn one_scene_has_eight_rows_and_three_have_twelve() {
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty
             3 scenes, at most 10 min each
 
-            ✓ lake       M:SS   5240 MB  +3000  lake.mp4  2420 bytes
-            ✓ forest     M:SS   6240 MB  +4000  forest.mp4  2420 bytes
-            ✓ hill       M:SS   4240 MB  +2000  hill.mp4  2420 bytes
+            ✓ lake       M:SS   5240 MB  +3000   lake.mp4  2420 bytes
+            ✓ forest     M:SS   6240 MB  +4000   forest.mp4  2420 bytes
+            ✓ hill       M:SS   4240 MB  +2000   hill.mp4  2420 bytes
             ✓ 3 of 3 scenes in N s
             VRAM peak  6240 of 24576 MB (25 %), 18336 to spare, in forest, node N
                        HoldMemory
@@ -260,7 +260,7 @@ fn a_scene_that_failed_says_why_and_what_to_do() {
             ✓ castle     M:SS  19310 MB  +17070  castle.mp4  2420 bytes
             ✗ doomed     M:SS  node 2 FailAlways: RuntimeError: CLIP model not found:
                                umt5_xxl_fp8.safetensors (2 attempts)
-            ✓ forest     M:SS   6240 MB  +4000  forest.mp4  2420 bytes
+            ✓ forest     M:SS   6240 MB  +4000   forest.mp4  2420 bytes
             ✗ 1 of 3 scenes failed in N s (exit 1)
             VRAM peak  19310 of 24576 MB (79 %), 5266 to spare, in castle, node N
                        HoldMemory
@@ -287,7 +287,7 @@ fn a_gate_that_failed_stands_above_its_table() {
         &folder,
         &expect![[r"
             ComfyUI 0.3.64 · RTX 4090, 24576 MB, 2240 in use · queue empty · at most 10 min
-            ✓ node     M:SS   4152 MB  +1912  node.mp4  2420 bytes
+            ✓ node     M:SS   4152 MB  +1912   node.mp4  2420 bytes
             ✗ VRAM is worse than logs/RUN-ID (exit 7)
                      before    now   change          limit
               node     1510   1912     +402  +27 %    1586  ✗
@@ -336,14 +336,14 @@ fn the_memory_of_a_cpu_is_ram() {
         &screen,
         &folder,
         &expect![[r"
-        ComfyUI 0.3.64 · cpu, 24106 MB of RAM, 1229 in use · at most 10 min
-        ✓ flow     M:SS   5325 MB  +4096  flow.mp4  2420 bytes
-        ✓ 1 scene in N s
-        RAM peak   5325 of 24106 MB (22 %), 18781 to spare, in node N HoldMemory
-        Needs      4096 MB of RAM of its own
-        After      ComfyUI idle, queue empty, 1229 MB of RAM in use as before
-        Report     logs/RUN-ID/report.html
-    "]],
+            ComfyUI 0.3.64 · cpu, 24106 MB of RAM, 1229 in use · at most 10 min
+            ✓ flow     M:SS   5325 MB  +4096   flow.mp4  2420 bytes
+            ✓ 1 scene in N s
+            RAM peak   5325 of 24106 MB (22 %), 18781 to spare, in node N HoldMemory
+            Needs      4096 MB of RAM of its own
+            After      ComfyUI idle, queue empty, 1229 MB of RAM in use as before
+            Report     logs/RUN-ID/report.html
+        "]],
     );
 }
 

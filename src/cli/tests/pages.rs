@@ -93,7 +93,8 @@ fn the_wrapper_is_one_wherever_it_stands() {
 fn a_release_has_what_it_is_looked_for() {
     let (script, workflow) = (page("dist/package.sh"), page(".github/workflows/release.yml"));
     for part in [
-        "dist/run-comfyui-e2e.ps1 README.md CHANGELOG.md LICENSE \"$to\"",
+        "README.md CHANGELOG.md LICENSE \"$to\"",
+        "dist/run-comfyui-e2e.ps1 \"$to/dist\"",
         "--features tls",
         "to=target/package/$name-$target\n",
         "zip -qr \"../$name-$target.zip\" .",

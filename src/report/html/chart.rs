@@ -105,7 +105,7 @@ fn legend(page: &Page, bands: &[Band]) -> String {
     for (is_shown, class, d, text) in [
         (has(Metric::Used), "used", "M0 5H28", used),
         (has(Metric::Driver), "driver", "M0 7H28", driver),
-        (page.input.vram.total.is_some(), "total", "M0 7H28", total),
+        (shown_total(page).is_some(), "total", "M0 7H28", total),
         (mixed, "fallback", "M14 7h.1", "nvidia-smi, where ComfyUI missed it"),
         (!timeline.gaps().is_empty(), "missed", "M0 7H28", "no reading"),
         (!bands.is_empty(), "b0", "M0 0H28V14H0Z", "a scene"),
@@ -203,9 +203,14 @@ struct Scale {
     peak: Option<Peak>,
 }
 
+/// The device's total, unless the curves would lie flat far below it.
+fn shown_total(page: &Page) -> Option<u64> {
+    page.input.vram.total.filter(|total| page.timeline.highest() >= total / 5)
+}
+
 impl Scale {
     fn of(page: &Page) -> Scale {
-        let highest = page.timeline.highest().max(page.input.vram.total.unwrap_or_default()).max(1);
+        let highest = page.timeline.highest().max(shown_total(page).unwrap_or_default()).max(1);
         // Room for what is written above the highest line.
         Scale {
             top: highest + highest.div_ceil(9),
@@ -348,7 +353,7 @@ fn grid(page: &Page, scale: &Scale) -> String {
 }
 
 fn total(page: &Page, scale: &Scale) -> Option<String> {
-    let mb = page.input.vram.total?;
+    let mb = shown_total(page)?;
     let y = percent(scale.y_of(mb));
     // At the end where the peak is not.
     let is_right = scale.peak.is_none_or(|peak| peak.at_ms * 2 < page.timeline.span_ms());

@@ -162,6 +162,7 @@ impl Accumulator {
         let own = (source == Source::ComfyUi).then_some(reading.used);
         if stats.samples == 0 {
             (stats.start_driver, stats.start_torch) = (reading.driver, reading.torch);
+            stats.system_ram = reading.is_system_ram();
         }
         stats.samples += 1;
         stats.total = stats.total.or(reading.total);

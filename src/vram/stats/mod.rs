@@ -66,6 +66,8 @@ pub struct VramStats {
     pub start_used: Option<u64>,
     /// Torch's figure of the first sample, in MB: what `ComfyUI` held already.
     pub start_torch: Option<u64>,
+    /// The first sample says that the device's memory is the machine's own: it is all that is in use.
+    pub system_ram: bool,
     /// The metric of the run's own figures: driver where the first sample has it.
     pub metric: Metric,
     /// What the run added to the memory in use.

@@ -179,6 +179,7 @@ fn naive(lines: &[Line]) -> VramStats {
         peak_generating: generating(&samples, metric),
         start_driver,
         start_used: own.first().copied(),
+        system_ram: samples.first().is_some_and(|(_, reading, _)| reading.is_system_ram()),
         start_torch: samples.first().and_then(|(_, reading, _)| reading.torch),
         metric,
         added: took,
