@@ -218,7 +218,7 @@ flags! {
     /// Only these scenes.
     SceneFilter { kind: Text("ID[,ID...]", "scene ids with commas between them"), default: "all" }
     /// Runs every scene N times: flow-r1, flow-r2 and so on. For a baseline, or growth over a
-    /// batch; with --seed random, since ComfyUI's cache answers the second of two equal ones.
+    /// batch; with --fresh, since ComfyUI's cache answers the second of two equal ones.
     Repeat { kind: Number("times", 1.0, 1000.0), default: "1" }
     /// Sets one input of one node. NODE is an id, or a title or class_type that only one node has;
     /// VALUE keeps the type the input has.
