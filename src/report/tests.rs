@@ -274,7 +274,7 @@ fn below_a_gate_that_failed_stands_its_table_and_no_scene_has_a_mark() {
     let block = summary_block(&run, &vram());
     let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
     assert!(block[0].starts_with("✓ 2 of 2 scenes in 27 min 37 s  "), "{block:?}");
-    assert_eq!(block[table - 3], "Gates      2 scenes within their baselines");
+    assert_eq!(block[table - 3], "Gates      Baseline held");
 }
 
 /// The first lines of the block of a run, without their times.

@@ -9,12 +9,9 @@ use std::fmt;
 use super::reading::{memory_name, quotient};
 use super::stats::{Added, Metric, SceneStatistics, VramStats};
 use crate::layout::width;
-use crate::sanitize::counted;
 
 /// The least room above a baseline, in MB: about what a desktop takes and gives back.
 const ROOM_MB: u64 = 64;
-/// Verdicts on scenes that the closing line lists; further ones it counts.
-const MAX_LISTED: usize = 3;
 const TOO_FEW_SCENES: &str = "too few scenes: growth is known from four that executed and were \
     sampled without a /free between them";
 
@@ -263,28 +260,17 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// All verdicts in one line, `MaxPeakMB 20000 held (19310)`; none without a gate. Of the scenes'
-/// verdicts the first three that did not hold are listed, the others counted.
+/// All verdicts in one line, `MaxPeakMB 20000 held (19310); Baseline held`; none without a gate. Those on
+/// a baseline are told by their [`table`].
 pub fn closing(verdicts: &[Verdict]) -> Option<String> {
-    if verdicts.is_empty() {
-        return None;
+    let (baseline, limits): (Vec<&Verdict>, Vec<&Verdict>) =
+        verdicts.iter().partition(|verdict| verdict.gate == Gate::Baseline);
+    let mut parts: Vec<String> = limits.into_iter().map(Verdict::short).collect();
+    if !baseline.is_empty() {
+        let has_held = baseline.iter().all(|verdict| verdict.held());
+        parts.push(format!("Baseline {}", if has_held { "held" } else { "FAILED" }));
     }
-    let (of_scenes, of_run): (Vec<&Verdict>, Vec<&Verdict>) =
-        verdicts.iter().partition(|verdict| verdict.scene.is_some());
-    let (held, bad): (Vec<&Verdict>, Vec<&Verdict>) =
-        of_scenes.into_iter().partition(|verdict| verdict.held());
-    let listed = of_run.iter().chain(bad.iter().take(MAX_LISTED));
-    let mut parts: Vec<String> = listed.map(|verdict| verdict.short()).collect();
-    if bad.len() > MAX_LISTED {
-        let more = counted(bad.len() - MAX_LISTED, "more scene");
-        parts.push(format!("{more} not within the baseline"));
-    }
-    match held.len() {
-        0 => {}
-        1 => parts.push("1 scene within its baseline".to_owned()),
-        n => parts.push(format!("{n} scenes within their baselines")),
-    }
-    Some(parts.join("; "))
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// What stands in a verdict of gates that did not hold: `VRAM is worse than logs/20261121-230004`.

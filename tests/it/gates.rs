@@ -121,7 +121,7 @@ fn an_earlier_run_is_a_baseline() {
         .exits(0)
         .tells("before now change limit")
         .tells("flow 1000 1064 +64 +6 % 1064 ✓")
-        .says("Gates      Baseline 1064 held (1064); 1 scene within its baseline\n")
+        .says("Gates      Baseline held\n")
         .says("VRAM peak  4004 of 24576 MB (16 %)");
     let gate = &folder.metadata()["Gates"][0];
     let wanted = (&json!("torch"), &json!(1000), &json!(1064), &json!(null));
