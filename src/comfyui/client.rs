@@ -63,7 +63,7 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn system_stats(&self) -> Result<SystemStats, HttpError> {
-        self.get("/system_stats", |answer| Ok(self.stats(&answer)))
+        Ok(self.stats(&self.get("/system_stats")?))
     }
 
     /// The same, and the whole answer as others may see it: without secrets, at most 64 KiB.
@@ -71,10 +71,9 @@ impl Client {
     /// # Errors
     /// Same as [`system_stats`](Client::system_stats).
     pub fn system_stats_and_answer(&self) -> Result<(SystemStats, Value), HttpError> {
-        self.get("/system_stats", |answer| {
-            let stats = self.stats(&answer);
-            Ok((stats, system_stats::public(answer, &|text| self.redact(&text))))
-        })
+        let answer = self.get("/system_stats")?;
+        let stats = self.stats(&answer);
+        Ok((stats, system_stats::public(answer, &|text| self.redact(&text))))
     }
 
     fn stats(&self, answer: &Value) -> SystemStats {
@@ -174,7 +173,7 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn history_is_empty(&self) -> Result<bool, HttpError> {
-        self.get("/history?max_items=1", |answer| Ok(answer == json_value!({})))
+        Ok(self.get("/history?max_items=1")? == json_value!({}))
     }
 
     /// `GET /queue`.
@@ -307,7 +306,7 @@ impl Client {
     /// `GET /object_info/{class}`, the inputs of a node class; an empty object if there is none of
     /// this name.
     pub(super) fn object_info(&self, class: &str) -> Result<Value, HttpError> {
-        self.get(&format!("/object_info/{}", percent_encoded(class)), Ok)
+        self.get(&format!("/object_info/{}", percent_encoded(class)))
     }
 
     /// `GET /object_info`: the names of all node classes, some megabytes on a server with many nodes.
@@ -320,14 +319,9 @@ impl Client {
         Ok(classes.map(|(name, _)| self.redact(&sanitize_line(name))).collect())
     }
 
-    /// What `parse` makes of the JSON object that a GET answered.
-    fn get<T>(
-        &self,
-        path: &str,
-        parse: impl FnOnce(Value) -> Result<T, &'static str>,
-    ) -> Result<T, HttpError> {
-        let answer = self.get_part(path, self.call, &|_| true, io::sink())?;
-        parse(answer).map_err(|why| self.bad_answer(&format!("GET {path}"), why))
+    /// The JSON object that a GET answered.
+    fn get(&self, path: &str) -> Result<Value, HttpError> {
+        self.get_part(path, self.call, &|_| true, io::sink())
     }
 
     /// The part of the JSON object that a GET answered that is kept. `copy` gets all of it, with
