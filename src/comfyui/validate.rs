@@ -104,9 +104,8 @@ impl Workflow {
     /// What the server lacks for the graph, or would refuse in it: one line a node, in the order of
     /// their numbers. As on the server, the inputs of a node that no output needs are not checked.
     pub fn validate(&self, object_info: &ObjectInfo) -> Vec<String> {
-        let is_output = |id: &&str| match object_info.classes.get(self.class(id)) {
-            Some(ClassInfo::Described(info)) => info["output_node"] == true,
-            _ => false,
+        let is_output = |id: &&str| {
+            object_info.described(self.class(id)).is_ok_and(|info| info["output_node"] == true)
         };
         let outputs: Vec<&str> = self.ids().into_iter().filter(is_output).collect();
         let has_output = !outputs.is_empty();
