@@ -83,10 +83,7 @@ impl ObjectInfo {
 
     /// The inputs that a class declares, and their types; none where the server did not describe it.
     pub(super) fn inputs(&self, class: &str) -> Option<Vec<(&str, &Value)>> {
-        let info = self.described(class).ok()?;
-        let group = |name: &str| info["input"][name].as_object().into_iter().flatten();
-        let all = group("required").chain(group("optional"));
-        Some(all.map(|(name, config)| (name.as_str(), config)).collect())
+        Some(declared_inputs(&self.described(class).ok()?["input"]).collect())
     }
 
     /// Whether the server lacks a class that was asked for.
@@ -98,6 +95,12 @@ impl ObjectInfo {
     pub fn has_unavailable(&self) -> bool {
         self.classes.values().any(|info| matches!(info, ClassInfo::Unavailable(_)))
     }
+}
+
+/// The required inputs of a class, then the optional ones, as they stand in the JSON.
+pub(super) fn declared_inputs(input: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let group = |name: &str| input[name].as_object().into_iter().flatten();
+    group("required").chain(group("optional")).map(|(name, config)| (name.as_str(), config))
 }
 
 impl Workflow {
