@@ -392,8 +392,7 @@ impl<'f> Node<'f> {
             Err(why) => why,
         };
         let properties = &self.file["properties"];
-        let pack =
-            [&properties["cnr_id"], &properties["aux_id"]].into_iter().find_map(Value::as_str);
+        let pack = properties["cnr_id"].as_str().or(properties["aux_id"].as_str());
         Some(match pack {
             _ if why != MISSING_CLASS => format!(": {why}"),
             Some("comfy-core") => format!(
@@ -405,9 +404,8 @@ impl<'f> Node<'f> {
     }
 
     fn title<'v>(&'v self, object_info: &'v ObjectInfo) -> &'v str {
-        let display = object_info.described(self.class).ok().map(|class| &class["display_name"]);
-        let titles = [Some(&self.file["title"]), display];
-        titles.into_iter().flatten().find_map(Value::as_str).unwrap_or(self.class)
+        let display = || object_info.described(self.class).ok()?["display_name"].as_str();
+        self.file["title"].as_str().or_else(display).unwrap_or(self.class)
     }
 
     fn configure(&mut self, object_info: &ObjectInfo, environment: Environment) {
@@ -436,16 +434,14 @@ impl Input {
 }
 
 /// Gives a node of a subgraph whose id is taken the next one above all, as the editor does.
-fn make_unique(graphs: &mut [Graph], last: i64) {
-    let number = |id: &str| id.parse::<i64>().ok();
+fn make_unique(graphs: &mut [Graph], mut last: i64) {
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    let mut last = last;
     let mut all_renamed: Vec<BTreeMap<String, String>> = Vec::with_capacity(graphs.len());
     for (at, graph) in graphs.iter_mut().enumerate() {
         let mut renamed = BTreeMap::new();
         for node in &mut graph.nodes {
-            let Some(id) = number(&node.id) else { continue };
-            last = last.max(id);
+            let Ok(number) = node.id.parse() else { continue };
+            last = last.max(number);
             if !taken.insert(node.id.clone()) && at > 0 {
                 last = last.saturating_add(1);
                 let new = last.to_string();
