@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ureq::config::IpFamily;
 use ureq::http::Response;
-use ureq::http::header::{CONNECTION, CONTENT_ENCODING, TRANSFER_ENCODING};
+use ureq::http::header::{CONNECTION, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, Body, RequestBuilder};
 
@@ -262,18 +262,14 @@ impl Http {
     fn require_plain(&self, call: &str, response: &Response<Body>) -> Result<(), HttpError> {
         let encodings = response.headers().get_all(CONTENT_ENCODING).into_iter();
         let mut encodings = encodings.chain(response.headers().get_all(TRANSFER_ENCODING));
-        match encodings.find(|it| !matches!(it.as_bytes(), b"identity" | b"chunked" | b"")) {
-            None => Ok(()),
-            Some(encoding) => {
-                let encoding = encoding.as_bytes();
-                let encoding = String::from_utf8_lossy(encoding);
-                let why = format!(
-                    "the body came compressed ({encoding}) though nobody asked for it: is there a \
-                     proxy before the server?"
-                );
-                Err(self.error(call, ErrorKind::BadJson, &why))
-            }
-        }
+        let is_coded = |it: &&HeaderValue| !matches!(it.as_bytes(), b"identity" | b"chunked" | b"");
+        let Some(encoding) = encodings.find(is_coded) else { return Ok(()) };
+        let why = format!(
+            "the body came compressed ({}) though nobody asked for it: is there a proxy before the \
+             server?",
+            String::from_utf8_lossy(encoding.as_bytes())
+        );
+        Err(self.error(call, ErrorKind::BadJson, &why))
     }
 
     /// The request with the target's headers and the timeout.
