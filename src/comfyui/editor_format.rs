@@ -467,19 +467,12 @@ fn rename(id: &mut String, renamed: &BTreeMap<String, String>) {
 
 /// The nodes in their order, without links to nodes that are not there.
 fn cleaned(mut nodes: Map<String, Value>) -> Map<String, Value> {
-    let ids = in_node_order(nodes.keys().map(String::as_str).collect());
-    let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
-    let known: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
-    let exists = |value: &Value| link_source(value).is_none_or(|id| known.contains(id));
-    let mut ordered = Map::new();
-    for id in &ids {
-        let mut node = nodes[id].take();
-        if let Some(inputs) = node["inputs"].as_object_mut() {
-            inputs.retain(|_, value| exists(value));
-        }
-        ordered.insert(id.clone(), node);
+    let known: BTreeSet<String> = nodes.keys().cloned().collect();
+    for inputs in nodes.values_mut().filter_map(|node| node["inputs"].as_object_mut()) {
+        inputs.retain(|_, value| link_source(value).is_none_or(|id| known.contains(id)));
     }
-    ordered
+    let ids = in_node_order(known.iter().map(String::as_str).collect());
+    ids.into_iter().map(|id| (id.to_owned(), nodes[id].take())).collect()
 }
 
 /// A value as it is posted: a list would be taken for a link.
