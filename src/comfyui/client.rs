@@ -155,8 +155,7 @@ impl Client {
         }
         let parsed = HistoryEntry::parse(entry);
         let mut entry = parsed.map_err(|why| self.bad_answer(&format!("GET {path}"), why))?;
-        let raw = copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw));
-        entry.raw = self.http.secrets.redact_json(&raw);
+        entry.raw = self.http.secrets.redact_json(&copy.entry(id).unwrap_or(entry.raw));
         let texts = entry.texts.iter_mut().map(|(_, text)| text);
         let why = match &mut entry.outcome {
             PromptOutcome::Failed { why, .. } => Some(why),

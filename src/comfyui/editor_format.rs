@@ -433,6 +433,11 @@ impl Input {
     }
 }
 
+/// The link of the first input of that name.
+fn link_of(inputs: &[Input], name: &str) -> Option<String> {
+    inputs.iter().find(|input| input.name == name)?.link.clone()
+}
+
 /// Gives a node of a subgraph whose id is taken the next one above all, as the editor does.
 fn make_unique(graphs: &mut [Graph], mut last: i64) {
     let mut taken: BTreeSet<String> = BTreeSet::new();

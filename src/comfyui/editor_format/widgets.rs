@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Environment, Input, array, is_one_of, text};
+use super::{Environment, Input, array, is_one_of, link_of, text};
 use crate::comfyui::validate::declared_inputs;
 use crate::sanitize::counted;
 
@@ -84,16 +84,11 @@ impl<'v> Reader<'v> {
     /// know, unless these had a widget.
     pub(super) fn inputs(&self, listed: &[Input]) -> Vec<Input> {
         let known = self.sockets.iter().chain(&self.widget_sockets);
-        let known = known.map(|(name, kind)| {
-            let listed = listed.iter().find(|input| input.name == *name);
-            let link = listed.and_then(|input| input.link.clone());
-            let has_widget = self.has(name);
-            Input {
-                name: name.clone(),
-                kind: kind.clone(),
-                link,
-                widget: has_widget.then(|| name.clone()),
-            }
+        let known = known.map(|(name, kind)| Input {
+            name: name.clone(),
+            kind: kind.clone(),
+            link: link_of(listed, name),
+            widget: self.has(name).then(|| name.clone()),
         });
         let mut inputs: Vec<Input> = known.collect();
         for input in listed {
