@@ -81,11 +81,6 @@ impl ObjectInfo {
         }
     }
 
-    /// The inputs that a class declares, and their types; none where the server did not describe it.
-    pub(super) fn inputs(&self, class: &str) -> Option<Vec<(&str, &Value)>> {
-        Some(declared_inputs(&self.described(class).ok()?["input"]).collect())
-    }
-
     /// Whether the server lacks a class that was asked for.
     pub fn has_missing(&self) -> bool {
         self.classes.values().any(|info| matches!(info, ClassInfo::Missing))

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::editor_format::{EditorFile, Environment, is_editor_format, other_program};
 use super::json::{self, in_node_order};
-use super::validate::ObjectInfo;
+use super::validate::{ObjectInfo, declared_inputs};
 use crate::sanitize::{escape_json, sanitize_line};
 use crate::suggest::nearest;
 
@@ -150,14 +150,15 @@ impl Workflow {
             let why = format!("input {input} of {place} is a link from another node");
             return Err(SetError::Refused(why));
         }
-        let declared = object_info.and_then(|info| info.inputs(self.class(&id)));
-        let kind = declared.iter().flatten().find(|(name, _)| *name == input);
+        let class = object_info.and_then(|info| info.described(self.class(&id)).ok());
+        let declared = || class.into_iter().flat_map(|class| declared_inputs(&class["input"]));
+        let kind = declared().find(|(name, _)| *name == input);
         let parsed = match (kind, old) {
             (Some((_, config)), _) => parse_declared(config, value),
             (None, Some(old)) => parse_like(old, value),
             (None, None) => {
                 let mut names: Vec<&str> = self.inputs(&id).map(|(name, _)| &**name).collect();
-                names.extend(declared.iter().flatten().map(|(name, _)| *name));
+                names.extend(declared().map(|(name, _)| name));
                 let near = nearest(input, names.iter().copied())
                     .map_or_else(|| format!("it has {}", names.join(", ")), did_you_mean);
                 let why = format!("{place} has no input '{input}': {near}");
