@@ -344,16 +344,14 @@ impl<'f> Node<'f> {
             let part = |at: usize| entry.get(at).and_then(self::id).unwrap_or_default();
             [part(0), part(1), part(2)]
         };
-        let definition = definitions.get(class).copied();
-        let proxies = array(&node["properties"]["proxyWidgets"]).iter().map(entry);
         Ok(Node {
             id,
             class,
             mode: node["mode"].as_u64().unwrap_or_default(),
             file: node,
-            definition,
+            definition: definitions.get(class).copied(),
             inputs: array(&node["inputs"]).iter().map(input).collect(),
-            proxies: if definition.is_some() { proxies.collect() } else { Vec::new() },
+            proxies: array(&node["properties"]["proxyWidgets"]).iter().map(entry).collect(),
             widgets: Vec::new(),
             promoted: Vec::new(),
             mismatch: None,
