@@ -80,15 +80,19 @@ impl Client {
         let mut stats = SystemStats::parse(answer);
         let versions = [&mut stats.comfyui, &mut stats.pytorch, &mut stats.python];
         let names = stats.devices.iter_mut().map(|device| &mut device.name);
-        for text in versions.into_iter().flatten().chain(names) {
-            *text = self.redact(text);
-        }
+        self.redact_all(versions.into_iter().flatten().chain(names));
         stats
     }
 
     /// The text with `***` for what the server was sent and must not be repeated.
     pub fn redact(&self, text: &str) -> String {
         self.http.secrets.redact(text)
+    }
+
+    fn redact_all<'t>(&self, texts: impl IntoIterator<Item = &'t mut String>) {
+        for text in texts {
+            *text = self.redact(text);
+        }
     }
 
     /// `POST /prompt`, at most `left` long, but 5 s in any case and never more than 60 s. There is
@@ -130,9 +134,7 @@ impl Client {
             Some(Submission::Rejected(why) | Submission::NoId(why)) => std::slice::from_mut(why),
             None => &mut [],
         };
-        for text in texts {
-            *text = self.redact(text);
-        }
+        self.redact_all(texts);
         submission.ok_or_else(|| match status {
             200 => self.bad_answer("POST /prompt", "an answer without prompt_id"),
             _ => self.http.status_error("POST /prompt", status, &answer),
@@ -161,9 +163,7 @@ impl Client {
             PromptOutcome::Failed { why, .. } => Some(why),
             _ => None,
         };
-        for text in texts.chain(why) {
-            *text = self.redact(text);
-        }
+        self.redact_all(texts.chain(why));
         Ok(Some(entry))
     }
 
