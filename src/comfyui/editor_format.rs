@@ -199,11 +199,8 @@ impl<'f> EditorFile<'f> {
             for node in self.graphs[scope.graph].nodes.iter().filter(|node| node.is_emitted()) {
                 let id = format!("{}{}", scope.prefix, node.id);
                 let line = |text: &str| sanitize_line(&format!("node {id} {}{text}", node.class));
-                if let Some(why) = node.refusal(object_info) {
-                    errors.push(line(&why));
-                    continue;
-                }
-                match self.inputs(&scopes, at, node, environment) {
+                let is_possible = node.check(object_info);
+                match is_possible.and_then(|()| self.inputs(&scopes, at, node, environment)) {
                     Ok(inputs) => {
                         let title = node.title(object_info);
                         let node = json!({"inputs": inputs, "class_type": node.class, "_meta": {"title": title}});
@@ -376,22 +373,25 @@ impl<'f> Node<'f> {
         self.class.starts_with("workflow>") || self.class.starts_with("workflow/")
     }
 
-    /// Why it cannot be carried out; follows its class in a line.
-    fn refusal(&self, object_info: &ObjectInfo) -> Option<String> {
+    /// Whether it can be carried out.
+    ///
+    /// # Errors
+    /// Why not; follows its class in a line.
+    fn check(&self, object_info: &ObjectInfo) -> Result<(), String> {
         if self.is_group() {
             let how = "open the file in ComfyUI, which makes it a subgraph, and save it again";
-            return Some(format!(": a group node of an old version: {how}"));
+            return Err(format!(": a group node of an old version: {how}"));
         }
         let why = match object_info.described(self.class) {
             Ok(class) if is_made_in_browser(class) || is_one_of(BROADCASTS, self.class) => {
-                return Some(": only the editor can carry it out, in a browser".to_owned());
+                return Err(": only the editor can carry it out, in a browser".to_owned());
             }
-            Ok(_) => return None,
+            Ok(_) => return Ok(()),
             Err(why) => why,
         };
         let properties = &self.file["properties"];
         let pack = properties["cnr_id"].as_str().or(properties["aux_id"].as_str());
-        Some(match pack {
+        Err(match pack {
             _ if why != MISSING_CLASS => format!(": {why}"),
             Some("comfy-core") => format!(
                 ": {why}: it is one of ComfyUI's own: update it, or see IMPORT FAILED in its log"

@@ -104,8 +104,7 @@ impl<'v> Reader<'v> {
     /// What does not agree between the file and the class, for a line about the node.
     pub(super) fn mismatch(&self) -> Option<String> {
         // Null is the place of a button. Without widgets it is what the node has shown.
-        let rest = self.values.iter().skip(self.at).filter(|value| !value.is_null());
-        let left = rest.count();
+        let left = self.values.iter().skip(self.at).filter(|value| !value.is_null()).count();
         if left > self.buttons && self.at > 0 {
             return Some(format!(
                 "{} too many: was the file saved with another version of the node?",
