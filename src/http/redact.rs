@@ -173,20 +173,18 @@ impl Secrets {
             };
             let (token, after) = rest.split_at(length);
             rest = after;
-            if first == '"' {
+            let redacted = if first == '"' {
                 match serde_json::from_str::<String>(token) {
-                    Ok(text) => match self.hide(&text, true) {
-                        None => done += token,
-                        Some(redacted) => done += &Value::from(redacted).to_string(),
-                    },
+                    Ok(text) => self.hide(&text, true).map(|text| Value::from(text).to_string()),
                     // No string of JSON: as it stands.
-                    Err(_) => done += &self.redact(token),
+                    Err(_) => self.hide(token, true),
                 }
-            } else if is_inside(first) && self.hide(token, false).is_some_and(|it| it == HIDDEN) {
-                done += &format!("\"{HIDDEN}\"");
+            } else if is_inside(first) {
+                self.hide(token, false).filter(|it| it == HIDDEN).map(|it| format!("\"{it}\""))
             } else {
-                done += token;
-            }
+                None
+            };
+            done += redacted.as_deref().unwrap_or(token);
         }
         done
     }
@@ -437,13 +435,12 @@ fn escape(text: &str, breaks: bool) -> Option<(u32, usize)> {
         Some((u32::from(*bytes.first()?), intro.len() + 2))
     };
     match text.as_bytes() {
-        [b'%', b'u', ..] => hex(2, 6),
-        [b'%', ..] => bytes("%"),
         [b'\\', b'u', b'{', ..] => {
             let end = text.find('}')?;
             Some((hex(3, end)?.0, end + 1))
         }
-        [b'\\', b'u', ..] => hex(2, 6),
+        [b'%' | b'\\', b'u', ..] => hex(2, 6),
+        [b'%', ..] => bytes("%"),
         [b'\\', b'U', ..] => hex(2, 10),
         [b'\\', b'x', ..] => bytes("\\x"),
         [b'\\', b'n' | b'r' | b't', ..] if breaks => Some((' '.into(), 2)),
