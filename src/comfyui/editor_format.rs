@@ -159,10 +159,9 @@ impl<'f> EditorFile<'f> {
         let place = |(at, definition): (usize, &Value)| Some((id(&definition["id"])?, at + 1));
         let places: BTreeMap<String, usize> =
             definitions.iter().enumerate().filter_map(place).collect();
-        let mut graphs = Vec::with_capacity(definitions.len() + 1);
-        for graph in std::iter::once(file).chain(definitions) {
-            graphs.push(Graph::parse(graph, &places)?);
-        }
+        let graphs = std::iter::once(file).chain(definitions);
+        let graphs = graphs.map(|graph| Graph::parse(graph, &places));
+        let mut graphs: Vec<Graph> = graphs.collect::<Result<_, _>>()?;
         make_unique(&mut graphs, number(&file["last_node_id"]).unwrap_or(0));
         for graph in &mut graphs {
             for (place, node) in graph.nodes.iter().enumerate() {
