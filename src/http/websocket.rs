@@ -79,10 +79,9 @@ impl<'g> WebSocket<Patient<'g>> {
         go_on: &'g dyn Fn() -> bool,
     ) -> io::Result<Self> {
         let uri: Uri = target.base.parse().map_err(io::Error::other)?;
-        let host = uri.host().unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(80);
+        let name = format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
         let mut socket = Err(ErrorKind::NotFound.into());
-        for address in target.addresses.find(host, port, CONNECT)? {
+        for address in target.addresses.find(&name, CONNECT)? {
             if target.ipv4_only && !address.is_ipv4() {
                 continue;
             }
