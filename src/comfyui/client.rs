@@ -191,11 +191,10 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn find_sent(&self, sent: &[Ids]) -> Result<Option<(Ids, String)>, HttpError> {
-        let queued = self.queue()?.find_sent(sent);
-        if queued.is_some() {
-            return Ok(queued);
+        match self.queue()?.find_sent(sent) {
+            None => Ok(history::find(&self.last_of_history()?, posted_with(sent))),
+            queued => Ok(queued),
         }
-        Ok(history::find(&self.last_of_history()?, posted_with(sent)))
     }
 
     /// The id of a prompt of that client that is none of the `known` ones: the first of those among

@@ -117,7 +117,7 @@ fn with_wrapped_lists(prompt: String) -> String {
     graph.to_string()
 }
 
-/// Reads the next part of a format; whether none behind it is wanted.
+/// Reads the next part of a format, or all there are; whether nothing behind is wanted.
 type NextPart<R> = fn(&mut R, &mut Embedded) -> io::Result<bool>;
 
 /// Finds the texts in a file; none if it is not of a format that has them, so that it may be a
