@@ -105,8 +105,7 @@ impl Workflow {
         let is_output = |id: &&str| {
             object_info.described(self.class(id)).is_ok_and(|info| info["output_node"] == true)
         };
-        let outputs: Vec<&str> = self.ids().into_iter().filter(is_output).collect();
-        let has_output = !outputs.is_empty();
+        let outputs = self.ids().into_iter().filter(is_output).collect();
         let links = |id| self.inputs(id).filter_map(|(_, value)| value.get(0)?.as_str()).collect();
         let needed = reachable(outputs, links);
         let line = |id: &str| {
@@ -115,7 +114,7 @@ impl Workflow {
         };
         let mut lines: Vec<String> = self.ids().into_iter().filter_map(line).collect();
         // A class that is not known may have been the one that saves.
-        if !has_output && lines.is_empty() {
+        if needed.is_empty() && lines.is_empty() {
             lines.push("no output: it has no node that saves or shows something".to_owned());
         }
         lines
