@@ -79,11 +79,8 @@ impl Embedded {
         let Some(both) = json::parse(text.as_bytes()) else { return };
         for key in ["prompt", "workflow"] {
             let value = &both[key];
-            if let Some(text) = value.as_str() {
-                self.take(key.as_bytes(), text.as_bytes());
-            } else if value.is_object() {
-                self.take(key.as_bytes(), value.to_string().as_bytes());
-            }
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.take(key.as_bytes(), text.as_bytes());
         }
     }
 
@@ -93,8 +90,7 @@ impl Embedded {
             (Some(prompt), Some(workflow)) if json::parse(workflow.as_bytes()).is_some() => {
                 format!("{{\"prompt\":{prompt},\"workflow\":{workflow}}}")
             }
-            (Some(text), _) | (None, Some(text)) => text,
-            (None, None) => String::new(),
+            (prompt, workflow) => prompt.or(workflow).unwrap_or_default(),
         }
     }
 
