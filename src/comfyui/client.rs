@@ -63,7 +63,7 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn system_stats(&self) -> Result<SystemStats, HttpError> {
-        self.get("/system_stats", |answer| Ok(self.stats(&answer)))
+        Ok(self.stats(&self.get("/system_stats")?))
     }
 
     /// The same, and the whole answer as others may see it: without secrets, at most 64 KiB.
@@ -71,25 +71,28 @@ impl Client {
     /// # Errors
     /// Same as [`system_stats`](Client::system_stats).
     pub fn system_stats_and_answer(&self) -> Result<(SystemStats, Value), HttpError> {
-        self.get("/system_stats", |answer| {
-            let stats = self.stats(&answer);
-            Ok((stats, system_stats::public(answer, &|text| self.redact(&text))))
-        })
+        let answer = self.get("/system_stats")?;
+        let stats = self.stats(&answer);
+        Ok((stats, system_stats::public(answer, &|text| self.redact(&text))))
     }
 
     fn stats(&self, answer: &Value) -> SystemStats {
         let mut stats = SystemStats::parse(answer);
         let versions = [&mut stats.comfyui, &mut stats.pytorch, &mut stats.python];
         let names = stats.devices.iter_mut().map(|device| &mut device.name);
-        for text in versions.into_iter().flatten().chain(names) {
-            *text = self.redact(text);
-        }
+        self.redact_all(versions.into_iter().flatten().chain(names));
         stats
     }
 
     /// The text with `***` for what the server was sent and must not be repeated.
     pub fn redact(&self, text: &str) -> String {
         self.http.secrets.redact(text)
+    }
+
+    fn redact_all<'t>(&self, texts: impl IntoIterator<Item = &'t mut String>) {
+        for text in texts {
+            *text = self.redact(text);
+        }
     }
 
     /// `POST /prompt`, at most `left` long, but 5 s in any case and never more than 60 s. There is
@@ -131,9 +134,7 @@ impl Client {
             Some(Submission::Rejected(why) | Submission::NoId(why)) => std::slice::from_mut(why),
             None => &mut [],
         };
-        for text in texts {
-            *text = self.redact(text);
-        }
+        self.redact_all(texts);
         submission.ok_or_else(|| match status {
             200 => self.bad_answer("POST /prompt", "an answer without prompt_id"),
             _ => self.http.status_error("POST /prompt", status, &answer),
@@ -156,16 +157,13 @@ impl Client {
         }
         let parsed = HistoryEntry::parse(entry);
         let mut entry = parsed.map_err(|why| self.bad_answer(&format!("GET {path}"), why))?;
-        let raw = copy.entry(id).unwrap_or(std::mem::take(&mut entry.raw));
-        entry.raw = self.http.secrets.redact_json(&raw);
+        entry.raw = self.http.secrets.redact_json(&copy.entry(id).unwrap_or(entry.raw));
         let texts = entry.texts.iter_mut().map(|(_, text)| text);
         let why = match &mut entry.outcome {
             PromptOutcome::Failed { why, .. } => Some(why),
             _ => None,
         };
-        for text in texts.chain(why) {
-            *text = self.redact(text);
-        }
+        self.redact_all(texts.chain(why));
         Ok(Some(entry))
     }
 
@@ -174,7 +172,7 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn history_is_empty(&self) -> Result<bool, HttpError> {
-        self.get("/history?max_items=1", |answer| Ok(answer == json_value!({})))
+        Ok(self.get("/history?max_items=1")? == json_value!({}))
     }
 
     /// `GET /queue`.
@@ -193,11 +191,10 @@ impl Client {
     /// # Errors
     /// No answer, another status than 200, or no JSON object.
     pub fn find_sent(&self, sent: &[Ids]) -> Result<Option<(Ids, String)>, HttpError> {
-        let queued = self.queue()?.find_sent(sent);
-        if queued.is_some() {
-            return Ok(queued);
+        match self.queue()?.find_sent(sent) {
+            None => Ok(history::find(&self.last_of_history()?, posted_with(sent))),
+            queued => Ok(queued),
         }
-        Ok(history::find(&self.last_of_history()?, posted_with(sent)))
     }
 
     /// The id of a prompt of that client that is none of the `known` ones: the first of those among
@@ -307,7 +304,7 @@ impl Client {
     /// `GET /object_info/{class}`, the inputs of a node class; an empty object if there is none of
     /// this name.
     pub(super) fn object_info(&self, class: &str) -> Result<Value, HttpError> {
-        self.get(&format!("/object_info/{}", percent_encoded(class)), Ok)
+        self.get(&format!("/object_info/{}", percent_encoded(class)))
     }
 
     /// `GET /object_info`: the names of all node classes, some megabytes on a server with many nodes.
@@ -320,14 +317,9 @@ impl Client {
         Ok(classes.map(|(name, _)| self.redact(&sanitize_line(name))).collect())
     }
 
-    /// What `parse` makes of the JSON object that a GET answered.
-    fn get<T>(
-        &self,
-        path: &str,
-        parse: impl FnOnce(Value) -> Result<T, &'static str>,
-    ) -> Result<T, HttpError> {
-        let answer = self.get_part(path, self.call, &|_| true, io::sink())?;
-        parse(answer).map_err(|why| self.bad_answer(&format!("GET {path}"), why))
+    /// The JSON object that a GET answered.
+    fn get(&self, path: &str) -> Result<Value, HttpError> {
+        self.get_part(path, self.call, &|_| true, io::sink())
     }
 
     /// The part of the JSON object that a GET answered that is kept. `copy` gets all of it, with

@@ -159,10 +159,9 @@ impl<'f> EditorFile<'f> {
         let place = |(at, definition): (usize, &Value)| Some((id(&definition["id"])?, at + 1));
         let places: BTreeMap<String, usize> =
             definitions.iter().enumerate().filter_map(place).collect();
-        let mut graphs = Vec::with_capacity(definitions.len() + 1);
-        for graph in std::iter::once(file).chain(definitions) {
-            graphs.push(Graph::parse(graph, &places)?);
-        }
+        let graphs = std::iter::once(file).chain(definitions);
+        let graphs = graphs.map(|graph| Graph::parse(graph, &places));
+        let mut graphs: Vec<Graph> = graphs.collect::<Result<_, _>>()?;
         make_unique(&mut graphs, number(&file["last_node_id"]).unwrap_or(0));
         for graph in &mut graphs {
             for (place, node) in graph.nodes.iter().enumerate() {
@@ -199,11 +198,8 @@ impl<'f> EditorFile<'f> {
             for node in self.graphs[scope.graph].nodes.iter().filter(|node| node.is_emitted()) {
                 let id = format!("{}{}", scope.prefix, node.id);
                 let line = |text: &str| sanitize_line(&format!("node {id} {}{text}", node.class));
-                if let Some(why) = node.refusal(object_info) {
-                    errors.push(line(&why));
-                    continue;
-                }
-                match self.inputs(&scopes, at, node, environment) {
+                let is_possible = node.check(object_info);
+                match is_possible.and_then(|()| self.inputs(&scopes, at, node, environment)) {
                     Ok(inputs) => {
                         let title = node.title(object_info);
                         let node = json!({"inputs": inputs, "class_type": node.class, "_meta": {"title": title}});
@@ -344,16 +340,14 @@ impl<'f> Node<'f> {
             let part = |at: usize| entry.get(at).and_then(self::id).unwrap_or_default();
             [part(0), part(1), part(2)]
         };
-        let definition = definitions.get(class).copied();
-        let proxies = array(&node["properties"]["proxyWidgets"]).iter().map(entry);
         Ok(Node {
             id,
             class,
             mode: node["mode"].as_u64().unwrap_or_default(),
             file: node,
-            definition,
+            definition: definitions.get(class).copied(),
             inputs: array(&node["inputs"]).iter().map(input).collect(),
-            proxies: if definition.is_some() { proxies.collect() } else { Vec::new() },
+            proxies: array(&node["properties"]["proxyWidgets"]).iter().map(entry).collect(),
             widgets: Vec::new(),
             promoted: Vec::new(),
             mismatch: None,
@@ -378,23 +372,25 @@ impl<'f> Node<'f> {
         self.class.starts_with("workflow>") || self.class.starts_with("workflow/")
     }
 
-    /// Why it cannot be carried out; follows its class in a line.
-    fn refusal(&self, object_info: &ObjectInfo) -> Option<String> {
+    /// Whether it can be carried out.
+    ///
+    /// # Errors
+    /// Why not; follows its class in a line.
+    fn check(&self, object_info: &ObjectInfo) -> Result<(), String> {
         if self.is_group() {
             let how = "open the file in ComfyUI, which makes it a subgraph, and save it again";
-            return Some(format!(": a group node of an old version: {how}"));
+            return Err(format!(": a group node of an old version: {how}"));
         }
         let why = match object_info.described(self.class) {
             Ok(class) if is_made_in_browser(class) || is_one_of(BROADCASTS, self.class) => {
-                return Some(": only the editor can carry it out, in a browser".to_owned());
+                return Err(": only the editor can carry it out, in a browser".to_owned());
             }
-            Ok(_) => return None,
+            Ok(_) => return Ok(()),
             Err(why) => why,
         };
         let properties = &self.file["properties"];
-        let pack =
-            [&properties["cnr_id"], &properties["aux_id"]].into_iter().find_map(Value::as_str);
-        Some(match pack {
+        let pack = properties["cnr_id"].as_str().or(properties["aux_id"].as_str());
+        Err(match pack {
             _ if why != MISSING_CLASS => format!(": {why}"),
             Some("comfy-core") => format!(
                 ": {why}: it is one of ComfyUI's own: update it, or see IMPORT FAILED in its log"
@@ -405,9 +401,8 @@ impl<'f> Node<'f> {
     }
 
     fn title<'v>(&'v self, object_info: &'v ObjectInfo) -> &'v str {
-        let display = object_info.described(self.class).ok().map(|class| &class["display_name"]);
-        let titles = [Some(&self.file["title"]), display];
-        titles.into_iter().flatten().find_map(Value::as_str).unwrap_or(self.class)
+        let display = || object_info.described(self.class).ok()?["display_name"].as_str();
+        self.file["title"].as_str().or_else(display).unwrap_or(self.class)
     }
 
     fn configure(&mut self, object_info: &ObjectInfo, environment: Environment) {
@@ -435,17 +430,20 @@ impl Input {
     }
 }
 
+/// The link of the first input of that name.
+fn link_of(inputs: &[Input], name: &str) -> Option<String> {
+    inputs.iter().find(|input| input.name == name)?.link.clone()
+}
+
 /// Gives a node of a subgraph whose id is taken the next one above all, as the editor does.
-fn make_unique(graphs: &mut [Graph], last: i64) {
-    let number = |id: &str| id.parse::<i64>().ok();
+fn make_unique(graphs: &mut [Graph], mut last: i64) {
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    let mut last = last;
     let mut all_renamed: Vec<BTreeMap<String, String>> = Vec::with_capacity(graphs.len());
     for (at, graph) in graphs.iter_mut().enumerate() {
         let mut renamed = BTreeMap::new();
         for node in &mut graph.nodes {
-            let Some(id) = number(&node.id) else { continue };
-            last = last.max(id);
+            let Ok(number) = node.id.parse() else { continue };
+            last = last.max(number);
             if !taken.insert(node.id.clone()) && at > 0 {
                 last = last.saturating_add(1);
                 let new = last.to_string();
@@ -471,19 +469,12 @@ fn rename(id: &mut String, renamed: &BTreeMap<String, String>) {
 
 /// The nodes in their order, without links to nodes that are not there.
 fn cleaned(mut nodes: Map<String, Value>) -> Map<String, Value> {
-    let ids = in_node_order(nodes.keys().map(String::as_str).collect());
-    let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
-    let known: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
-    let exists = |value: &Value| link_source(value).is_none_or(|id| known.contains(id));
-    let mut ordered = Map::new();
-    for id in &ids {
-        let mut node = nodes[id].take();
-        if let Some(inputs) = node["inputs"].as_object_mut() {
-            inputs.retain(|_, value| exists(value));
-        }
-        ordered.insert(id.clone(), node);
+    let known: BTreeSet<String> = nodes.keys().cloned().collect();
+    for inputs in nodes.values_mut().filter_map(|node| node["inputs"].as_object_mut()) {
+        inputs.retain(|_, value| link_source(value).is_none_or(|id| known.contains(id)));
     }
-    ordered
+    let ids = in_node_order(known.iter().map(String::as_str).collect());
+    ids.into_iter().map(|id| (id.to_owned(), nodes[id].take())).collect()
 }
 
 /// A value as it is posted: a list would be taken for a link.

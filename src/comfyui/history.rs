@@ -247,16 +247,15 @@ fn collect_files(value: &Value, found: &mut Vec<OutputFile>) {
         Value::Array(items) => items.iter().for_each(|item| collect_files(item, found)),
         Value::Object(fields) => {
             if let Some(filename) = value["filename"].as_str() {
-                let field = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-                let kind = match field("type") {
-                    // What a node means that does not say.
-                    none if none.is_empty() => "output".to_owned(),
-                    kind => kind,
-                };
+                let field = |key: &str| value[key].as_str().filter(|text| !text.is_empty());
                 // An empty name stands for no file.
                 if !filename.is_empty() {
-                    let (filename, subfolder) = (filename.to_owned(), field("subfolder"));
-                    found.push(OutputFile { filename, subfolder, kind });
+                    found.push(OutputFile {
+                        filename: filename.to_owned(),
+                        subfolder: field("subfolder").unwrap_or_default().to_owned(),
+                        // What a node means that does not say.
+                        kind: field("type").unwrap_or("output").to_owned(),
+                    });
                 }
             } else {
                 fields.values().for_each(|field| collect_files(field, found));

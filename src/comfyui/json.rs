@@ -71,11 +71,9 @@ pub(super) fn parse_part(
 /// Not JSON, with line and column.
 pub(super) fn parse_file(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str(text).or_else(|error| {
-        let mut strict = Vec::new();
         let input = NullForNan::new(text.as_bytes(), io::sink());
-        let mut input = NullForNan { left: u64::MAX, longest_string: usize::MAX, ..input };
-        let _ = input.read_to_end(&mut strict);
-        serde_json::from_slice(&strict).map_err(|_| error)
+        let input = NullForNan { left: u64::MAX, longest_string: usize::MAX, ..input };
+        serde_json::from_reader(input).map_err(|_| error)
     })
 }
 
@@ -201,28 +199,16 @@ struct Text {
 }
 
 impl Text {
-    /// Takes a part without quotes and backslashes.
-    fn take_plain(&mut self, text: &[u8], ready: &mut Vec<u8>) {
-        self.end_half(ready);
-        self.push(text, ready);
-    }
-
-    /// Takes one byte. Returns whether it is the quote at the end.
+    /// Takes a quote, or a byte of an escape. Returns whether it is the quote at the end.
     fn take(&mut self, byte: u8, ready: &mut Vec<u8>) -> bool {
-        if self.escape.is_empty() {
-            match byte {
-                b'\\' => self.escape.push(byte),
-                b'"' => {
-                    self.end_half(ready);
-                    ready.push(byte);
-                    return true;
-                }
-                _ => self.take_plain(&[byte], ready),
-            }
-            return false;
+        if self.escape.is_empty() && byte == b'"' {
+            self.end_half(ready);
+            ready.push(byte);
+            return true;
         }
         self.escape.push(byte);
-        if self.escape[1] == b'u' && self.escape.len() < UNICODE_ESCAPE {
+        let length = if self.escape.get(1) == Some(&b'u') { UNICODE_ESCAPE } else { 2 };
+        if self.escape.len() < length {
             return false;
         }
         let escape = std::mem::take(&mut self.escape);
@@ -292,7 +278,8 @@ impl<R, W> NullForNan<R, W> {
                 let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
                 let plain = bytes.iter().position(is_end).unwrap_or(bytes.len());
                 if plain > 0 {
-                    string.take_plain(&bytes[..plain], &mut self.ready);
+                    string.end_half(&mut self.ready);
+                    string.push(&bytes[..plain], &mut self.ready);
                     bytes = &bytes[plain..];
                     continue;
                 }

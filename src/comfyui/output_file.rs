@@ -61,11 +61,10 @@ impl Embedded {
         let is = |name: &str| key.eq_ignore_ascii_case(name);
         // What other programs call a prompt is no JSON.
         let is_json = text.trim_start().starts_with('{');
-        let new = || Some(text.to_owned());
         if is("prompt") && is_json {
-            self.prompt = self.prompt.take().or_else(new);
+            self.prompt.get_or_insert_with(|| text.to_owned());
         } else if is("workflow") && is_json {
-            self.workflow = self.workflow.take().or_else(new);
+            self.workflow.get_or_insert_with(|| text.to_owned());
         } else if is("comment") && is_json {
             self.comment(text);
         } else if is("software") {
@@ -80,11 +79,8 @@ impl Embedded {
         let Some(both) = json::parse(text.as_bytes()) else { return };
         for key in ["prompt", "workflow"] {
             let value = &both[key];
-            if let Some(text) = value.as_str() {
-                self.take(key.as_bytes(), text.as_bytes());
-            } else if value.is_object() {
-                self.take(key.as_bytes(), value.to_string().as_bytes());
-            }
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.take(key.as_bytes(), text.as_bytes());
         }
     }
 
@@ -94,8 +90,7 @@ impl Embedded {
             (Some(prompt), Some(workflow)) if json::parse(workflow.as_bytes()).is_some() => {
                 format!("{{\"prompt\":{prompt},\"workflow\":{workflow}}}")
             }
-            (Some(text), _) | (None, Some(text)) => text,
-            (None, None) => String::new(),
+            (prompt, workflow) => prompt.or(workflow).unwrap_or_default(),
         }
     }
 
@@ -118,8 +113,8 @@ fn with_wrapped_lists(prompt: String) -> String {
     graph.to_string()
 }
 
-/// Reads the parts of a format.
-type Parts<R> = fn(&mut R, &mut Embedded) -> io::Result<()>;
+/// Reads the next part of a format, or all there are; whether nothing behind is wanted.
+type NextPart<R> = fn(&mut R, &mut Embedded) -> io::Result<bool>;
 
 /// Finds the texts in a file; none if it is not of a format that has them, so that it may be a
 /// workflow itself. A file that ends early gives what stands before its end.
@@ -131,25 +126,27 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
     let (mut begin, mut found) = (Vec::new(), Embedded::default());
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     file.by_ref().take(16).read_to_end(&mut begin).map_err(unreadable)?;
-    let (kind, parts): (&str, Parts<R>) = match begin.as_slice() {
-        [0x89, b'P', b'N', b'G', ..] => ("a PNG picture", png),
+    let (kind, start, next): (&str, u64, NextPart<R>) = match begin.as_slice() {
+        [0x89, b'P', b'N', b'G', ..] => ("a PNG picture", 8, png),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
-            ("a WebP picture", webp)
+            ("a WebP picture", 12, webp)
         }
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => ("an MP4 file", mp4),
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => ("a Matroska or WebM video", matroska),
-        [b'f', b'L', b'a', b'C', ..] => ("a FLAC file", flac),
-        [b'O', b'g', b'g', b'S', ..] => ("an Ogg file", ogg),
-        [b'I', b'D', b'3', ..] => ("an MP3 file", id3),
-        [0x76, 0x2f, 0x31, 0x01, ..] => ("an EXR picture", exr),
-        [_, _, _, _, _, 0, 0, 0, b'{', b'"', ..] => ("a latent or safetensors file", safetensors),
-        [0xff, 0xd8, 0xff, ..] => ("a JPEG picture", |_, _| Ok(())),
-        [b'G', b'I', b'F', b'8', ..] => ("a GIF picture", |_, _| Ok(())),
-        [0xff, 0xfa | 0xfb | 0xf2 | 0xf3, ..] => ("an MP3 file", |_, _| Ok(())),
-        [b'R', b'I', b'F', b'F', ..] => ("a RIFF file", |_, _| Ok(())),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => ("an MP4 file", 0, mp4),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => ("a Matroska or WebM video", 0, matroska),
+        [b'f', b'L', b'a', b'C', ..] => ("a FLAC file", 4, flac),
+        [b'O', b'g', b'g', b'S', ..] => ("an Ogg file", 0, ogg),
+        [b'I', b'D', b'3', ..] => ("an MP3 file", 3, id3),
+        [0x76, 0x2f, 0x31, 0x01, ..] => ("an EXR picture", 8, exr),
+        [_, _, _, _, _, 0, 0, 0, b'{', b'"', ..] => {
+            ("a latent or safetensors file", 0, safetensors)
+        }
+        [0xff, 0xd8, 0xff, ..] => ("a JPEG picture", 0, |_, _| Ok(true)),
+        [b'G', b'I', b'F', b'8', ..] => ("a GIF picture", 0, |_, _| Ok(true)),
+        [0xff, 0xfa | 0xfb | 0xf2 | 0xf3, ..] => ("an MP3 file", 0, |_, _| Ok(true)),
+        [b'R', b'I', b'F', b'F', ..] => ("a RIFF file", 0, |_, _| Ok(true)),
         _ => return Ok(None),
     };
-    match parts(file, &mut found) {
+    match parts(file, start, next, &mut found) {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(unreadable(error)),
         _ if found.prompt.is_some() || found.workflow.is_some() => Ok(Some(found)),
         _ => Err(match (found.other, found.is_compressed) {
@@ -160,6 +157,22 @@ pub fn embedded<R: Read + Seek>(file: &mut R) -> Result<Option<Embedded>, String
             }
         }),
     }
+}
+
+/// Reads the parts of a file from `start` on.
+fn parts<R: Read + Seek>(
+    file: &mut R,
+    start: u64,
+    next: NextPart<R>,
+    found: &mut Embedded,
+) -> io::Result<()> {
+    file.seek(SeekFrom::Start(start))?;
+    for _ in 0..MAX_PARTS {
+        if next(file, found)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The bytes of a part; fewer where the file ends, none of one that is too large, which is passed
@@ -186,88 +199,75 @@ fn skip<R: Seek>(file: &mut R, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn png<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(8))?;
-    for _ in 0..MAX_PARTS {
-        let length = u64::from(u32::from_be_bytes(array(file)?));
-        let kind: [u8; 4] = array(file)?;
-        match &kind {
-            b"tEXt" | b"comf" | b"iTXt" => {
-                let chunk = part(file, length)?;
-                skip(file, 4)?;
-                let Some((key, text)) = split(&chunk) else { continue };
-                match (&kind, text) {
-                    // Whether it is compressed and how, then two texts about the language.
-                    (b"iTXt", [0, _, rest @ ..]) => {
-                        let text = split(rest).and_then(|(_, rest)| split(rest));
-                        found.take(key, text.map_or(b"", |(_, text)| text));
-                    }
-                    (b"iTXt", _) => found.is_compressed = true,
-                    _ => found.take(key, text),
+fn png<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
+    let length = u64::from(u32::from_be_bytes(array(file)?));
+    let kind: [u8; 4] = array(file)?;
+    match &kind {
+        b"tEXt" | b"comf" | b"iTXt" => {
+            let chunk = part(file, length)?;
+            skip(file, 4)?;
+            match (&kind, split_once(&chunk, 0)) {
+                (_, None) => {}
+                // Whether it is compressed and how, then two texts about the language.
+                (b"iTXt", Some((key, [0, _, rest @ ..]))) => {
+                    let text = split_once(rest, 0).and_then(|(_, rest)| split_once(rest, 0));
+                    found.take(key, text.map_or(b"", |(_, text)| text));
                 }
-            }
-            b"IEND" => break,
-            _ => {
-                found.is_compressed |= kind == *b"zTXt";
-                skip(file, length + 4)?;
+                (b"iTXt", Some(_)) => found.is_compressed = true,
+                (_, Some((key, text))) => found.take(key, text),
             }
         }
-        if found.is_complete() {
-            break;
+        b"IEND" => return Ok(true),
+        _ => {
+            found.is_compressed |= kind == *b"zTXt";
+            skip(file, length + 4)?;
         }
     }
-    Ok(())
+    Ok(found.is_complete())
 }
 
-/// What stands before and after the first NUL.
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = bytes.iter().position(|byte| *byte == 0)?;
+/// What stands before and after the first such byte.
+fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|byte| *byte == separator)?;
     Some((&bytes[..at], &bytes[at + 1..]))
 }
 
-fn webp<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(12))?;
-    for _ in 0..MAX_PARTS {
-        let kind: [u8; 4] = array(file)?;
-        let length = u64::from(u32::from_le_bytes(array(file)?));
-        if kind == *b"EXIF" {
-            // The texts of its tags end with NUL, and so does what stands before each.
-            for text in part(file, length)?.split(|byte| *byte == 0) {
-                let colon = text.iter().position(|byte| *byte == b':').unwrap_or_default();
-                if text.get(colon + 1) == Some(&b'{') {
-                    found.take(&text[..colon], &text[colon + 1..]);
-                }
+fn webp<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
+    let kind: [u8; 4] = array(file)?;
+    let length = u64::from(u32::from_le_bytes(array(file)?));
+    let is_exif = kind == *b"EXIF";
+    if is_exif {
+        // The texts of its tags end with NUL, and so does what stands before each.
+        for text in part(file, length)?.split(|byte| *byte == 0) {
+            if let Some((key, text)) = split_once(text, b':')
+                && text.starts_with(b"{")
+            {
+                found.take(key, text);
             }
-            break;
         }
+    } else {
         skip(file, length + length % 2)?;
     }
-    Ok(())
+    Ok(is_exif)
 }
 
-fn mp4<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    for _ in 0..MAX_PARTS {
-        let length = u64::from(u32::from_be_bytes(array(file)?));
-        let kind: [u8; 4] = array(file)?;
-        let length = match length {
-            // A length of 64 bits.
-            1 => u64::from_be_bytes(array(file)?).saturating_sub(16),
-            // Up to the end of the file.
-            0 => u64::MAX,
-            _ => length.saturating_sub(8),
-        };
-        match &kind {
-            // Its parts come next.
-            b"moov" | b"udta" => {}
-            b"meta" => mp4_meta(&part(file, length)?, found),
-            _ => skip(file, length)?,
-        }
-        if found.prompt.is_some() {
-            break;
-        }
+fn mp4<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
+    let length = u64::from(u32::from_be_bytes(array(file)?));
+    let kind: [u8; 4] = array(file)?;
+    let length = match length {
+        // A length of 64 bits.
+        1 => u64::from_be_bytes(array(file)?).saturating_sub(16),
+        // Up to the end of the file.
+        0 => u64::MAX,
+        _ => length.saturating_sub(8),
+    };
+    match &kind {
+        // Its parts come next.
+        b"moov" | b"udta" => {}
+        b"meta" => mp4_meta(&part(file, length)?, found),
+        _ => skip(file, length)?,
     }
-    Ok(())
+    Ok(found.prompt.is_some())
 }
 
 /// The boxes within a box, with what they hold.
@@ -308,25 +308,17 @@ const SIMPLE_TAG: u64 = 0x67c8;
 const TAG_NAME: u64 = 0x45a3;
 const TAG_STRING: u64 = 0x4487;
 
-fn matroska<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    for _ in 0..MAX_PARTS {
-        let id = vint(file, true)?;
-        let length = vint(file, false)?;
-        match id {
-            SEGMENT => {}
-            // A live stream does not know the length: its parts come next.
-            CLUSTER if length == UNKNOWN => {}
-            TAGS => {
-                simple_tags(&part(file, length)?, found);
-                if found.is_complete() {
-                    break;
-                }
-            }
-            _ => skip(file, length)?,
-        }
+fn matroska<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
+    let id = vint(file, true)?;
+    let length = vint(file, false)?;
+    match id {
+        SEGMENT => {}
+        // A live stream does not know the length: its parts come next.
+        CLUSTER if length == UNKNOWN => {}
+        TAGS => simple_tags(&part(file, length)?, found),
+        _ => skip(file, length)?,
     }
-    Ok(())
+    Ok(found.is_complete())
 }
 
 /// A length of one or more bytes with all bits set.
@@ -368,43 +360,39 @@ fn simple_tags(mut tags: &[u8], found: &mut Embedded) {
     }
 }
 
-fn flac<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(4))?;
-    for _ in 0..MAX_PARTS {
-        let [kind, a, b, c] = array(file)?;
-        let length = u32::from_be_bytes([0, a, b, c]).into();
-        if kind & 0x7f == 4 {
-            comments(&part(file, length)?, found);
-            break;
-        }
-        if kind & 0x80 != 0 {
-            break;
-        }
+fn flac<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
+    let [kind, a, b, c] = array(file)?;
+    let length = u32::from_be_bytes([0, a, b, c]).into();
+    let (is_last, is_comments) = (kind & 0x80 != 0, kind & 0x7f == 4);
+    if is_comments {
+        comments(&part(file, length)?, found);
+    } else {
         skip(file, length)?;
     }
-    Ok(())
+    Ok(is_last || is_comments)
 }
 
-/// Vorbis comments: the name of the program, then `key=text` each.
+/// Vorbis comments: the name of the program, how many there are, then `key=text` each.
 fn comments(mut bytes: &[u8], found: &mut Embedded) {
-    let mut next = |is_count: bool| {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let length = if is_count { 0 } else { length.min(rest.len()) };
-        let (text, rest) = rest.split_at(length);
-        bytes = rest;
-        Some(text)
-    };
-    let _ = (next(false), next(true));
-    while let Some(text) = next(false) {
-        if let Some(at) = text.iter().position(|byte| *byte == b'=') {
-            found.take(&text[..at], &text[at + 1..]);
+    let _program = sized(&mut bytes);
+    let _count = bytes.split_off(..4);
+    while let Some(comment) = sized(&mut bytes) {
+        if let Some((key, text)) = split_once(comment, b'=') {
+            found.take(key, text);
         }
     }
 }
 
-fn ogg<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
+/// Takes a text with its length before it off the bytes; a shorter one where they end.
+fn sized<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (text, rest) = rest.split_at(length.min(rest.len()));
+    *bytes = rest;
+    Some(text)
+}
+
+fn ogg<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
     // The second packet of the first stream has the comments.
     let (mut packet, mut packets, mut stream) = (Vec::new(), 0, None);
     for _ in 0..MAX_PARTS {
@@ -434,11 +422,10 @@ fn ogg<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
     for rest in kinds.iter().filter_map(|kind| packet.strip_prefix(*kind)) {
         comments(rest, found);
     }
-    Ok(())
+    Ok(true)
 }
 
-fn id3<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(3))?;
+fn id3<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
     let [version, _, _, length @ ..]: [u8; 7] = array(file)?;
     let tag = part(file, synchsafe(length).into())?;
     let mut rest = tag.as_slice();
@@ -448,13 +435,13 @@ fn id3<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
         let (frame, next) = after.split_at((length as usize).min(after.len()));
         // One byte for the encoding; FFmpeg writes UTF-8.
         if rest.starts_with(b"TXXX")
-            && let Some((key, text)) = frame.get(1..).and_then(split)
+            && let Some((key, text)) = frame.get(1..).and_then(|frame| split_once(frame, 0))
         {
             found.take(key, text);
         }
         rest = next;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Four times seven bits.
@@ -462,33 +449,29 @@ fn synchsafe(bytes: [u8; 4]) -> u32 {
     bytes.iter().fold(0, |value, byte| value << 7 | u32::from(byte & 0x7f))
 }
 
-fn safetensors<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
+fn safetensors<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
     let length = u64::from_le_bytes(array(file)?);
     if let Some(header) = json::parse(&part(file, length)?) {
         for (key, text) in header["__metadata__"].as_object().into_iter().flatten() {
             found.take(key.as_bytes(), text.as_str().unwrap_or_default().as_bytes());
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-fn exr<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<()> {
-    file.seek(SeekFrom::Start(8))?;
-    for _ in 0..MAX_PARTS {
-        let (name, kind) = (word(file)?, word(file)?);
-        // An empty name ends the header.
-        if name.is_empty() {
-            break;
-        }
-        let length = u32::from_le_bytes(array(file)?).into();
-        if kind == b"string" {
-            found.take(&name, &part(file, length)?);
-        } else {
-            skip(file, length)?;
-        }
+fn exr<R: Read + Seek>(file: &mut R, found: &mut Embedded) -> io::Result<bool> {
+    let (name, kind) = (word(file)?, word(file)?);
+    // An empty name ends the header.
+    if name.is_empty() {
+        return Ok(true);
     }
-    Ok(())
+    let length = u32::from_le_bytes(array(file)?).into();
+    if kind == b"string" {
+        found.take(&name, &part(file, length)?);
+    } else {
+        skip(file, length)?;
+    }
+    Ok(false)
 }
 
 /// Up to the next NUL, at most 255 bytes.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use serde_json::Value;
 
 use super::json::nodes_in_order;
-use crate::sanitize::{first_of, sanitize_line, shortened};
+use crate::sanitize::{counted, first_of, sanitize_line, shortened};
 use crate::suggest::nearest;
 
 /// The two ids of one `POST /prompt`.
@@ -23,11 +23,6 @@ impl Ids {
     pub fn random() -> Self {
         Ids { prompt: uuid(), client: uuid() }
     }
-
-    /// Whether a prompt of that id and client is of the POST with these.
-    fn made(&self, id: &str, client: Option<&str>) -> bool {
-        id == self.prompt || client == Some(&self.client)
-    }
 }
 
 /// Picks the prompts that were posted with one of these ids: those, with the server's id.
@@ -35,7 +30,7 @@ pub(super) fn posted_with(
     sent: &[Ids],
 ) -> impl Fn(&str, Option<&str>) -> Option<(Ids, String)> + '_ {
     |id, client| {
-        let ids = sent.iter().find(|ids| ids.made(id, client))?;
+        let ids = sent.iter().find(|ids| id == ids.prompt || client == Some(&ids.client))?;
         Some((ids.clone(), id.to_owned()))
     }
 }
@@ -98,16 +93,12 @@ impl Submission {
                 None => return None,
             }),
             400 if node_errors.is_empty() => error_message(answer).map(Submission::Rejected),
-            400 => Some(Submission::Rejected(joined(node_errors))),
+            400 => Some(Submission::Rejected(first_of(node_errors, 20, |more| {
+                format!("and {}", counted(more, "more node"))
+            }))),
             _ => None,
         }
     }
-}
-
-/// The first 20 nodes in one line.
-fn joined(node_errors: Vec<String>) -> String {
-    let nodes = |n: usize| if n == 1 { "node" } else { "nodes" };
-    first_of(node_errors, 20, |more| format!("and {more} more {}", nodes(more)))
 }
 
 /// One line a node of `node_errors`: `node 4 CheckpointLoaderSimple ckpt_name: …`.

@@ -20,6 +20,8 @@ const LONGEST_LOG: u64 = 100 << 20;
 const LONGEST_QUOTE: usize = 160;
 /// An error further back than so many lines is not what it said last; a dump of threads may follow one.
 const LATEST_LINES: usize = 100;
+/// The session's name for `ComfyUI-Manager`, a path beside the log.
+const SESSION: &str = "comfyui-session";
 
 /// A command that starts `ComfyUI`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +91,6 @@ pub struct ServerProcess {
     pub output: Output,
     /// Once it has ended, its exit code where that is known.
     pub exit_code: Option<i32>,
-    session: PathBuf,
     is_left: bool,
 }
 
@@ -113,8 +114,8 @@ impl ServerProcess {
         let named = |error: io::Error| format!("{}: {error}", log.display());
         fs::create_dir_all(log.parent().unwrap_or(log)).map_err(named)?;
         let file = open_to_append(log).map_err(named)?;
-        let session = log.with_file_name("comfyui-session");
-        let _ = fs::remove_file(reboot_file(&session));
+        let session = log.with_file_name(SESSION);
+        let _ = fs::remove_file(reboot_file(log));
         let output = Output::new(log, file.metadata().map_or(0, |about| about.len()));
         let name = command.program.to_string_lossy();
         let found = process::find_program(&[&name]).filter(|_| command.program.is_relative());
@@ -127,7 +128,7 @@ impl ServerProcess {
         let child = process::spawn(&mut starts, file)?;
         let id = child.id();
         let (child, start, is_left) = (Some(child), process::process_start(id), false);
-        Ok(ServerProcess { child, id, start, output, exit_code: None, session, is_left })
+        Ok(ServerProcess { child, id, start, output, exit_code: None, is_left })
     }
 
     /// One that a killed run started, if it still runs. None, too, where the system does not tell when
@@ -136,9 +137,7 @@ impl ServerProcess {
     pub fn adopt(id: u32, start: Option<u64>, log: &Path, from: u64) -> Option<Self> {
         start.filter(|_| process::process_start(id) == start)?;
         let output = Output::new(log, from);
-        let session = log.with_file_name("comfyui-session");
-        let (child, exit_code, is_left) = (None, None, false);
-        Some(ServerProcess { child, id, start, output, exit_code, session, is_left })
+        Some(ServerProcess { child: None, id, start, output, exit_code: None, is_left: false })
     }
 
     /// Reads what it has printed since, and looks whether it lives.
@@ -156,7 +155,7 @@ impl ServerProcess {
         self.exit_code = code;
         // The last of it.
         self.output.read();
-        let reboot = reboot_file(&self.session);
+        let reboot = reboot_file(&self.output.log);
         if matches!(code, Some(0) | None) && reboot.is_file() {
             let _ = fs::remove_file(reboot);
             return Life::Restart;
@@ -192,8 +191,8 @@ impl Drop for ServerProcess {
 }
 
 /// Where `ComfyUI-Manager` leaves word that it wants a restart (its `manager_server.py`).
-fn reboot_file(session: &Path) -> PathBuf {
-    session.with_extension("reboot")
+fn reboot_file(log: &Path) -> PathBuf {
+    log.with_file_name(SESSION).with_extension("reboot")
 }
 
 /// What a server prints, read from its file as it comes.

@@ -39,32 +39,26 @@ pub struct Device {
 impl SystemStats {
     pub(super) fn parse(answer: &Value) -> Self {
         let system = &answer["system"];
-        let ram = bytes(system, "ram_total")
-            .zip(bytes(system, "ram_free"))
-            .map(|(total, free)| total.saturating_sub(free));
-        let devices = answer["devices"].as_array().into_iter().flatten();
+        let devices = answer["devices"].as_array().into_iter().flatten().take(MOST_DEVICES);
         let version = |key: &str| system[key].as_str();
         let first_word = |text| str::split_whitespace(text).next();
         SystemStats {
             comfyui: version("comfyui_version").map(sanitize_line),
             pytorch: version("pytorch_version").map(sanitize_line),
             python: version("python_version").and_then(first_word).map(sanitize_line),
-            devices: devices
-                .take(MOST_DEVICES)
-                .map(|device| Device::parse(device, system, ram))
-                .collect(),
+            devices: devices.map(|device| Device::parse(device, system)).collect(),
         }
     }
 }
 
 impl Device {
-    fn parse(value: &Value, system: &Value, ram: Option<u64>) -> Self {
+    fn parse(value: &Value, system: &Value) -> Self {
         let kind = sanitize_line(value["type"].as_str().unwrap_or_default());
         Device {
             name: sanitize_line(value["name"].as_str().unwrap_or_default()),
             index: value["index"].as_u64(),
             // DirectML reports a constant.
-            memory: memory(value, &kind, ram).filter(|_| kind != "privateuseone"),
+            memory: memory(value, &kind, system).filter(|_| kind != "privateuseone"),
             dynamic_vram: dynamic_vram(system, &kind),
             kind,
         }
@@ -125,7 +119,10 @@ fn hide_secret_options(argv: &mut [Value]) {
 /// The figures of a device, derived from total and free where both are there; 0 is a value. The
 /// driver's figure adds torch's idle cache, which `vram_free` counts as free. Where torch has spilled
 /// into system RAM, `vram_free` may exceed `vram_total`: then used is the driver's figure.
-fn memory(device: &Value, kind: &str, ram: Option<u64>) -> Option<Reading> {
+fn memory(device: &Value, kind: &str, system: &Value) -> Option<Reading> {
+    let ram = bytes(system, "ram_total")
+        .zip(bytes(system, "ram_free"))
+        .map(|(total, free)| total.saturating_sub(free));
     let either = |key, in_mb| bytes(device, key).or_else(|| bytes(device, in_mb)?.checked_mul(MB));
     let total = either("vram_total", "total_mem_mb");
     let free = either("vram_free", "free_mem_mb");

@@ -81,14 +81,6 @@ impl ObjectInfo {
         }
     }
 
-    /// The inputs that a class declares, and their types; none where the server did not describe it.
-    pub(super) fn inputs(&self, class: &str) -> Option<Vec<(&str, &Value)>> {
-        let info = self.described(class).ok()?;
-        let group = |name: &str| info["input"][name].as_object().into_iter().flatten();
-        let all = group("required").chain(group("optional"));
-        Some(all.map(|(name, config)| (name.as_str(), config)).collect())
-    }
-
     /// Whether the server lacks a class that was asked for.
     pub fn has_missing(&self) -> bool {
         self.classes.values().any(|info| matches!(info, ClassInfo::Missing))
@@ -100,16 +92,20 @@ impl ObjectInfo {
     }
 }
 
+/// The required inputs of a class, then the optional ones, as they stand in the JSON.
+pub(super) fn declared_inputs(input: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let group = |name: &str| input[name].as_object().into_iter().flatten();
+    group("required").chain(group("optional")).map(|(name, config)| (name.as_str(), config))
+}
+
 impl Workflow {
     /// What the server lacks for the graph, or would refuse in it: one line a node, in the order of
     /// their numbers. As on the server, the inputs of a node that no output needs are not checked.
     pub fn validate(&self, object_info: &ObjectInfo) -> Vec<String> {
-        let is_output = |id: &&str| match object_info.classes.get(self.class(id)) {
-            Some(ClassInfo::Described(info)) => info["output_node"] == true,
-            _ => false,
+        let is_output = |id: &&str| {
+            object_info.described(self.class(id)).is_ok_and(|info| info["output_node"] == true)
         };
-        let outputs: Vec<&str> = self.ids().into_iter().filter(is_output).collect();
-        let has_output = !outputs.is_empty();
+        let outputs = self.ids().into_iter().filter(is_output).collect();
         let links = |id| self.inputs(id).filter_map(|(_, value)| value.get(0)?.as_str()).collect();
         let needed = reachable(outputs, links);
         let line = |id: &str| {
@@ -118,7 +114,7 @@ impl Workflow {
         };
         let mut lines: Vec<String> = self.ids().into_iter().filter_map(line).collect();
         // A class that is not known may have been the one that saves.
-        if !has_output && lines.is_empty() {
+        if needed.is_empty() && lines.is_empty() {
             lines.push("no output: it has no node that saves or shows something".to_owned());
         }
         lines

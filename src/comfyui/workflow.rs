@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::editor_format::{EditorFile, Environment, is_editor_format, other_program};
 use super::json::{self, in_node_order};
-use super::validate::ObjectInfo;
+use super::validate::{ObjectInfo, declared_inputs};
 use crate::sanitize::{escape_json, sanitize_line};
 use crate::suggest::nearest;
 
@@ -40,14 +40,12 @@ impl Workflow {
         let mut value = json::parse_file(text).map_err(not_json)?;
         let mut extra_data = Map::new();
         for _ in 0..MAX_WRAPPERS {
-            value = match unwrap(value, &mut extra_data) {
-                Unwrapped::Outer(inner) => inner,
-                Unwrapped::Text(text) => json::parse_file(&text).map_err(not_json)?,
-                Unwrapped::Bare(inner) => {
-                    value = inner;
-                    break;
-                }
+            let inner = match &mut value {
+                Value::String(text) => Some(json::parse_file(text).map_err(not_json)?),
+                wrapper => unwrap(wrapper, &mut extra_data),
             };
+            let Some(inner) = inner else { break };
+            value = inner;
         }
         if is_editor_format(&value) {
             EditorFile::parse(&value).map_err(|why| format!("no workflow: {why}"))?;
@@ -152,14 +150,15 @@ impl Workflow {
             let why = format!("input {input} of {place} is a link from another node");
             return Err(SetError::Refused(why));
         }
-        let declared = object_info.and_then(|info| info.inputs(self.class(&id)));
-        let kind = declared.iter().flatten().find(|(name, _)| *name == input);
+        let class = object_info.and_then(|info| info.described(self.class(&id)).ok());
+        let declared = || class.into_iter().flat_map(|class| declared_inputs(&class["input"]));
+        let kind = declared().find(|(name, _)| *name == input);
         let parsed = match (kind, old) {
             (Some((_, config)), _) => parse_declared(config, value),
             (None, Some(old)) => parse_like(old, value),
             (None, None) => {
                 let mut names: Vec<&str> = self.inputs(&id).map(|(name, _)| &**name).collect();
-                names.extend(declared.iter().flatten().map(|(name, _)| *name));
+                names.extend(declared().map(|(name, _)| name));
                 let near = nearest(input, names.iter().copied())
                     .map_or_else(|| format!("it has {}", names.join(", ")), did_you_mean);
                 let why = format!("{place} has no input '{input}': {near}");
@@ -277,34 +276,18 @@ impl Workflow {
     }
 }
 
-/// One layer of a file.
-enum Unwrapped {
-    /// What the wrapper holds.
-    Outer(Value),
-    /// The same, as JSON in a string.
-    Text(String),
-    /// No wrapper.
-    Bare(Value),
-}
-
-/// Takes one wrapper off; what is posted beside the graph goes into `extra_data`.
-fn unwrap(mut value: Value, extra_data: &mut Map<String, Value>) -> Unwrapped {
-    if let Value::String(text) = value {
-        return Unwrapped::Text(text);
-    }
-    if is_editor_format(&value) {
-        return Unwrapped::Bare(value);
+/// What a wrapper holds, if it is one; what is posted beside the graph goes into `extra_data`.
+fn unwrap(value: &mut Value, extra_data: &mut Map<String, Value>) -> Option<Value> {
+    if is_editor_format(value) {
+        return None;
     }
     let is_node = |value: &Value| value.get("class_type").is_some();
     let holds_graph = |value: &Value| value.is_string() || value.is_object() && !is_node(value);
     if value["input"].get("workflow").is_some_and(holds_graph) {
-        return Unwrapped::Outer(value["input"]["workflow"].take());
+        return Some(value["input"]["workflow"].take());
     }
-    let Some(key) =
-        ["prompt", "output"].into_iter().find(|key| value.get(key).is_some_and(holds_graph))
-    else {
-        return Unwrapped::Bare(value);
-    };
+    let mut keys = ["prompt", "output"].into_iter();
+    let key = keys.find(|key| value.get(key).is_some_and(holds_graph))?;
     if let Some(Value::Object(more)) = value.get_mut("extra_data") {
         extra_data.append(more);
     }
@@ -313,7 +296,7 @@ fn unwrap(mut value: Value, extra_data: &mut Map<String, Value>) -> Unwrapped {
         let workflow = value["workflow"].take();
         extra_data.entry("extra_pnginfo").or_insert(json!({ "workflow": workflow }));
     }
-    Unwrapped::Outer(value[key].take())
+    Some(value[key].take())
 }
 
 /// These nodes and all that are reached from them, step by step, through `next`. Not recursive: a

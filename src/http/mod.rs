@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ureq::config::IpFamily;
 use ureq::http::Response;
-use ureq::http::header::{CONNECTION, CONTENT_ENCODING, TRANSFER_ENCODING};
+use ureq::http::header::{CONNECTION, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, Body, RequestBuilder};
 
@@ -135,6 +135,9 @@ pub(crate) enum Timeout {
     WholeAndIdle(Duration, Duration),
 }
 
+/// What became of a request.
+type Sent = Result<Response<Body>, ureq::Error>;
+
 /// The status and the body of an answer.
 pub(crate) type Answer = (u16, Vec<u8>);
 
@@ -196,9 +199,7 @@ impl Http {
         timeout: Timeout,
     ) -> Result<(Option<u64>, impl Read + use<>), HttpError> {
         let call = format!("GET {path}");
-        let response = self.send_get(path, timeout);
-        let response = response.map_err(|error| self.transport_error(&call, error))?;
-        self.require_plain(&call, &response)?;
+        let response = self.require_plain(&call, self.send_get(path, timeout))?;
         let status = response.status().as_u16();
         let (length, mut body) =
             (response.body().content_length(), response.into_body().into_reader());
@@ -240,7 +241,7 @@ impl Http {
 
     /// A GET, sent once more where the server has closed the connection that was kept, or says that
     /// it waited too long for a request on it.
-    fn send_get(&self, path: &str, timeout: Timeout) -> Result<Response<Body>, ureq::Error> {
+    fn send_get(&self, path: &str, timeout: Timeout) -> Sent {
         let is_transfer = matches!(timeout, Timeout::Transfer(_));
         self.shared.is_transfer.store(is_transfer, Ordering::Relaxed);
         self.shared.has_surplus.store(false, Ordering::Relaxed);
@@ -258,22 +259,19 @@ impl Http {
         }
     }
 
-    /// Nobody asked for an encoding, and it is not undone.
-    fn require_plain(&self, call: &str, response: &Response<Body>) -> Result<(), HttpError> {
+    /// The answer, without an encoding: nobody asked for one, and it is not undone.
+    fn require_plain(&self, call: &str, sent: Sent) -> Result<Response<Body>, HttpError> {
+        let response = sent.map_err(|error| self.transport_error(call, error))?;
         let encodings = response.headers().get_all(CONTENT_ENCODING).into_iter();
         let mut encodings = encodings.chain(response.headers().get_all(TRANSFER_ENCODING));
-        match encodings.find(|it| !matches!(it.as_bytes(), b"identity" | b"chunked" | b"")) {
-            None => Ok(()),
-            Some(encoding) => {
-                let encoding = encoding.as_bytes();
-                let encoding = String::from_utf8_lossy(encoding);
-                let why = format!(
-                    "the body came compressed ({encoding}) though nobody asked for it: is there a \
-                     proxy before the server?"
-                );
-                Err(self.error(call, ErrorKind::BadJson, &why))
-            }
-        }
+        let is_coded = |it: &&HeaderValue| !matches!(it.as_bytes(), b"identity" | b"chunked" | b"");
+        let Some(encoding) = encodings.find(is_coded) else { return Ok(response) };
+        let why = format!(
+            "the body came compressed ({}) though nobody asked for it: is there a proxy before the \
+             server?",
+            String::from_utf8_lossy(encoding.as_bytes())
+        );
+        Err(self.error(call, ErrorKind::BadJson, &why))
     }
 
     /// The request with the target's headers and the timeout.
@@ -295,13 +293,8 @@ impl Http {
         .build()
     }
 
-    fn read_body(
-        &self,
-        call: &str,
-        response: Result<Response<Body>, ureq::Error>,
-    ) -> Result<Answer, HttpError> {
-        let response = response.map_err(|error| self.transport_error(call, error))?;
-        self.require_plain(call, &response)?;
+    fn read_body(&self, call: &str, sent: Sent) -> Result<Answer, HttpError> {
+        let response = self.require_plain(call, sent)?;
         let status = response.status().as_u16();
         let body = response.into_body().into_with_config().limit(MAX_BODY).read_to_vec();
         Ok((status, body.map_err(|error| self.transport_error(call, error))?))

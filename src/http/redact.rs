@@ -173,20 +173,18 @@ impl Secrets {
             };
             let (token, after) = rest.split_at(length);
             rest = after;
-            if first == '"' {
+            let redacted = if first == '"' {
                 match serde_json::from_str::<String>(token) {
-                    Ok(text) => match self.hide(&text, true) {
-                        None => done += token,
-                        Some(redacted) => done += &Value::from(redacted).to_string(),
-                    },
+                    Ok(text) => self.hide(&text, true).map(|text| Value::from(text).to_string()),
                     // No string of JSON: as it stands.
-                    Err(_) => done += &self.redact(token),
+                    Err(_) => self.hide(token, true),
                 }
-            } else if is_inside(first) && self.hide(token, false).is_some_and(|it| it == HIDDEN) {
-                done += &format!("\"{HIDDEN}\"");
+            } else if is_inside(first) {
+                self.hide(token, false).filter(|it| it == HIDDEN).map(|it| format!("\"{it}\""))
             } else {
-                done += token;
-            }
+                None
+            };
+            done += redacted.as_deref().unwrap_or(token);
         }
         done
     }
@@ -234,14 +232,14 @@ impl Secrets {
             let Some(c) = folded(unit.c) else { continue };
             if !self.words.is_empty() && !is_blank && !c.is_alphanumeric() {
                 let mut words = (1..PIECE).filter(|count| spaced.is_free_before(*count));
-                if let Some(word) = words.find(|count| spaced.is_in(&self.words, *count)) {
-                    add(spaced.start(word), end);
+                if let Some(start) = words.find_map(|count| spaced.start_of(count, &self.words)) {
+                    add(start, end);
                 }
             }
             if c == CUT && may_be_cut {
                 let mut cuts = (SHORT..PIECE).rev();
-                if let Some(begin) = cuts.find(|count| spaced.is_in(&self.begins, *count)) {
-                    add(spaced.start(begin), end);
+                if let Some(start) = cuts.find_map(|count| spaced.start_of(count, &self.begins)) {
+                    add(start, end);
                 }
             }
             if c == ' ' {
@@ -257,20 +255,20 @@ impl Secrets {
             since_cut = if c == CUT { 0 } else { since_cut + 1 };
             end = unit.end;
             let may_be_one = self.filter.get(usize::from(dense.hash)) == Some(&true);
-            if may_be_one && dense.is_in(&self.pieces, PIECE) {
-                add(dense.start(PIECE), end);
+            if may_be_one && let Some(start) = dense.start_of(PIECE, &self.pieces) {
+                add(start, end);
             }
             if !self.wholes.is_empty() {
                 let mut wholes = (SHORT..=PIECE).rev();
-                if let Some(whole) = wholes.find(|count| spaced.is_in(&self.wholes, *count)) {
-                    add(spaced.start(whole), end);
+                if let Some(start) = wholes.find_map(|count| spaced.start_of(count, &self.wholes)) {
+                    add(start, end);
                 }
             }
             if may_be_cut
                 && (SHORT..PIECE).contains(&since_cut)
-                && spaced.is_in(&self.ends, since_cut)
+                && let Some(start) = spaced.start_of(since_cut, &self.ends)
             {
-                add(spaced.start(since_cut), end);
+                add(start, end);
             }
         }
     }
@@ -308,12 +306,11 @@ impl Window {
         self.pushed += 1;
     }
 
-    fn is_in(&self, keys: &HashSet<u128>, count: usize) -> bool {
-        count <= self.pushed && keys.contains(&(self.chars & u128::MAX >> (16 * (PIECE - count))))
-    }
-
-    fn start(&self, count: usize) -> usize {
-        self.starts[(self.pushed - count) % PIECE]
+    /// Where the last so many characters begin, if they are one of these.
+    fn start_of(&self, count: usize, keys: &HashSet<u128>) -> Option<usize> {
+        let key = self.chars & u128::MAX >> (16 * (PIECE - count));
+        let is_one = count <= self.pushed && keys.contains(&key);
+        is_one.then(|| self.starts[(self.pushed - count) % PIECE])
     }
 
     fn is_free_before(&self, count: usize) -> bool {
@@ -438,13 +435,12 @@ fn escape(text: &str, breaks: bool) -> Option<(u32, usize)> {
         Some((u32::from(*bytes.first()?), intro.len() + 2))
     };
     match text.as_bytes() {
-        [b'%', b'u', ..] => hex(2, 6),
-        [b'%', ..] => bytes("%"),
         [b'\\', b'u', b'{', ..] => {
             let end = text.find('}')?;
             Some((hex(3, end)?.0, end + 1))
         }
-        [b'\\', b'u', ..] => hex(2, 6),
+        [b'%' | b'\\', b'u', ..] => hex(2, 6),
+        [b'%', ..] => bytes("%"),
         [b'\\', b'U', ..] => hex(2, 10),
         [b'\\', b'x', ..] => bytes("\\x"),
         [b'\\', b'n' | b'r' | b't', ..] if breaks => Some((' '.into(), 2)),

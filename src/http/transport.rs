@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,32 +55,30 @@ enum Lookup {
 }
 
 impl Addresses {
-    /// The addresses of a host, which may be a literal one.
+    /// The addresses of a host, which may be a literal one, and its port: `host:port`.
     ///
     /// # Errors
     /// It has none, or they were not found in time ([`ErrorKind::TimedOut`]).
-    pub(super) fn find(&self, host: &str, port: u16, at_most: Duration) -> Found {
-        let host = host.trim_matches(['[', ']']);
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![(address, port).into()]);
+    pub(super) fn find(&self, name: &str, at_most: Duration) -> Found {
+        if let Ok(address) = name.parse() {
+            return Ok(vec![address]);
         }
-        let name = format!("{host}:{port}");
         let mut lookup = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Lookup::Known(known, addresses, _) = &*lookup
-            && *known == name
+            && known == name
         {
             return Ok(addresses.clone());
         }
         let under_way = match std::mem::take(&mut *lookup) {
             Lookup::UnderWay(other, found) if other == name => found,
-            _ => look_up(&name),
+            _ => look_up(name),
         };
         let Ok(found) = under_way.recv_timeout(at_most) else {
-            *lookup = Lookup::UnderWay(name, under_way);
+            *lookup = Lookup::UnderWay(name.to_owned(), under_way);
             return Err(ErrorKind::TimedOut.into());
         };
         if let Ok(addresses) = &found {
-            *lookup = Lookup::Known(name, addresses.clone(), Instant::now());
+            *lookup = Lookup::Known(name.to_owned(), addresses.clone(), Instant::now());
         }
         found
     }
@@ -123,11 +121,8 @@ impl Resolver for SharedResolver {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err(Error::BadUri(uri.to_string()));
         };
-        let name = DefaultResolver::host_and_port(scheme, authority);
-        let (host, port) =
-            name.as_deref().and_then(|name| name.rsplit_once(':')).ok_or(Error::HostNotFound)?;
-        let found = self.0.find(host, port.parse().unwrap_or_default(), *timeout.after);
-        let found = found.map_err(|error| match error.kind() {
+        let name = DefaultResolver::host_and_port(scheme, authority).ok_or(Error::HostNotFound)?;
+        let found = self.0.find(&name, *timeout.after).map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Error::Timeout(Timeout::Resolve),
             _ => Error::HostNotFound,
         })?;

@@ -79,23 +79,18 @@ impl<'g> WebSocket<Patient<'g>> {
         go_on: &'g dyn Fn() -> bool,
     ) -> io::Result<Self> {
         let uri: Uri = target.base.parse().map_err(io::Error::other)?;
-        let host = uri.host().unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(80);
-        let mut failed = ErrorKind::NotFound.into();
-        let mut connected = None;
-        for address in target.addresses.find(host, port, CONNECT)? {
+        let name = format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
+        let mut socket = Err(ErrorKind::NotFound.into());
+        for address in target.addresses.find(&name, CONNECT)? {
             if target.ipv4_only && !address.is_ipv4() {
                 continue;
             }
-            match TcpStream::connect_timeout(&address, CONNECT) {
-                Ok(socket) => {
-                    connected = Some(socket);
-                    break;
-                }
-                Err(error) => failed = error,
+            socket = TcpStream::connect_timeout(&address, CONNECT);
+            if socket.is_ok() {
+                break;
             }
         }
-        let socket = connected.ok_or(failed)?;
+        let socket = socket?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(CONNECT))?;
         let prefix = uri.path().trim_end_matches('/');
@@ -115,16 +110,15 @@ impl<'g> WebSocket<Patient<'g>> {
         let mut head = (&mut stream).take(MAX_HEAD);
         let mut line = Vec::new();
         head.read_until(b'\n', &mut line)?;
-        let is_upgrade = line.starts_with(b"HTTP/1.1 101 ");
-        while is_upgrade && line.trim_ascii() != b"" {
+        if !line.starts_with(b"HTTP/1.1 101 ") {
+            return Err(io::Error::new(ErrorKind::InvalidData, "no upgrade to a websocket"));
+        }
+        while line.trim_ascii() != b"" {
             line.clear();
             head.read_until(b'\n', &mut line)?;
             if !line.ends_with(b"\n") {
                 return Err(ErrorKind::InvalidData.into());
             }
-        }
-        if !is_upgrade {
-            return Err(io::Error::new(ErrorKind::InvalidData, "no upgrade to a websocket"));
         }
         stream.get_mut().until = None;
         Ok(WebSocket { stream, text: Vec::new() })

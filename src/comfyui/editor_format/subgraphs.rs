@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::widgets::after_generate;
 use super::{
-    EditorFile, Environment, Graph, Input, MAX_DEPTH, Node, Port, SUBGRAPH_INPUTS, array, text,
+    EditorFile, Environment, Graph, Input, MAX_DEPTH, Node, Port, SUBGRAPH_INPUTS, array, link_of,
+    text,
 };
 use crate::comfyui::validate::ObjectInfo;
 
@@ -46,8 +47,7 @@ impl<'f> EditorFile<'f> {
             (0..count).map(|slot| self.inner_value(definition, slot).cloned()).collect();
         let node = &self.graphs[graph].nodes[place];
         let inputs = self.graphs[definition].inputs.iter().map(|port| {
-            let listed = node.inputs.iter().find(|input| input.name == port.name);
-            let link = listed.and_then(|input| input.link.clone());
+            let link = link_of(&node.inputs, &port.name);
             Input { name: port.name.clone(), kind: port.kind.clone(), link, widget: None }
         });
         let inputs = inputs.collect();

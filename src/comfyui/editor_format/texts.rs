@@ -94,13 +94,9 @@ pub(super) fn replaced<'v>(
         let parts: Vec<&str> = name.split('.').collect();
         let new = match parts.as_slice() {
             [node, widget] => value(node, widget).map(|value| file_name(&js_text(value))),
-            [first, ..] => first.strip_prefix("date:").map(|format| date(format, now)),
-            [] => None,
+            _ => parts[0].strip_prefix("date:").map(|format| date(format, now)),
         };
-        match new {
-            Some(new) => out.push_str(&new),
-            None => out.push_str(&format!("%{name}%")),
-        }
+        out.push_str(&new.unwrap_or_else(|| format!("%{name}%")));
         rest = after;
     }
     out + rest
@@ -128,24 +124,20 @@ fn date(format: &str, now: PrimitiveDateTime) -> String {
     let (mut out, mut rest) = (String::new(), format);
     while let Some(letter) = rest.chars().next() {
         let most = if letter == 'y' { 4 } else { 2 };
-        let width = rest.chars().take(most).take_while(|c| *c == letter).count();
-        let year = now.year();
-        let number = match letter {
-            'd' => Some(now.day()),
-            'M' => Some(now.month().into()),
-            'h' => Some(now.hour()),
-            'm' => Some(now.minute()),
-            's' => Some(now.second()),
-            _ => None,
-        };
-        let width = if number.is_some() || letter == 'y' { width } else { letter.len_utf8() };
-        match (number, letter, width) {
-            (Some(number), _, _) => out.push_str(&format!("{number:0width$}")),
-            (None, 'y', 2) => out.push_str(&format!("{:02}", year % 100)),
-            (None, 'y', 4) => out.push_str(&year.to_string()),
-            _ => out.push_str(&rest[..width]),
-        }
-        rest = &rest[width..];
+        let same = rest.chars().take(most).take_while(|c| *c == letter);
+        let (letters, after) = rest.split_at(same.map(char::len_utf8).sum());
+        let number = |number: u8| format!("{number:0width$}", width = letters.len());
+        out.push_str(&match (letter, letters) {
+            ('d', _) => number(now.day()),
+            ('M', _) => number(now.month().into()),
+            ('h', _) => number(now.hour()),
+            ('m', _) => number(now.minute()),
+            ('s', _) => number(now.second()),
+            (_, "yy") => format!("{:02}", now.year() % 100),
+            (_, "yyyy") => now.year().to_string(),
+            _ => letters.to_owned(),
+        });
+        rest = after;
     }
     out
 }

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Environment, Input, array, is_one_of, text};
+use super::{Environment, Input, array, is_one_of, link_of, text};
+use crate::comfyui::validate::declared_inputs;
+use crate::sanitize::counted;
 
 /// The types of input for which the editor has a widget. Any other is a socket alone.
 const WIDGETS: &str = "\
@@ -82,16 +84,11 @@ impl<'v> Reader<'v> {
     /// know, unless these had a widget.
     pub(super) fn inputs(&self, listed: &[Input]) -> Vec<Input> {
         let known = self.sockets.iter().chain(&self.widget_sockets);
-        let known = known.map(|(name, kind)| {
-            let listed = listed.iter().find(|input| input.name == *name);
-            let link = listed.and_then(|input| input.link.clone());
-            let has_widget = self.has(name);
-            Input {
-                name: name.clone(),
-                kind: kind.clone(),
-                link,
-                widget: has_widget.then(|| name.clone()),
-            }
+        let known = known.map(|(name, kind)| Input {
+            name: name.clone(),
+            kind: kind.clone(),
+            link: link_of(listed, name),
+            widget: self.has(name).then(|| name.clone()),
         });
         let mut inputs: Vec<Input> = known.collect();
         for input in listed {
@@ -106,22 +103,18 @@ impl<'v> Reader<'v> {
 
     /// What does not agree between the file and the class, for a line about the node.
     pub(super) fn mismatch(&self) -> Option<String> {
-        let count = |count: usize| {
-            if count == 1 { "1 value".to_owned() } else { format!("{count} values") }
-        };
         // Null is the place of a button. Without widgets it is what the node has shown.
-        let rest = self.values.iter().skip(self.at).filter(|value| !value.is_null());
-        let left = rest.count();
+        let left = self.values.iter().skip(self.at).filter(|value| !value.is_null()).count();
         if left > self.buttons && self.at > 0 {
             return Some(format!(
                 "{} too many: was the file saved with another version of the node?",
-                count(left)
+                counted(left, "value")
             ));
         }
         if self.missing.is_empty() {
             return None;
         }
-        let (count, names) = (count(self.missing.len()), self.missing.join(", "));
+        let (count, names) = (counted(self.missing.len(), "value"), self.missing.join(", "));
         Some(format!("{count} missing, the default is taken: {names}"))
     }
 
@@ -219,7 +212,9 @@ impl<'v> Reader<'v> {
         let is_upload = |(key, on): (&String, &Value)| key.ends_with("_upload") && *on == true;
         let uploads = options.as_object().into_iter().flatten().filter(|o| is_upload(*o)).count();
         self.buttons += uploads;
-        for (sub, config) in chosen.into_iter().flat_map(|choice| groups(&choice["inputs"])) {
+        for (sub, config) in
+            chosen.into_iter().flat_map(|choice| declared_inputs(&choice["inputs"]))
+        {
             self.input(&format!("{name}.{sub}"), config, listed);
         }
     }
@@ -307,7 +302,7 @@ fn in_order(class: &Value) -> Vec<(&str, &Value)> {
         names.filter_map(move |name| Some((name, input[group].get(name)?)))
     });
     let mut inputs: Vec<(&str, &Value)> = ordered.collect();
-    for (name, config) in self::groups(input) {
+    for (name, config) in declared_inputs(input) {
         if !inputs.iter().any(|(known, _)| *known == name) {
             inputs.push((name, config));
         }
@@ -315,15 +310,9 @@ fn in_order(class: &Value) -> Vec<(&str, &Value)> {
     inputs
 }
 
-/// The required inputs, then the optional ones, as they stand in the JSON.
-fn groups(input: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let group = |name: &str| input[name].as_object().into_iter().flatten();
-    group("required").chain(group("optional")).map(|(name, config)| (name.as_str(), config))
-}
-
 /// Whether an input of a class has its value from the browser.
 pub(super) fn is_made_in_browser(class: &Value) -> bool {
-    groups(&class["input"]).any(|(_, config)| is_one_of(BROWSER_WIDGETS, widget(config)))
+    declared_inputs(&class["input"]).any(|(_, config)| is_one_of(BROWSER_WIDGETS, widget(config)))
 }
 
 /// The type of an input; a list of choices is a `COMBO`.
