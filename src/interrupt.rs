@@ -19,7 +19,7 @@ const QUITTING: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted;
 
-/// From now on the first signal is handed to `notify` and printed; one that comes 2 s later or more
+/// From now on the first signal is printed and handed to `notify`; one that comes 2 s later or more
 /// ends the process, after `last` has been called or a second has passed.
 ///
 /// # Errors
@@ -35,11 +35,11 @@ pub fn listen(
     let hear = move || match first {
         None => {
             first = Some(Instant::now());
-            notify();
-            // Where there was a live row, what the terminal echoed of Ctrl-C is gone with it.
+            // Before the program may end by it. Where there was a live row, what the terminal echoed of Ctrl-C is gone with it.
             let start = if screen::erase_live() { "" } else { "\n" };
             let notice = format!("{start}stopping… (again in 2 s or later to quit at once)\n");
             screen::print(Stream::Stderr, notice);
+            notify();
         }
         Some(first) if first.elapsed() < SAME_CAUSE => {}
         Some(_) => quit(last.take()),
