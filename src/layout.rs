@@ -83,9 +83,8 @@ fn wrap(
     let indent = width(first);
     let small = if columns < LEAST_ROOM / 2 { 0 } else { SMALL_INDENT };
     // A path is not broken that fits a row of its own.
-    let alone = |word: &str| (columns - indent..columns - small).contains(&(width(word) - 1));
-    let has_room = columns >= indent + LEAST_ROOM
-        && !words(text).into_iter().any(|word| !word.is_empty() && alone(word));
+    let fits_alone = |word: &str| columns - indent < width(word) && width(word) <= columns - small;
+    let has_room = columns >= indent + LEAST_ROOM && !words(text).into_iter().any(fits_alone);
     let indent = if has_room { indent } else { small };
     // Of a command, each row but the last has its sign.
     let room = |row: &str| columns.saturating_sub(width(continued) + width(row));

@@ -45,36 +45,31 @@ const LEAST_CELLS: usize = 30;
 
 /// The block, verdict first. Below the verdict of a gate stands its table, and no scene has a ✓.
 pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
-    let verdict = verdict(run);
+    block(run, vram, None)
+}
+
+/// The same as `summary` shows it on a terminal of so many columns: each row as it was on the screen of
+/// the run.
+pub fn terminal_block(run: &RunRecord, vram: &VramStats, columns: usize) -> Vec<String> {
+    block(run, vram, Some(columns))
+}
+
+fn block(run: &RunRecord, vram: &VramStats, columns: Option<usize>) -> Vec<String> {
+    let (verdict, on_screen) = (verdict(run), columns.is_some());
     let is_gate = run.exit() == Exit::Gate;
-    let mut lines = vec![with_times(&verdict, run)];
+    let mut lines = vec![format!("{verdict:<VERDICT_WIDTH$}{GAP}{}", times(run))];
     lines.extend(run.failure.iter().map(|(_, why)| why.trim_start().to_owned()));
     lines.extend(is_gate.then(|| gates::table(&run.gates)).into_iter().flatten());
-    lines.extend(ordered_scenes(run).into_iter().map(|scene| {
-        let line = SceneRow::new(scene, run, vram, false).line();
-        if is_gate { line.replacen('✓', " ", 1) } else { line }
+    let names = run.scenes.iter().map(|scene| width(&scene.id)).max().unwrap_or_default();
+    lines.extend(ordered_scenes(run).into_iter().flat_map(|scene| {
+        let mut row = SceneRow::new(scene, run, vram, on_screen);
+        row.mark = if is_gate && row.mark == '✓' { ' ' } else { row.mark };
+        columns.map_or_else(|| vec![row.line()], |columns| row.rows(names, columns))
     }));
-    lines.extend(rows(run, vram, false));
+    lines.extend(rows(run, vram, on_screen));
     lines.extend((!is_gate).then(|| gates::table(&baselines(run))).into_iter().flatten());
     lines.extend(next(run).map(|next| labelled("Next", &next)));
     lines
-}
-
-/// The block as `summary` shows it on a terminal of so many columns: what the run's own screen showed
-/// at its end, in order, with its times.
-pub fn terminal_block(run: &RunRecord, vram: &VramStats, columns: usize) -> Vec<String> {
-    let mut lines = screen_block(run, vram);
-    lines[0] = with_times(&lines[0], run);
-    let names = run.scenes.iter().map(|scene| width(&scene.id)).max().unwrap_or_default();
-    let shown =
-        ordered_scenes(run).into_iter().filter(|_| run.failure.is_none() || run.has_attempts());
-    let rows = shown.flat_map(|scene| SceneRow::new(scene, run, vram, true).rows(names, columns));
-    lines.splice(1..1, rows);
-    lines
-}
-
-fn with_times(verdict: &str, run: &RunRecord) -> String {
-    format!("{verdict:<VERDICT_WIDTH$}{GAP}{}", times(run))
 }
 
 /// What stands of the block below the rows of a run's screen, where its scenes have theirs.

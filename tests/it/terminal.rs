@@ -297,6 +297,14 @@ fn a_gate_that_failed_stands_above_its_table() {
             Report     logs/RUN-ID/report.html
         "]],
     );
+    // Told again, the table stands below the verdict, and the scene has no mark.
+    let (shown, _) = on_terminal(&folder, 80, &[XTERM], &["summary", "--no-color"]);
+    let rows: Vec<&str> = shown.lines().collect();
+    assert!(rows[0].starts_with("✗ VRAM is worse ") && rows[1].contains("  before  "), "{shown}");
+    assert!(
+        rows[3].starts_with("  node     0:0") && rows[3].contains("  +1912   node.mp4"),
+        "{shown}"
+    );
 }
 
 #[test]
