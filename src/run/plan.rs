@@ -71,30 +71,31 @@ pub struct OpenInput {
 }
 
 /// What a run is made of.
-#[derive(Debug)]
-pub enum Plan {
-    /// The scenes are known, the story that they are of, and why files of a folder are left out.
-    Scenes(Vec<Scene>, Option<Box<Story>>, Vec<String>),
-    /// They are those of a story that the project's generator has to write first; the template as a
-    /// scene, to be checked.
-    Generate(WorkflowSource, Vec<Scene>),
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The scenes; where a story has to be written first, its template as a scene, to be checked.
+    pub scenes: Vec<Scene>,
+    /// The story that they are of.
+    pub story: Option<Story>,
+    /// The template of a story that the project's generator has to write first.
+    pub template: Option<WorkflowSource>,
+    /// Why files of a folder are left out.
+    pub left_out: Vec<String>,
 }
 
 impl Plan {
     /// The files that it was read from, and those that are to be uploaded.
     pub fn files(&self) -> Vec<PathBuf> {
-        match self {
-            Plan::Generate(template, _) => vec![template.file.clone()],
-            Plan::Scenes(scenes, story, _) => {
-                let story = story.iter().map(|story| story.file.clone());
-                let of_scene = |scene: &Scene| {
-                    let uploads = scene.uploads.iter().map(|upload| upload.path.clone());
-                    let files: Vec<_> = uploads.chain(scene.keyframe.clone()).collect();
-                    files.into_iter().chain([scene.source.clone()])
-                };
-                story.chain(scenes.iter().flat_map(of_scene)).collect()
-            }
+        if let Some(template) = &self.template {
+            return vec![template.file.clone()];
         }
+        let mut files: Vec<_> = self.story.iter().map(|story| story.file.clone()).collect();
+        for scene in &self.scenes {
+            files.extend(scene.uploads.iter().map(|upload| upload.path.clone()));
+            files.extend(scene.keyframe.clone());
+            files.push(scene.source.clone());
+        }
+        files
     }
 
     /// What the options ask for.
@@ -119,7 +120,7 @@ impl Plan {
                     }
                 };
                 let scenes = story_scenes(options, &story, &template)?;
-                Ok(Plan::Scenes(scenes, Some(Box::new(story)), Vec::new()))
+                Ok(Plan { scenes, story: Some(story), ..Plan::default() })
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
                 let template = WorkflowSource::of_project(&options.project_root)?;
@@ -129,7 +130,8 @@ impl Plan {
                 // What no story could make up for is refused before half an hour is spent on one.
                 place(&mut scene).map_err(|why| format!("{}: {why}", template.name))?;
                 patch(&mut scene, options, None)?;
-                Ok(Plan::Generate(template, vec![scene]))
+                let (scenes, template) = (vec![scene], Some(template));
+                Ok(Plan { scenes, template, ..Plan::default() })
             }
             (None, []) => Err(nothing_to_run(options)),
             (None, files) => {
@@ -153,43 +155,17 @@ impl Plan {
                 if !wrong.is_empty() {
                     return Err(wrong.join("; "));
                 }
-                Ok(Plan::Scenes(finish(scenes, options)?, None, left_out))
+                Ok(Plan { scenes: finish(scenes, options)?, left_out, ..Plan::default() })
             }
         }
     }
 
     /// How many scenes there will be, as far as it is known.
     pub fn count(&self, options: &RunOptions) -> usize {
-        match self {
-            Plan::Scenes(scenes, ..) => scenes.len(),
-            Plan::Generate(..) => options.scenes as usize * options.repeat as usize,
+        match self.template {
+            None => self.scenes.len(),
+            Some(_) => options.scenes as usize * options.repeat as usize,
         }
-    }
-
-    /// The scenes, or the template in their place.
-    pub fn scenes(&self) -> &[Scene] {
-        match self {
-            Plan::Scenes(scenes, ..) | Plan::Generate(_, scenes) => scenes,
-        }
-    }
-
-    /// Same as [`complete`], of the scenes or the template in their place.
-    ///
-    /// # Errors
-    /// Same as [`complete`].
-    pub fn complete(
-        &mut self,
-        options: &RunOptions,
-        object_info: &ObjectInfo,
-        now: OffsetDateTime,
-    ) -> Result<(), String> {
-        match self {
-            Plan::Scenes(scenes, _, left_out) => {
-                left_out.extend(complete(scenes, options, object_info, now)?);
-            }
-            Plan::Generate(_, scenes) => drop(complete(scenes, options, object_info, now)?),
-        }
-        Ok(())
     }
 }
 
