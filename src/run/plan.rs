@@ -249,38 +249,38 @@ fn parse(source: &WorkflowSource) -> Result<Workflow, String> {
     })
 }
 
-/// The ids of a scene that is run so many times; of one that is run once its own.
-fn repeated(base: &str, times: u32) -> Vec<String> {
-    match times {
-        1 => vec![base.to_owned()],
-        times => (1..=times).map(|time| format!("{base}-r{time}")).collect(),
-    }
+/// A scene so many times, each with an id of its own, which is that of the scene where it is run once.
+fn repeated(
+    base: &str,
+    graph: &Workflow,
+    source: &WorkflowSource,
+    story: Option<&StoryScene>,
+    times: u32,
+) -> Result<Vec<Scene>, String> {
+    let scene = |repetition| {
+        let id = match times {
+            1 => base.to_owned(),
+            _ => format!("{base}-r{}", repetition + 1),
+        };
+        let mut scene = Scene::new(id, base, graph.clone(), &source.file);
+        scene.repetition = repetition;
+        scene.story = story.cloned();
+        place(&mut scene).map_err(|why| format!("{}: {why}", source.name))?;
+        Ok(scene)
+    };
+    (0..times).map(scene).collect()
 }
 
 fn from_workflow(source: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
-    let (graph, file) = (parse(source)?, &source.file);
-    let base = scene_id(&file.file_stem().unwrap_or_default().to_string_lossy());
-    let scene = |(repetition, id): (u32, String)| {
-        let mut scene = Scene::new(id, &base, graph.clone(), file);
-        scene.repetition = repetition;
-        place(&mut scene).map_err(|why| format!("{}: {why}", file.display()))?;
-        Ok(scene)
-    };
-    (0..).zip(repeated(&base, times)).map(scene).collect()
+    let base = scene_id(&source.file.file_stem().unwrap_or_default().to_string_lossy());
+    repeated(&base, &parse(source)?, source, None, times)
 }
 
 fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
     let graph = parse(template)?;
     let mut scenes = Vec::new();
-    for story_scene in &story.scenes {
-        let base = scene_id(&story_scene.id);
-        for (repetition, id) in (0..).zip(repeated(&base, times)) {
-            let mut scene = Scene::new(id, &base, graph.clone(), &template.file);
-            scene.repetition = repetition;
-            scene.story = Some(story_scene.clone());
-            place(&mut scene).map_err(|why| format!("{}: {why}", template.name))?;
-            scenes.push(scene);
-        }
+    for scene in &story.scenes {
+        scenes.extend(repeated(&scene_id(&scene.id), &graph, template, Some(scene), times)?);
     }
     Ok(scenes)
 }
