@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::banner;
-use super::connect::connect;
+use super::connect::{connect, no_server};
 use super::context::RunError;
 use super::events::EventLoop;
 use super::plan::{self, Plan};
@@ -64,9 +64,9 @@ impl Dry<'_> {
         if let Err(error) = events.listen_for_interrupt(|| {}) {
             events.console.warn(&format!("Ctrl-C ends this without a verdict: {error}"));
         }
-        let connected = connect(self.options, &mut events, false).map_err(RunError::from);
+        let connected = connect(self.options, &mut events, false)?;
         events.check()?;
-        let (target, stats) = connected?;
+        let (target, stats) = connected.map_err(|error| no_server(self.options, &error))?;
         self.server = Some(stats);
         events.console.wait_for("asking ComfyUI about its nodes", "");
         let client = Client::new(target, self.options.post_execution_timeout, events.drawing());

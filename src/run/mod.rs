@@ -166,7 +166,7 @@ impl RunContext<'_> {
         self.log_left_out(&left_out);
         self.record.legacy.story = story;
         let stats = self.connect_and_recover();
-        let sampling = stats.and_then(|(target, stats)| self.start_sampling(target, &stats, count));
+        let sampling = stats.and_then(|stats| self.start_sampling(&stats, count));
         self.events.console.log_all(&banner::rules(self.options));
         sampling?;
         self.preflight()?;
