@@ -18,7 +18,6 @@ impl RunContext<'_> {
         let is_coming = self.is_server_coming();
         let connected = match connect(self.options, &mut self.events, is_coming) {
             Ok(Ok((target, stats))) => {
-                self.target = target.clone();
                 let on_wait = self.events.on_wait();
                 self.client = Client::new(target, self.options.post_execution_timeout, on_wait);
                 Ok(stats)
@@ -49,7 +48,7 @@ impl RunContext<'_> {
         let send = self.events.sampler_events();
         let source = Arc::new(ReadingSource::new(options, local, Some(stats), send));
         source.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
-        let clients = [Client::with_timeout(self.target.clone(), source::TIMEOUT)].into();
+        let clients = [Client::with_timeout(self.client.target(), source::TIMEOUT)].into();
         let sampler = source.sampler(self.clock, clients).inspect_err(|error| {
             self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
         });

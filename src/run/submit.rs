@@ -182,7 +182,7 @@ impl RunContext<'_> {
         let following = Following::new(scene, &ids.client, &ids.prompt, workflow.clone());
         self.events.intake().following = Some(following);
         let send = self.events.listener_events(&ids.client);
-        self.listener = Some(Listener::start(self.target.clone(), &ids.client, send));
+        self.listener = Some(Listener::start(self.client.target(), &ids.client, send));
         self.events.wait_for_listener(self.listener_timeout)?;
         if self.events.intake().following.as_ref().is_some_and(|it| it.connected.is_none()) {
             self.listener_timeout = Duration::ZERO;
