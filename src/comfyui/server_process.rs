@@ -1,13 +1,13 @@
 //! `ComfyUI` as a process that we start: its command, its environment, and what it prints.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::fs::open_to_append;
+use crate::fs::{open_to_append, read_part};
 use crate::process::{self, Wait};
 use crate::sanitize::{sanitize_line, shortened};
 use crate::sleep;
@@ -253,17 +253,14 @@ impl Output {
     }
 
     fn try_read(&mut self) -> io::Result<()> {
-        let mut file = File::open(&self.log)?;
-        let length = file.metadata()?.len();
+        let length = fs::metadata(&self.log)?.len();
         // Somebody has cut it.
         self.read = self.read.min(length);
         if length - self.read > 4 * CHUNK {
             self.read = length - CHUNK;
             self.line.clear();
         }
-        file.seek(SeekFrom::Start(self.read))?;
-        let mut new = Vec::new();
-        file.take(4 * CHUNK).read_to_end(&mut new)?;
+        let new = read_part(&self.log, self.read, 4 * CHUNK)?;
         self.read += new.len() as u64;
         for byte in new {
             match byte {
