@@ -21,6 +21,9 @@ const LONGEST_QUOTE: usize = 160;
 /// An error further back than so many lines is not what it said last; a dump of threads may follow one.
 const LATEST_LINES: usize = 100;
 
+/// What `ComfyUI-Manager` is told to mark a restart by, beside the log.
+const SESSION: &str = "comfyui-session";
+
 /// A command that starts `ComfyUI`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartCommand {
@@ -87,7 +90,6 @@ pub struct ServerProcess {
     pub start: Option<u64>,
     /// What it prints.
     pub output: Output,
-    session: PathBuf,
     is_left: bool,
 }
 
@@ -111,8 +113,7 @@ impl ServerProcess {
         let named = |error: io::Error| format!("{}: {error}", log.display());
         fs::create_dir_all(log.parent().unwrap_or(log)).map_err(named)?;
         let file = open_to_append(log).map_err(named)?;
-        let session = log.with_file_name("comfyui-session");
-        let _ = fs::remove_file(reboot_file(&session));
+        let _ = fs::remove_file(reboot_file(log));
         let output = Output::new(log, file.metadata().map_or(0, |about| about.len()));
         let name = command.program.to_string_lossy();
         let found = process::find_program(&[&name]).filter(|_| command.program.is_relative());
@@ -121,11 +122,11 @@ impl ServerProcess {
         // Node packs that print an emoji fail to import without the first one. By the last one
         // ComfyUI-Manager asks us for a restart, instead of replacing the process.
         starts.env("PYTHONUTF8", "1").env("PYTHONUNBUFFERED", "1");
-        starts.env("__COMFY_CLI_SESSION__", &session);
+        starts.env("__COMFY_CLI_SESSION__", log.with_file_name(SESSION));
         let child = process::spawn(&mut starts, file)?;
         let id = child.id();
         let (child, start, is_left) = (Some(child), process::process_start(id), false);
-        Ok(ServerProcess { child, id, start, output, session, is_left })
+        Ok(ServerProcess { child, id, start, output, is_left })
     }
 
     /// One that a killed run started, if it still runs. None, too, where the system does not tell when
@@ -134,8 +135,7 @@ impl ServerProcess {
     pub fn adopt(id: u32, start: Option<u64>, log: &Path, from: u64) -> Option<Self> {
         start.filter(|_| process::process_start(id) == start)?;
         let output = Output::new(log, from);
-        let session = log.with_file_name("comfyui-session");
-        Some(ServerProcess { child: None, id, start, output, session, is_left: false })
+        Some(ServerProcess { child: None, id, start, output, is_left: false })
     }
 
     /// Reads what it has printed since, and looks whether it lives.
@@ -152,7 +152,7 @@ impl ServerProcess {
         let Some(code) = code else { return Life::Running };
         // The last of it.
         self.output.read();
-        let reboot = reboot_file(&self.session);
+        let reboot = reboot_file(&self.output.log);
         if matches!(code, Some(0) | None) && reboot.is_file() {
             let _ = fs::remove_file(reboot);
             return Life::Restart;
@@ -188,8 +188,8 @@ impl Drop for ServerProcess {
 }
 
 /// Where `ComfyUI-Manager` leaves word that it wants a restart (its `manager_server.py`).
-fn reboot_file(session: &Path) -> PathBuf {
-    session.with_extension("reboot")
+fn reboot_file(log: &Path) -> PathBuf {
+    log.with_file_name(SESSION).with_extension("reboot")
 }
 
 /// What a server prints, read from its file as it comes.
