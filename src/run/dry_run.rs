@@ -60,7 +60,6 @@ struct CheckResult {
 impl Dry<'_> {
     /// Asks the server for each class of the graphs, once.
     fn check(&mut self, mut events: EventLoop) -> Result<Vec<Vec<String>>, RunError> {
-        let is_open = plan::are_open(&self.plan.scenes);
         if let Err(error) = events.listen_for_interrupt(|| {}) {
             events.console.warn(&format!("Ctrl-C ends this without a verdict: {error}"));
         }
@@ -84,12 +83,10 @@ impl Dry<'_> {
         }
         events.check()?;
         events.console.set_live(None);
-        if is_open {
-            let (info, now) = (&self.object_info, self.clock.now());
-            let left_out = plan::complete(&mut self.plan.scenes, self.options, info, now)
-                .map_err(|why| RunError::refused(Exit::Usage, why))?;
-            self.plan.left_out.extend(left_out);
-        }
+        let (info, now) = (&self.object_info, self.clock.now());
+        let left_out = plan::complete(&mut self.plan.scenes, self.options, info, now)
+            .map_err(|why| RunError::refused(Exit::Usage, why))?;
+        self.plan.left_out.extend(left_out);
         Ok(self
             .plan
             .scenes
