@@ -49,12 +49,11 @@ impl KnownRun {
     }
 
     fn read(value: &Value) -> Option<Self> {
-        let text = |key: &str| value[key].as_str();
         Some(KnownRun {
             pid: value["Pid"].as_u64()?.try_into().ok()?,
             process: value["ProcessStart"].as_u64(),
-            started: from_iso(text("Started")?)?,
-            folder: text("RunDir")?.into(),
+            started: from_iso(value["Started"].as_str()?)?,
+            folder: value["RunDir"].as_str()?.into(),
         })
     }
 
