@@ -97,7 +97,7 @@ pub fn run(
             Ok(None) => {}
             Err(error) => return Ok(Ended::Failed(no_code(&error))),
         }
-        let left = deadline.saturating_duration_since(sleep::now());
+        let left = sleep::left(deadline);
         if left.is_zero() {
             end_child(&mut child, GRACE, wait)?;
             let limit = std_span(limit);

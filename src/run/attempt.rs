@@ -175,7 +175,7 @@ impl AttemptState<'_, '_> {
     fn poll_to_end(&mut self, ids: &Ids, mut id: String) -> Result<AttemptResult, Interrupted> {
         let mut logged: Option<ErrorKind> = None;
         loop {
-            let left = self.deadline.saturating_duration_since(sleep::now());
+            let left = sleep::left(self.deadline);
             self.run.events.wait_for_prompt(self.poller.pause().min(left))?;
             let at_deadline = sleep::now() >= self.deadline;
             let (observation, problem) = self.poll(&id)?;

@@ -46,7 +46,7 @@ pub fn connect(
             }
             Err(error) => error,
         };
-        let left = until.saturating_duration_since(sleep::now());
+        let left = sleep::left(until);
         let is_final = match error.kind {
             ErrorKind::Status(401 | 403) => true,
             ErrorKind::Refused => is_started,

@@ -238,7 +238,7 @@ impl<'a> RunContext<'a> {
                 self.set_death(Death::Gone);
             }
             self.look_at_server();
-            let left = until.saturating_duration_since(sleep::now());
+            let left = sleep::left(until);
             if left.is_zero() && is_ours {
                 self.set_death(Death::Stuck);
             }

@@ -231,7 +231,7 @@ impl EventLoop {
         while !done(&intake) {
             tell(&mut intake, &mut self.console, &mut self.asleep);
             self.console.live.draw(|| intake.figures());
-            let slice = until.saturating_duration_since(sleep::now()).min(REDRAW);
+            let slice = sleep::left(until).min(REDRAW);
             let began = Instant::now();
             let received = intake.events.recv_timeout(slice);
             sleep::after_wait(began, slice);

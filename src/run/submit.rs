@@ -125,7 +125,7 @@ impl RunContext<'_> {
                 !self.is_listening() && self.client.queue().is_ok_and(|q| q.count() == 0);
             let posted = Instant::now();
             self.state.add(scene, &ids, self.clock.now());
-            let (error, again) = match self.client.submit(workflow, &ids, time_left(deadline)) {
+            let (error, again) = match self.client.submit(workflow, &ids, sleep::left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
                     self.set_server_id(&ids, &id);
                     if is_alone {
@@ -167,7 +167,7 @@ impl RunContext<'_> {
             if again == Again::No || again == Again::Few && sent.len() == FEW {
                 return Err(SubmitError::Rejected(error.to_string()));
             }
-            let left = time_left(deadline);
+            let left = sleep::left(deadline);
             if left.is_zero() {
                 return Err(SubmitError::Deadline(error));
             }
@@ -230,7 +230,7 @@ impl RunContext<'_> {
                 }
                 Err(error) => refused = Some(error).filter(is_refused),
             }
-            let left = time_left(deadline);
+            let left = sleep::left(deadline);
             if left.is_zero() {
                 return Err(match refused {
                     Some(error) => SubmitError::Unreachable { error, sent: true },
@@ -275,15 +275,11 @@ impl Patience {
         if !std::mem::replace(&mut self.logged, true) {
             run.warn(scene, &format!("{error}: trying again"));
         }
-        let left = time_left(deadline);
+        let left = sleep::left(deadline);
         if left.is_zero() || self.outage.lasts(sleep::now(), error) {
             return Ok(false);
         }
         run.events.wait(LOOK_AGAIN.min(left))?;
         Ok(true)
     }
-}
-
-fn time_left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(sleep::now())
 }
