@@ -47,7 +47,7 @@ pub struct Intake {
     pub following: Option<Following>,
     /// Where readings go.
     pub recorder: Recorder,
-    /// What the recorder has to say.
+    /// What the recorder and the sampler's end have to say.
     problems: Vec<String>,
     /// What other threads have to say.
     notes: Vec<String>,
@@ -290,7 +290,12 @@ impl Intake {
             Event::Sampler(SamplerEvent::Warning(text)) => {
                 self.notes.push(format!("WARNING: {text}"));
             }
-            Event::Sampler(event) => self.problems.extend(self.recorder.record(event)),
+            Event::Sampler(SamplerEvent::Measured(taken)) => {
+                self.problems.extend(self.recorder.record(&taken));
+            }
+            Event::Sampler(SamplerEvent::Died) => {
+                self.problems.push("the VRAM sampler died: no further samples".to_owned());
+            }
         }
     }
 }
