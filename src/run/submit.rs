@@ -125,7 +125,7 @@ impl RunContext<'_> {
                 !self.is_listening() && self.client.queue().is_ok_and(|q| q.count() == 0);
             let posted = Instant::now();
             self.state.add(scene, &ids, self.clock.now());
-            let (error, again) = match self.client.submit(workflow, &ids, sleep::left(deadline)) {
+            let (again, error) = match self.client.submit(workflow, &ids, sleep::left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
                     self.set_server_id(&ids, &id);
                     if is_alone {
@@ -139,13 +139,9 @@ impl RunContext<'_> {
                 }
                 Ok(Submission::NoId(why)) => {
                     let why = format!("an answer without prompt_id: {why}");
-                    let error = self.client.error("POST /prompt", ErrorKind::BadJson, &why);
-                    (error, Again::No)
+                    (Again::No, self.client.error("POST /prompt", ErrorKind::BadJson, &why))
                 }
-                Err(error) => {
-                    let again = again_after(&error.kind);
-                    (error, again)
-                }
+                Err(error) => (again_after(&error.kind), error),
             };
             // Never sent.
             if error.kind == ErrorKind::Refused {
