@@ -80,11 +80,9 @@ pub fn run(
     wait: &mut Wait,
 ) -> Result<Ended, Interrupted> {
     let created = log.parent().map_or(Ok(()), fs::create_dir_all);
-    let child = match created.and_then(|()| File::create(log)) {
-        Ok(log) => spawn(&mut command, log),
-        Err(error) => Err(format!("{}: {error}", log.display())),
-    };
-    let mut child = match child {
+    let created = created.and_then(|()| File::create(log));
+    let log = created.map_err(|error| format!("{}: {error}", log.display()));
+    let mut child = match log.and_then(|log| spawn(&mut command, log)) {
         Ok(child) => child,
         Err(why) => return Ok(Ended::Failed(format!("it does not start: {why}"))),
     };
