@@ -201,7 +201,6 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         intake.drain();
         tell(&mut intake, &mut self.console, &mut self.asleep);
-        self.console.live.draw(|| intake.figures());
     }
 
     /// What a sampler's thread calls with its events.
@@ -230,7 +229,6 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         while !done(&intake) {
             tell(&mut intake, &mut self.console, &mut self.asleep);
-            self.console.live.draw(|| intake.figures());
             let slice = sleep::left(until).min(REDRAW);
             let began = Instant::now();
             let received = intake.events.recv_timeout(slice);
@@ -248,7 +246,7 @@ impl EventLoop {
     }
 }
 
-/// Tells what other threads have to say, and that the computer slept.
+/// Tells what other threads have to say, and that the computer slept; then draws the live row.
 fn tell(
     intake: &mut Intake,
     console: &mut Console,
@@ -261,6 +259,7 @@ fn tell(
         console.log(&format!("the computer slept from {} to {}", hms(from), hms(to)));
         asleep.push((from, to));
     }
+    console.live.draw(|| intake.figures());
 }
 
 impl Intake {
