@@ -87,12 +87,8 @@ impl Dry<'_> {
         let left_out = plan::complete(&mut self.plan.scenes, self.options, info, now)
             .map_err(|why| RunError::refused(Exit::Usage, why))?;
         self.plan.left_out.extend(left_out);
-        Ok(self
-            .plan
-            .scenes
-            .iter()
-            .map(|scene| scene.workflow.validate(&self.object_info))
-            .collect())
+        let graphs = self.plan.scenes.iter().map(|scene| &scene.workflow);
+        Ok(graphs.map(|graph| graph.validate(&self.object_info)).collect())
     }
 
     /// The verdict, what it is about, and the document where one was asked for.
