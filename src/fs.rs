@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -133,6 +133,18 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     let file = open_now(OpenOptions::new().read(true), path)?;
     check_is_file(&file)?;
     Ok(file)
+}
+
+/// Reads a part of a file: from there on, so many bytes at most.
+///
+/// # Errors
+/// What the system said, without the path.
+pub fn read_part(path: &Path, from: u64, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut part = Vec::new();
+    file.take(most).read_to_end(&mut part)?;
+    Ok(part)
 }
 
 /// Opens a file to be continued, and makes it where there is none. Refuses what

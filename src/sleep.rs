@@ -37,6 +37,11 @@ pub fn now() -> Instant {
     now.checked_sub(sleeps().watch.counted).unwrap_or(now)
 }
 
+/// How long it is until a moment of [`now`].
+pub fn left(moment: Instant) -> Duration {
+    moment.saturating_duration_since(now())
+}
+
 /// The sleeps so far, but for the first ones.
 pub fn since(first: usize) -> Vec<Slept> {
     sleeps().all.get(first..).unwrap_or_default().to_vec()

@@ -53,6 +53,11 @@ impl Client {
         Client { http, call, transfer: call }
     }
 
+    /// How the server is spoken to, for another client or a listener.
+    pub fn target(&self) -> Target {
+        self.http.target.clone()
+    }
+
     /// From now on reads and control calls get 1.5 s, since somebody waits for the end.
     pub fn hurry(&mut self) {
         self.call = HURRIED_CALL;

@@ -1,13 +1,13 @@
 //! `ComfyUI` as a process that we start: its command, its environment, and what it prints.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::fs::open_to_append;
+use crate::fs::{open_to_append, read_part};
 use crate::process::{self, Wait};
 use crate::sanitize::{sanitize_line, shortened};
 use crate::sleep;
@@ -114,7 +114,6 @@ impl ServerProcess {
         let named = |error: io::Error| format!("{}: {error}", log.display());
         fs::create_dir_all(log.parent().unwrap_or(log)).map_err(named)?;
         let file = open_to_append(log).map_err(named)?;
-        let session = log.with_file_name(SESSION);
         let _ = fs::remove_file(reboot_file(log));
         let output = Output::new(log, file.metadata().map_or(0, |about| about.len()));
         let name = command.program.to_string_lossy();
@@ -124,7 +123,7 @@ impl ServerProcess {
         // Node packs that print an emoji fail to import without the first one. By the last one
         // ComfyUI-Manager asks us for a restart, instead of replacing the process.
         starts.env("PYTHONUTF8", "1").env("PYTHONUNBUFFERED", "1");
-        starts.env("__COMFY_CLI_SESSION__", &session);
+        starts.env("__COMFY_CLI_SESSION__", log.with_file_name(SESSION));
         let child = process::spawn(&mut starts, file)?;
         let id = child.id();
         let (child, start, is_left) = (Some(child), process::process_start(id), false);
@@ -259,17 +258,14 @@ impl Output {
     }
 
     fn try_read(&mut self) -> io::Result<()> {
-        let mut file = File::open(&self.log)?;
-        let length = file.metadata()?.len();
+        let length = fs::metadata(&self.log)?.len();
         // Somebody has cut it.
         self.read = self.read.min(length);
         if length - self.read > 4 * CHUNK {
             self.read = length - CHUNK;
             self.line.clear();
         }
-        file.seek(SeekFrom::Start(self.read))?;
-        let mut new = Vec::new();
-        file.take(4 * CHUNK).read_to_end(&mut new)?;
+        let new = read_part(&self.log, self.read, 4 * CHUNK)?;
         self.read += new.len() as u64;
         for byte in new {
             match byte {

@@ -144,7 +144,7 @@ pub(crate) type Answer = (u16, Vec<u8>);
 /// A client of one server with its own connection pool. One per thread, so that no thread waits for
 /// another's transfer.
 pub(crate) struct Http {
-    target: Target,
+    pub(crate) target: Target,
     /// Every text that comes from the server goes through them.
     pub(crate) secrets: Secrets,
     agent: Agent,

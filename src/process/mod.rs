@@ -43,12 +43,8 @@ pub type Wait<'a> = dyn FnMut(Duration) -> Result<(), Interrupted> + 'a;
 pub enum Ended {
     /// With this code, as [`exit_code`] has it.
     Code(i32),
-    /// It took longer than this; it and what it started were ended.
-    TimedOut(Duration),
-    /// It was not started: what the system said.
-    NotStarted(String),
-    /// The system does not tell how: what it said instead.
-    Unknown(String),
+    /// Not started, not by itself, or in a way that the system does not tell: the problem, one line.
+    Failed(String),
 }
 
 impl Ended {
@@ -57,12 +53,7 @@ impl Ended {
         match self {
             Ended::Code(0) => None,
             Ended::Code(code) => Some(format!("exit code {code}")),
-            Ended::TimedOut(limit) => {
-                let limit = std_span(*limit);
-                Some(format!("not done after {limit}, ended with all it started"))
-            }
-            Ended::NotStarted(why) => Some(format!("it does not start: {why}")),
-            Ended::Unknown(why) => Some(why.clone()),
+            Ended::Failed(why) => Some(why.clone()),
         }
     }
 }
@@ -89,13 +80,11 @@ pub fn run(
     wait: &mut Wait,
 ) -> Result<Ended, Interrupted> {
     let created = log.parent().map_or(Ok(()), fs::create_dir_all);
-    let child = match created.and_then(|()| File::create(log)) {
-        Ok(log) => spawn(&mut command, log),
-        Err(error) => Err(format!("{}: {error}", log.display())),
-    };
-    let mut child = match child {
+    let created = created.and_then(|()| File::create(log));
+    let log = created.map_err(|error| format!("{}: {error}", log.display()));
+    let mut child = match log.and_then(|log| spawn(&mut command, log)) {
         Ok(child) => child,
-        Err(why) => return Ok(Ended::NotStarted(why)),
+        Err(why) => return Ok(Ended::Failed(format!("it does not start: {why}"))),
     };
     let _watcher = end_group_with_us(&child);
     let deadline = sleep::now() + limit;
@@ -104,12 +93,13 @@ pub fn run(
         match child.try_wait() {
             Ok(Some(status)) => return Ok(Ended::Code(exit_code(status))),
             Ok(None) => {}
-            Err(error) => return Ok(Ended::Unknown(no_code(&error))),
+            Err(error) => return Ok(Ended::Failed(no_code(&error))),
         }
-        let left = deadline.saturating_duration_since(sleep::now());
+        let left = sleep::left(deadline);
         if left.is_zero() {
             end_child(&mut child, GRACE, wait)?;
-            return Ok(Ended::TimedOut(limit));
+            let limit = std_span(limit);
+            return Ok(Ended::Failed(format!("not done after {limit}, ended with all it started")));
         }
         if wait(pause.min(left)).is_err() {
             let _ = end_child(&mut child, GRACE, wait);
@@ -290,7 +280,8 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "out\nerr\n");
         assert_eq!(run("kill -KILL $$"), Ended::Code(137));
         let missing = super::run(Command::new("/no/such"), &log, limit, &mut sleep).unwrap();
-        assert!(matches!(missing, Ended::NotStarted(_)), "{missing:?}");
+        let why = missing.problem().unwrap_or_default();
+        assert!(why.starts_with("it does not start: "), "{why}");
     }
 
     #[cfg(unix)]

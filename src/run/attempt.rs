@@ -56,8 +56,6 @@ struct AttemptState<'r, 'a> {
     /// When a poll first showed it running.
     running_since: Option<Instant>,
     prompt_id: Option<String>,
-    /// The ids of its POST.
-    ids: Option<Ids>,
     /// The outputs that the server dropped, one line a node.
     broken: Vec<String>,
     /// The entries of its parts so far: it goes on under another id.
@@ -87,14 +85,13 @@ pub fn attempt(
         deadline: sleep::now() + options.max_wait,
         running_since: None,
         prompt_id: None,
-        ids: None,
         broken: Vec::new(),
         parts: Vec::new(),
         known: Vec::new(),
         poller,
     };
     let result = match attempt.submit() {
-        Ok(()) => attempt.poll_to_end(),
+        Ok((ids, id)) => attempt.poll_to_end(&ids, id),
         Err(SubmitError::Interrupted) => Err(Interrupted),
         Err(SubmitError::Upload { why, retry }) => {
             Ok(AttemptResult { retry, ..attempt.end(Outcome::Failed, why) })
@@ -123,8 +120,9 @@ pub fn attempt(
 }
 
 impl AttemptState<'_, '_> {
-    /// Uploads the image and posts the prompt. The deadline counts from the POST.
-    fn submit(&mut self) -> Result<(), SubmitError> {
+    /// Uploads the image and posts the prompt. The deadline counts from the POST. Returns the ids of
+    /// that, and the server's.
+    fn submit(&mut self) -> Result<(Ids, String), SubmitError> {
         let scene = self.scene;
         let mut workflow = scene.workflow.clone();
         for upload in &scene.uploads {
@@ -142,9 +140,9 @@ impl AttemptState<'_, '_> {
         let took = self.submitted.elapsed().as_secs_f64();
         let line = format!("Wan2 prompt queued: prompt_id={id} duration={took:.1}s");
         self.run.log(&scene.id, &line);
-        (self.prompt_id, self.ids) = (Some(id), Some(ids));
+        self.prompt_id = Some(id.clone());
         self.broken = broken;
-        Ok(())
+        Ok((ids, id))
     }
 
     /// Uploads a local file. Returns its name on the server.
@@ -174,11 +172,10 @@ impl AttemptState<'_, '_> {
         self.run.show_scene(self.scene, self.number, doing, running_since);
     }
 
-    fn poll_to_end(&mut self) -> Result<AttemptResult, Interrupted> {
-        let mut id = self.prompt_id.clone().unwrap_or_default();
+    fn poll_to_end(&mut self, ids: &Ids, mut id: String) -> Result<AttemptResult, Interrupted> {
         let mut logged: Option<ErrorKind> = None;
         loop {
-            let left = self.deadline.saturating_duration_since(sleep::now());
+            let left = sleep::left(self.deadline);
             self.run.events.wait_for_prompt(self.poller.pause().min(left))?;
             let at_deadline = sleep::now() >= self.deadline;
             let (observation, problem) = self.poll(&id)?;
@@ -196,58 +193,49 @@ impl AttemptState<'_, '_> {
                 }
                 _ => {}
             }
-            if let Some(error) = problem
+            let is_unread = matches!(observation, Observation::Unread(_));
+            if let Some(error) = &problem
                 && logged.as_ref() != Some(&error.kind)
             {
-                let is_unread = matches!(observation, Observation::Unread(_));
                 let history = if is_unread { "HISTORY " } else { "" };
                 let line = format!("{history}WARNING: {error}: polling on");
                 self.run.log(&self.scene.id, &line);
-                logged = Some(error.kind);
+                logged = Some(error.kind.clone());
             }
-            let (mut refused, mut unread) = (None, None);
-            match &observation {
-                Observation::Failed(error) if is_refused(error) => refused = Some(error.clone()),
-                Observation::Unread(error) => unread = Some(error.clone()),
-                _ => {}
-            }
-            let decision = match (self.poller.observe(sleep::now(), observation), unread) {
-                (Decision::Continue, Some(error)) if at_deadline => Decision::Unreadable(error),
-                (decision, _) => decision,
-            };
-            let (outcome, why) = match decision {
-                Decision::Continue if !at_deadline => continue,
-                Decision::Continue => match refused {
-                    Some(error) => {
-                        let why = format!("at the deadline: {error}");
-                        return Ok(self.end_unreachable(&error, why, true));
-                    }
-                    None => return self.end_at_deadline(&id),
-                },
-                Decision::Ended(entry) => {
+            match (self.poller.observe(sleep::now(), observation), problem) {
+                (Decision::Continue, _) if !at_deadline => {}
+                (Decision::Continue, Some(error)) if is_unread => {
+                    return Ok(self.end_unreadable(&id, &error));
+                }
+                (Decision::Continue, Some(error)) if is_refused(&error) => {
+                    let why = format!("at the deadline: {error}");
+                    return Ok(self.end_unreachable(&error, why, true));
+                }
+                (Decision::Continue, _) => return self.end_at_deadline(&id),
+                (Decision::Ended(entry), _) => {
                     self.run.history_seen = true;
-                    if let Some(next) = self.next_part(&id, &entry)? {
-                        self.parts.push(*entry);
-                        id = next;
-                        continue;
-                    }
-                    self.run.state.remove_server_id(&id);
-                    return self.complete(entry);
+                    let Some(next) = self.next_part(ids, &id, &entry)? else {
+                        self.run.state.remove_server_id(&id);
+                        return self.complete(entry);
+                    };
+                    self.parts.push(*entry);
+                    id = next;
                 }
-                Decision::Lost => return Ok(self.end_lost(&id)),
-                Decision::Unreadable(error) => {
-                    // It has left the queue: nothing of it runs.
-                    self.run.state.remove_server_id(&id);
-                    (Outcome::Lost, format!("{HISTORY_UNREADABLE} ({error})"))
-                }
-                Decision::Unreachable(error) => {
+                (Decision::Lost, _) => return Ok(self.end_lost(&id)),
+                (Decision::Unreadable(error), _) => return Ok(self.end_unreadable(&id, &error)),
+                (Decision::Unreachable(error), _) => {
                     let time = self.run.gone_after().as_secs();
                     let why = format!("refused for {time} s on end: {error}");
                     return Ok(self.end_unreachable(&error, why, at_deadline));
                 }
-            };
-            return Ok(self.end(outcome, why));
+            }
         }
+    }
+
+    /// The attempt of a prompt that has left the queue, so that nothing of it runs.
+    fn end_unreadable(&mut self, id: &str, error: &HttpError) -> AttemptResult {
+        self.run.state.remove_server_id(id);
+        self.end(Outcome::Lost, format!("{HISTORY_UNREADABLE} ({error})"))
     }
 
     /// The attempt of a server that is away. One that is started again costs this attempt at most.
@@ -280,10 +268,15 @@ impl AttemptState<'_, '_> {
 
     /// The id under which the prompt goes on: nodes such as `VideoHelperSuite`'s meta batch queue the
     /// rest of their work themselves, with the client id of our POST.
-    fn next_part(&mut self, id: &str, entry: &HistoryEntry) -> Result<Option<String>, Interrupted> {
-        let Some(ids) = self.ids.clone().filter(|_| entry.outcome == PromptOutcome::Success) else {
+    fn next_part(
+        &mut self,
+        ids: &Ids,
+        id: &str,
+        entry: &HistoryEntry,
+    ) -> Result<Option<String>, Interrupted> {
+        if entry.outcome != PromptOutcome::Success {
             return Ok(None);
-        };
+        }
         self.known.push(id.to_owned());
         // The rest may already be over; a part that was over at once may have been passed by.
         let in_history = entry.is_unfinished || !self.parts.is_empty();
@@ -293,7 +286,7 @@ impl AttemptState<'_, '_> {
             self.run.events.check()?;
             let found = self.run.client.find_other(&ids.client, &self.known, in_history);
             if let Ok(Some(next)) = found {
-                self.run.set_server_id(&ids, &next);
+                self.run.set_server_id(ids, &next);
                 let line = format!("goes on as another prompt: prompt_id={next}");
                 self.run.log(&self.scene.id, &line);
                 return Ok(Some(next));

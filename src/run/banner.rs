@@ -40,12 +40,8 @@ pub fn opening(
         None => no_device(options, stats),
     });
     let short = parts.join(" · ");
-    let server = short.clone()
-        + &match queue {
-            None => String::new(),
-            Some(0) => " · queue empty".to_owned(),
-            Some(n) => format!(" · {n} in the queue"),
-        };
+    parts.extend(queue.map(in_queue));
+    let server = parts.join(" · ");
     let most = std_span(options.max_wait);
     if scenes == 1 {
         let starts = [Some(&server), Some(&short).filter(|_| queue == Some(0))];
@@ -61,13 +57,25 @@ pub fn opening(
 fn short_device(device: &Device) -> String {
     let name = card(&device.name);
     let name = name.strip_prefix("NVIDIA ").unwrap_or(name);
-    let mut parts = vec![name.strip_prefix("GeForce ").unwrap_or(name).to_owned()];
+    with_memory(name.strip_prefix("GeForce ").unwrap_or(name), device)
+}
+
+/// A device by that name, with its memory where that is known.
+fn with_memory(name: &str, device: &Device) -> String {
+    let mut parts = vec![name.to_owned()];
     if let Some(memory) = device.memory {
         let ram = if is_system_ram(&device.kind) { " of RAM" } else { "" };
         parts.extend(memory.total.map(|total| format!("{total} MB{ram}")));
         parts.push(format!("{} in use", memory.device()));
     }
     parts.join(", ")
+}
+
+fn in_queue(prompts: usize) -> String {
+    match prompts {
+        0 => "queue empty".to_owned(),
+        n => format!("{n} in the queue"),
+    }
 }
 
 fn no_device(options: &RunOptions, stats: &SystemStats) -> String {
@@ -102,12 +110,9 @@ pub fn plan(
     queue: Option<usize>,
     scenes: usize,
 ) -> String {
-    let queue = match queue {
-        None => String::new(),
-        Some(0) => ", queue empty".to_owned(),
-        Some(n) => format!(", {n} in the queue"),
-    };
-    format!("{}; {}{queue}", bounds(options, scenes), server(options, stats))
+    let mut found = vec![server(options, stats)];
+    found.extend(queue.map(in_queue));
+    format!("{}; {}", bounds(options, scenes), found.join(", "))
 }
 
 /// How many scenes there will be, how long they may take, and how often memory is sampled.
@@ -130,17 +135,10 @@ pub fn server(options: &RunOptions, stats: &SystemStats) -> String {
     let mut parts = Vec::new();
     parts.extend(stats.comfyui.as_ref().map(|version| format!("ComfyUI {version}")));
     parts.extend(stats.pytorch.as_ref().map(|version| format!("PyTorch {version}")));
-    match stats.devices.get(options.sampling.gpu) {
-        Some(Device { name, kind, memory, .. }) => {
-            let kind = if is_system_ram(kind) { " of RAM" } else { "" };
-            parts.push(name.split(" : ").next().unwrap_or_default().to_owned());
-            if let Some(memory) = memory {
-                parts.extend(memory.total.map(|total| format!("{total} MB{kind}")));
-                parts.push(format!("{} in use", memory.device()));
-            }
-        }
-        None => parts.push(no_device(options, stats)),
-    }
+    parts.push(match stats.devices.get(options.sampling.gpu) {
+        Some(device) => with_memory(device.name.split(" : ").next().unwrap_or_default(), device),
+        None => no_device(options, stats),
+    });
     parts.join(", ")
 }
 

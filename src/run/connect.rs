@@ -14,38 +14,17 @@ use crate::sleep;
 /// Between two tries at a server that is waited for.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Why a server could not be reached.
-pub enum NoServer {
-    Interrupted,
-    /// The server's URL, and what came back.
-    Failed(String, HttpError),
-}
-
-impl From<Interrupted> for NoServer {
-    fn from(_: Interrupted) -> Self {
-        NoServer::Interrupted
-    }
-}
-
-impl From<NoServer> for RunError {
-    fn from(error: NoServer) -> Self {
-        match error {
-            NoServer::Interrupted => RunError::Interrupted,
-            NoServer::Failed(base, error) => no_server(&base, &error),
-        }
-    }
-}
-
 /// Asks the server for its `/system_stats`, again for as long as `WaitForComfyUI` says. Returns how
-/// it is spoken to, and the answer. `is_started`: one that refuses connections is not waited for.
+/// it is spoken to, and the answer, or what came back in its place. `is_started`: one that refuses
+/// connections is not waited for.
 ///
 /// # Errors
-/// There is no server, or an interrupt came first.
+/// [`Interrupted`].
 pub fn connect(
     options: &RunOptions,
     events: &mut EventLoop,
     is_started: bool,
-) -> Result<(Target, SystemStats), NoServer> {
+) -> Result<Result<(Target, SystemStats), HttpError>, Interrupted> {
     let mut target = target(&options.server);
     let until = sleep::now() + options.wait_for_comfyui;
     let mut logged = false;
@@ -63,11 +42,11 @@ pub fn connect(
         let error = match answer {
             Ok(stats) => {
                 events.console.set_live(None);
-                return Ok((target, stats));
+                return Ok(Ok((target, stats)));
             }
             Err(error) => error,
         };
-        let left = until.saturating_duration_since(sleep::now());
+        let left = sleep::left(until);
         let is_final = match error.kind {
             ErrorKind::Status(401 | 403) => true,
             ErrorKind::Refused => is_started,
@@ -75,7 +54,7 @@ pub fn connect(
         };
         if left.is_zero() || is_final {
             events.console.set_live(None);
-            return Err(NoServer::Failed(target.base, error));
+            return Ok(Err(error));
         }
         if !std::mem::replace(&mut logged, true) {
             events.console.log(&format!(
@@ -108,8 +87,9 @@ fn probe(options: &RunOptions, target: &Target, on_wait: OnWait) -> Result<Syste
     Client::new(target.clone(), options.post_execution_timeout, on_wait).system_stats()
 }
 
-fn no_server(base: &str, error: &HttpError) -> RunError {
-    let detail = &error.detail;
+/// What a run fails with that finds no server.
+pub fn no_server(options: &RunOptions, error: &HttpError) -> RunError {
+    let (base, detail) = (options.server.url.base(), &error.detail);
     let silent = matches!(error.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Reset);
     let server_may_come = silent && !error.is_unknown_host();
     let why = match error.kind {

@@ -24,7 +24,7 @@ use super::state_file::{KnownRun, RunState, StateFile};
 use super::submit::LISTENER_TIMEOUT;
 use crate::cli::RunOptions;
 use crate::clock::{Clock, run_id};
-use crate::comfyui::{Client, Listener, ObjectInfo, Target};
+use crate::comfyui::{Client, Listener, ObjectInfo};
 use crate::console::{Console, Output, Terminal};
 use crate::exit_code::Exit;
 use crate::interrupt::Interrupted;
@@ -99,8 +99,6 @@ pub struct RunContext<'a> {
     pub client: Client,
     /// What the server says of its classes, each asked for once.
     pub object_info: ObjectInfo,
-    /// How the server is spoken to.
-    pub target: Target,
     /// What the server tells of the prompt that was posted last.
     pub listener: Option<Listener>,
     /// How long a POST waits for the listener's connection; none once the server has been silent.
@@ -179,8 +177,7 @@ impl<'a> RunContext<'a> {
         let url = options.server.url.base();
         let record = RunRecord::new(id, slashes(&folder), started, url);
         let record = RunRecord { settings: settings(options), ..record };
-        let target = connect::target(&options.server);
-        let on_wait = events.on_wait();
+        let (target, on_wait) = (connect::target(&options.server), events.on_wait());
         Ok(RunContext {
             options,
             clock,
@@ -188,9 +185,8 @@ impl<'a> RunContext<'a> {
             events,
             state,
             previous_run,
-            client: Client::new(target.clone(), options.post_execution_timeout, on_wait),
+            client: Client::new(target, options.post_execution_timeout, on_wait),
             object_info: ObjectInfo::default(),
-            target,
             listener: None,
             listener_timeout: LISTENER_TIMEOUT,
             server: ServerLife::default(),
@@ -242,7 +238,7 @@ impl<'a> RunContext<'a> {
                 self.set_death(Death::Gone);
             }
             self.look_at_server();
-            let left = until.saturating_duration_since(sleep::now());
+            let left = sleep::left(until);
             if left.is_zero() && is_ours {
                 self.set_death(Death::Stuck);
             }

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::banner;
-use super::connect::connect;
+use super::connect::{connect, no_server};
 use super::context::RunError;
 use super::events::EventLoop;
-use super::plan::{self, Plan, Scene};
+use super::plan::{self, Plan};
 use crate::cli::{RunOptions, Seed};
 use crate::clock::Clock;
 use crate::comfyui::{Client, KEYFRAME_PLACEHOLDER, ObjectInfo, SystemStats};
@@ -28,12 +28,7 @@ pub(super) fn run(
     object_info: ObjectInfo,
 ) -> Exit {
     let count = plan.count(options);
-    let (scenes, left_out, template_only) = match plan {
-        Plan::Scenes(scenes, _, left_out) => (scenes, left_out, false),
-        Plan::Generate(_, scenes) => (scenes, Vec::new(), true),
-    };
-    let server = None;
-    let mut dry = Dry { options, clock, object_info, scenes, left_out, template_only, server };
+    let mut dry = Dry { options, clock, object_info, plan, server: None };
     let (lacking, exit, why) = match dry.check(events) {
         Ok(lacking) if lacking.iter().all(Vec::is_empty) => (Some(lacking), Exit::Success, None),
         Ok(lacking) => (Some(lacking), Exit::Failed, None),
@@ -48,11 +43,7 @@ struct Dry<'a> {
     clock: Clock,
     /// What the server said of its classes so far.
     object_info: ObjectInfo,
-    scenes: Vec<Scene>,
-    /// Files without a workflow, and why each is left out.
-    left_out: Vec<String>,
-    /// The story is not written yet: its template stands for its scenes.
-    template_only: bool,
+    plan: Plan,
     /// The server's first answer.
     server: Option<SystemStats>,
 }
@@ -69,19 +60,17 @@ struct CheckResult {
 impl Dry<'_> {
     /// Asks the server for each class of the graphs, once.
     fn check(&mut self, mut events: EventLoop) -> Result<Vec<Vec<String>>, RunError> {
-        let is_open = plan::are_open(&self.scenes);
         if let Err(error) = events.listen_for_interrupt(|| {}) {
             events.console.warn(&format!("Ctrl-C ends this without a verdict: {error}"));
         }
-        let connected = connect(self.options, &mut events, false).map_err(RunError::from);
+        let connected = connect(self.options, &mut events, false)?;
         events.check()?;
-        let (target, stats) = connected?;
+        let (target, stats) = connected.map_err(|error| no_server(self.options, &error))?;
         self.server = Some(stats);
         events.console.wait_for("asking ComfyUI about its nodes", "");
         let client = Client::new(target, self.options.post_execution_timeout, events.drawing());
-        let mut wanted = BTreeSet::new();
-        wanted.extend(self.scenes.iter().flat_map(|scene| scene.workflow.classes()));
-        for class in wanted {
+        let classes = self.plan.scenes.iter().flat_map(|scene| scene.workflow.classes());
+        for class in classes.collect::<BTreeSet<_>>() {
             events.check()?;
             self.object_info
                 .fetch(&client, class)
@@ -94,18 +83,17 @@ impl Dry<'_> {
         }
         events.check()?;
         events.console.set_live(None);
-        if is_open {
-            let (info, now) = (&self.object_info, self.clock.now());
-            let left_out = plan::complete(&mut self.scenes, self.options, info, now)
-                .map_err(|why| RunError::refused(Exit::Usage, why))?;
-            self.left_out.extend(left_out);
-        }
-        Ok(self.scenes.iter().map(|scene| scene.workflow.validate(&self.object_info)).collect())
+        let (info, now) = (&self.object_info, self.clock.now());
+        let left_out = plan::complete(&mut self.plan.scenes, self.options, info, now)
+            .map_err(|why| RunError::refused(Exit::Usage, why))?;
+        self.plan.left_out.extend(left_out);
+        let graphs = self.plan.scenes.iter().map(|scene| &scene.workflow);
+        Ok(graphs.map(|graph| graph.validate(&self.object_info)).collect())
     }
 
     /// The verdict, what it is about, and the document where one was asked for.
     fn close(mut self, verdict: &CheckResult, count: usize) -> Exit {
-        for scene in self.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()) {
+        for scene in self.plan.scenes.iter_mut().filter(|scene| scene.keyframe.is_some()) {
             scene.workflow.set_keyframe(KEYFRAME_PLACEHOLDER);
         }
         let mut lines = self.verdict(verdict);
@@ -125,8 +113,8 @@ impl Dry<'_> {
     }
 
     fn verdict(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Vec<String> {
-        let what = if self.template_only { "template" } else { "scene" };
-        let all = match self.scenes.len() {
+        let what = if self.plan.template.is_some() { "template" } else { "scene" };
+        let all = match self.plan.scenes.len() {
             1 => format!("1 {what}"),
             n => format!("{n} {what}s"),
         };
@@ -141,10 +129,12 @@ impl Dry<'_> {
         let or = if self.object_info.has_unavailable() { " or could not be checked" } else { "" };
         let mut lines = vec![match bad {
             0 => format!("✓ {all} ready to run"),
-            1 if self.scenes.len() == 1 => format!("✗ {all} would be rejected{or} (exit {code})"),
+            1 if self.plan.scenes.len() == 1 => {
+                format!("✗ {all} would be rejected{or} (exit {code})")
+            }
             bad => format!("✗ {bad} of {all} would be rejected{or} (exit {code})"),
         }];
-        for (scene, lacking) in self.scenes.iter().zip(lacking) {
+        for (scene, lacking) in self.plan.scenes.iter().zip(lacking) {
             let id = &scene.id;
             if lacking.is_empty() {
                 lines.push(format!("✓ {id}"));
@@ -161,15 +151,15 @@ impl Dry<'_> {
         lines.extend(
             self.server.iter().map(|it| format!("{base}: {}", banner::server(self.options, it))),
         );
-        if self.template_only {
+        if self.plan.template.is_some() {
             lines.push("A dry run generates no story: its template alone is checked".to_owned());
         }
         let warnings = self.options.warnings.iter().cloned();
-        let left_out = self.left_out.iter().map(|why| format!("left out: {why}"));
+        let left_out = self.plan.left_out.iter().map(|why| format!("left out: {why}"));
         let reports = self.options.reports.iter().map(|(format, _)| {
             format!("{}: a dry run has nothing to report, it is not written", format.option())
         });
-        let of_scenes = self.scenes.iter().flat_map(|scene| {
+        let of_scenes = self.plan.scenes.iter().flat_map(|scene| {
             scene.warnings.iter().map(move |warning| format!("{}: {warning}", scene.id))
         });
         let all = warnings.chain(left_out).chain(reports).chain(of_scenes);
@@ -181,7 +171,7 @@ impl Dry<'_> {
     /// Every graph as it would be posted.
     fn graphs(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for scene in &self.scenes {
+        for scene in &self.plan.scenes {
             let seed = scene.seed.map(|seed| match self.options.seed {
                 Seed::Fixed(_) => format!(", seed {seed}"),
                 // A run gets another one.
@@ -202,7 +192,7 @@ impl Dry<'_> {
     /// An unknown is null; `Lacks` is null where it was not checked.
     fn document(&self, CheckResult { lacking, exit, why }: &CheckResult) -> Value {
         let server = self.server.as_ref();
-        let scenes = self.scenes.iter().enumerate().map(|(index, scene)| {
+        let scenes = self.plan.scenes.iter().enumerate().map(|(index, scene)| {
             json!({
                 "SceneId": scene.id,
                 "Source": slashes(&scene.source),
@@ -216,7 +206,7 @@ impl Dry<'_> {
         json!({
             "SchemaVersion": 1,
             "DryRun": true,
-            "TemplateOnly": self.template_only,
+            "TemplateOnly": self.plan.template.is_some(),
             "Server": {
                 "Url": self.options.server.url.base(),
                 "ComfyUIVersion": server.and_then(|stats| stats.comfyui.clone()),

@@ -47,7 +47,7 @@ pub struct Intake {
     pub following: Option<Following>,
     /// Where readings go.
     pub recorder: Recorder,
-    /// What the recorder has to say.
+    /// What the recorder and the sampler's end have to say.
     problems: Vec<String>,
     /// What other threads have to say.
     notes: Vec<String>,
@@ -201,7 +201,6 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         intake.drain();
         tell(&mut intake, &mut self.console, &mut self.asleep);
-        self.console.live.draw(|| intake.figures());
     }
 
     /// What a sampler's thread calls with its events.
@@ -230,8 +229,7 @@ impl EventLoop {
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         while !done(&intake) {
             tell(&mut intake, &mut self.console, &mut self.asleep);
-            self.console.live.draw(|| intake.figures());
-            let slice = until.saturating_duration_since(sleep::now()).min(REDRAW);
+            let slice = sleep::left(until).min(REDRAW);
             let began = Instant::now();
             let received = intake.events.recv_timeout(slice);
             sleep::after_wait(began, slice);
@@ -248,7 +246,7 @@ impl EventLoop {
     }
 }
 
-/// Tells what other threads have to say, and that the computer slept.
+/// Tells what other threads have to say, and that the computer slept; then draws the live row.
 fn tell(
     intake: &mut Intake,
     console: &mut Console,
@@ -261,6 +259,7 @@ fn tell(
         console.log(&format!("the computer slept from {} to {}", hms(from), hms(to)));
         asleep.push((from, to));
     }
+    console.live.draw(|| intake.figures());
 }
 
 impl Intake {
@@ -290,7 +289,12 @@ impl Intake {
             Event::Sampler(SamplerEvent::Warning(text)) => {
                 self.notes.push(format!("WARNING: {text}"));
             }
-            Event::Sampler(event) => self.problems.extend(self.recorder.record(event)),
+            Event::Sampler(SamplerEvent::Measured(taken)) => {
+                self.problems.extend(self.recorder.record(&taken));
+            }
+            Event::Sampler(SamplerEvent::Died) => {
+                self.problems.push("the VRAM sampler died: no further samples".to_owned());
+            }
         }
     }
 }

@@ -56,8 +56,7 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Ok(Lock::unavailable(path, &error)),
                 Err(TryLockError::WouldBlock) => {}
             }
-            let (left, seconds) =
-                (until.saturating_duration_since(sleep::now()), patience.as_secs());
+            let (left, seconds) = (sleep::left(until), patience.as_secs());
             if left.is_zero() {
                 let (who, place) = holder(&path);
                 let why = format!(

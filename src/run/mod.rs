@@ -77,19 +77,21 @@ fn try_run(options: &RunOptions) -> Result<Exit, RunError> {
     let console = Console::new(clock, None, terminal, options.verbose);
     let mut events = EventLoop::new(Recorder::default(), console);
     let mut plan = Plan::make(options).map_err(refused)?;
-    if plan::are_open(plan.scenes()) {
+    if plan::are_open(&plan.scenes) {
         // A mistake is told before anything is made, if the server is there.
         let target = connect::target(&options.server);
         events.console.wait_for("asking ComfyUI about the nodes of the workflow", "");
         let client = Client::new(target, options.post_execution_timeout, events.drawing());
-        let mut classes = plan::open_classes(plan.scenes()).into_iter();
+        let mut classes = plan::open_classes(&plan.scenes).into_iter();
         let asked = classes.try_for_each(|class| object_info.fetch(&client, class));
         drop(classes);
         events.console.set_live(None);
         if asked.is_ok() {
-            plan.complete(options, &object_info, clock.now()).map_err(refused)?;
+            let (scenes, now) = (&mut plan.scenes, clock.now());
+            let left_out = plan::complete(scenes, options, &object_info, now).map_err(refused)?;
+            plan.left_out.extend(left_out);
         } else if options.wait_for_comfyui.is_zero()
-            && let Some(wrong) = plan::wrong_by_the_file(plan.scenes())
+            && let Some(wrong) = plan::wrong_by_the_file(&plan.scenes)
         {
             return Err(refused(wrong));
         }
@@ -155,20 +157,16 @@ fn cancel_once(state: &Path, target: &Target) {
 impl RunContext<'_> {
     /// Reaches the server, and goes through the steps while its memory is sampled.
     fn work(&mut self, plan: Plan) -> Result<(), RunError> {
-        let scenes = plan.count(self.options);
-        // Kept as far as they are known: should the run go no further, they are logged as skipped.
-        let template = match plan {
-            Plan::Scenes(scenes, story, left_out) => {
-                self.scenes = scenes;
-                self.log_left_out(&left_out);
-                self.record.legacy.story = story.map(|story| *story);
-                None
-            }
-            Plan::Generate(template, _) => Some(template),
-        };
+        let count = plan.count(self.options);
+        let Plan { scenes, story, template, left_out } = plan;
+        if template.is_none() {
+            // Known by now: should the run go no further, they are logged as skipped.
+            self.scenes = scenes;
+        }
+        self.log_left_out(&left_out);
+        self.record.legacy.story = story;
         let stats = self.connect_and_recover();
-        let sampling =
-            stats.and_then(|(target, stats)| self.start_sampling(target, &stats, scenes));
+        let sampling = stats.and_then(|stats| self.start_sampling(&stats, count));
         self.events.console.log_all(&banner::rules(self.options));
         sampling?;
         self.preflight()?;

@@ -71,30 +71,28 @@ pub struct OpenInput {
 }
 
 /// What a run is made of.
-#[derive(Debug)]
-pub enum Plan {
-    /// The scenes are known, the story that they are of, and why files of a folder are left out.
-    Scenes(Vec<Scene>, Option<Box<Story>>, Vec<String>),
-    /// They are those of a story that the project's generator has to write first; the template as a
-    /// scene, to be checked.
-    Generate(WorkflowSource, Vec<Scene>),
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The scenes; where a story has to be written first, its template as a scene, to be checked.
+    pub scenes: Vec<Scene>,
+    /// The story that they are of.
+    pub story: Option<Story>,
+    /// The template of a story that the project's generator has to write first.
+    pub template: Option<WorkflowSource>,
+    /// Why files of a folder are left out.
+    pub left_out: Vec<String>,
 }
 
 impl Plan {
     /// The files that it was read from, and those that are to be uploaded.
     pub fn files(&self) -> Vec<PathBuf> {
-        match self {
-            Plan::Generate(template, _) => vec![template.file.clone()],
-            Plan::Scenes(scenes, story, _) => {
-                let story = story.iter().map(|story| story.file.clone());
-                let of_scene = |scene: &Scene| {
-                    let uploads = scene.uploads.iter().map(|upload| upload.path.clone());
-                    let files: Vec<_> = uploads.chain(scene.keyframe.clone()).collect();
-                    files.into_iter().chain([scene.source.clone()])
-                };
-                story.chain(scenes.iter().flat_map(of_scene)).collect()
-            }
+        let mut files: Vec<_> = self.story.iter().map(|story| story.file.clone()).collect();
+        for scene in &self.scenes {
+            files.extend(scene.uploads.iter().map(|upload| upload.path.clone()));
+            files.extend(scene.keyframe.clone());
+            files.push(scene.source.clone());
         }
+        files
     }
 
     /// What the options ask for.
@@ -119,7 +117,7 @@ impl Plan {
                     }
                 };
                 let scenes = story_scenes(options, &story, &template)?;
-                Ok(Plan::Scenes(scenes, Some(Box::new(story)), Vec::new()))
+                Ok(Plan { scenes, story: Some(story), ..Plan::default() })
             }
             (None, []) if generator::script(&options.project_root).is_file() => {
                 let template = WorkflowSource::of_project(&options.project_root)?;
@@ -129,7 +127,8 @@ impl Plan {
                 // What no story could make up for is refused before half an hour is spent on one.
                 place(&mut scene).map_err(|why| format!("{}: {why}", template.name))?;
                 patch(&mut scene, options, None)?;
-                Ok(Plan::Generate(template, vec![scene]))
+                let (scenes, template) = (vec![scene], Some(template));
+                Ok(Plan { scenes, template, ..Plan::default() })
             }
             (None, []) => Err(nothing_to_run(options)),
             (None, files) => {
@@ -153,43 +152,17 @@ impl Plan {
                 if !wrong.is_empty() {
                     return Err(wrong.join("; "));
                 }
-                Ok(Plan::Scenes(finish(scenes, options)?, None, left_out))
+                Ok(Plan { scenes: finish(scenes, options)?, left_out, ..Plan::default() })
             }
         }
     }
 
     /// How many scenes there will be, as far as it is known.
     pub fn count(&self, options: &RunOptions) -> usize {
-        match self {
-            Plan::Scenes(scenes, ..) => scenes.len(),
-            Plan::Generate(..) => options.scenes as usize * options.repeat as usize,
+        match self.template {
+            None => self.scenes.len(),
+            Some(_) => options.scenes as usize * options.repeat as usize,
         }
-    }
-
-    /// The scenes, or the template in their place.
-    pub fn scenes(&self) -> &[Scene] {
-        match self {
-            Plan::Scenes(scenes, ..) | Plan::Generate(_, scenes) => scenes,
-        }
-    }
-
-    /// Same as [`complete`], of the scenes or the template in their place.
-    ///
-    /// # Errors
-    /// Same as [`complete`].
-    pub fn complete(
-        &mut self,
-        options: &RunOptions,
-        object_info: &ObjectInfo,
-        now: OffsetDateTime,
-    ) -> Result<(), String> {
-        match self {
-            Plan::Scenes(scenes, _, left_out) => {
-                left_out.extend(complete(scenes, options, object_info, now)?);
-            }
-            Plan::Generate(_, scenes) => drop(complete(scenes, options, object_info, now)?),
-        }
-        Ok(())
     }
 }
 
@@ -273,38 +246,38 @@ fn parse(source: &WorkflowSource) -> Result<Workflow, String> {
     })
 }
 
-/// The ids of a scene that is run so many times; of one that is run once its own.
-fn repeated(base: &str, times: u32) -> Vec<String> {
-    match times {
-        1 => vec![base.to_owned()],
-        times => (1..=times).map(|time| format!("{base}-r{time}")).collect(),
-    }
+/// A scene so many times, each with an id of its own, which is that of the scene where it is run once.
+fn repeated(
+    base: &str,
+    graph: &Workflow,
+    source: &WorkflowSource,
+    story: Option<&StoryScene>,
+    times: u32,
+) -> Result<Vec<Scene>, String> {
+    let scene = |repetition| {
+        let id = match times {
+            1 => base.to_owned(),
+            _ => format!("{base}-r{}", repetition + 1),
+        };
+        let mut scene = Scene::new(id, base, graph.clone(), &source.file);
+        scene.repetition = repetition;
+        scene.story = story.cloned();
+        place(&mut scene).map_err(|why| format!("{}: {why}", source.name))?;
+        Ok(scene)
+    };
+    (0..times).map(scene).collect()
 }
 
 fn from_workflow(source: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
-    let (graph, file) = (parse(source)?, &source.file);
-    let base = scene_id(&file.file_stem().unwrap_or_default().to_string_lossy());
-    let scene = |(repetition, id): (u32, String)| {
-        let mut scene = Scene::new(id, &base, graph.clone(), file);
-        scene.repetition = repetition;
-        place(&mut scene).map_err(|why| format!("{}: {why}", file.display()))?;
-        Ok(scene)
-    };
-    (0..).zip(repeated(&base, times)).map(scene).collect()
+    let base = scene_id(&source.file.file_stem().unwrap_or_default().to_string_lossy());
+    repeated(&base, &parse(source)?, source, None, times)
 }
 
 fn from_story(story: &Story, template: &WorkflowSource, times: u32) -> Result<Vec<Scene>, String> {
     let graph = parse(template)?;
     let mut scenes = Vec::new();
-    for story_scene in &story.scenes {
-        let base = scene_id(&story_scene.id);
-        for (repetition, id) in (0..).zip(repeated(&base, times)) {
-            let mut scene = Scene::new(id, &base, graph.clone(), &template.file);
-            scene.repetition = repetition;
-            scene.story = Some(story_scene.clone());
-            place(&mut scene).map_err(|why| format!("{}: {why}", template.name))?;
-            scenes.push(scene);
-        }
+    for scene in &story.scenes {
+        scenes.extend(repeated(&scene_id(&scene.id), &graph, template, Some(scene), times)?);
     }
     Ok(scenes)
 }

@@ -9,7 +9,6 @@ use time::OffsetDateTime;
 use crate::vram::log::{Line, Writer};
 use crate::vram::reading::{DynamicVram, Measurement, MissReason, Reading, Source};
 use crate::vram::recording::{Recording, Running};
-use crate::vram::sampler::SamplerEvent;
 use crate::vram::stats::{Accumulator, LogSummary};
 
 /// Takes the measurements in the order of their stamps.
@@ -139,13 +138,9 @@ impl Recorder {
         self.refused.filter(|(at, _)| *at >= moment).map(|(_, at)| at)
     }
 
-    /// Takes an event of the sampler. Returns a warning for the user; of the log at most one.
-    pub fn record(&mut self, event: SamplerEvent) -> Option<String> {
-        match event {
-            SamplerEvent::Measured(taken) => self.take(&taken, Recording::take),
-            SamplerEvent::Warning(text) => Some(text),
-            SamplerEvent::Died => Some("the VRAM sampler died: no further samples".to_owned()),
-        }
+    /// Takes a measurement of the sampler. Returns a warning for the user about the log, at most one.
+    pub fn record(&mut self, taken: &Measurement) -> Option<String> {
+        self.take(taken, Recording::take)
     }
 
     /// Takes the last measurement of all. Returns a warning as [`Recorder::record`] does.
@@ -215,15 +210,10 @@ mod tests {
     use crate::vram::reading::ReadingResult;
     use time::macros::datetime;
 
-    fn measured(
-        moment: Instant,
-        result: ReadingResult,
-        missed: Option<MissReason>,
-    ) -> SamplerEvent {
+    fn measured(moment: Instant, result: ReadingResult, missed: Option<MissReason>) -> Measurement {
         let at = datetime!(2026-11-24 12:00:05 UTC);
         let (due, answered, devices) = (moment, moment, Vec::new());
-        let taken = Measurement { at, moment, due, answered, result, missed, devices };
-        SamplerEvent::Measured(taken)
+        Measurement { at, moment, due, answered, result, missed, devices }
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "what a measurement holds")]
@@ -252,7 +242,7 @@ mod tests {
                 Measurement { at, moment, due, answered, result, missed: result.err(), devices }
             };
             for event in events {
-                assert_eq!(recorder.record(SamplerEvent::Measured(of(event))), None);
+                assert_eq!(recorder.record(&of(event)), None);
             }
             assert_eq!(recorder.record_last(&of(last)), None);
             let (read, told) = (LogSummary::read(&path).unwrap(), recorder.summary());
@@ -270,7 +260,7 @@ mod tests {
         let start = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
         let at = |ms| start + Duration::from_millis(ms);
         for (ms, mb) in [(0, 100), (250, 900), (500, 200)] {
-            assert_eq!(recorder.record(measured(at(ms), reading(mb), None)), None);
+            assert_eq!(recorder.record(&measured(at(ms), reading(mb), None)), None);
             recorder.set_running(at(ms + 1), (ms == 0).then_some("flow"), None);
         }
         let written = || LogSummary::read(&path).unwrap().stats;
@@ -287,7 +277,7 @@ mod tests {
     fn a_late_measurement_says_nothing_of_its_own() {
         let mut recorder = Recorder::default();
         let mut told = |result: ReadingResult| {
-            recorder.record(measured(Instant::now(), result, result.err()));
+            recorder.record(&measured(Instant::now(), result, result.err()));
             recorder.missed
         };
         let ticks =
@@ -304,7 +294,7 @@ mod tests {
         let (mut recorder, _) = Recorder::new(&path, Duration::from_secs(5));
         let moment = Instant::now();
         let result = Ok((Reading { used: 5, ..Reading::default() }, Source::NvidiaSmi));
-        assert_eq!(recorder.record(measured(moment, result, Some(MissReason::Refused))), None);
+        assert_eq!(recorder.record(&measured(moment, result, Some(MissReason::Refused))), None);
         let at = datetime!(2026-11-24 12:00:05 UTC);
         assert_eq!((recorder.refused_since(moment), recorder.latest.is_some()), (Some(at), true));
         assert_eq!(recorder.refused_since(moment + Duration::from_secs(1)), None);

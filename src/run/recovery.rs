@@ -1,7 +1,7 @@
 //! Finishing a run that was killed: its prompts are cancelled, its summary gets an end.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 
 use super::cancel::Cancelled;
@@ -9,6 +9,7 @@ use super::context::RunContext;
 use super::state_file::KnownRun;
 use crate::clock::{Clock, day_and_time, is_run_id};
 use crate::console::{Console, Output, Terminal};
+use crate::fs::read_part;
 use crate::vram::log::names;
 use crate::vram::stats::LogSummary;
 
@@ -73,7 +74,8 @@ fn is_run_folder(folder: &Path) -> bool {
 fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
     let path = folder.join("run-summary.txt");
     let named = |error: std::io::Error| format!("{}: {error}", path.display());
-    let tail = tail(&path).map_err(named)?;
+    let length = fs::metadata(&path).map_err(named)?.len();
+    let tail = read_part(&path, length.saturating_sub(TAIL), TAIL).map_err(named)?;
     let text = String::from_utf8_lossy(&tail);
     if ["=== RUN COMPLETE ===", "=== RUN INTERRUPTED ==="].iter().any(|end| text.contains(end)) {
         return Ok(());
@@ -93,15 +95,6 @@ fn finish(folder: &Path, clock: Clock, said: &str) -> Result<(), String> {
         Err(error) => console.log(&format!("{}: {error}", log.display())),
     }
     Ok(())
-}
-
-fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let length = fs::metadata(path)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut tail = Vec::new();
-    file.take(TAIL).read_to_end(&mut tail)?;
-    Ok(tail)
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::banner;
-use super::connect::{NoServer, connect};
+use super::connect::{connect, no_server};
 use super::context::{RunContext, RunError, Sampling};
-use crate::comfyui::{Client, ErrorKind, SystemStats, Target};
+use crate::comfyui::{Client, ErrorKind, SystemStats};
 use crate::report::saved_run::OtherDevice;
 use crate::vram::log::names;
 use crate::vram::reading::Reading;
@@ -13,19 +13,22 @@ use crate::vram::source::{self, ReadingSource};
 
 impl RunContext<'_> {
     /// Reaches the server, and finishes what an earlier run has left undone, with or without it.
-    pub(super) fn connect_and_recover(&mut self) -> Result<(Target, SystemStats), RunError> {
+    pub(super) fn connect_and_recover(&mut self) -> Result<SystemStats, RunError> {
         self.take_over();
         let is_coming = self.is_server_coming();
         let connected = match connect(self.options, &mut self.events, is_coming) {
-            Err(NoServer::Failed(_, error)) if error.kind == ErrorKind::Refused && is_coming => {
-                self.start_at_first().map(|stats| (self.target.clone(), stats))
+            Ok(Ok((target, stats))) => {
+                let on_wait = self.events.on_wait();
+                self.client = Client::new(target, self.options.post_execution_timeout, on_wait);
+                Ok(stats)
             }
-            connected => connected.map_err(RunError::from),
+            Ok(Err(error)) if error.kind == ErrorKind::Refused && is_coming => {
+                self.start_at_first()
+            }
+            Ok(Err(error)) => Err(no_server(self.options, &error)),
+            Err(interrupted) => Err(interrupted.into()),
         };
-        if let Ok((target, stats)) = &connected {
-            let on_wait = self.events.on_wait();
-            self.client = Client::new(target.clone(), self.options.post_execution_timeout, on_wait);
-            self.target = target.clone();
+        if let Ok(stats) = &connected {
             self.note_device(stats);
         }
         self.recover(connected.is_ok());
@@ -36,7 +39,6 @@ impl RunContext<'_> {
     /// it returns, from before anything is sent.
     pub(super) fn start_sampling(
         &mut self,
-        target: Target,
         stats: &SystemStats,
         scenes: usize,
     ) -> Result<(), RunError> {
@@ -46,7 +48,7 @@ impl RunContext<'_> {
         let send = self.events.sampler_events();
         let source = Arc::new(ReadingSource::new(options, local, Some(stats), send));
         source.wait_for_nvidia_smi(&mut |time| self.events.wait(time))?;
-        let clients = [Client::with_timeout(target, source::TIMEOUT)].into();
+        let clients = [Client::with_timeout(self.client.target(), source::TIMEOUT)].into();
         let sampler = source.sampler(self.clock, clients).inspect_err(|error| {
             self.events.console.warn(&format!("no VRAM is recorded: no thread: {error}"));
         });

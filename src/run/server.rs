@@ -292,29 +292,20 @@ impl RunContext<'_> {
         let Some(server) = self.state.server().cloned() else { return };
         let when = day_and_time(server.started);
         let adopt = |id| ServerProcess::adopt(id, server.process, &server.log, server.log_from);
-        let process = server.id.and_then(adopt);
-        let line = match (&process, server.id, server.process) {
-            (Some(process), ..) => {
-                let id = process.id;
-                Some(format!(
-                    "ComfyUI (process {id}), started at {when} by a run that was killed, is taken over"
-                ))
-            }
-            // The system knows: it has ended.
-            (None, Some(_), Some(_)) => None,
-            (None, id, _) => {
-                let id = id.map(|id| format!(" (process {id})")).unwrap_or_default();
-                Some(format!(
-                    "WARNING: a run that was killed started ComfyUI{id} at {when}: whether that still runs cannot be told, and it is not ended"
-                ))
-            }
-        };
-        if process.is_none() {
-            self.state.set_server(None);
+        self.server.process = server.id.and_then(adopt);
+        if let Some(ServerProcess { id, .. }) = &self.server.process {
+            self.events.console.log(&format!(
+                "ComfyUI (process {id}), started at {when} by a run that was killed, is taken over"
+            ));
+            return;
         }
-        self.server.process = process;
-        if let Some(line) = line {
-            self.events.console.log(&line);
+        self.state.set_server(None);
+        // With both the system knows: it has ended.
+        if server.id.is_none() || server.process.is_none() {
+            let id = server.id.map(|id| format!(" (process {id})")).unwrap_or_default();
+            self.events.console.log(&format!(
+                "WARNING: a run that was killed started ComfyUI{id} at {when}: whether that still runs cannot be told, and it is not ended"
+            ));
         }
     }
 

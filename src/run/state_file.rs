@@ -49,12 +49,11 @@ impl KnownRun {
     }
 
     fn read(value: &Value) -> Option<Self> {
-        let text = |key: &str| value[key].as_str();
         Some(KnownRun {
             pid: value["Pid"].as_u64()?.try_into().ok()?,
             process: value["ProcessStart"].as_u64(),
-            started: from_iso(text("Started")?)?,
-            folder: text("RunDir")?.into(),
+            started: from_iso(value["Started"].as_str()?)?,
+            folder: value["RunDir"].as_str()?.into(),
         })
     }
 
@@ -295,14 +294,11 @@ impl StateFile {
     /// a server to end.
     pub fn close(mut self) {
         self.state.ended = true;
-        match &self.file {
-            Some(file) if self.state.prompts.is_empty() && self.state.server.is_none() => {
-                // Else the next run reads that this one ended and left nothing.
-                if fs::remove_file(file).is_err() {
-                    self.write();
-                }
-            }
-            _ => self.write(),
+        let leaves_nothing = self.state.prompts.is_empty() && self.state.server.is_none();
+        let is_removed = |file: &PathBuf| leaves_nothing && fs::remove_file(file).is_ok();
+        // Where it cannot be deleted, the next run reads that this one ended and left nothing.
+        if !self.file.as_ref().is_some_and(is_removed) {
+            self.write();
         }
     }
 

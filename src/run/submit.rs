@@ -125,7 +125,7 @@ impl RunContext<'_> {
                 !self.is_listening() && self.client.queue().is_ok_and(|q| q.count() == 0);
             let posted = Instant::now();
             self.state.add(scene, &ids, self.clock.now());
-            let (error, again) = match self.client.submit(workflow, &ids, time_left(deadline)) {
+            let (again, error) = match self.client.submit(workflow, &ids, sleep::left(deadline)) {
                 Ok(Submission::Accepted { id, node_errors }) => {
                     self.set_server_id(&ids, &id);
                     if is_alone {
@@ -139,13 +139,9 @@ impl RunContext<'_> {
                 }
                 Ok(Submission::NoId(why)) => {
                     let why = format!("an answer without prompt_id: {why}");
-                    let error = self.client.error("POST /prompt", ErrorKind::BadJson, &why);
-                    (error, Again::No)
+                    (Again::No, self.client.error("POST /prompt", ErrorKind::BadJson, &why))
                 }
-                Err(error) => {
-                    let again = again_after(&error.kind);
-                    (error, again)
-                }
+                Err(error) => (again_after(&error.kind), error),
             };
             // Never sent.
             if error.kind == ErrorKind::Refused {
@@ -167,7 +163,7 @@ impl RunContext<'_> {
             if again == Again::No || again == Again::Few && sent.len() == FEW {
                 return Err(SubmitError::Rejected(error.to_string()));
             }
-            let left = time_left(deadline);
+            let left = sleep::left(deadline);
             if left.is_zero() {
                 return Err(SubmitError::Deadline(error));
             }
@@ -182,7 +178,7 @@ impl RunContext<'_> {
         let following = Following::new(scene, &ids.client, &ids.prompt, workflow.clone());
         self.events.intake().following = Some(following);
         let send = self.events.listener_events(&ids.client);
-        self.listener = Some(Listener::start(self.target.clone(), &ids.client, send));
+        self.listener = Some(Listener::start(self.client.target(), &ids.client, send));
         self.events.wait_for_listener(self.listener_timeout)?;
         if self.events.intake().following.as_ref().is_some_and(|it| it.connected.is_none()) {
             self.listener_timeout = Duration::ZERO;
@@ -230,7 +226,7 @@ impl RunContext<'_> {
                 }
                 Err(error) => refused = Some(error).filter(is_refused),
             }
-            let left = time_left(deadline);
+            let left = sleep::left(deadline);
             if left.is_zero() {
                 return Err(match refused {
                     Some(error) => SubmitError::Unreachable { error, sent: true },
@@ -275,15 +271,11 @@ impl Patience {
         if !std::mem::replace(&mut self.logged, true) {
             run.warn(scene, &format!("{error}: trying again"));
         }
-        let left = time_left(deadline);
+        let left = sleep::left(deadline);
         if left.is_zero() || self.outage.lasts(sleep::now(), error) {
             return Ok(false);
         }
         run.events.wait(LOOK_AGAIN.min(left))?;
         Ok(true)
     }
-}
-
-fn time_left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(sleep::now())
 }
