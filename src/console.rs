@@ -15,7 +15,7 @@ use crate::cli::Style;
 use crate::clock::{Clock, hms};
 use crate::exit_code::Exit;
 use crate::layout::{width, wrapped, wrapped_command};
-use crate::report::text::{LABEL_WIDTH, REPORT, headline};
+use crate::report::text::{CORRECT_FIRST, LABEL_WIDTH, NEXT, REPORT, headline};
 use crate::sanitize::{counted, sanitize_line, sanitize_lines, without_credentials};
 use crate::screen::{self, Stream};
 
@@ -248,9 +248,18 @@ fn block_rows(line: &str, columns: usize) -> Vec<String> {
     let is_label = label.is_some_and(|label| label.starts_with(|c: char| c.is_ascii_uppercase()));
     let head = if is_label { LABEL_WIDTH } else { 2 };
     let head = if line.is_char_boundary(head.min(line.len())) { head } else { 0 };
-    let text = line.get(LABEL_WIDTH..).unwrap_or_default();
-    if line.starts_with("Next  ") && text.starts_with(env!("CARGO_PKG_NAME")) {
-        return wrapped_command(line, head, columns);
+    if let Some(next) = line.strip_prefix(&format!("{NEXT:<LABEL_WIDTH$}"))
+        && width(line) > columns
+    {
+        // The command alone, so that it can be copied.
+        let first = next.strip_prefix(CORRECT_FIRST).map(|command| {
+            let first = line.len() - command.len();
+            (wrapped(line[..first].trim_end(), head, columns), command)
+        });
+        let label = if first.is_some() { "" } else { NEXT };
+        let (mut rows, command) = first.unwrap_or((Vec::new(), next));
+        rows.extend(wrapped_command(&format!("{label:<LABEL_WIDTH$}{command}"), head, columns));
+        return rows;
     }
     // Behind a mark stands a name, then what there is to tell.
     let name = line.starts_with(['✓', '✗']).then(|| line.find("  ").map(|at| at + 2));
@@ -436,6 +445,20 @@ mod tests {
             ["Needs      17070 MB of its own: a 20 GB", "           card, not a 16 GB one"]
         );
         assert_eq!(block_rows("✗ doomed  it broke", 12), ["✗ doomed it", "  broke"]);
+        // A command can be copied, whatever stands before it.
+        let sign = if cfg!(windows) { '`' } else { '\\' };
+        let next =
+            "Next       correct what the server rejects, then ./run-comfyui-e2e --fresh a.json";
+        assert_eq!(
+            block_rows(next, 50),
+            [
+                "Next       correct what the server rejects, then",
+                "           ./run-comfyui-e2e --fresh a.json"
+            ]
+        );
+        let next = "Next       ./run-comfyui-e2e --fresh nightly/a.json";
+        let first = format!("Next       ./run-comfyui-e2e --fresh {sign}");
+        assert_eq!(block_rows(next, 42), [&first, "           nightly/a.json"]);
     }
 
     #[test]

@@ -321,6 +321,8 @@ fn is_url(word: &OsStr) -> bool {
 
 /// The name in the same folder that was probably meant, as the end of an error message.
 fn nearest_file(path: &Path) -> String {
+    // Of a folder that is not there, its own name.
+    let path = path.ancestors().take_while(|part| !part.exists()).last().unwrap_or(path);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return String::new();
     };

@@ -352,6 +352,18 @@ fn the_machine_s_own_memory_is_no_vram() {
         ]
     );
     assert!(block[8].contains(", 1 prompt of another client ran meanwhile, "), "{block:?}");
+    // So a gate on it is one on all that runs there.
+    run.gates = vec![Verdict {
+        gate: Gate::Baseline,
+        scene: Some("scene-001".into()),
+        limit: Some(2),
+        measured: Some(Measured::Added(1)),
+        before: Some(1),
+        state: State::Held,
+    }];
+    let block = summary_block(&run, &vram());
+    let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
+    assert_eq!(block[table + 1], "  the machine's RAM, which other programs move too");
 }
 
 #[test]
@@ -375,8 +387,8 @@ fn a_scene_has_a_row_on_a_screen() {
     }
     expect![[r"
         ✓ 城のシーン     3:08  19310 MB  +17070  scene-001.mp4  1.5 MB
-        ✓ scene-002      3:11  from the cache, no figures (use --fresh) 2nd attempt
-                               (1st: lost, server restarted 23:05:12)
+        ✓ scene-002      3:11  from the cache, no figures (use --fresh)
+                               2nd attempt (1st: lost, server restarted 23:05:12)
         ✗ scene-003     12:05  node 4 FailAlways: CLIP model not found:
                                umt5_xxl_fp8.safetensors (2 attempts)
         ✓ 城のシーン 3:08 19310 MB +17070

@@ -30,6 +30,10 @@ const SHORT_GAP_MS: u64 = 1000;
 const MOST_STARTS: usize = 3;
 /// The columns of a row's label.
 pub const LABEL_WIDTH: usize = 11;
+/// What stands before the command of `Next` where it alone cannot help.
+pub const CORRECT_FIRST: &str = "correct what the server rejects, then ";
+/// The label of the row that says what to do next.
+pub const NEXT: &str = "Next";
 /// The label of the row that holds the page's path.
 pub const REPORT: &str = "Report";
 /// Of more scenes than this the failures come first.
@@ -59,7 +63,7 @@ fn block(run: &RunRecord, vram: &VramStats, columns: Option<usize>) -> Vec<Strin
     let is_gate = run.exit() == Exit::Gate;
     let mut lines = vec![format!("{verdict:<VERDICT_WIDTH$}{GAP}{}", times(run))];
     lines.extend(run.failure.iter().map(|(_, why)| why.trim_start().to_owned()));
-    lines.extend(is_gate.then(|| gates::table(&run.gates)).into_iter().flatten());
+    lines.extend(is_gate.then(|| table(run, &run.gates)).into_iter().flatten());
     let names = run.scenes.iter().map(|scene| width(&scene.id)).max().unwrap_or_default();
     lines.extend(ordered_scenes(run).into_iter().flat_map(|scene| {
         let mut row = SceneRow::new(scene, run, vram, on_screen);
@@ -67,8 +71,8 @@ fn block(run: &RunRecord, vram: &VramStats, columns: Option<usize>) -> Vec<Strin
         columns.map_or_else(|| vec![row.line()], |columns| row.rows(names, columns))
     }));
     lines.extend(rows(run, vram, on_screen));
-    lines.extend((!is_gate).then(|| gates::table(&baselines(run))).into_iter().flatten());
-    lines.extend(next(run).map(|next| labelled("Next", &next)));
+    lines.extend((!is_gate).then(|| table(run, &baselines(run))).into_iter().flatten());
+    lines.extend(next(run).map(|next| labelled(NEXT, &next)));
     lines
 }
 
@@ -79,13 +83,19 @@ pub fn screen_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
     }
     let mut lines = vec![verdict(run)];
     lines.extend(run.failure.iter().map(|(_, why)| why.clone()));
-    lines.extend(gates::table(&if run.exit() == Exit::Gate {
-        run.gates.clone()
-    } else {
-        baselines(run)
-    }));
+    let is_gate = run.exit() == Exit::Gate;
+    lines.extend(table(run, &if is_gate { run.gates.clone() } else { baselines(run) }));
     lines.extend(rows(run, vram, true));
-    lines.extend(next(run).map(|next| labelled("Next", &next)));
+    lines.extend(next(run).map(|next| labelled(NEXT, &next)));
+    lines
+}
+
+/// The verdicts as a table, and below it what can move figures that are the whole machine's.
+fn table(run: &RunRecord, verdicts: &[Verdict]) -> Vec<String> {
+    let mut lines = gates::table(verdicts);
+    if run.is_system_ram() && !lines.is_empty() {
+        lines.push("  the machine's RAM, which other programs move too".to_owned());
+    }
     lines
 }
 
@@ -131,7 +141,7 @@ fn next(run: &RunRecord) -> Option<String> {
     let mut failed = run.scenes.iter().filter(|scene| !scene.outcome.is_success()).peekable();
     if failed.peek().is_some() && failed.all(|scene| scene.outcome == Outcome::Rejected) {
         let again = run.next.as_deref().unwrap_or("run it again");
-        return Some(format!("correct what the server rejects, then {again}"));
+        return Some(format!("{CORRECT_FIRST}{again}"));
     }
     run.next.clone()
 }
@@ -257,6 +267,12 @@ impl SceneRow {
             return vec![whole.trim_end().to_owned()];
         }
         if columns >= width(&head) + LEAST_CELLS {
+            if let Some(again) = &self.again {
+                let mut rows = SceneRow { again: None, ..self.clone() }.rows(names, columns);
+                let indent = " ".repeat(width(&head));
+                rows.extend(wrapped(&(indent.clone() + again), indent.len(), columns));
+                return rows;
+            }
             return wrapped(&(head.clone() + &self.cells(0).join("  ")), head.len(), columns);
         }
         let most = columns.saturating_sub(width(&self.time) + 3).max(1);
@@ -593,6 +609,6 @@ fn size(output: &Output, places: usize) -> String {
 pub(super) fn and_more(outputs: &[Output]) -> String {
     match outputs.len() {
         0 | 1 => String::new(),
-        n => format!(" and {} more", n - 1),
+        n => format!(" and {}", counted(n - 1, "more file")),
     }
 }

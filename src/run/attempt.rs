@@ -191,6 +191,9 @@ impl AttemptState<'_, '_> {
                 Observation::At(QueuePosition::Pending(before)) => {
                     self.show(&format!("queued, {before} before it"));
                 }
+                Observation::Failed(error) if is_refused(error) => {
+                    self.show("ComfyUI does not answer");
+                }
                 _ => {}
             }
             let is_unread = matches!(observation, Observation::Unread(_));

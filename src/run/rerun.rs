@@ -35,9 +35,11 @@ impl Caller {
         Caller { style: console::style(), folder, program }
     }
 
-    /// A path, relative where it lies in the current folder.
+    /// A path, relative where it lies in the current folder; a scheduler's `/` is none to stand in.
     fn path(&self, path: &Path) -> String {
-        let inside = path.strip_prefix(&self.folder).ok().filter(|path| path.file_name().is_some());
+        let folder = self.folder.parent().map(|_| &self.folder);
+        let inside = folder.and_then(|folder| path.strip_prefix(folder).ok());
+        let inside = inside.filter(|path| path.file_name().is_some());
         inside.unwrap_or(path).display().to_string()
     }
 }
@@ -49,7 +51,9 @@ fn program(file: Option<&Path>, path: Option<&OsStr>, folder: &Path) -> String {
     if std::env::split_paths(path.unwrap_or_default()).any(|folder| folder.join(name).is_file()) {
         return stem.to_string_lossy().into_owned();
     }
-    let inside = file.strip_prefix(folder).map(|inside| Path::new(".").join(inside));
+    let folder = folder.parent().map(|_| folder);
+    let inside = folder.and_then(|folder| file.strip_prefix(folder).ok());
+    let inside = inside.map(|inside| Path::new(".").join(inside));
     let word = inside.as_deref().unwrap_or(file).to_string_lossy();
     // PowerShell and cmd take a plain path as it is; PowerShell runs a quoted one behind an ampersand.
     let is_plain = |c: char| c.is_alphanumeric() || r"-_.:\/".contains(c);
@@ -269,6 +273,8 @@ mod tests {
         assert_eq!(word("/nowhere", "a b"), "./run-x");
         assert_eq!(word("/nowhere", ""), "\"./a b/run-x\"");
         assert_eq!(word("", "elsewhere"), format!("\"{}\"", file.display()));
+        // A scheduler's folder is not where the command is repeated.
+        assert_eq!(word("", "/"), format!("\"{}\"", file.display()));
         assert_eq!(program(None, None, &folder), "run-comfyui-e2e");
         std::fs::remove_dir_all(&folder).unwrap();
     }

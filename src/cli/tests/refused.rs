@@ -150,6 +150,7 @@ const OPTIONS: &[Case] = &[
 
 const BARE_WORDS_AND_PATHS: &[Case] = &[
     ("flwo.json", "'flwo.json': no such file or folder (nearest: 'flow.json')"),
+    ("flosw/a.json", "'flosw/a.json': no such file or folder (nearest: 'flows')"),
     ("sumary", "'sumary': no such file or folder: did you mean the verb summary?"),
     (
         "-Json summary",

@@ -257,7 +257,7 @@ fn results_are_told_as_what_they_are() {
     };
     let all = [
         "Videos generated: 2",
-        "   - a.mp4 (1.53 MB) and 1 more",
+        "   - a.mp4 (1.53 MB) and 1 more file",
         "   - b.mp4 (1.53 MB)",
         "Expected scenes: 2",
         "✓ SUCCESS: All scenes produced videos",
@@ -268,7 +268,7 @@ fn results_are_told_as_what_they_are() {
     assert_eq!(tally, "Videos: 2/3");
     assert_eq!(told(&[&none]).0.last().unwrap(), "✗ FAILURE: No videos generated");
     let (files, tally) = told(&[&images, &a]);
-    assert_eq!(files[1], "   - d_00001_.png (700 bytes) and 1 more");
+    assert_eq!(files[1], "   - d_00001_.png (700 bytes) and 1 more file");
     assert_eq!(files.last().unwrap(), "✓ SUCCESS: All scenes produced files");
     assert_eq!(tally, "Files: 2/2");
 }
