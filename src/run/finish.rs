@@ -31,15 +31,13 @@ impl RunContext<'_> {
         let story = self.options.story.as_deref().or(generated);
         let (scenes, records) = (&self.scenes, &self.record.scenes);
         self.record.baselines = baselines.iter().map(SavedRun::name).collect();
-        // What could not be started, or was wrong before a scene was tried, is so the next time too.
-        let is_hopeless = self.record.failure.as_ref().is_some_and(|(exit, _)| {
-            !self.record.has_attempts()
-                && (*exit != Exit::Unreachable || self.options.start_comfyui.is_some())
-        });
-        let (server_may_come, caller) = (self.server_may_come, Caller::of_process());
-        let next =
-            || rerun::command(self.options, story, scenes, records, server_may_come, &caller);
-        self.record.next = if is_hopeless { None } else { next() };
+        // A command that does not start ComfyUI does not do so the next time.
+        let is_hopeless = !self.record.has_attempts()
+            && self.record.exit() == Exit::Unreachable
+            && self.options.start_comfyui.is_some();
+        let (may_come, caller) = (self.server_may_come, Caller::of_process());
+        let next = rerun::command(self.options, story, scenes, records, may_come, &caller);
+        self.record.next = next.filter(|_| !is_hopeless);
         if self.options.archive {
             let name = format!("comfyui-e2e-{}.zip", self.record.id);
             self.record.legacy.archive =
