@@ -186,10 +186,11 @@ pub fn end_group(
     result
 }
 
-/// How a process with that exit code ended: `exit code 3`, `signal 9`.
+/// How a process with that exit code ended: `exit code 3`, `signal 9`, `exit code 0xC0000005`.
 pub fn end_text(code: i32) -> String {
-    match code - 128 {
-        signal @ 1..=64 if cfg!(unix) => format!("signal {signal}"),
+    match code {
+        129..=192 if cfg!(unix) => format!("signal {}", code - 128),
+        ..0 => format!("exit code {code:#010X}"),
         _ => format!("exit code {code}"),
     }
 }
@@ -232,6 +233,13 @@ mod tests {
     use std::time::Instant;
 
     /// Only a `.cmd` refuses words that a command line can hold.
+    #[test]
+    fn the_end_of_a_process_is_told_as_its_system_does() {
+        let nine = if cfg!(unix) { "signal 9" } else { "exit code 137" };
+        let told = [3, 137, -1_073_741_819, i32::MIN].map(end_text);
+        assert_eq!(told, ["exit code 3", nine, "exit code 0xC0000005", "exit code 0x80000000"]);
+    }
+
     #[cfg(windows)]
     #[test]
     fn an_argument_that_a_cmd_cannot_be_given_is_named() {
