@@ -437,7 +437,7 @@ impl RunContext<'_> {
             if let Life::Ended(code) = life {
                 let ended: &Instant = ended.get_or_insert_with(sleep::now);
                 if code != Some(0) || since(*ended) >= ANSWERS_LATE {
-                    let code = code.map(|code| format!(" with exit code {code}"));
+                    let code = code.map(|code| format!(" with {}", process::end_text(code)));
                     break Err(format!("it has ended{}", code.unwrap_or_default()));
                 }
             }
