@@ -52,7 +52,7 @@ impl Ended {
     pub fn problem(&self) -> Option<String> {
         match self {
             Ended::Code(0) => None,
-            Ended::Code(code) => Some(format!("exit code {code}")),
+            Ended::Code(code) => Some(end_text(*code)),
             Ended::Failed(why) => Some(why.clone()),
         }
     }
