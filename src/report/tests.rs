@@ -363,7 +363,10 @@ fn the_machine_s_own_memory_is_no_vram() {
     }];
     let block = summary_block(&run, &vram());
     let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
-    assert_eq!(block[table + 1], "  the machine's RAM, which other programs move too");
+    assert_eq!(
+        block[table + 1],
+        "  the machine's RAM: other programs, and what ComfyUI has kept, move it too"
+    );
 }
 
 #[test]

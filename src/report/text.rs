@@ -94,7 +94,8 @@ pub fn screen_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
 fn table(run: &RunRecord, verdicts: &[Verdict]) -> Vec<String> {
     let mut lines = gates::table(verdicts);
     if run.is_system_ram() && !lines.is_empty() {
-        lines.push("  the machine's RAM, which other programs move too".to_owned());
+        let moved = "  the machine's RAM: other programs, and what ComfyUI has kept, move it too";
+        lines.push(moved.to_owned());
     }
     lines
 }
@@ -262,9 +263,10 @@ impl SceneRow {
         let names = names.min(columns / 3).max(width(&self.name).min(8));
         let name = padded(&self.name, names);
         let head = format!("{} {name}  {:>TIME_WIDTH$}  ", self.mark, self.time);
-        let whole = head.clone() + &self.cells(2).join("  ");
-        if width(whole.trim_end()) <= columns {
-            return vec![whole.trim_end().to_owned()];
+        // With the file's size where there is room for it, else with its name.
+        let whole = [2, 1].map(|of_file| head.clone() + &self.cells(of_file).join("  "));
+        if let Some(row) = whole.iter().find(|row| width(row.trim_end()) <= columns) {
+            return vec![row.trim_end().to_owned()];
         }
         if columns >= width(&head) + LEAST_CELLS {
             if let Some(again) = &self.again {
@@ -461,8 +463,10 @@ pub fn log_block(
 /// no news where there was another.
 fn server(server: &Server) -> Option<String> {
     let again: Vec<_> = server.starts.iter().filter(|start| start.why != NO_ANSWER).collect();
-    let ready =
-        |start: &ServerStart| format!("ready after {} s", seconds(start.ready_after_seconds));
+    let ready = |start: &ServerStart| {
+        let took = time::Duration::saturating_seconds_f64(start.ready_after_seconds);
+        format!("ready after {}", span(took))
+    };
     let text = match again.len() {
         0 => format!("ComfyUI started by this run, {}", ready(server.starts.last()?)),
         n => {
@@ -508,7 +512,9 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     let of_scene = vram.scenes.iter().filter_map(|scene| scene.added).max();
     let mb = of_scene.max(Some(of_run)).filter(|mb| *mb > 0)?;
     if run.is_system_ram() {
-        return Some(format!("{mb} MB of RAM of its own"));
+        // What a server kept from before this run is not known there.
+        let least = if run.server.starts.is_empty() { "at least " } else { "" };
+        return Some(format!("{least}{mb} MB of RAM of its own"));
     }
     // What was loaded before it began is in no figure of what was added.
     let had_nothing = |torch: Option<u64>| torch.is_none_or(|mb| mb <= NOISE_MB);

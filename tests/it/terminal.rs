@@ -348,7 +348,7 @@ fn the_memory_of_a_cpu_is_ram() {
             ✓ flow     M:SS   5325 MB  +4096   flow.mp4  2420 bytes
             ✓ 1 scene in N s
             RAM peak   5325 of 24106 MB (22 %), 18781 to spare, in node N HoldMemory
-            Needs      4096 MB of RAM of its own
+            Needs      at least 4096 MB of RAM of its own
             After      ComfyUI idle, queue empty, 1229 MB of RAM in use as before
             Report     logs/RUN-ID/report.html
         "]],

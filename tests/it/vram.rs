@@ -163,7 +163,7 @@ fn a_cpu_has_system_ram_and_no_driver_figure() {
     run_sampled(&server, &folder, &words, &["flow"])
         .exits(0)
         .says("RAM peak   5325 of 24106 MB (22 %), 18781 to spare, ")
-        .says("Needs      4096 MB of RAM of its own\n")
+        .says("Needs      at least 4096 MB of RAM of its own\n")
         .never_says("VRAM peak");
     let log = folder.read("vram-usage.log");
     // From a second on the times are the script's, without a fraction.
