@@ -236,9 +236,10 @@ fn dim_path(row: &str) -> String {
 
 /// A line of a summary block in rows of at most so many columns.
 fn block_rows(line: &str, columns: usize) -> Vec<String> {
-    if let (verdict, Some(times)) = headline(line)
-        && width(line) > columns
-    {
+    if width(line) <= columns {
+        return vec![line.to_owned()];
+    }
+    if let (verdict, Some(times)) = headline(line) {
         let closer = format!("{verdict}  {times}");
         let both = [verdict.to_owned(), format!("  {times}")];
         let rows = if width(&closer) <= columns { &[closer][..] } else { &both };
@@ -248,18 +249,14 @@ fn block_rows(line: &str, columns: usize) -> Vec<String> {
     let is_label = label.is_some_and(|label| label.starts_with(|c: char| c.is_ascii_uppercase()));
     let head = if is_label { LABEL_WIDTH } else { 2 };
     let head = if line.is_char_boundary(head.min(line.len())) { head } else { 0 };
-    if let Some(next) = line.strip_prefix(&format!("{NEXT:<LABEL_WIDTH$}"))
-        && width(line) > columns
-    {
-        // The command alone, so that it can be copied.
-        let first = next.strip_prefix(CORRECT_FIRST).map(|command| {
-            let first = line.len() - command.len();
-            (wrapped(line[..first].trim_end(), head, columns), command)
-        });
-        let label = if first.is_some() { "" } else { NEXT };
-        let (mut rows, command) = first.unwrap_or((Vec::new(), next));
-        rows.extend(wrapped_command(&format!("{label:<LABEL_WIDTH$}{command}"), head, columns));
-        return rows;
+    if line.starts_with(&format!("{NEXT:<LABEL_WIDTH$}")) {
+        let Some((_, command)) = line.split_once(CORRECT_FIRST) else {
+            return wrapped_command(line, head, columns);
+        };
+        // The command has rows of its own, so that it can be copied.
+        let first = line[..line.len() - command.len()].trim_end();
+        let command = " ".repeat(head) + command;
+        return [wrapped(first, head, columns), wrapped_command(&command, head, columns)].concat();
     }
     // Behind a mark stands a name, then what there is to tell.
     let name = line.starts_with(['✓', '✗']).then(|| line.find("  ").map(|at| at + 2));

@@ -12,9 +12,15 @@ use crate::sanitize::url_without_credentials;
 
 /// A path as a person reads it: one below the current folder from there on.
 pub fn from_here(path: &Path) -> String {
-    let here = std::env::current_dir().ok().filter(|here| here.parent().is_some());
-    let inside = here.and_then(|here| path.strip_prefix(here).ok());
-    inside.unwrap_or(path).display().to_string()
+    let here = std::env::current_dir().unwrap_or_default();
+    inside(path, &here).unwrap_or(path).display().to_string()
+}
+
+/// A path from a folder on, where it lies in that. None of a root, which a scheduler starts programs in:
+/// nobody stands there.
+pub fn inside<'a>(path: &'a Path, folder: &Path) -> Option<&'a Path> {
+    folder.parent()?;
+    path.strip_prefix(folder).ok()
 }
 
 /// Largest text that is read: 64 MiB.

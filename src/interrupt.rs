@@ -35,7 +35,8 @@ pub fn listen(
     let hear = move || match first {
         None => {
             first = Some(Instant::now());
-            // Before the program may end by it. Where there was a live row, what the terminal echoed of Ctrl-C is gone with it.
+            // Told before the program may end by it. Where there was a live row, what the terminal
+            // echoed of Ctrl-C is gone with it.
             let start = if screen::erase_live() { "" } else { "\n" };
             let notice = format!("{start}stopping… (again in 2 s or later to quit at once)\n");
             screen::print(Stream::Stderr, notice);

@@ -10,9 +10,8 @@ use crate::exit_code::Exit;
 use crate::fs::{check_writable, write_report};
 use crate::report::export;
 use crate::report::html::{Page, link};
-use crate::report::record::RunRecord;
 use crate::report::saved_run::{SavedRun, newest};
-use crate::report::text::{log_block, summary_block, terminal_block};
+use crate::report::text::{log_block, summary_block};
 use crate::report::{self, ReportInput, metadata, saved_run, sparkline};
 use crate::sanitize::{json_text, sanitize_line};
 use crate::vram::gates::{self, Verdict};
@@ -102,20 +101,15 @@ fn lines(
     terminal: Terminal,
 ) -> Vec<String> {
     let (mut lines, facts) = if let Some(record) = run.record() {
-        let block = if terminal.is_terminal() {
-            terminal_block(record, &run.vram, terminal.columns())
-        } else {
-            summary_block(record, &run.vram)
-        };
-        (block, record.facts())
+        let columns = terminal.is_terminal().then(|| terminal.columns());
+        (summary_block(record, &run.vram, columns), record.facts())
     } else {
         let unfinished = run.is_unfinished().then(|| UNFINISHED.to_owned());
-        let block = log_block(&run.vram, memory_name(run.vram.system_ram), gates, baselines);
+        let block = log_block(&run.vram, memory_name(run.is_system_ram()), gates, baselines);
         (unfinished.into_iter().chain(block).collect(), Vec::new())
     };
-    let is_system_ram = run.record().map_or(run.vram.system_ram, RunRecord::is_system_ram);
     if let Some(width) = terminal.curve_width() {
-        lines.extend(sparkline::lines(&run.timeline, &run.vram, is_system_ram, width));
+        lines.extend(sparkline::lines(&run.timeline, &run.vram, run.is_system_ram(), width));
     }
     if !lines.is_empty() {
         lines.push(String::new());
@@ -152,7 +146,7 @@ fn write_reports(
     if let Some(path) = &options.html {
         let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
         let folder = &link::to_folder(&parent(path), &parent(log));
-        let system_ram = run.record().map_or(run.vram.system_ram, RunRecord::is_system_ram);
+        let system_ram = run.is_system_ram();
         let (timeline, others) = (&run.timeline, run.others.as_slice());
         let page = Page { input, timeline, others, system_ram, folder };
         write("--html", path, &page.html())?;

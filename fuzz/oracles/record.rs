@@ -55,7 +55,7 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     assert_eq!(super::read_log(log.as_bytes()).0, lines);
     let LogSummary { stats: vram, timeline } = LogSummary::of(log.as_bytes()).unwrap();
 
-    are_lines(summary_block(run, &vram));
+    are_lines(summary_block(run, &vram, None));
     are_lines(vram.block(None, &run.facts()));
     for scene in &run.scenes {
         are_lines(legacy::scene_lines(scene, run));
@@ -68,7 +68,7 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     page::is_well_formed(
         &Page { input, timeline: &timeline, others: &[], system_ram: false, folder: "" }.html(),
     );
-    let summary = summary_block(run, &vram).join("\n");
+    let summary = summary_block(run, &vram, None).join("\n");
     page::is_junit(&junit::document(&input, &Excerpts::of_lines(summary.as_bytes())).unwrap());
     are_lines(markdown::document(&input, &[]).split('\n'));
     let metrics = prometheus::metrics(&input, &run.id);

@@ -232,7 +232,6 @@ mod tests {
     #[cfg(unix)]
     use std::time::Instant;
 
-    /// Only a `.cmd` refuses words that a command line can hold.
     #[test]
     fn the_end_of_a_process_is_told_as_its_system_does() {
         let nine = if cfg!(unix) { "signal 9" } else { "exit code 137" };
@@ -240,6 +239,7 @@ mod tests {
         assert_eq!(told, ["exit code 3", nine, "exit code 0xC0000005", "exit code 0x80000000"]);
     }
 
+    /// Only a `.cmd` refuses words that a command line can hold.
     #[cfg(windows)]
     #[test]
     fn an_argument_that_a_cmd_cannot_be_given_is_named() {

@@ -434,6 +434,12 @@ impl RunRecord {
         self.scenes.iter().filter(|scene| restarted(scene)).map(|scene| &*scene.id).collect()
     }
 
+    /// Corrects the statistics of its log by what that cannot know.
+    pub fn correct(&self, vram: &mut VramStats) {
+        vram.grow_by(&self.series());
+        vram.forget_added(&self.restarted());
+    }
+
     /// Whether the figures are the machine's own memory, as of `cpu` and `mps` devices.
     pub fn is_system_ram(&self) -> bool {
         self.server.device_kind.as_deref().is_some_and(is_system_ram)

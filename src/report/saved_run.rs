@@ -66,8 +66,7 @@ impl SavedRun {
             return Err(format!("{}: no line of a VRAM log in it", log.display()));
         }
         if let Some((record, _)) = &mut run {
-            vram.grow_by(&record.series());
-            vram.forget_added(&record.restarted());
+            record.correct(&mut vram);
             // It may have been moved.
             record.folder = slashes(log.parent().unwrap_or(&log));
         }
@@ -110,6 +109,11 @@ impl SavedRun {
     /// The run's record.
     pub fn record(&self) -> Option<&RunRecord> {
         self.run.as_ref().map(|(record, _)| record)
+    }
+
+    /// Whether the figures are the machine's own memory: as the record tells, else as the log does.
+    pub fn is_system_ram(&self) -> bool {
+        self.record().map_or(self.vram.system_ram, RunRecord::is_system_ram)
     }
 
     /// Its run folder, or its log.

@@ -139,7 +139,7 @@ pub(super) fn vram() -> VramStats {
 #[test]
 fn the_closing_block_is_what_a_person_needs() {
     assert_eq!(
-        summary_block(&night(), &vram()),
+        summary_block(&night(), &vram(), None),
         [
             "✗ 1 of 3 scenes failed in 27 min 37 s (exit 4, deadline)                24 Nov 23:00:04 to 23:27:41",
             "✓ scene-001  3:08  partly cached (1 node)  19310 MB  +17070  video/scene-001/scene-001.mp4  1.53 MB",
@@ -157,7 +157,7 @@ fn the_closing_block_is_what_a_person_needs() {
 
 #[test]
 fn a_sleep_of_the_computer_stands_in_the_closing_block() {
-    let block = summary_block(&RunRecord { asleep: sleeps(), ..night() }, &vram());
+    let block = summary_block(&RunRecord { asleep: sleeps(), ..night() }, &vram(), None);
     assert_eq!(block[8], "Asleep     23:10:22 to 23:20:01, 23:59:00 to 07:45:01");
 }
 
@@ -165,20 +165,20 @@ fn a_sleep_of_the_computer_stands_in_the_closing_block() {
 fn a_share_and_a_size_are_told_as_the_statistics_tell_them() {
     let log = "12:00:00,Used=0MB,Total=24576MB\n12:00:05,Used=15360MB,Scene=scene-001\n"; // 62.5 %
     let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
-    let lines = summary_block(&night(), &vram).join("\n");
+    let lines = summary_block(&night(), &vram, None).join("\n");
     assert!(lines.contains("15360 of 24576 MB (62 %)"), "{lines}");
     assert!(vram.block(None, &[]).join("\n").contains("15360 MB of 24576 MB (62 %)"));
     // As much as a 16 GB card has, and not less.
     let log = log.replace("15360", "16384");
     let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
-    let lines = summary_block(&night(), &vram).join("\n");
+    let lines = summary_block(&night(), &vram, None).join("\n");
     assert!(
         lines.contains("Needs      16384 MB of its own: a 20 GB card, not a 12 GB one"),
         "{lines}"
     );
     let log = log.replace("16384", "9000");
     let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
-    let lines = summary_block(&night(), &vram).join("\n");
+    let lines = summary_block(&night(), &vram, None).join("\n");
     assert!(lines.contains("9000 MB of its own: a 10 GB card, not an 8 GB one"), "{lines}");
 }
 
@@ -191,7 +191,7 @@ fn what_was_loaded_before_the_run_is_needed_too() {
 ";
     let needs = |log: &str| {
         let vram = LogSummary::of(log.as_bytes()).unwrap().stats;
-        let lines = summary_block(&night(), &vram);
+        let lines = summary_block(&night(), &vram, None);
         lines.into_iter().find(|line| line.starts_with("Needs")).unwrap_or_default()
     };
     // Freed before the scene: what it added is all of it.
@@ -228,12 +228,12 @@ fn gates_stand_in_the_closing_block_and_decide_where_all_scenes_succeeded() {
         state: State::Failed,
     };
     run.gates = vec![bad];
-    let block = summary_block(&run, &vram());
+    let block = summary_block(&run, &vram(), None);
     assert_eq!(block[8], "Gates      MaxPeakMB 19000 FAILED (19310)");
     assert_eq!(run.exit(), Exit::Deadline);
     run.scenes.truncate(2);
     assert_eq!(run.exit(), Exit::Gate);
-    let verdict = &summary_block(&run, &vram())[0];
+    let verdict = &summary_block(&run, &vram(), None)[0];
     let wanted = "✗ VRAM peak 19310 MB is above 19000 MB (exit 7)                       ";
     assert!(verdict.starts_with(wanted) && verdict.ends_with(" 23:27:41"), "{verdict}");
     run.gates[0].state = State::NotJudged("why".into());
@@ -271,7 +271,7 @@ fn below_a_gate_that_failed_stands_its_table_and_no_scene_has_a_mark() {
     "]]
     .assert_eq(&lines(&run, 6));
     run.gates[0].state = State::Held;
-    let block = summary_block(&run, &vram());
+    let block = summary_block(&run, &vram(), None);
     let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
     assert!(block[0].starts_with("✓ 2 of 2 scenes in 27 min 37 s  "), "{block:?}");
     assert_eq!(block[table - 3], "Gates      Baseline held");
@@ -279,7 +279,7 @@ fn below_a_gate_that_failed_stands_its_table_and_no_scene_has_a_mark() {
 
 /// The first lines of the block of a run, without their times.
 fn lines(run: &RunRecord, count: usize) -> String {
-    let block = summary_block(run, &vram());
+    let block = summary_block(run, &vram(), None);
     block.iter().take(count).map(|line| headline(line).0.to_owned() + "\n").collect()
 }
 
@@ -325,7 +325,7 @@ fn a_verdict_counts_right_and_says_what_to_do() {
     .assert_eq(&texts.concat());
     let mut run = night();
     set(&mut run, 2, Outcome::Rejected);
-    let block = summary_block(&run, &vram());
+    let block = summary_block(&run, &vram(), None);
     assert_eq!(
         block.last().unwrap(),
         "Next       correct what the server rejects, then run-comfyui-e2e -SceneFilter scene-003"
@@ -340,7 +340,7 @@ fn the_machine_s_own_memory_is_no_vram() {
     run.server.device_kind = Some("cpu".into());
     run.server.starts = vec![started("it did not answer")];
     run.aftermath.other_prompts = 1;
-    let block = summary_block(&run, &vram());
+    let block = summary_block(&run, &vram(), None);
     assert!(!block.concat().contains("VRAM") && !block.concat().contains("GPU"), "{block:?}");
     assert_eq!(
         block[4..8],
@@ -361,7 +361,7 @@ fn the_machine_s_own_memory_is_no_vram() {
         before: Some(1),
         state: State::Held,
     }];
-    let block = summary_block(&run, &vram());
+    let block = summary_block(&run, &vram(), None);
     let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
     assert_eq!(
         block[table + 1],
@@ -472,7 +472,7 @@ fn the_server_has_a_row_where_the_run_started_it() {
     let row = |whys: &[&str]| {
         let starts = whys.iter().map(|why| started(why)).collect();
         let server = Server { starts, ..Server::default() };
-        let block = summary_block(&RunRecord { server, ..night() }, &vram());
+        let block = summary_block(&RunRecord { server, ..night() }, &vram(), None);
         block.into_iter().find(|line| line.starts_with("Server"))
     };
     let wanted = |text: &str| Some(format!("Server     ComfyUI started {text}"));
@@ -495,7 +495,7 @@ fn the_server_has_a_row_where_the_run_started_it() {
 fn with_many_scenes_failures_come_first() {
     let mut run = night();
     run.scenes.extend((4..10).map(|n| scene(&format!("scene-{n}"), Outcome::Cached, 0.1, vec![])));
-    let block = summary_block(&run, &vram());
+    let block = summary_block(&run, &vram(), None);
     assert!(block[1].starts_with("✗ scene-003"), "{block:?}");
     assert!(block[2].starts_with("✓ scene-001"), "{block:?}");
 }
@@ -539,7 +539,7 @@ fn a_cached_scene_has_no_figures_whatever_the_log_says() {
     let document = document(&run);
     assert!(document["Scenes"][0]["Vram"].is_null());
     assert_eq!(document["Scenes"][1]["Vram"]["PeakDriverMB"], 19080);
-    let block = summary_block(&run, &vram());
+    let block = summary_block(&run, &vram(), None);
     assert!(
         block[1].starts_with("✓ scene-001  3:08  from the cache, no figures (use --fresh)  "),
         "{block:?}"

@@ -47,23 +47,15 @@ pub const TIME_WIDTH: usize = 7;
 /// The least room for what stands behind it, with all in columns.
 const LEAST_CELLS: usize = 30;
 
-/// The block, verdict first. Below the verdict of a gate stands its table, and no scene has a ✓.
-pub fn summary_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
-    block(run, vram, None)
-}
-
-/// The same as `summary` shows it on a terminal of so many columns: each row as it was on the screen of
-/// the run.
-pub fn terminal_block(run: &RunRecord, vram: &VramStats, columns: usize) -> Vec<String> {
-    block(run, vram, Some(columns))
-}
-
-fn block(run: &RunRecord, vram: &VramStats, columns: Option<usize>) -> Vec<String> {
+/// The block, verdict first. Below the verdict of a gate stands its table, and no scene has a ✓. For a
+/// terminal of so many columns each row is as it was on the screen of the run.
+pub fn summary_block(run: &RunRecord, vram: &VramStats, columns: Option<usize>) -> Vec<String> {
     let (verdict, on_screen) = (verdict(run), columns.is_some());
     let is_gate = run.exit() == Exit::Gate;
+    let (first, last) = if is_gate { (table(run), vec![]) } else { (vec![], table(run)) };
     let mut lines = vec![format!("{verdict:<VERDICT_WIDTH$}{GAP}{}", times(run))];
     lines.extend(run.failure.iter().map(|(_, why)| why.trim_start().to_owned()));
-    lines.extend(is_gate.then(|| table(run, &run.gates)).into_iter().flatten());
+    lines.extend(first);
     let names = run.scenes.iter().map(|scene| width(&scene.id)).max().unwrap_or_default();
     lines.extend(ordered_scenes(run).into_iter().flat_map(|scene| {
         let mut row = SceneRow::new(scene, run, vram, on_screen);
@@ -71,7 +63,7 @@ fn block(run: &RunRecord, vram: &VramStats, columns: Option<usize>) -> Vec<Strin
         columns.map_or_else(|| vec![row.line()], |columns| row.rows(names, columns))
     }));
     lines.extend(rows(run, vram, on_screen));
-    lines.extend((!is_gate).then(|| table(run, &baselines(run))).into_iter().flatten());
+    lines.extend(last);
     lines.extend(next(run).map(|next| labelled(NEXT, &next)));
     lines
 }
@@ -83,26 +75,23 @@ pub fn screen_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
     }
     let mut lines = vec![verdict(run)];
     lines.extend(run.failure.iter().map(|(_, why)| why.clone()));
-    let is_gate = run.exit() == Exit::Gate;
-    lines.extend(table(run, &if is_gate { run.gates.clone() } else { baselines(run) }));
+    lines.extend(table(run));
     lines.extend(rows(run, vram, true));
     lines.extend(next(run).map(|next| labelled(NEXT, &next)));
     lines
 }
 
-/// The verdicts as a table, and below it what can move figures that are the whole machine's.
-fn table(run: &RunRecord, verdicts: &[Verdict]) -> Vec<String> {
-    let mut lines = gates::table(verdicts);
+/// The table of the verdicts: of all where a gate failed, else of those that are told nowhere else; below
+/// it what can move figures that are the whole machine's.
+fn table(run: &RunRecord) -> Vec<String> {
+    let is_told = |verdict: &&Verdict| run.exit() == Exit::Gate || verdict.gate == Gate::Baseline;
+    let verdicts: Vec<Verdict> = run.gates.iter().filter(is_told).cloned().collect();
+    let mut lines = gates::table(&verdicts);
     if run.is_system_ram() && !lines.is_empty() {
         let moved = "  the machine's RAM: other programs, and what ComfyUI has kept, move it too";
         lines.push(moved.to_owned());
     }
     lines
-}
-
-/// The verdicts that are told as a table wherever they are told.
-fn baselines(run: &RunRecord) -> Vec<Verdict> {
-    run.gates.iter().filter(|verdict| verdict.gate == Gate::Baseline).cloned().collect()
 }
 
 fn labelled(label: &str, text: &str) -> String {
@@ -313,16 +302,16 @@ fn figure_cells(
         (n, count) => cells.push(format!("partly cached ({n} of {count} nodes)")),
     }
     let seconds = scene.server_seconds().unwrap_or(scene.seconds);
-    let width = if aligned { 5 } else { 0 };
+    let [peak_width, added_width] = if aligned { [5, 6] } else { [0, 0] };
     match figures.driver_peak.or(figures.peak) {
         None => cells.push("no reading".to_owned()),
         Some(mb) if vram.is_lower_bound(figures, seconds) => {
             cells.push(format!("at least {mb} MB: 1 reading"));
         }
         Some(mb) => {
-            cells.push(format!("{mb:>width$} MB"));
-            let width = if aligned { 6 } else { 0 };
-            cells.extend(figures.added.map(|added| format!("{:<width$}", format!("+{added}"))));
+            cells.push(format!("{mb:>peak_width$} MB"));
+            let added = figures.added.map(|added| format!("+{added}"));
+            cells.extend(added.map(|added| format!("{added:<added_width$}")));
         }
     }
     cells.extend(figures.spilled_peak.map(|mb| format!("{mb} MB spilled into system RAM")));
@@ -517,10 +506,8 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
         return Some(format!("{least}{mb} MB of RAM of its own"));
     }
     // What was loaded before it began is in no figure of what was added.
-    let had_nothing = |torch: Option<u64>| torch.is_none_or(|mb| mb <= NOISE_MB);
-    if let Some(held) = vram.start_torch
-        && !had_nothing(Some(held))
-        && !vram.scenes.iter().all(|scene| had_nothing(scene.torch_before))
+    if let Some(held) = vram.start_torch.filter(|mb| *mb > NOISE_MB)
+        && vram.scenes.iter().any(|scene| scene.torch_before > Some(NOISE_MB))
     {
         return Some(format!("at least {mb} MB: ComfyUI held {held} MB already (use --fresh)"));
     }
@@ -611,7 +598,7 @@ fn size(output: &Output, places: usize) -> String {
     }
 }
 
-/// ` and 2 more` behind the first of several outputs.
+/// ` and 2 more files` behind the first of several outputs.
 pub(super) fn and_more(outputs: &[Output]) -> String {
     match outputs.len() {
         0 | 1 => String::new(),

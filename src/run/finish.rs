@@ -65,7 +65,7 @@ impl RunContext<'_> {
             self.events.console.log(&format!("Archive: {}", archive.display()));
         }
         self.events.console.log(&legacy::tally(&self.record.scenes));
-        let block = text::summary_block(&self.record, &vram);
+        let block = text::summary_block(&self.record, &vram, None);
         self.events.console.log_all(&block);
         self.events.console.show(&text::screen_block(&self.record, &vram));
         let mut exit = self.record.exit();
@@ -90,8 +90,7 @@ impl RunContext<'_> {
             LogSummary::default()
         });
         let vram = &mut summary.stats;
-        vram.grow_by(&self.record.series());
-        vram.forget_added(&self.record.restarted());
+        self.record.correct(vram);
         self.record.gates =
             report::verdicts(&self.options.gates, Some(&self.record), vram, baselines);
         self.events.console.log("");

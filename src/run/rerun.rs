@@ -10,6 +10,7 @@ use crate::cli::{
     Assignment, RunOptions, START_WAIT, Seed, Style, VramSource, default_value, is_workflow_name,
 };
 use crate::console;
+use crate::fs::inside;
 use crate::report::record::{HISTORY_UNREADABLE, Outcome, SceneRecord};
 
 /// The longest deadline that is accepted, in seconds.
@@ -35,11 +36,9 @@ impl Caller {
         Caller { style: console::style(), folder, program }
     }
 
-    /// A path, relative where it lies in the current folder; a scheduler's `/` is none to stand in.
+    /// A path, relative where it lies in the current folder.
     fn path(&self, path: &Path) -> String {
-        let folder = self.folder.parent().map(|_| &self.folder);
-        let inside = folder.and_then(|folder| path.strip_prefix(folder).ok());
-        let inside = inside.filter(|path| path.file_name().is_some());
+        let inside = inside(path, &self.folder).filter(|path| path.file_name().is_some());
         inside.unwrap_or(path).display().to_string()
     }
 }
@@ -51,9 +50,7 @@ fn program(file: Option<&Path>, path: Option<&OsStr>, folder: &Path) -> String {
     if std::env::split_paths(path.unwrap_or_default()).any(|folder| folder.join(name).is_file()) {
         return stem.to_string_lossy().into_owned();
     }
-    let folder = folder.parent().map(|_| folder);
-    let inside = folder.and_then(|folder| file.strip_prefix(folder).ok());
-    let inside = inside.map(|inside| Path::new(".").join(inside));
+    let inside = inside(file, folder).map(|inside| Path::new(".").join(inside));
     let word = inside.as_deref().unwrap_or(file).to_string_lossy();
     // PowerShell and cmd take a plain path as it is; PowerShell runs a quoted one behind an ampersand.
     let is_plain = |c: char| c.is_alphanumeric() || r"-_.:\/".contains(c);

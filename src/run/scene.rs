@@ -115,7 +115,7 @@ impl RunContext<'_> {
         let Some(scene) = self.record.scenes.last().filter(|_| is_told) else { return };
         if self.events.console.has_screen() {
             let mut vram = self.events.intake().recorder.so_far().stats;
-            vram.forget_added(&self.record.restarted());
+            self.record.correct(&mut vram);
             let row = SceneRow::new(scene, &self.record, &vram, true);
             let rows = |columns| row.rows(self.name_width, columns);
             let path = row.file.as_ref().map(|(path, _)| path.as_str());

@@ -457,6 +457,10 @@ fn limit(peaks: &[u64], of_repeats: u64) -> Option<u64> {
     Some(highest.saturating_add(room.max(of_repeats).max(ROOM_MB)))
 }
 
+fn added_unknown(what: &str) -> String {
+    format!("{what} is not known in each run (no reading before it, or memory was freed)")
+}
+
 /// `flow` of `flow-r2`, as `Repeat` names it.
 fn repeated(id: &str) -> Option<&str> {
     let (scene, number) = id.rsplit_once("-r")?;
@@ -660,10 +664,10 @@ impl<'a> RunVram<'a> {
                 "all of it came from ComfyUI's cache (use --fresh)".to_owned()
             }
             _ if self.vram.samples == 0 => "no VRAM sample was taken".to_owned(),
-            Some(id) if sampled(id) => "what it added is not known in each run (no reading before it, or memory was freed)".to_owned(),
+            Some(id) if sampled(id) => added_unknown("what it added"),
             Some(_) => "no sample was taken while it was running".to_owned(),
             None if scenes.iter().any(|id| sampled(id)) || self.is_bare() => {
-                "what was added is not known in each run (no reading before it, or memory was freed)".to_owned()
+                added_unknown("what was added")
             }
             None => "no sample was taken while a scene was running".to_owned(),
         }

@@ -31,7 +31,7 @@ const NEXT: &str = "Next       ";
 
 /// The Markdown; `baselines` stand beside the figures.
 pub fn document(input: &ReportInput, baselines: &[SavedRun]) -> String {
-    let block = input.record.map(|run| summary_block(run, input.vram)).unwrap_or_default();
+    let block = input.record.map(|run| summary_block(run, input.vram, None)).unwrap_or_default();
     let next = match block.iter().find_map(|line| line.strip_prefix(NEXT)) {
         Some(next) if next.len() > MOST_COMMAND => {
             "\nNext: a long command, at the end of run-summary.txt.\n".to_owned()

@@ -53,7 +53,7 @@ impl Page<'_> {
     /// The page, as its file holds it.
     pub fn html(&self) -> String {
         let run = self.input.record;
-        let block = run.map(|run| summary_block(run, self.input.vram)).unwrap_or_default();
+        let block = run.map(|run| summary_block(run, self.input.vram, None)).unwrap_or_default();
         let verdict = block.first().map_or(self.input.title, |line| headline(line).0);
         let is_good = run.is_none_or(|run| run.exit() == Exit::Success);
         let mut main = vec![
