@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::flags::{FlagId, INERT, Verb};
+use super::flags::{FlagId, INERT, Kind, Verb};
 use super::parser::{Style, suggestion};
 use super::values::{FlagValue, quoted};
 use super::{Env, UsageError};
@@ -47,6 +47,17 @@ impl ParsedArgs<'_> {
             }));
         }
         Ok(())
+    }
+
+    /// Told before what follows from a number that was forgotten, for which the next option was taken.
+    ///
+    /// # Errors
+    /// A number that is none, or out of range.
+    pub(super) fn check_numbers(&self) -> Result<(), UsageError> {
+        let is_wrong = |given: &&FlagValue| {
+            matches!(given.flag.kind, Kind::Number(..)) && given.number().is_none()
+        };
+        self.flags().find(is_wrong).map_or(Ok(()), |given| Err(given.invalid()))
     }
 
     fn flags(&self) -> impl Iterator<Item = &FlagValue> {

@@ -111,6 +111,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>, env: &Env) -> Result<Com
     if let Some(shell) = args.given(FlagId::Completions) {
         return completions::script(shell).map(Command::Print);
     }
+    args.check_numbers()?;
     match verb {
         Verb::Run => RunOptions::from_args(&args).map(Box::new).map(Command::Run),
         Verb::Summary => SummaryOptions::from_args(&args).map(Box::new).map(Command::Summary),

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use lexopt::Parser;
 
 use super::args::{Arg, ParsedArgs};
-use super::flags::{ABOUT, FLAGS, Flag, FlagId, Kind, Verb};
+use super::flags::{ABOUT, FLAGS, Flag, FlagId, Verb};
 use super::values::{FlagValue, quoted, shown};
 use super::{Env, UsageError};
 use crate::suggest::nearest;
@@ -111,13 +111,7 @@ impl FlagName {
             let (label, expected) = (self.label(), self.flag.kind.expected());
             UsageError(format!("{label} has no value: it takes {expected}"))
         })?;
-        let value = FlagValue { flag: self.flag, name: self.text, label: self.label(), value };
-        // An option where a number was forgotten: said before what would follow from it.
-        let is_option = value.value.as_encoded_bytes().starts_with(b"--");
-        if is_option && matches!(self.flag.kind, Kind::Number(..)) {
-            return Err(value.invalid());
-        }
-        Ok(value)
+        Ok(FlagValue { flag: self.flag, name: self.text, label: self.label(), value })
     }
 
     fn switched(self, on: bool) -> Result<FlagValue, UsageError> {

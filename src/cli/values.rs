@@ -59,7 +59,7 @@ impl FlagValue {
     }
 
     /// A number that the option may have, in the option's own unit: `10m` is 600 seconds.
-    fn number(&self) -> Option<f64> {
+    pub(super) fn number(&self) -> Option<f64> {
         let text = self.value.to_str()?.trim();
         let scaled = || {
             let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

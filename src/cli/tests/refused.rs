@@ -114,6 +114,10 @@ const OPTIONS: &[Case] = &[
         "--max-peak-mb --comfyui-url http://h:1",
         "--max-peak-mb takes MB from 1 to 2147483647 (also 23000MB, 23GB), not '--comfyui-url'",
     ),
+    (
+        "-MaxPeakMB -ComfyUIUrl http://h:1",
+        "-MaxPeakMB takes MB from 1 to 2147483647 (also 23000MB, 23GB), not '-ComfyUIUrl'",
+    ),
     ("--repeat 2h", "--repeat takes times from 1 to 1000, not '2h'"),
     // What other programs call it.
     ("--timeout 600", "unknown option --timeout: did you mean --max-wait-seconds?"),
