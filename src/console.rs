@@ -441,7 +441,7 @@ mod tests {
             block_rows(needs, 39),
             ["Needs      17070 MB of its own: a 20 GB", "           card, not a 16 GB one"]
         );
-        assert_eq!(block_rows("✗ doomed  it broke", 12), ["✗ doomed it", "  broke"]);
+        assert_eq!(block_rows("✗ doomed  it broke", 12), ["✗ doomed  it", "  broke"]);
         // A command can be copied, whatever stands before it.
         let sign = if cfg!(windows) { '`' } else { '\\' };
         let next =

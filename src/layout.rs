@@ -94,7 +94,11 @@ fn wrap(
         row = String::new();
     }
     let all = if has_room { words(text) } else { words(line) };
+    let mut end = None;
     for mut word in all.into_iter().filter(|word| !word.is_empty()) {
+        // Columns stay as far apart as they are, where there is room.
+        let start = word.as_ptr() as usize;
+        let gap = start - end.replace(start + word.len()).unwrap_or(start);
         if !is_empty && room(&row) < width(word) + 1 {
             rows.push(row + continued);
             (row, is_empty) = (" ".repeat(indent), true);
@@ -107,7 +111,7 @@ fn wrap(
             (row, word) = (" ".repeat(indent), rest);
         }
         if !is_empty {
-            row.push(' ');
+            row += &" ".repeat(gap.min(room(&row).saturating_sub(width(word))));
         }
         row.push_str(word);
         is_empty = false;

@@ -122,7 +122,7 @@ impl<'a> Monitor<'a> {
         if !self.options.quiet || code != 0 {
             self.print_statistics(&readings, &vram, &timeline, &verdicts);
         }
-        self.write_page(readings.system_ram, &vram, &timeline, &verdicts);
+        self.write_page(&vram, &timeline, &verdicts);
         Ok(code)
     }
 
@@ -204,17 +204,11 @@ impl<'a> Monitor<'a> {
     }
 
     /// A page that cannot be written costs the command nothing.
-    fn write_page(
-        &self,
-        system_ram: bool,
-        vram: &VramStats,
-        timeline: &Timeline,
-        gates: &[Verdict],
-    ) {
+    fn write_page(&self, vram: &VramStats, timeline: &Timeline, gates: &[Verdict]) {
         let Some(path) = &self.options.html else { return };
-        let title = format!("{} recorded by monitor", memory_name(system_ram));
+        let title = format!("{} recorded by monitor", memory_name(vram.system_ram));
         let input = ReportInput { record: None, title: &title, note: None, vram, gates };
-        let page = Page { input, timeline, others: &[], system_ram, folder: "" };
+        let page = Page { input, timeline, others: &[], folder: "" };
         if let Err(why) = write_report("--html", path, &page.html()) {
             print_error(&why);
         }

@@ -146,9 +146,8 @@ fn write_reports(
     if let Some(path) = &options.html {
         let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
         let folder = &link::to_folder(&parent(path), &parent(log));
-        let system_ram = run.is_system_ram();
         let (timeline, others) = (&run.timeline, run.others.as_slice());
-        let page = Page { input, timeline, others, system_ram, folder };
+        let page = Page { input, timeline, others, folder };
         write("--html", path, &page.html())?;
     }
     let summary = log.with_file_name("run-summary.txt");

@@ -31,9 +31,7 @@ pub fn log(data: &[u8]) {
     let name = String::from_utf8_lossy(&data[..data.len().min(60)]);
     let title = &format!("VRAM of {name}");
     let input = ReportInput { record: None, title, note: None, vram: &vram, gates: &[] };
-    page::is_well_formed(
-        &Page { input, timeline: &timeline, others: &[], system_ram: false, folder: "" }.html(),
-    );
+    page::is_well_formed(&Page { input, timeline: &timeline, others: &[], folder: "" }.html());
 }
 
 /// The lines that can be read, and how many cannot: the same whatever the buffer holds at a time.

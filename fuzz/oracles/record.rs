@@ -65,9 +65,7 @@ pub(super) fn is_harmless(run: &RunRecord, lines: &[Line]) {
     let document = serde_json::from_str(&document).unwrap();
     assert_eq!(metadata::record(&document), Ok(run.clone()));
     let input = ReportInput::of_run(run, &vram);
-    page::is_well_formed(
-        &Page { input, timeline: &timeline, others: &[], system_ram: false, folder: "" }.html(),
-    );
+    page::is_well_formed(&Page { input, timeline: &timeline, others: &[], folder: "" }.html());
     let summary = summary_block(run, &vram, None).join("\n");
     page::is_junit(&junit::document(&input, &Excerpts::of_lines(summary.as_bytes())).unwrap());
     are_lines(markdown::document(&input, &[]).split('\n'));

@@ -40,9 +40,9 @@ impl<'a> ReportInput<'a> {
         ReportInput { record: Some(run), title: "", note: None, vram, gates: &run.gates }
     }
 
-    /// Whether the figures are the machine's own memory, as of `cpu` and `mps` devices.
+    /// Whether the figures are the machine's own memory: as the record tells, else as the log does.
     fn is_system_ram(&self) -> bool {
-        self.record.is_some_and(RunRecord::is_system_ram)
+        self.record.map_or(self.vram.system_ram, RunRecord::is_system_ram)
     }
 }
 
@@ -50,7 +50,6 @@ impl<'a> ReportInput<'a> {
 fn subject<'a>(record: Option<&'a RunRecord>, vram: &'a VramStats) -> RunVram<'a> {
     let facts = record.map(|run| RunFacts {
         device: run.server.device.as_deref(),
-        system_ram: run.is_system_ram(),
         scenes: run.scenes.iter().map(scene_run).collect(),
     });
     RunVram { vram, facts }

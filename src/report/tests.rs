@@ -365,7 +365,7 @@ fn the_machine_s_own_memory_is_no_vram() {
     let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
     assert_eq!(
         block[table + 1],
-        "  the machine's RAM: other programs, and what ComfyUI has kept, move it too"
+        "  the machine's RAM: other programs move it, and less is added on a warm start"
     );
 }
 

@@ -88,7 +88,8 @@ fn table(run: &RunRecord) -> Vec<String> {
     let verdicts: Vec<Verdict> = run.gates.iter().filter(is_told).cloned().collect();
     let mut lines = gates::table(&verdicts);
     if run.is_system_ram() && !lines.is_empty() {
-        let moved = "  the machine's RAM: other programs, and what ComfyUI has kept, move it too";
+        let moved =
+            "  the machine's RAM: other programs move it, and less is added on a warm start";
         lines.push(moved.to_owned());
     }
     lines
@@ -310,7 +311,7 @@ fn figure_cells(
         }
         Some(mb) => {
             cells.push(format!("{mb:>peak_width$} MB"));
-            let added = figures.added.map(|added| format!("+{added}"));
+            let added = figures.added.map(|added| format!("+{}", added.mb()));
             cells.extend(added.map(|added| format!("{added:<added_width$}")));
         }
     }
@@ -498,7 +499,7 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     let spilled = vram.scenes.iter().filter_map(|scene| scene.device_peak).max();
     let of_run = spilled.max(Some(added.peak))?.saturating_sub(added.start);
     // More where a scene began when memory had been freed since the start.
-    let of_scene = vram.scenes.iter().filter_map(|scene| scene.added).max();
+    let of_scene = vram.scenes.iter().filter_map(|scene| scene.added).map(Added::mb).max();
     let mb = of_scene.max(Some(of_run)).filter(|mb| *mb > 0)?;
     if run.is_system_ram() {
         // What a server kept from before this run is not known there.

@@ -54,8 +54,7 @@ impl RunContext<'_> {
         }
         let document = self.run_helpers_around_metadata(&vram, &others);
         let input = ReportInput::of_run(&self.record, &vram);
-        let system_ram = self.record.is_system_ram();
-        let page = Page { input, timeline: &timeline, others: &others, system_ram, folder: "" };
+        let page = Page { input, timeline: &timeline, others: &others, folder: "" };
         let page = page.html();
         self.write("report.html", &page);
         self.write_reports(&vram, baselines);

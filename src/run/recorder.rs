@@ -208,6 +208,7 @@ fn summarize(summary: &mut Option<Accumulator>, lines: &[Line]) {
 mod tests {
     use super::*;
     use crate::vram::reading::ReadingResult;
+    use crate::vram::stats::Added;
     use time::macros::datetime;
 
     fn measured(moment: Instant, result: ReadingResult, missed: Option<MissReason>) -> Measurement {
@@ -266,7 +267,7 @@ mod tests {
         let written = || LogSummary::read(&path).unwrap().stats;
         assert_eq!((written().peak, written().scenes.len()), (Some(100), 0));
         let so_far = recorder.so_far().stats;
-        assert_eq!((so_far.peak, so_far.scenes[0].added), (Some(900), Some(800)));
+        assert_eq!((so_far.peak, so_far.scenes[0].added.map(Added::mb)), (Some(900), Some(800)));
         // The log goes on as if nobody had looked.
         recorder.finish();
         assert_eq!(written().scenes, so_far.scenes);

@@ -38,8 +38,6 @@ pub struct RunVram<'a> {
 pub struct RunFacts<'a> {
     /// The device, as the server names it.
     pub device: Option<&'a str>,
-    /// Whether the figures are system RAM.
-    pub system_ram: bool,
     /// Its scenes, in order.
     pub scenes: Vec<SceneRun<'a>>,
 }
@@ -457,6 +455,26 @@ fn limit(peaks: &[u64], of_repeats: u64) -> Option<u64> {
     Some(highest.saturating_add(room.max(of_repeats).max(ROOM_MB)))
 }
 
+/// Why what was added to the machine's RAM decides nothing, if so: `ComfyUI` uses again what it kept
+/// from before, so what was in use at one start beyond the other's may be the workflow's as well.
+fn why_warm(verdict: &Verdict, now: Added, before: &[Added], spread: u64) -> Option<String> {
+    let starts = || before.iter().map(|it| it.start);
+    let at_most = |it: &Added, other: u64| it.peak.saturating_sub(it.start.min(other));
+    if verdict.held() {
+        let (start, lowest) = (now.start, starts().min()?);
+        return (at_most(&now, lowest) > verdict.limit?).then(|| {
+            format!(
+                "{start} MB in use before it, {lowest} in the baseline: start ComfyUI anew, or wait"
+            )
+        });
+    }
+    let (start, highest) = (now.start, starts().max()?);
+    let most: Vec<u64> = before.iter().map(|it| at_most(it, start)).collect();
+    (now.mb() <= limit(&most, spread)?).then(|| {
+        format!("{start} MB in use before it, {highest} in the baseline: run the baseline anew")
+    })
+}
+
 fn added_unknown(what: &str) -> String {
     format!("{what} is not known in each run (no reading before it, or memory was freed)")
 }
@@ -497,10 +515,11 @@ impl<'a> RunVram<'a> {
         let spilled = self.executed(None).filter_map(|scene| scene.device_peak).max();
         // Where the first sample had no driver figure, the fallback may still have given some.
         let is_driver = self.vram.metric == Metric::Driver || used.is_none();
-        let ram = self.facts.as_ref().is_some_and(|facts| facts.system_ram);
         match driver.max(spilled).filter(|_| is_driver || spilled.is_some()) {
             Some(mb) => Some(Measured::Driver(mb, used)),
-            None => used.map(if ram { Measured::SystemRam } else { Measured::Used }),
+            None => {
+                used.map(if self.vram.system_ram { Measured::SystemRam } else { Measured::Used })
+            }
         }
     }
 
@@ -519,10 +538,18 @@ impl<'a> RunVram<'a> {
         };
         let is_torch = matches!(now, Measured::Torch(_));
         let spread = others.iter().filter_map(|other| other.spread(scene?, is_torch));
-        let limit = limit(&before, spread.max().unwrap_or_default());
-        let mut verdict = Verdict::new(Gate::Baseline, scene, limit, Ok(now));
+        let spread = spread.max().unwrap_or_default();
+        let highest = limit(&before, spread);
+        let mut verdict = Verdict::new(Gate::Baseline, scene, highest, Ok(now));
         verdict.before = before.into_iter().max();
-        if let Some(why) = scene.and_then(|scene| self.at_least(scene)).filter(|_| verdict.held()) {
+        let at_least = scene.and_then(|scene| self.at_least(scene)).filter(|_| verdict.held());
+        let warm = || {
+            let before: Vec<Added> = others.iter().filter_map(|other| other.added(scene)).collect();
+            why_warm(&verdict, self.added(scene)?, &before, spread)
+        };
+        let is_ram = self.vram.system_ram && !is_torch;
+        let why = at_least.or_else(|| if is_ram { warm() } else { None });
+        if let Some(why) = why {
             verdict.state = State::NotJudged(why);
         }
         verdict
@@ -539,7 +566,7 @@ impl<'a> RunVram<'a> {
     }
 
     fn figure(&self, scene: Option<&str>, torch: bool) -> Option<u64> {
-        if torch { self.torch(scene) } else { self.added(scene) }
+        if torch { self.torch(scene) } else { self.added(scene).map(Added::mb) }
     }
 
     /// Torch's highest figure of a scene, or of the run's scenes, in MB.
@@ -550,12 +577,15 @@ impl<'a> RunVram<'a> {
         self.executed(scene).filter_map(|scene| scene.torch_peak).max()
     }
 
-    /// What a scene added, or the most that one of the run's did, in MB.
-    fn added(&self, scene: Option<&str>) -> Option<u64> {
+    /// What a scene added, or the most that one of the run's did, from the run's start.
+    fn added(&self, scene: Option<&str>) -> Option<Added> {
         if scene.is_none() && self.is_bare() {
-            return self.vram.added.map(Added::mb);
+            return self.vram.added;
         }
-        self.executed(scene).filter_map(|scene| scene.added).max()
+        let added = self.executed(scene).filter_map(|scene| scene.added);
+        let most = added.max_by_key(|added| added.mb())?;
+        let start = self.vram.added.filter(|_| scene.is_none()).map_or(most.start, |it| it.start);
+        Some(Added { peak: start.saturating_add(most.mb()), start })
     }
 
     /// A log that knows no scene, and no run.

@@ -353,6 +353,31 @@ fn the_memory_of_a_cpu_is_ram() {
             Report     logs/RUN-ID/report.html
         "]],
     );
+    // Of as much more in use at its start nobody knows whether the scene uses it again.
+    let cold = "12:00:00,Used=600MB,Total=24106MB,Ram=600MB\n\
+                12:00:05,Used=4696MB,Total=24106MB,Ram=4696MB,Scene=flow\n";
+    folder.write("cold.log", cold);
+    folder.workflow("flow.json", &plateau("video/once more", 4096));
+    let (screen, ran) =
+        run_on(&server, &folder, 80, &["flow.json", "--fresh", "--baseline", "cold.log"]);
+    ran.exits(7);
+    is_shown(
+        &screen,
+        &folder,
+        &expect![[r"
+            ComfyUI 0.3.64 · cpu, 24106 MB of RAM, 1229 in use · at most 10 min
+            ✓ flow     M:SS   5325 MB  +4096   flow.mp4  2420 bytes
+            ✗ Baseline could not be judged (exit 7)
+                     before     now   change         limit
+              flow    +4096   +4096       +0  +0 %   +4301  ✗ not judged: 1229 MB in use
+              before it, 600 in the baseline: start ComfyUI anew, or wait
+              the machine's RAM: other programs move it, and less is added on a warm start
+            RAM peak   5325 of 24106 MB (22 %), 18781 to spare, in node N HoldMemory
+            Needs      at least 4096 MB of RAM of its own
+            After      ComfyUI idle, queue empty, 1229 MB of RAM in use as before
+            Report     logs/RUN-ID/report.html
+        "]],
+    );
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn legend(page: &Page, bands: &[Band]) -> String {
     let Sources { comfyui, nvidia_smi } = page.input.vram.sources;
     let mixed = comfyui > 0 && nvidia_smi > 0;
     let driver = "driver: handed out, torch's idle cache included";
-    let (used, total) = if page.system_ram {
+    let (used, total) = if page.input.is_system_ram() {
         ("used: the machine's own memory", "total: the machine")
     } else {
         ("used: what live tensors hold", "total: the card")
@@ -135,7 +135,7 @@ fn caption(page: &Page) -> String {
         text += &format!(", UTC{sign}{:02}:{:02}", h.unsigned_abs(), m.unsigned_abs());
     }
     text += ". 1 MB is 1048576 bytes. All figures are the whole ";
-    text += if page.system_ram { "machine's." } else { "device's." };
+    text += if page.input.is_system_ram() { "machine's." } else { "device's." };
     if page.input.vram.sources.comfyui == 0 {
         text += " All readings are nvidia-smi's.";
     }

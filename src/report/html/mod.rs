@@ -29,8 +29,6 @@ pub struct Page<'a> {
     pub timeline: &'a Timeline,
     /// The devices beside the run's own.
     pub others: &'a [OtherDevice],
-    /// Whether the memory is the machine's own.
-    pub system_ram: bool,
     /// What stands before a file of the run folder in a link; see [`link::to_folder`].
     pub folder: &'a str,
 }
@@ -144,7 +142,7 @@ impl Page<'_> {
         }
         let facts = self.input.record.map(RunRecord::facts).unwrap_or_default();
         let mut block = self.input.vram.block(None, &facts).split_off(1);
-        if self.system_ram {
+        if self.input.is_system_ram() {
             block = block.iter().map(|line| line.replace("VRAM", "RAM")).collect();
         }
         let mut figures = plain_list(&block);
@@ -157,7 +155,7 @@ impl Page<'_> {
     }
 
     fn memory(&self) -> &'static str {
-        memory_name(self.system_ram)
+        memory_name(self.input.is_system_ram())
     }
 
     /// Whether everything came from the cache: then what was sampled says nothing about it.

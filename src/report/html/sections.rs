@@ -27,7 +27,7 @@ const SAMPLES: Column = ("Samples", |_, vram| Some(vram?.samples.to_string()));
 const DRIVER: Column = ("Peak, driver\u{a0}(MB)", |_, vram| Some(vram?.driver_peak?.to_string()));
 const USED: Column = ("Peak, used\u{a0}(MB)", |_, vram| Some(vram?.peak?.to_string()));
 const TORCH: Column = ("Peak, torch\u{a0}(MB)", |_, vram| Some(vram?.torch_peak?.to_string()));
-const ADDED: Column = ("Added\u{a0}(MB)", |_, vram| Some(vram?.added?.to_string()));
+const ADDED: Column = ("Added\u{a0}(MB)", |_, vram| Some(vram?.added?.mb().to_string()));
 const AVERAGE: Column = ("Average, used\u{a0}(MB)", |_, vram| Some(vram?.average?.to_string()));
 const FLOOR: Column = ("Floor, used\u{a0}(MB)", |_, vram| Some(vram?.floor?.to_string()));
 
@@ -173,7 +173,7 @@ fn brief(page: &Page, scene: &SceneRecord) -> String {
     let peak = figures.driver_peak.or(figures.peak);
     text += &peak.map(|mb| format!(" · {at_least}{mb}\u{a0}MB")).unwrap_or_default();
     let added = figures.added.filter(|_| at_least.is_empty());
-    text + &added.map(|mb| format!(" · +{mb}")).unwrap_or_default()
+    text + &added.map(|added| format!(" · +{}", added.mb())).unwrap_or_default()
 }
 
 /// The gates: what was before, what is now, the change, the limit and the verdict.

@@ -74,8 +74,7 @@ fn page(record: Option<&RunRecord>, log: &str, folder: &str) -> String {
     let LogSummary { stats: vram, timeline } = &LogSummary::of(log.as_bytes()).unwrap();
     let gates = record.map(|run| run.gates.as_slice()).unwrap_or_default();
     let input = ReportInput { record, title: "VRAM of a.log", note: None, vram, gates };
-    let system_ram = record.is_some_and(RunRecord::is_system_ram);
-    Page { input, timeline, others: &[], system_ram, folder }.html()
+    Page { input, timeline, others: &[], folder }.html()
 }
 
 #[track_caller]

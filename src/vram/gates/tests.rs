@@ -9,6 +9,9 @@ use crate::vram::stats::LogSummary;
 const CARD: &str = "cuda:0 NVIDIA GeForce RTX 3090 : cudaMallocAsync";
 const START: &str = "12:00:00,Used=2000MB,Total=24576MB,Driver=2100MB\n";
 
+/// What is in use before a scene, and its peak.
+type Scene = (u64, u64);
+
 fn of(log: &str) -> VramStats {
     LogSummary::of(log.as_bytes()).unwrap().stats
 }
@@ -25,7 +28,7 @@ fn facts<'a>(scenes: &[(&'a str, bool)]) -> RunFacts<'a> {
     let scene =
         |(id, cached): &(&'a str, bool)| SceneRun { id, cached: *cached, ..SceneRun::default() };
     let scenes = scenes.iter().map(scene).collect();
-    RunFacts { device: Some(CARD), system_ram: false, scenes }
+    RunFacts { device: Some(CARD), scenes }
 }
 
 fn lines(limits: Limits, run: &RunVram, baselines: &[RunVram]) -> Vec<String> {
@@ -44,13 +47,12 @@ fn a_peak_is_the_driver_s_if_it_is_known() {
     let late = "12:00:00,Used=100MB\n12:00:05,Used=300MB,Driver=300MB,Source=nvidia-smi,Scene=a\n";
     let before = START.to_owned() + "12:00:05,Used=20480MB,Driver=20480MB\n";
     let one = Some(facts(&[("a", false)]));
-    let ram = Some(RunFacts { system_ram: true, ..facts(&[("a", false)]) });
     for (log, facts, mb, line) in [
         (log(&[("a", 17_048, 20_480)]), &one, 20_000, "FAILED, driver 20480 MB (used 17048)"),
         (log(&[("a", 17_048, 20_480)]), &one, 20_480, "held, driver 20480 MB (used 17048)"),
         (log(&[("a", 17_048, 20_480)]), &None, 20_479, "FAILED, driver 20480 MB (used 17048)"),
         ("12:00:00,Used=300MB,Scene=a\n".into(), &one, 300, "held, used 300 MB"),
-        ("12:00:00,Used=300MB,Scene=a\n".into(), &ram, 299, "FAILED, RAM 300 MB"),
+        ("12:00:00,Used=300MB,Ram=300MB,Scene=a\n".into(), &one, 299, "FAILED, RAM 300 MB"),
         (late.into(), &one, 299, "FAILED, driver 300 MB"),
         // A bare log without scenes is judged as a whole, one of a run of ours is not.
         (script.into(), &None, 299, "FAILED, used 300 MB"),
@@ -156,6 +158,55 @@ fn repeats_of_a_scene_tell_how_far_its_figure_strays() {
     facts.scenes[1].cached_nodes = &cached;
     let part = RunVram { facts: Some(facts), ..before };
     assert_eq!(judged(&part)[1], "Baseline a-r1 7350: FAILED, torch 7900 MB");
+}
+
+#[test]
+fn what_was_kept_in_the_machine_s_ram_may_be_the_workflow_s() {
+    let judged = |before: &[Scene], now: Scene| {
+        let log = |(start, peak): &Scene| {
+            of(&format!(
+                "12:00:00,Used={start}MB,Ram={start}MB\n12:00:05,Used={peak}MB,Ram={peak}MB,Scene=a\n"
+            ))
+        };
+        let (before, now): (Vec<_>, _) = (before.iter().map(log).collect(), log(&now));
+        let run = |vram| RunVram { vram, facts: None };
+        let before: Vec<_> = before.iter().map(run).collect();
+        let both = lines(Limits::default(), &run(&now), &before);
+        assert_eq!(both[0], both[1].replace("Baseline a", "Baseline"));
+        both[1].clone()
+    };
+    let cold = (1200, 2200);
+    for (before, now, wanted) in [
+        (&[cold][..], (1200, 2264), "1064: held, added 1064 MB"),
+        (&[cold], (1200, 2265), "1064: FAILED, added 1065 MB"),
+        // With all that was in use before it within the limit; above it, whatever was.
+        (&[cold], (1800, 2264), "1064: held, added 464 MB"),
+        (&[cold], (1800, 2865), "1064: FAILED, added 1065 MB"),
+        (
+            &[cold],
+            (1800, 2265),
+            ": not judged, 1800 MB in use before it, 1200 in the baseline: start ComfyUI anew, or wait",
+        ),
+        // The same of the baseline.
+        (
+            &[(1800, 2200)],
+            (1200, 2264),
+            ": not judged, 1200 MB in use before it, 1800 in the baseline: run the baseline anew",
+        ),
+        (&[(1800, 2200)], (1200, 2265), "464: FAILED, added 1065 MB"),
+        (&[(1800, 2200)], (1200, 1600), "464: held, added 400 MB"),
+        (&[(1800, 2200), cold], (1200, 2264), "1600: held, added 1064 MB"),
+    ] {
+        let line = judged(before, now);
+        assert!(line.ends_with(wanted), "{line}\n{wanted}");
+    }
+    // Of a card's memory what other programs hold is no matter.
+    let [before, now] = [(2000, 3000), (9000, 10_000)].map(|(start, peak)| {
+        of(&format!("12:00:00,Used={start}MB\n12:00:05,Used={peak}MB,Scene=a\n"))
+    });
+    let [before, now] = [&before, &now].map(|vram| RunVram { vram, facts: None });
+    let line = lines(Limits::default(), &now, &[before])[1].clone();
+    assert_eq!(line, "Baseline a 1064: held, added 1000 MB");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::vram::reading::Source;
-use crate::vram::stats::{LogSummary, VramStats};
+use crate::vram::stats::{Added, LogSummary, VramStats};
 
 const PACE: u64 = 250;
 const TICK: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ fn a_plateau_of_a_third_second_is_in_the_log_at_every_phase_of_the_tick() {
         let stats = stats(&lines);
         assert_eq!(stats.peak, Some(3110), "{from}: {:?}", texts(&lines));
         let scene = &stats.scenes[0];
-        assert_eq!((scene.peak, scene.added), (Some(3110), Some(1510)), "{from}");
+        assert_eq!((scene.peak, scene.added.map(Added::mb)), (Some(3110), Some(1510)), "{from}");
         assert_eq!((&*scene.nodes[0].id, scene.nodes[0].peak), ("3", Some(3110)), "{from}");
         assert_eq!(stats.ticks, 4, "{from}: {:?}", texts(&lines));
     }
@@ -117,7 +117,7 @@ fn each_scene_and_node_between_two_ticks_has_its_lines() {
         stats.scenes.iter().flat_map(|scene| &scene.nodes).map(|node| node.peak.unwrap()).collect();
     assert_eq!(nodes, [750, 1250, 1750, 2250, 2750, 3250]);
     // Each scene's own memory is counted from the reading before it.
-    let added: Vec<_> = stats.scenes.iter().map(|scene| scene.added.unwrap()).collect();
+    let added: Vec<_> = stats.scenes.iter().map(|scene| scene.added.unwrap().mb()).collect();
     assert_eq!(added, [1000, 1000, 1000]);
 }
 

@@ -360,12 +360,13 @@ impl SceneFigures {
     fn finish(self) -> SceneStatistics {
         let SceneFigures { figures, before, sum, ticks } = self;
         // Different figures are never compared with each other.
-        let added = before.and_then(|(before, source)| match before.driver {
-            Some(driver) if figures.driver_peak.is_some() => {
-                figures.driver_peak?.checked_sub(driver)
-            }
-            _ if source == Source::ComfyUi => figures.peak?.checked_sub(before.used),
-            _ => None,
+        let added = before.and_then(|(before, source)| {
+            let (peak, start) = match before.driver.zip(figures.driver_peak) {
+                Some((start, peak)) => (peak, start),
+                None if source == Source::ComfyUi => (figures.peak?, before.used),
+                None => return None,
+            };
+            (peak >= start).then_some(Added { peak, start })
         });
         let torch_before = before.and_then(|(before, _)| before.torch);
         SceneStatistics { average: mean(sum, ticks), added, torch_before, ..figures }

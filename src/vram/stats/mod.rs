@@ -127,9 +127,9 @@ pub struct SceneStatistics {
     pub spilled_ms: u64,
     /// The highest figure of the device together with what has spilled, where something has.
     pub device_peak: Option<u64>,
-    /// Its peak less the last reading before it, in MB: of the driver's figure where both have it.
+    /// Its peak less the last reading before it: of the driver's figure where both have it.
     /// Not known where it would be negative.
-    pub added: Option<u64>,
+    pub added: Option<Added>,
     /// Torch's figure of the last reading before it, in MB.
     pub torch_before: Option<u64>,
     /// The longest gap that its lines tell, or the line after them, in milliseconds.
@@ -236,12 +236,13 @@ pub struct PeakGenerating {
     pub place: Place,
 }
 
-/// What the run added to the memory in use, in the log's [`Metric`]: `peak` less `start`.
+/// What a run or a scene added to the memory in use: `peak` less `start`, of one and the same figure.
+/// A run's is in the log's [`Metric`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
     /// The highest figure, in MB.
     pub peak: u64,
-    /// The first figure, in MB.
+    /// The first figure of the run, or the last one before the scene, in MB.
     pub start: u64,
 }
 
@@ -333,7 +334,7 @@ impl SceneStatistics {
             "FloorMB": self.floor,
             "PeakDriverMB": self.driver_peak,
             "PeakTorchMB": self.torch_peak,
-            "AddedMB": self.added,
+            "AddedMB": self.added.map(Added::mb),
             "SpilledMB": self.spilled_peak,
             "SpilledSeconds": spilled_seconds(self.spilled_ms),
             "Samples": self.samples,

@@ -79,11 +79,12 @@ fn scene(id: &str, samples: &[Sample], lines: &[Line]) -> SceneStatistics {
         });
     }
     let added = before(id, lines).and_then(|(before, source)| {
-        match (before.driver, highest(&driver), source) {
-            (Some(before), Some(peak), _) => peak.checked_sub(before),
-            (_, _, Source::ComfyUi) => highest(&all)?.checked_sub(before.used),
-            _ => None,
-        }
+        let (start, peak) = match (before.driver, highest(&driver), source) {
+            (Some(start), Some(peak), _) => (start, peak),
+            (_, _, Source::ComfyUi) => (before.used, highest(&all)?),
+            _ => return None,
+        };
+        (start <= peak).then_some(Added { peak, start })
     });
     let in_scene = |line: &Line| line.scene.as_deref() == Some(id);
     let gaps = lines.iter().enumerate().filter_map(|(n, line)| {

@@ -214,7 +214,7 @@ fn scene_line(scene: &SceneStatistics) -> String {
         parts.push("no sample".to_owned());
     } else {
         parts.push(match scene.added {
-            Some(mb) => format!("added {mb} MB"),
+            Some(added) => format!("added {} MB", added.mb()),
             None => "added not known".to_owned(),
         });
     }

@@ -76,6 +76,8 @@ struct RequestCase {
     graph: fn() -> Value,
     story: bool,
     words: &'static [&'static str],
+    /// What is waited for has a minute or more, and a second where nothing comes.
+    is_long: bool,
 }
 
 fn request(line: &'static str, selector: Selector, before: Selector) -> RequestCase {
@@ -92,6 +94,7 @@ fn request(line: &'static str, selector: Selector, before: Selector) -> RequestC
         graph: || graphs::polled("video/a"),
         story: false,
         words: &[],
+        is_long: false,
     }
 }
 
@@ -122,7 +125,7 @@ impl RequestCase {
 fn request_cases() -> Vec<RequestCase> {
     const BEHIND: Selector = Selector(None, STATS, 2);
     const UNKNOWN: &str = "before the scene is not known (refused)";
-    const PATIENT: &[&str] = &["-Post", "1", "-SceneRetryBudget", "9"];
+    const PATIENT: &[&str] = &["-SceneRetryBudget", "9"];
     const CANCEL: &str = "POST /api/jobs";
     const DELETE: &str = "POST /queue";
     const INTERRUPT: &str = "POST /interrupt";
@@ -145,6 +148,7 @@ fn request_cases() -> Vec<RequestCase> {
             .but(&["reset"]),
         RequestCase {
             story: true,
+            is_long: true,
             ..request("`POST /upload/image`", of(UPLOAD), BEHIND)
                 .until("trying again")
                 .words(PATIENT)
@@ -202,6 +206,7 @@ fn request_cases() -> Vec<RequestCase> {
         RequestCase {
             body: false,
             graph: images,
+            is_long: true,
             ..request("`GET /view`", Selector(None, VIEW, 1), of(VIEW))
                 .until("downloading again")
                 .words(PATIENT)
@@ -212,9 +217,12 @@ fn request_cases() -> Vec<RequestCase> {
     ]
 }
 
-fn start(request: &RequestCase, server: &StandIn, folder: &Folder) -> Running {
+fn start(request: &RequestCase, is_late: bool, server: &StandIn, folder: &Folder) -> Running {
     let url = server.url();
     let mut words = vec!["--comfyui-url", &url];
+    if request.is_long && is_late {
+        words.extend(["-Post", "1"]);
+    }
     if request.story {
         words.extend(keyframe_story(folder));
     } else {
@@ -236,7 +244,7 @@ fn ctrl_c_while_any_request_waits() {
         let (server, folder) = (StandIn::with((request.config)()), Folder::new());
         request.selector.plan(&server, Fault::Hang);
         request.lost.iter().for_each(|lost| server.fail_next(PROMPT, 1, lost.clone()));
-        let running = start(&request, &server, &folder);
+        let running = start(&request, false, &server, &folder);
         assert!(server.wait_until_faults_are_met(SOON), "{}", request.line);
         let begun = std::time::Instant::now();
         signals::ctrl_c(&running);
@@ -267,7 +275,7 @@ fn play(request: &RequestCase, case: &FaultCase) -> Played {
     if let Some(lost) = request.lost.clone().filter(|_| !dies) {
         server.fail_next(PROMPT, 1, lost);
     }
-    let running = start(request, &server, &folder);
+    let running = start(request, case.1 == TOO_LATE, &server, &folder);
     if is_gone {
         assert!(server.wait_until_faults_are_met(SOON));
         match request.until {
