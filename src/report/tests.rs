@@ -346,7 +346,7 @@ fn the_machine_s_own_memory_is_no_vram() {
         block[4..8],
         [
             "RAM peak   19310 of 24576 MB (79 %), 5266 to spare, 23:04:10 in scene-001",
-            "Needs      17070 MB of RAM of its own",
+            "Needs      at least 17070 MB of RAM of its own",
             "After      ComfyUI idle, queue empty, 2140 MB of RAM in use as before",
             "Server     ComfyUI started by this run, ready after 14 s",
         ]
@@ -365,7 +365,7 @@ fn the_machine_s_own_memory_is_no_vram() {
     let table = block.iter().position(|line| line.starts_with("  scene-001  ")).unwrap();
     assert_eq!(
         block[table + 1],
-        "  the machine's RAM: other programs move it, and less is added on a warm start"
+        "  RAM of the whole machine: less is added on a warm start, which ✓ allows for"
     );
 }
 

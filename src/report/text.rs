@@ -88,8 +88,7 @@ fn table(run: &RunRecord) -> Vec<String> {
     let verdicts: Vec<Verdict> = run.gates.iter().filter(is_told).cloned().collect();
     let mut lines = gates::table(&verdicts);
     if run.is_system_ram() && !lines.is_empty() {
-        let moved =
-            "  the machine's RAM: other programs move it, and less is added on a warm start";
+        let moved = "  RAM of the whole machine: less is added on a warm start, which ✓ allows for";
         lines.push(moved.to_owned());
     }
     lines
@@ -502,9 +501,8 @@ fn needs(run: &RunRecord, vram: &VramStats, peak: &PeakGenerating) -> Option<Str
     let of_scene = vram.scenes.iter().filter_map(|scene| scene.added).map(Added::mb).max();
     let mb = of_scene.max(Some(of_run)).filter(|mb| *mb > 0)?;
     if run.is_system_ram() {
-        // What a server kept from before this run is not known there.
-        let least = if run.server.starts.is_empty() { "at least " } else { "" };
-        return Some(format!("{least}{mb} MB of RAM of its own"));
+        // What was kept in it from before is not known.
+        return Some(format!("at least {mb} MB of RAM of its own"));
     }
     // What was loaded before it began is in no figure of what was added.
     if let Some(held) = vram.start_torch.filter(|mb| *mb > NOISE_MB)

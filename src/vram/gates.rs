@@ -537,7 +537,7 @@ impl<'a> RunVram<'a> {
             return Verdict::new(Gate::Baseline, scene, None, Err(why));
         };
         let is_torch = matches!(now, Measured::Torch(_));
-        let spread = others.iter().filter_map(|other| other.spread(scene?, is_torch));
+        let spread = others.iter().filter_map(|other| other.spread(scene, is_torch));
         let spread = spread.max().unwrap_or_default();
         let highest = limit(&before, spread);
         let mut verdict = Verdict::new(Gate::Baseline, scene, highest, Ok(now));
@@ -556,8 +556,12 @@ impl<'a> RunVram<'a> {
     }
 
     /// How far apart a figure of a scene's repeats is, in MB, as far as the same nodes of them were
-    /// executed.
-    fn spread(&self, id: &str, torch: bool) -> Option<u64> {
+    /// executed; of the run that of its scenes, the largest.
+    fn spread(&self, scene: Option<&str>, torch: bool) -> Option<u64> {
+        let Some(id) = scene else {
+            let scenes = self.scenes().into_iter();
+            return scenes.filter_map(|id| self.spread(Some(id), torch)).max();
+        };
         let (scene, cached) = (repeated(id)?, self.cached_nodes(id));
         let is_alike = |it: &&str| repeated(it) == Some(scene) && self.cached_nodes(it) == cached;
         let ids = self.scenes().into_iter().filter(is_alike);
