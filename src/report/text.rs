@@ -203,8 +203,8 @@ pub struct SceneRow {
     pub time: String,
     /// Figures and notes, in order; of one that failed, why.
     cells: Vec<String>,
-    /// Its first output, and how large it is.
-    pub file: Option<(String, String)>,
+    /// Its first output, how large it is, and how many more there are.
+    pub file: Option<[String; 3]>,
     /// Which attempt succeeded, where it was not the first.
     again: Option<String>,
 }
@@ -240,20 +240,19 @@ impl SceneRow {
         let file = scene.outputs.first().filter(|_| !on_screen || scene.outcome != Outcome::Cached);
         let file = file.map(|file| {
             let path = if on_screen { file.file_name() } else { &file.path };
-            let size = size(file, if on_screen { 1 } else { 2 }) + &and_more(&scene.outputs);
-            (path.to_owned(), size)
+            let size = size(file, if on_screen { 1 } else { 2 });
+            [path.to_owned(), size, and_more(&scene.outputs)]
         });
         SceneRow { mark: '✓', name, time, cells, file, again }
     }
 
-    /// The row on a screen of so many columns, its name in a column of `names`; without the file
-    /// where there is no room for it.
+    /// The row on a screen of so many columns, its name in a column of `names`; of the file what there
+    /// is room for.
     pub fn rows(&self, names: usize, columns: usize) -> Vec<String> {
         let names = names.min(columns / 3).max(width(&self.name).min(8));
         let name = padded(&self.name, names);
         let head = format!("{} {name}  {:>TIME_WIDTH$}  ", self.mark, self.time);
-        // With the file's size where there is room for it, else with its name.
-        let whole = [2, 1].map(|of_file| head.clone() + &self.cells(of_file).join("  "));
+        let whole = [3, 2, 1].map(|of_file| head.clone() + &self.cells(of_file).join("  "));
         if let Some(row) = whole.iter().find(|row| width(row.trim_end()) <= columns) {
             return vec![row.trim_end().to_owned()];
         }
@@ -273,16 +272,22 @@ impl SceneRow {
         wrapped(&(head + &cells.join(" ")), self.mark.len_utf8() + 1, columns)
     }
 
-    /// What stands behind name and time: without the file, with its path, with its size too.
-    fn cells(&self, of_file: usize) -> Vec<&str> {
-        let file = self.file.iter().flat_map(|(path, size)| [path, size]).take(of_file);
-        self.cells.iter().chain(file).chain(&self.again).map(String::as_str).collect()
+    /// What stands behind name and time: without the file, with its path, with how many more there
+    /// are, with its size too.
+    fn cells(&self, of_file: usize) -> Vec<String> {
+        let file = self.file.as_ref().and_then(|[path, size, more]| match of_file {
+            0 => None,
+            1 => Some(path.clone()),
+            2 => Some(format!("{path}{more}")),
+            _ => Some(format!("{path}  {size}{more}")),
+        });
+        self.cells.iter().cloned().chain(file).chain(self.again.clone()).collect()
     }
 
     /// The row in one line of any length.
     pub fn line(&self) -> String {
         let time = Some(&self.time).filter(|time| !time.is_empty());
-        let cells: Vec<&str> = time.map(String::as_str).into_iter().chain(self.cells(2)).collect();
+        let cells: Vec<String> = time.cloned().into_iter().chain(self.cells(3)).collect();
         format!("{} {}  {}", self.mark, self.name, cells.join("  "))
     }
 }

@@ -118,7 +118,7 @@ impl RunContext<'_> {
             self.record.correct(&mut vram);
             let row = SceneRow::new(scene, &self.record, &vram, true);
             let rows = |columns| row.rows(self.name_width, columns);
-            let path = row.file.as_ref().map(|(path, _)| path.as_str());
+            let path = row.file.as_ref().map(|[path, ..]| path.as_str());
             self.events.console.show_rows(path, rows);
         }
     }

@@ -113,7 +113,7 @@ impl RunContext<'_> {
     ) -> Result<Posted, SubmitError> {
         let mut patience = Patience::new(self.gone_after());
         let mut unsent = None;
-        let mut sent = Vec::new();
+        let (mut sent, mut few) = (Vec::new(), 0);
         loop {
             self.events.check()?;
             let ids = match unsent.take() {
@@ -160,7 +160,8 @@ impl RunContext<'_> {
                 self.set_server_id(&ids, &id);
                 return Ok(Posted { ids, id, broken: Vec::new() });
             }
-            if again == Again::No || again == Again::Few && sent.len() == FEW {
+            few += usize::from(again == Again::Few);
+            if again == Again::No || few == FEW {
                 return Err(SubmitError::Rejected(error.to_string()));
             }
             let left = sleep::left(deadline);

@@ -314,11 +314,16 @@ pub fn comparison(verdicts: &[Verdict]) -> Vec<String> {
 /// them. The highest of a run has a row only where it says more than the rows of the scenes.
 pub fn cells(verdicts: &[Verdict], has_limits: bool) -> Vec<([String; 6], String)> {
     let of_scenes = || verdicts.iter().filter(|verdict| verdict.scene.is_some());
+    let says_more = |verdict: &Verdict| match verdict.state {
+        State::Held => false,
+        State::Failed => has_limits && of_scenes().all(|scene| scene.state != State::Failed),
+        State::NotJudged(_) => has_limits && of_scenes().all(Verdict::held),
+    };
     let is_said = |verdict: &Verdict| {
         verdict.gate == Gate::Baseline
             && verdict.scene.is_none()
             && of_scenes().next().is_some()
-            && (verdict.held() || of_scenes().any(|scene| !scene.held()) || !has_limits)
+            && !says_more(verdict)
     };
     let shown = verdicts.iter().filter(|verdict| !is_said(verdict));
     shown.map(|it| it.row(has_limits)).collect()
@@ -464,7 +469,8 @@ fn why_warm(verdict: &Verdict, now: Added, before: &[Added], spread: u64) -> Opt
         let (start, lowest) = (now.start, starts().min()?);
         return (at_most(&now, lowest) > verdict.limit?).then(|| {
             format!(
-                "{start} MB in use before it, {lowest} in the baseline: start ComfyUI anew, or wait"
+                "{start} MB in use before it, {lowest} in the baseline: run it again in two minutes, \
+                 with ComfyUI started anew"
             )
         });
     }
@@ -543,13 +549,14 @@ impl<'a> RunVram<'a> {
         let mut verdict = Verdict::new(Gate::Baseline, scene, highest, Ok(now));
         verdict.before = before.into_iter().max();
         let at_least = scene.and_then(|scene| self.at_least(scene)).filter(|_| verdict.held());
+        // Of scenes that both have each start tells more than that of the run.
+        let is_told = scene.is_none() && others.iter().any(|other| self.shares_scenes(other));
         let warm = || {
             let before: Vec<Added> = others.iter().filter_map(|other| other.added(scene)).collect();
             why_warm(&verdict, self.added(scene)?, &before, spread)
         };
-        let is_ram = self.vram.system_ram && !is_torch;
-        let why = at_least.or_else(|| if is_ram { warm() } else { None });
-        if let Some(why) = why {
+        let is_ram = self.vram.system_ram && !is_torch && !(is_told && verdict.held());
+        if let Some(why) = at_least.or_else(|| if is_ram { warm() } else { None }) {
             verdict.state = State::NotJudged(why);
         }
         verdict
@@ -619,6 +626,11 @@ impl<'a> RunVram<'a> {
             Some(facts) => facts.scenes.iter().map(|scene| scene.id).collect(),
             None => self.vram.scenes.iter().map(|scene| scene.id.as_str()).collect(),
         }
+    }
+
+    fn shares_scenes(&self, other: &RunVram) -> bool {
+        let theirs = other.scenes();
+        self.scenes().iter().any(|id| theirs.contains(id))
     }
 
     /// Why a baseline says nothing about this run: it is of another device, or was measured

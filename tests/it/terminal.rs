@@ -370,7 +370,8 @@ fn the_memory_of_a_cpu_is_ram() {
             ✗ Baseline could not be judged (exit 7)
                      before     now   change         limit
               flow    +4096   +4096       +0  +0 %   +4301  ✗ not judged: 1229 MB in use
-              before it, 600 in the baseline: start ComfyUI anew, or wait
+              before it, 600 in the baseline: run it again in two minutes, with ComfyUI
+              started anew
               RAM of the whole machine: less is added on a warm start, which ✓ allows for
             RAM peak   5325 of 24106 MB (22 %), 18781 to spare, in node N HoldMemory
             Needs      at least 4096 MB of RAM of its own

@@ -172,9 +172,7 @@ fn what_was_kept_in_the_machine_s_ram_may_be_the_workflow_s() {
         let (before, now): (Vec<_>, _) = (before.iter().map(log).collect(), log(&now));
         let run = |vram| RunVram { vram, facts: None };
         let before: Vec<_> = before.iter().map(run).collect();
-        let both = lines(Limits::default(), &run(&now), &before);
-        assert_eq!(both[0], both[1].replace("Baseline a", "Baseline"));
-        both[1].clone()
+        lines(Limits::default(), &run(&now), &before)[1].clone()
     };
     let cold = (1200, 2200);
     for (before, now, wanted) in [
@@ -186,7 +184,7 @@ fn what_was_kept_in_the_machine_s_ram_may_be_the_workflow_s() {
         (
             &[cold],
             (1800, 2265),
-            ": not judged, 1800 MB in use before it, 1200 in the baseline: start ComfyUI anew, or wait",
+            ": not judged, 1800 MB in use before it, 1200 in the baseline: run it again in two minutes, with ComfyUI started anew",
         ),
         // The same of the baseline.
         (
@@ -201,6 +199,31 @@ fn what_was_kept_in_the_machine_s_ram_may_be_the_workflow_s() {
         let line = judged(before, now);
         assert!(line.ends_with(wanted), "{line}\n{wanted}");
     }
+    // Each scene's start counts, and not that of the run, where its scenes have rows of their own.
+    let log = |start: u64, scenes: [(&str, u64, u64); 2]| {
+        let scene = |(id, before, peak): &(&str, u64, u64)| {
+            let of = |mb, scene: &str| format!("12:00:05,Used={mb}MB,Ram={mb}MB{scene}\n");
+            of(*before, "") + &of(*peak, &format!(",Scene={id}"))
+        };
+        of(&(format!("12:00:00,Used={start}MB,Ram={start}MB\n")
+            + &scenes.each_ref().map(scene).concat()))
+    };
+    let before = log(1300, [("a-r1", 1300, 2060), ("a-r2", 1600, 1980)]);
+    let now = log(2300, [("a-r1", 1800, 1850), ("a-r2", 1800, 2224)]);
+    let [before, now] = [&before, &now].map(|vram| RunVram { vram, facts: None });
+    let wanted = [
+        "Baseline 1140: held, added 424 MB",
+        "Baseline a-r1 1140: held, added 50 MB",
+        "Baseline a-r2 760: held, added 424 MB",
+    ];
+    assert_eq!(lines(Limits::default(), &now, std::slice::from_ref(&before)), wanted);
+    let other = log(2300, [("c", 1800, 1850), ("d", 1800, 2224)]);
+    let other = RunVram { vram: &other, facts: None };
+    let line = lines(Limits::default(), &other, &[before])[0].clone();
+    assert!(
+        line.starts_with("Baseline 1140: not judged, 2300 MB in use before it, 1300 in"),
+        "{line}"
+    );
     // Of a card's memory what other programs hold is no matter.
     let [before, now] = [(2000, 3000), (9000, 10_000)].map(|(start, peak)| {
         of(&format!("12:00:00,Used={start}MB\n12:00:05,Used={peak}MB,Scene=a\n"))
@@ -208,6 +231,30 @@ fn what_was_kept_in_the_machine_s_ram_may_be_the_workflow_s() {
     let [before, now] = [&before, &now].map(|vram| RunVram { vram, facts: None });
     let line = lines(Limits::default(), &now, &[before])[1].clone();
     assert_eq!(line, "Baseline a 1064: held, added 1000 MB");
+}
+
+#[test]
+fn the_highest_of_a_run_has_a_row_where_no_scene_says_as_much() {
+    let verdict = |scene: Option<&str>, state: &State| Verdict {
+        scene: scene.map(str::to_owned),
+        state: state.clone(),
+        ..Verdict::new(Gate::Baseline, None, Some(1), Ok(Measured::Added(1)))
+    };
+    let unknown = State::NotJudged("why".into());
+    for (highest, scene, is_shown) in [
+        (&State::Failed, &State::Held, true),
+        (&State::Failed, &unknown, true),
+        (&State::Failed, &State::Failed, false),
+        (&unknown, &State::Held, true),
+        (&unknown, &unknown, false),
+        (&unknown, &State::Failed, false),
+        (&State::Held, &State::Failed, false),
+    ] {
+        let both = [verdict(None, highest), verdict(Some("a"), scene)];
+        assert_eq!(cells(&both, true).len() == 2, is_shown, "{both:?}");
+        assert_eq!(cells(&both, false).len(), 1);
+        assert_eq!(cells(&both[..1], true).len(), 1);
+    }
 }
 
 #[test]

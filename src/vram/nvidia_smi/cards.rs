@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::process::end_text;
 use crate::sanitize::{sanitize_line, shortened};
 use crate::vram::reading::{HIGHEST_MB, Reading};
 
@@ -236,7 +237,7 @@ impl CardList {
 
     /// The program has ended with that code: its own words are the reason, if it had any.
     pub(super) fn ended(&mut self, code: i32) {
-        let wordless = || format!("nvidia-smi ended with exit code {code}");
+        let wordless = || format!("nvidia-smi ended with {}", end_text(code));
         self.trouble = Some(self.own_words().unwrap_or_else(wordless));
         self.words.clear();
     }
@@ -665,9 +666,9 @@ mod tests {
         }
         let later = now + SECOND * 5;
         assert_eq!(used(&list, &Wanted::Only, later), Err(NoReading::NotYet));
-        list.ended(137);
+        list.ended(7);
         assert_eq!(used(&list, &Wanted::Only, now), Ok(5));
-        let ended = NoReading::Failed("nvidia-smi ended with exit code 137".into());
+        let ended = NoReading::Failed("nvidia-smi ended with exit code 7".into());
         assert_eq!(used(&list, &Wanted::Only, later), Err(ended));
         // Cut off it is no reading.
         list.take_line(later, CARD);
