@@ -367,6 +367,8 @@ fn the_machine_s_own_memory_is_no_vram() {
         block[table + 1],
         "  RAM of the whole machine: less is added on a warm start, which ✓ allows for"
     );
+    run.gates[0].state = State::Failed;
+    assert!(!summary_block(&run, &vram(), None).concat().contains("whole machine"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::fs::from_here;
 use crate::layout::{ellipsized, padded, width, wrapped};
 use crate::sanitize::{counted, first_of};
 use crate::vram::freed_memory::NOISE_MB;
-use crate::vram::gates::{self, Gate, Verdict};
+use crate::vram::gates::{self, Gate, State, Verdict};
 use crate::vram::log::time_text;
 use crate::vram::reading::{DynamicVram, MB, memory_name, quotient};
 use crate::vram::stats::{Added, Metric, PeakGenerating, SceneStatistics, VramStats, seconds_text};
@@ -82,12 +82,15 @@ pub fn screen_block(run: &RunRecord, vram: &VramStats) -> Vec<String> {
 }
 
 /// The table of the verdicts: of all where a gate failed, else of those that are told nowhere else; below
-/// it what can move figures that are the whole machine's.
+/// it why figures that are the whole machine's are low.
 fn table(run: &RunRecord) -> Vec<String> {
     let is_told = |verdict: &&Verdict| run.exit() == Exit::Gate || verdict.gate == Gate::Baseline;
     let verdicts: Vec<Verdict> = run.gates.iter().filter(is_told).cloned().collect();
     let mut lines = gates::table(&verdicts);
-    if run.is_system_ram() && !lines.is_empty() {
+    let is_open = verdicts
+        .iter()
+        .any(|verdict| verdict.gate == Gate::Baseline && verdict.state != State::Failed);
+    if run.is_system_ram() && is_open {
         let moved = "  RAM of the whole machine: less is added on a warm start, which ✓ allows for";
         lines.push(moved.to_owned());
     }
