@@ -44,10 +44,11 @@ impl RunContext<'_> {
     /// Cancels a prompt and polls until it is gone, for 5 s; starts over once if only one of the
     /// two calls failed. An interrupt does not cut this short.
     pub fn cancel(&mut self, id: &str) -> Cancelled {
-        let mut until = sleep::now() + WATCHED_FOR;
         let mut started_over = false;
         let mut asked = self.client.cancel(id);
         let mut asked_at = Instant::now();
+        // A route that is silent at first takes none of the time that the next one's effect has.
+        let mut until = sleep::now() + WATCHED_FOR;
         let mut pause = Duration::from_millis(50);
         loop {
             self.events.drain();
