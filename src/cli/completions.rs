@@ -296,7 +296,8 @@ mod in_other_shells {
         ("--max-wait-seconds 1", &[]),
     ];
 
-    /// Prints what zsh offers for each argument, a line each, as it would at its prompt.
+    /// Prints what zsh offers for each argument, a line each, as it would at its prompt. What is typed
+    /// before there is a prompt is the terminal's, which takes Ctrl-U for the whole line.
     const ASK_ZSH: &str = r#"
         zmodload zsh/zpty
         for line in "$@"; do
@@ -308,7 +309,7 @@ mod in_other_shells {
                     builtin compadd -O hits "$@"
                     (($#hits)) && print -rl -- $hits >>hits
                     builtin compadd "$@"
-                }; print REA""DY'
+                }; PS1=REA""DY'
             zpty -r shell output '*READY*'
             zpty -n -w shell "run-comfyui-e2e $line"$'\t\x15print DO""NE\n'
             zpty -r shell output '*DONE*'

@@ -60,6 +60,16 @@ fn a_cancel_route_that_is_out_of_order_is_none() {
 }
 
 #[test]
+fn the_time_that_a_silent_cancel_route_took_is_not_that_of_the_next_way() {
+    let server = StandIn::with(Config { version: Version::Newest, ..Config::default() });
+    server.fail_next("POST /api/jobs", 1, Fault::Hang);
+    // It is silent for 5 s, and the node notices the interrupt behind it 2 s late.
+    let (_, ran) = run(&server, &[("a", graphs::deaf("video/a", 600.0, 2.0))], &ONE_SECOND);
+    ran.exits(4).says("in node 2 HoldMemory; cancelled on the server");
+    assert!(server.queue_is_empty());
+}
+
+#[test]
 fn a_queued_scene_is_taken_out_at_its_deadline_and_what_runs_before_it_goes_on() {
     let servers = servers();
     let runs = servers.each_ref().map(|server| {
