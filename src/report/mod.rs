@@ -42,8 +42,13 @@ impl<'a> ReportInput<'a> {
 
     /// Whether the figures are the machine's own memory: as the record tells, else as the log does.
     fn is_system_ram(&self) -> bool {
-        self.record.map_or(self.vram.system_ram, RunRecord::is_system_ram)
+        is_system_ram(self.record, self.vram)
     }
+}
+
+/// Whether the figures are the machine's own memory: as the record tells, else as the log does.
+fn is_system_ram(record: Option<&RunRecord>, vram: &VramStats) -> bool {
+    record.map_or(vram.system_ram, RunRecord::is_system_ram)
 }
 
 /// A run as gates see it; without its record, its log.

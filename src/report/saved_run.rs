@@ -113,7 +113,7 @@ impl SavedRun {
 
     /// Whether the figures are the machine's own memory: as the record tells, else as the log does.
     pub fn is_system_ram(&self) -> bool {
-        self.record().map_or(self.vram.system_ram, RunRecord::is_system_ram)
+        super::is_system_ram(self.record(), &self.vram)
     }
 
     /// Its run folder, or its log.
